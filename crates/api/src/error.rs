@@ -1,0 +1,205 @@
+//! The closed set of error codes, and the error that crosses crates.
+//!
+//! Each border (REST, JSON-RPC, CLI) maps [`Code`] exhaustively, without a wildcard,
+//! so that a new code can't be forgotten anywhere.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, in the words that every border understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request itself is wrong; repeating it can't help. The caller corrects it.
+    Invalid,
+    /// No valid credential. The caller logs in or sends a token.
+    Unauthenticated,
+    /// The credential is good and may not do this. An administrator has to grant it.
+    Forbidden,
+    /// Nothing of that name that the caller may see.
+    NotFound,
+    /// The thing changed since the caller read it. The caller reads it again and retries.
+    Conflict,
+    /// A thing of that name is there already.
+    AlreadyExists,
+    /// A body, argument or result passed its limit. The caller sends or asks for less.
+    TooLarge,
+    /// Too many requests. The caller waits as long as it is told.
+    RateLimited,
+    /// Understood, and not offered here.
+    Unsupported,
+    /// Can't serve now; nothing has happened. The caller retries after a while.
+    Unavailable,
+    /// The deadline passed. Part of the work may have happened.
+    Timeout,
+    /// A server behind us failed.
+    UpstreamFailed,
+    /// A defect of ours. The log holds the details.
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 13] = [
+        Self::Invalid,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::AlreadyExists,
+        Self::TooLarge,
+        Self::RateLimited,
+        Self::Unsupported,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::UpstreamFailed,
+        Self::Internal,
+    ];
+
+    /// The word that is used in answers and in the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::AlreadyExists => "already_exists",
+            Self::TooLarge => "too_large",
+            Self::RateLimited => "rate_limited",
+            Self::Unsupported => "unsupported",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The HTTP status of this code on our own REST routes (RFC 9110).
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict | Self::AlreadyExists => 409,
+            Self::TooLarge => 413,
+            Self::RateLimited => 429,
+            Self::Internal => 500,
+            Self::Unsupported => 501,
+            Self::UpstreamFailed => 502,
+            Self::Unavailable => 503,
+            Self::Timeout => 504,
+        }
+    }
+
+    /// The exit code of a command that failed with this code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::NotFound => 3,
+            Self::Unauthenticated | Self::Forbidden => 4,
+            Self::Unavailable | Self::Timeout | Self::RateLimited | Self::UpstreamFailed => 5,
+            Self::Invalid
+            | Self::Conflict
+            | Self::AlreadyExists
+            | Self::TooLarge
+            | Self::Unsupported
+            | Self::Internal => 1,
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error with a code, a message for the caller, and what the caller can do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of failure it is.
+    pub code: Code,
+    /// What happened, for the caller. Never holds a secret or an inner detail.
+    pub message: String,
+    /// What the caller can do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// What the log should say beside the message. Never leaves the process.
+    #[serde(skip)]
+    pub detail: Option<String>,
+}
+
+impl Error {
+    /// An error without a hint.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, detail: None }
+    }
+
+    /// The same error with the way out.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error with a detail for the log.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// The closest of `candidates` to a misspelt `word`, if one is close enough to be meant.
+///
+/// Close enough is an edit distance of at most a third of the word (at least one).
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let budget = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (edit_distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= budget)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance in characters, case folded.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.to_lowercase().chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_an_error_status_and_a_failing_exit_code() {
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.http_status()), "{code}");
+            assert_ne!(code.exit_code(), 0, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_is_suggested_and_a_stranger_is_not() {
+        let words = ["command", "timeout", "working_dir"];
+        assert_eq!(did_you_mean("comand", words), Some("command"));
+        assert_eq!(did_you_mean("Timeout", words), Some("timeout"));
+        assert_eq!(did_you_mean("workdir", words), None);
+        assert_eq!(did_you_mean("banana", words), None);
+    }
+}

@@ -1,0 +1,97 @@
+//! `token`: a bearer credential of the host server, and what it may do.
+//!
+//! The resource holds metadata only. The hash of the secret half sits in the store's
+//! credentials table; the token itself is shown once and kept nowhere.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Descriptor, Kind};
+use crate::error::{Code, Error};
+use crate::tier::Tier;
+
+/// What a token may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Calls read tools.
+    Ro,
+    /// Calls read and operate tools.
+    Rw,
+    /// Manages tokens; calls no tool.
+    Admin,
+}
+
+impl Role {
+    /// The word that is used in files and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ro => "ro",
+            Self::Rw => "rw",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The highest tier that a token of this role may use.
+    pub const fn ceiling(self) -> Option<Tier> {
+        match self {
+            Self::Ro => Some(Tier::Read),
+            Self::Rw => Some(Tier::Operate),
+            Self::Admin => None,
+        }
+    }
+}
+
+/// The desired state of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct TokenSpec {
+    /// What it may do.
+    pub role: Role,
+    /// A disabled token is refused as if it did not exist.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+/// The line of the table.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "token",
+    plural: "tokens",
+    aliases: &["tok"],
+    sensitive: &[],
+    validate: |spec| {
+        serde_json::from_value::<TokenSpec>(spec.clone()).map(drop).map_err(|error| {
+            Error::new(Code::Invalid, format!("invalid token spec: {error}"))
+                .with_hint("a token has `role` (ro, rw or admin) and `enabled`")
+        })
+    },
+};
+
+impl Kind for TokenSpec {
+    const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_spec_is_enabled_unless_it_says_otherwise() {
+        let spec: TokenSpec = serde_json::from_value(json!({"role": "ro"})).unwrap();
+        assert!(spec.enabled);
+    }
+
+    #[test]
+    fn unknown_roles_and_fields_are_refused() {
+        for bad in [json!({"role": "zz"}), json!({"role": "ro", "x": 1}), json!({}), json!(null)] {
+            assert!((DESCRIPTOR.validate)(&bad).is_err(), "{bad}");
+        }
+        assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "enabled": false})).is_ok());
+    }
+}

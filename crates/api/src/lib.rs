@@ -1,0 +1,18 @@
+//! The vocabulary of Hayward: names, principals, tiers, kinds, error codes, limits.
+//!
+//! Everything above speaks in these words, so this crate has no I/O, no async
+//! and no clock: times are values that somebody else took.
+
+pub mod error;
+pub mod kinds;
+pub mod limits;
+pub mod metadata;
+pub mod names;
+pub mod principal;
+pub mod tier;
+
+pub use error::{Code, Error};
+pub use kinds::Kind;
+pub use metadata::Metadata;
+pub use principal::Principal;
+pub use tier::Tier;

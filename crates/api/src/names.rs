@@ -1,0 +1,128 @@
+//! Names that cross borders: parsed once, with the rule in the error.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A name that breaks its rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not a {what}: {rule}")]
+pub struct InvalidName {
+    /// What the name should have named.
+    pub what: &'static str,
+    /// The name as it was given, shortened and with control characters escaped.
+    pub name: String,
+    /// The rule that it breaks.
+    pub rule: &'static str,
+}
+
+impl InvalidName {
+    fn new(what: &'static str, name: &str, rule: &'static str) -> Self {
+        let name = name.chars().take(80).flat_map(char::escape_debug).collect();
+        Self { what, name, rule }
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $rule:literal, $valid:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            #[doc = concat!("Parses a ", $what, ": ", $rule, ".")]
+            pub fn parse(name: impl Into<String>) -> Result<Self, InvalidName> {
+                let name = name.into();
+                let valid: fn(&str) -> bool = $valid;
+                if valid(&name) {
+                    Ok(Self(name))
+                } else {
+                    Err(InvalidName::new($what, &name, $rule))
+                }
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidName;
+
+            fn try_from(name: String) -> Result<Self, InvalidName> {
+                Self::parse(name)
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a tool as clients see it.
+    ///
+    /// Stricter than the protocol's 128 characters with dots, because popular clients are
+    /// stricter too and drop a whole server over one name.
+    ToolName,
+    "tool name",
+    "use 1 to 60 of A-Z a-z 0-9 _ -",
+    |name| (1..=60).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+);
+
+name!(
+    /// The name of a resource of any kind.
+    ResourceName,
+    "resource name",
+    "use 1 to 100 of a-z A-Z 0-9 . _ -, starting with a letter or digit",
+    |name| (1..=100).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tool_names_are_what_every_client_digests() {
+        for good in ["a", "read_file", "A-9", &"x".repeat(60)] {
+            assert!(ToolName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a.b", "a/b", "a b", "ä", "a\n", &"x".repeat(61)] {
+            assert!(ToolName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn resource_names_never_look_like_options_or_paths() {
+        assert!(ResourceName::parse("my-claude.desktop").is_ok());
+        for bad in ["-x", ".x", "a/b", "", "a\0", "../x"] {
+            assert!(ResourceName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_control_characters_escaped() {
+        let error = ToolName::parse("a\u{1b}[31m").unwrap_err();
+        assert!(error.to_string().contains("\\u{1b}"), "{error}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Why something could not be recorded, and what to do about it.
+
+use std::error::Error as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hayward_api::{Code, Error};
+
+/// Why something could not be recorded or read.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The system failed at one step.
+    #[error("failed to {step} `{path}`")]
+    Io {
+        /// What was tried.
+        step: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// An earlier failure closed the record; nothing is written until it is reopened.
+    #[error("record `{path}` is closed since it failed to {step}")]
+    Closed {
+        /// The file of the record.
+        path: PathBuf,
+        /// The step that failed.
+        step: &'static str,
+    },
+    /// The outcome of an intent that isn't open: it has one already, or never was.
+    #[error("intent {seq} is not open")]
+    NotOpen {
+        /// The number that was given.
+        seq: u64,
+    },
+}
+
+impl AuditError {
+    pub(crate) fn io(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { step, path, source }
+    }
+
+    /// What the operator can do.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free space on the disk of the data directory"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "let the user of the daemon own the data directory and all in it"
+                }
+                _ => "look at the disk of the data directory",
+            },
+            Self::Closed { .. } => "repair what the log says of the failure, then restart",
+            Self::NotOpen { .. } => "report this as a defect",
+        }
+    }
+}
+
+impl From<AuditError> for Error {
+    fn from(error: AuditError) -> Self {
+        let code = match &error {
+            AuditError::Io { .. } | AuditError::Closed { .. } => Code::Unavailable,
+            AuditError::NotOpen { .. } => Code::Internal,
+        };
+        let detail = match error.source() {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        Self::new(code, "the call cannot be recorded, so it is refused")
+            .with_hint(error.hint())
+            .with_detail(detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_learns_the_way_out_and_no_path() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let error = Error::from(AuditError::io("write", Path::new("/secret/record.jsonl"))(full));
+        assert_eq!(error.code, Code::Unavailable);
+        assert!(!error.message.contains("/secret") && !error.hint.unwrap().contains("/secret"));
+        assert!(error.detail.unwrap().starts_with("failed to write `/secret/record.jsonl`: "));
+    }
+}

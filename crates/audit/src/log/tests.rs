@@ -1,0 +1,358 @@
+//! Tests of the writer with real files, real crashes and a real full disk.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hayward_api::{Principal, Tier};
+use serde_json::Value;
+
+use super::*;
+use crate::Ending;
+use crate::reader::{Line, Record, read_records};
+use crate::redact::{self, Redacted};
+
+const OK: Outcome<'static> =
+    Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: Some(3) };
+
+struct Sample {
+    principal: Principal,
+    arguments: Redacted,
+}
+
+impl Sample {
+    fn new() -> Self {
+        let arguments = redact::arguments(r#"{"command":"true"}"#);
+        Self { principal: Principal::local("root", Tier::Operate), arguments }
+    }
+
+    fn intent(&self) -> Intent<'_> {
+        Intent {
+            request_id: "r1",
+            principal: &self.principal,
+            client_address: None,
+            client_name: None,
+            server: "host",
+            tool: "bash_execute",
+            tier: Some(Tier::Operate),
+            arguments: &self.arguments,
+            decision: "allow",
+        }
+    }
+}
+
+fn open(dir: &Path) -> Log {
+    Log::open(dir, LogConfig::default()).unwrap()
+}
+
+fn small() -> LogConfig {
+    let limits = Limits { file_bytes_max: 4096, files_kept: 2 };
+    LogConfig { sync: Sync::Off, limits }
+}
+
+fn lines(path: &Path) -> Vec<Line> {
+    read_records(path).unwrap().map(Result::unwrap).collect()
+}
+
+fn records(dir: &Path) -> Vec<Record> {
+    let lines = lines(&dir.join("record.jsonl")).into_iter();
+    lines.filter_map(|line| if let Line::Record(record) = line { Some(record) } else { None }).collect()
+}
+
+fn kinds(dir: &Path) -> Vec<RecordKind> {
+    records(dir).iter().map(|record| record.kind).collect()
+}
+
+fn outcome_of(records: &[Record], intent: u64) -> Vec<String> {
+    let outcomes = records.iter().filter(|record| record.intent == Some(intent));
+    let values = outcomes.map(|record| serde_json::from_str::<Value>(&record.text).unwrap());
+    values.map(|value| value["ending"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn intents_outcomes_and_denials_are_numbered_in_order() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    let seq = log.intent(&sample.intent()).unwrap();
+    log.outcome(seq, &OK).unwrap();
+    log.denied(&sample.intent(), "above_ceiling").unwrap();
+    let expected =
+        [RecordKind::Mark, RecordKind::Intent, RecordKind::Outcome, RecordKind::Denied];
+    assert_eq!(kinds(dir.path()), expected);
+    let records = records(dir.path());
+    assert!(records.iter().map(|record| record.seq).eq(1..=4));
+    assert_eq!(outcome_of(&records, seq.get()), ["ok"]);
+    let denied: Value = serde_json::from_str(&records[3].text).unwrap();
+    assert_eq!((&denied["ending"], &denied["reason"]), (&"denied".into(), &"above_ceiling".into()));
+    let mark: Value = serde_json::from_str(&records[0].text).unwrap();
+    assert_eq!(mark["boot_id"].as_str().unwrap().len(), 36);
+}
+
+#[test]
+fn an_intent_has_one_outcome() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    let seq = log.intent(&sample.intent()).unwrap();
+    log.outcome(seq, &OK).unwrap();
+    assert!(matches!(log.outcome(seq, &OK), Err(AuditError::NotOpen { seq: 2 })));
+    assert!(matches!(log.outcome(Seq(99), &OK), Err(AuditError::NotOpen { seq: 99 })));
+    log.intent(&sample.intent()).expect("a wrong number doesn't close the record");
+}
+
+#[test]
+fn only_the_owner_may_read_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("audit");
+    let _log = open(&folder);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(mode(&folder.join("record.jsonl")), 0o600);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_record_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("victim");
+    std::os::unix::fs::symlink(&target, dir.path().join("record.jsonl")).unwrap();
+    let error = Log::open(dir.path(), LogConfig::default()).unwrap_err();
+    assert!(error.to_string().starts_with("failed to open "), "{error}");
+    assert!(!target.exists());
+}
+
+#[test]
+fn numbers_go_on_and_open_intents_are_closed_after_a_restart() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let left = {
+        let log = open(dir.path());
+        let done = log.intent(&sample.intent()).unwrap();
+        let left = log.intent(&sample.intent()).unwrap();
+        log.outcome(done, &OK).unwrap();
+        left
+    };
+    let log = open(dir.path());
+    assert_eq!(outcome_of(&records(dir.path()), left.get()), ["unknown"]);
+    assert!(matches!(log.outcome(left, &OK), Err(AuditError::NotOpen { .. })));
+    drop(log);
+    drop(open(dir.path()));
+    let records = records(dir.path());
+    assert_eq!(outcome_of(&records, left.get()), ["unknown"]);
+    assert!(records.iter().map(|record| record.seq).eq(1..=records.len() as u64));
+}
+
+#[test]
+fn a_torn_last_line_is_left_alone_and_a_fresh_one_begun() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    drop(open(dir.path()));
+    let path = dir.path().join("record.jsonl");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"{\"seq\":2,\"type\":\"intent\",\"to").unwrap();
+    let log = open(dir.path());
+    log.intent(&sample.intent()).unwrap();
+    let lines = lines(&path);
+    assert!(matches!(lines[1], Line::Torn { bytes: 29 }), "{lines:?}");
+    let [Line::Record(mark), Line::Record(intent)] = &lines[2..] else { panic!("{lines:?}") };
+    assert!(mark.text.contains("\"torn_bytes\":28"), "{}", mark.text);
+    assert_eq!((mark.seq, intent.seq), (2, 3));
+}
+
+#[test]
+fn a_full_file_is_put_aside_and_the_oldest_are_deleted() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = Log::open(dir.path(), small()).unwrap();
+    let long_running = log.intent(&sample.intent()).unwrap();
+    for _ in 0..50 {
+        let seq = log.intent(&sample.intent()).unwrap();
+        log.outcome(seq, &OK).unwrap();
+    }
+    let older = file::put_aside(dir.path()).unwrap();
+    assert_eq!(older.len(), 2);
+    assert!(older[0].0 > 1, "some were deleted");
+    let mut seqs = Vec::new();
+    for path in older.iter().map(|(_, path)| path.as_path()).chain([&*dir.path().join("record.jsonl")]) {
+        assert!(fs::metadata(path).unwrap().len() < 4096 + 1024);
+        for line in lines(path) {
+            let Line::Record(record) = line else { panic!("{line:?}") };
+            seqs.push(record.seq);
+        }
+    }
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+    assert_eq!(records(dir.path())[0].open, [long_running.get()]);
+    drop(log);
+    drop(Log::open(dir.path(), small()).unwrap());
+    assert_eq!(outcome_of(&records(dir.path()), long_running.get()), ["unknown"]);
+}
+
+#[test]
+fn numbers_go_on_if_the_crash_came_between_two_files() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let left = open(dir.path()).intent(&sample.intent()).unwrap();
+    fs::rename(dir.path().join("record.jsonl"), dir.path().join("record.1.jsonl")).unwrap();
+    let log = open(dir.path());
+    assert_eq!(outcome_of(&records(dir.path()), left.get()), ["unknown"]);
+    assert_eq!(log.intent(&sample.intent()).unwrap().get(), 5);
+}
+
+#[test]
+fn marks_stand_close_enough_for_a_quick_start() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let config = LogConfig { sync: Sync::Off, ..LogConfig::default() };
+    let log = Log::open(dir.path(), config).unwrap();
+    let text = "x".repeat(8000);
+    let arguments = redact::arguments(&format!("{{\"command\":\"{text}\"}}"));
+    for _ in 0..100 {
+        let seq = log.intent(&Intent { arguments: &arguments, ..sample.intent() }).unwrap();
+        log.outcome(seq, &OK).unwrap();
+    }
+    let marks = kinds(dir.path()).iter().filter(|kind| **kind == RecordKind::Mark).count();
+    assert!((3..=5).contains(&marks), "{marks} marks in 800 kB");
+}
+
+#[test]
+fn concurrent_calls_share_no_number_and_no_line() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    let seq = log.intent(&sample.intent()).unwrap();
+                    log.outcome(seq, &OK).unwrap();
+                }
+            });
+        }
+    });
+    let records = records(dir.path());
+    assert!(records.iter().map(|record| record.seq).eq(1..=801));
+}
+
+#[test]
+fn background_and_each_leave_nothing_unsynced() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    log.intent(&sample.intent()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while log.shared.lock().is_dirty {
+        assert!(Instant::now() < deadline, "never synced");
+        std::thread::yield_now();
+    }
+    let each = dir.path().join("each");
+    let log = Log::open(&each, LogConfig { sync: Sync::Each, ..LogConfig::default() }).unwrap();
+    log.intent(&sample.intent()).unwrap();
+    assert!(log.syncer.is_none());
+}
+
+#[test]
+fn a_failed_sync_closes_the_record_until_it_is_reopened() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    // A pipe can be written and never be synced.
+    let (reader, writer) = std::io::pipe().unwrap();
+    log.shared.lock().file.file = Arc::new(fs::File::from(std::os::fd::OwnedFd::from(writer)));
+    log.intent(&sample.intent()).expect("the write itself works");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while log.shared.lock().failed_step.is_none() {
+        assert!(Instant::now() < deadline, "the failure went unnoticed");
+        std::thread::yield_now();
+    }
+    let error = log.intent(&sample.intent()).unwrap_err();
+    assert!(matches!(error, AuditError::Closed { step: "sync", .. }), "{error}");
+    assert!(log.denied(&sample.intent(), "x").is_err());
+    log.reopen().unwrap();
+    log.intent(&sample.intent()).unwrap();
+    drop(reader);
+}
+
+#[test]
+fn reopening_keeps_the_intents_of_running_calls() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    let running = log.intent(&sample.intent()).unwrap();
+    log.shared.lock().failed_step = Some("write");
+    assert!(log.intent(&sample.intent()).is_err());
+    log.reopen().unwrap();
+    log.outcome(running, &OK).unwrap();
+    assert_eq!(outcome_of(&records(dir.path()), running.get()), ["ok"]);
+}
+
+/// Runs this very test again as a child, with `HAYWARD_TEST_DIR` set, through a shell line.
+fn child(test: &str, dir: &Path, shell: &str) -> Command {
+    #[expect(clippy::disallowed_methods, reason = "the test has to kill a process of its own")]
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{shell} exec \"$0\" --exact --nocapture \"$1\"")]);
+    command.arg(std::env::current_exe().unwrap()).arg(format!("log::tests::{test}"));
+    command.env("HAYWARD_TEST_DIR", dir).stdout(Stdio::piped());
+    command
+}
+
+fn child_dir() -> Option<OsString> {
+    #[expect(clippy::disallowed_methods, reason = "tells the child from the test that started it")]
+    std::env::var_os("HAYWARD_TEST_DIR")
+}
+
+#[test]
+fn every_acknowledged_intent_survives_a_kill() {
+    let sample = Sample::new();
+    if let Some(dir) = child_dir() {
+        let log = open(Path::new(&dir));
+        loop {
+            let seq = log.intent(&sample.intent()).unwrap();
+            writeln!(std::io::stdout(), "acknowledged {}", seq.get()).unwrap();
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    for round in 1..=3_usize {
+        let mut child = child("every_acknowledged_intent_survives_a_kill", dir.path(), "").spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let seqs = output.by_ref().filter_map(|line| line.strip_prefix("acknowledged ")?.parse::<u64>().ok());
+        acknowledged.extend(seqs.take(200 * round));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What it wrote before it died and nobody read yet is acknowledged too; the last line may be cut.
+        let mut rest: Vec<u64> =
+            output.filter_map(|line| line.strip_prefix("acknowledged ")?.parse().ok()).collect();
+        rest.pop();
+        acknowledged.extend(rest);
+    }
+    drop(open(dir.path()));
+    let records = records(dir.path());
+    for seq in acknowledged {
+        let intent = records.iter().find(|record| record.seq == seq).unwrap();
+        assert_eq!(intent.kind, RecordKind::Intent);
+        assert_eq!(outcome_of(&records, seq), ["unknown"], "intent {seq}");
+    }
+    assert!(records.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1));
+}
+
+/// The shell's limit on file sizes acts like a full disk: a write up to it is short, the next fails.
+#[test]
+fn a_full_disk_refuses_everything_and_leaves_no_half_line() {
+    let sample = Sample::new();
+    if let Some(dir) = child_dir() {
+        let log = open(Path::new(&dir));
+        let written = std::iter::from_fn(|| log.intent(&sample.intent()).ok()).count();
+        let error = log.intent(&sample.intent()).unwrap_err();
+        assert!(matches!(error, AuditError::Closed { step: "write", .. }), "{error}");
+        assert!(log.denied(&sample.intent(), "x").is_err());
+        writeln!(std::io::stdout(), "written {written}").unwrap();
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let limited = "trap '' XFSZ; ulimit -f 24;";
+    let mut child = child("a_full_disk_refuses_everything_and_leaves_no_half_line", dir.path(), limited);
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let written: usize = text.lines().find_map(|line| line.strip_prefix("written ")?.parse().ok()).unwrap();
+    assert!(written > 10, "{text}");
+    let path = dir.path().join("record.jsonl");
+    let lines = lines(&path);
+    assert!(lines.iter().all(|line| matches!(line, Line::Record(_))), "{lines:?}");
+    assert_eq!(lines.len(), written + 1);
+    let log = open(dir.path());
+    log.intent(&sample.intent()).expect("there is room again");
+}

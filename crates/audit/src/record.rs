@@ -1,0 +1,317 @@
+//! What a record says, and how it is written as one line of JSON.
+//!
+//! Every string goes through the JSON writer and every word is cut to its limit, so that nothing a
+//! client sends can end a line, forge a field or fill the disk with a name.
+
+use std::net::SocketAddr;
+
+use hayward_api::principal::PrincipalKind;
+use hayward_api::{Principal, Tier};
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::limits::{MESSAGE_CHARS, WORD_CHARS};
+use crate::redact::Redacted;
+
+/// What is about to happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Intent<'a> {
+    /// Our id of the request.
+    pub request_id: &'a str,
+    /// Who asks.
+    pub principal: &'a Principal,
+    /// Where from, if over a network.
+    pub client_address: Option<SocketAddr>,
+    /// What the client says it is; claimed, never verified.
+    pub client_name: Option<&'a str>,
+    /// The server or toolset.
+    pub server: &'a str,
+    /// The tool.
+    pub tool: &'a str,
+    /// How risky it is; none if there is no such tool.
+    pub tier: Option<Tier>,
+    /// Its arguments, without what must not be kept.
+    pub arguments: &'a Redacted,
+    /// What was decided, e.g. `allow`.
+    pub decision: &'a str,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// In a word.
+    pub ending: Ending,
+    /// The code of the failure.
+    pub code: Option<&'a str>,
+    /// The message of the failure; its first 200 characters are kept.
+    pub message: Option<&'a str>,
+    /// How long it took; none if nobody knows.
+    pub duration_ms: Option<u64>,
+}
+
+/// The words for how a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// It did what was asked.
+    Ok,
+    /// It ran and failed.
+    Error,
+    /// It was refused and had no effect.
+    Denied,
+    /// It was cancelled; part of it may have happened.
+    Cancelled,
+    /// Its time was over; part of it may have happened.
+    Timeout,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The kinds of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordKind {
+    /// Says which intents are open at this place of the file.
+    Mark,
+    /// An intent.
+    Intent,
+    /// The outcome of an intent.
+    Outcome,
+    /// An intent that was refused.
+    Denied,
+}
+
+/// The outcome of an intent that a crash left open.
+pub(crate) const LEFT_OPEN: Outcome<'static> = Outcome {
+    ending: Ending::Unknown,
+    code: Some("LeftOpen"),
+    message: Some("the daemon ended before the outcome was recorded"),
+    duration_ms: None,
+};
+
+#[derive(Serialize)]
+pub(crate) struct MarkBody<'a> {
+    pub(crate) boot_id: &'a str,
+    pub(crate) pid: u32,
+    /// Bytes of a line before this one that a crash tore.
+    pub(crate) torn_bytes: u64,
+    pub(crate) open: Vec<u64>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct IntentBody<'a> {
+    request_id: Word<'a>,
+    principal: PrincipalBody<'a>,
+    client_address: Option<SocketAddr>,
+    client_name: Option<Word<'a>>,
+    server: Word<'a>,
+    tool: Word<'a>,
+    tier: Option<Tier>,
+    arguments: &'a Redacted,
+    decision: Word<'a>,
+}
+
+#[derive(Serialize)]
+struct PrincipalBody<'a> {
+    kind: PrincipalKind,
+    name: Word<'a>,
+    credential: Word<'a>,
+    role: &'static str,
+}
+
+impl<'a> IntentBody<'a> {
+    pub(crate) fn new(intent: &Intent<'a>) -> Self {
+        let principal = intent.principal;
+        Self {
+            request_id: Word(intent.request_id),
+            principal: PrincipalBody {
+                kind: principal.kind,
+                name: Word(&principal.name),
+                credential: Word(&principal.credential),
+                role: principal.role(),
+            },
+            client_address: intent.client_address,
+            client_name: intent.client_name.map(Word),
+            server: Word(intent.server),
+            tool: Word(intent.tool),
+            tier: intent.tier,
+            arguments: intent.arguments,
+            decision: Word(intent.decision),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct DeniedBody<'a> {
+    #[serde(flatten)]
+    intent: IntentBody<'a>,
+    ending: Ending,
+    reason: Word<'a>,
+}
+
+impl<'a> DeniedBody<'a> {
+    pub(crate) fn new(intent: &Intent<'a>, reason: &'a str) -> Self {
+        Self { intent: IntentBody::new(intent), ending: Ending::Denied, reason: Word(reason) }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct OutcomeBody<'a> {
+    intent: u64,
+    ending: Ending,
+    code: Option<Word<'a>>,
+    message: Option<Message<'a>>,
+    duration_ms: Option<u64>,
+}
+
+impl<'a> OutcomeBody<'a> {
+    pub(crate) fn new(intent: u64, outcome: &Outcome<'a>) -> Self {
+        Self {
+            intent,
+            ending: outcome.ending,
+            code: outcome.code.map(Word),
+            message: outcome.message.map(Message),
+            duration_ms: outcome.duration_ms,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Stamped<'a, B> {
+    r#type: RecordKind,
+    #[serde(serialize_with = "display")]
+    time: Timestamp,
+    mono_ns: u64,
+    #[serde(flatten)]
+    body: &'a B,
+}
+
+/// A record but for its number, which it gets in its turn: all that takes time is done before.
+#[derive(Debug)]
+pub(crate) struct Draft(Vec<u8>);
+
+impl Draft {
+    /// Writes down a record.
+    pub(crate) fn new<B: Serialize>(kind: RecordKind, body: &B) -> Self {
+        let stamped = Stamped { r#type: kind, time: Timestamp::now(), mono_ns: monotonic_ns(), body };
+        let mut text = Vec::with_capacity(512);
+        serde_json::to_writer(&mut text, &stamped).expect("strings and numbers go into memory");
+        text.push(b'\n');
+        Self(text)
+    }
+
+    /// Appends its line under this number, with its newline.
+    pub(crate) fn write_line(&self, line: &mut Vec<u8>, seq: u64) {
+        line.extend_from_slice(b"{\"seq\":");
+        line.extend_from_slice(seq.to_string().as_bytes());
+        line.push(b',');
+        line.extend_from_slice(&self.0[1..]);
+    }
+}
+
+/// Nanoseconds since the machine started, which no change of the wall clock touches.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+fn display<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
+/// A name, an id or a word: cut to [`WORD_CHARS`] when written.
+struct Word<'a>(&'a str);
+
+impl Serialize for Word<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(cut(self.0, WORD_CHARS))
+    }
+}
+
+/// A sentence: cut to [`MESSAGE_CHARS`] when written.
+struct Message<'a>(&'a str);
+
+impl Serialize for Message<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(cut(self.0, MESSAGE_CHARS))
+    }
+}
+
+/// The first characters of a text.
+fn cut(text: &str, chars: usize) -> &str {
+    if text.len() <= chars {
+        return text;
+    }
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::redact;
+
+    fn line(intent: &Intent<'_>) -> String {
+        let mut line = Vec::new();
+        Draft::new(RecordKind::Intent, &IntentBody::new(intent)).write_line(&mut line, 7);
+        String::from_utf8(line).unwrap()
+    }
+
+    fn intent<'a>(principal: &'a Principal, arguments: &'a Redacted, text: &'a str) -> Intent<'a> {
+        Intent {
+            request_id: text,
+            principal,
+            client_address: Some("192.0.2.1:80".parse().unwrap()),
+            client_name: Some(text),
+            server: "host",
+            tool: text,
+            tier: Some(Tier::Read),
+            arguments,
+            decision: "allow",
+        }
+    }
+
+    #[test]
+    fn an_intent_says_who_what_where_and_when() {
+        let principal = Principal::local("root", Tier::Operate);
+        let arguments = redact::arguments(r#"{"path": "/etc/hosts"}"#);
+        let line = line(&intent(&principal, &arguments, "read_file"));
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&value["seq"], &value["type"]), (&Value::from(7), &Value::from("intent")));
+        assert_eq!(value["principal"]["role"], "rw");
+        assert_eq!(value["principal"]["kind"], "local");
+        assert_eq!(value["client_address"], "192.0.2.1:80");
+        assert_eq!(value["arguments"]["path"], "/etc/hosts");
+        assert_eq!(value["tier"], "read");
+        assert!(value["mono_ns"].as_u64().unwrap() > 0);
+        assert!(value["time"].as_str().unwrap().parse::<Timestamp>().is_ok());
+    }
+
+    #[test]
+    fn no_control_character_can_forge_a_record_or_a_field() {
+        let evil = "x\",\"seq\":9}\n{\"seq\":10,\"type\":\"outcome\"}\r\n\u{0}\u{1b}[2J";
+        let principal = Principal { name: evil.to_owned(), ..Principal::anonymous() };
+        let quoted = serde_json::to_string(&serde_json::json!({ "a": evil })).unwrap();
+        for raw in [quoted.as_str(), evil, "{\n\"a\":\n1\n}", "1},\"seq\":9,\"x\":{\"y\":1"] {
+            let arguments = redact::arguments(raw);
+            let line = line(&intent(&principal, &arguments, evil));
+            assert!(!line.trim_end_matches('\n').contains(|c: char| c.is_control()), "{line:?}");
+            assert_eq!(line.matches('\n').count(), 1);
+            let value: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(value["seq"], 7);
+            assert_eq!(value["tool"], evil);
+        }
+    }
+
+    #[test]
+    fn long_names_and_messages_are_cut_between_characters() {
+        let long = "ä".repeat(10_000);
+        let (principal, arguments) = (Principal::anonymous(), redact::arguments("{}"));
+        assert!(line(&intent(&principal, &arguments, &long)).len() < 4000);
+        assert_eq!(cut(&long, 200).chars().count(), 200);
+        assert_eq!(cut("short", 200), "short");
+    }
+}

@@ -1,0 +1,262 @@
+//! The table of credentials in memory: what `identify` reads, thousands of times a second.
+//!
+//! Readers take a snapshot without waiting; writers replace it whole. Every change counts up a
+//! generation, *after* the new table is in place, so that whoever holds a stream open can wait
+//! for it and ask [`Credentials::is_current`] again. Where records come from is the store's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hayward_api::Principal;
+use hayward_api::principal::PrincipalKind;
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+
+use crate::token::{Digest, Token, TokenId};
+
+/// What is known of one credential.
+#[derive(Clone, Debug)]
+pub struct CredentialRecord {
+    /// Its public id.
+    pub id: TokenId,
+    /// The digest of its secret.
+    pub digest: Digest,
+    /// Whom it stands for.
+    pub principal: Arc<Principal>,
+    /// A disabled one is refused as if it did not exist.
+    pub enabled: bool,
+    /// From this second on (Unix time) it is refused; never if there is none.
+    pub expires_at_unix: Option<i64>,
+}
+
+impl CredentialRecord {
+    fn is_live(&self, now_unix: i64) -> bool {
+        self.enabled && self.expires_at_unix.is_none_or(|end| now_unix < end)
+    }
+}
+
+/// Why nobody was identified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentifyError {
+    /// What was shown is no token at all.
+    #[error("credential does not have the form of a token")]
+    Malformed,
+    /// No such token. Also if it is wrong, disabled or expired: the caller can't tell which.
+    #[error("unknown token")]
+    Unknown,
+}
+
+type Table = HashMap<TokenId, Arc<CredentialRecord>>;
+
+/// Every credential, as a snapshot that is replaced whole.
+#[derive(Debug)]
+pub struct Credentials {
+    table: ArcSwap<Table>,
+    generation: watch::Sender<u64>,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self { table: ArcSwap::from_pointee(Table::new()), generation: watch::Sender::new(0) }
+    }
+}
+
+impl Credentials {
+    /// An empty table: everybody is unknown.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts these records in the place of all that were there.
+    pub fn replace(&self, records: Vec<CredentialRecord>) {
+        let table: Table = records.into_iter().map(|record| (record.id, Arc::new(record))).collect();
+        self.table.store(Arc::new(table));
+        self.count_up();
+    }
+
+    /// Adds a record, or replaces the one of the same id.
+    pub fn insert(&self, record: CredentialRecord) {
+        let record = Arc::new(record);
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            table.insert(record.id, Arc::clone(&record));
+            table
+        });
+        self.count_up();
+    }
+
+    /// Removes a record, if it is there.
+    pub fn remove(&self, id: TokenId) {
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            table.remove(&id);
+            table
+        });
+        self.count_up();
+    }
+
+    /// The principal behind what was presented, at this second (Unix time).
+    pub fn identify(&self, presented: &str, now_unix: i64) -> Result<Arc<Principal>, IdentifyError> {
+        /// Stands in for the digest of an unknown id, so that it costs the same time as a known one.
+        const DUMMY: Digest = Digest::from_bytes([0; 32]);
+        let shown = Token::parse(presented).map_err(|_| IdentifyError::Malformed)?;
+        let table = self.table.load();
+        let record = table.get(&shown.id);
+        let is_match: bool = record.map_or(&DUMMY, |found| &found.digest).ct_eq(&shown.digest).into();
+        match record {
+            Some(found) if is_match && found.is_live(now_unix) => Ok(Arc::clone(&found.principal)),
+            _ => Err(IdentifyError::Unknown),
+        }
+    }
+
+    /// Whether a principal that was identified earlier would still be the same one now.
+    ///
+    /// For what stays open: ask again when the generation changes, and at expiry.
+    pub fn is_current(&self, principal: &Principal, now_unix: i64) -> bool {
+        match principal.kind {
+            PrincipalKind::Anonymous | PrincipalKind::Local => true,
+            PrincipalKind::Token | PrincipalKind::Admin => {
+                let table = self.table.load();
+                TokenId::parse(&principal.credential)
+                    .and_then(|id| table.get(&id))
+                    .is_some_and(|record| record.is_live(now_unix) && *record.principal == *principal)
+            }
+        }
+    }
+
+    /// How often the table changed.
+    pub fn generation(&self) -> u64 {
+        *self.generation.borrow()
+    }
+
+    /// Wakes whoever waits on it at each change of the table.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    fn count_up(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hayward_api::Tier;
+    use hayward_api::kinds::token::Role;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn record(token: &Token) -> CredentialRecord {
+        let principal = Principal {
+            kind: PrincipalKind::Token,
+            name: "ci".to_owned(),
+            credential: token.id().to_string(),
+            ceiling: Some(Tier::Read),
+        };
+        CredentialRecord {
+            id: token.id(),
+            digest: token.digest(),
+            principal: Arc::new(principal),
+            enabled: true,
+            expires_at_unix: None,
+        }
+    }
+
+    #[test]
+    fn a_known_token_is_its_principal_until_it_is_removed() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+        credentials.insert(record(&token));
+        assert_eq!(credentials.identify(token.reveal(), NOW).unwrap().name, "ci");
+        credentials.remove(token.id());
+        assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+    }
+
+    #[test]
+    fn the_right_id_with_another_secret_is_unknown() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        let other = CredentialRecord { digest: Token::mint(Role::Ro).digest(), ..record(&token) };
+        credentials.insert(other);
+        assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+    }
+
+    #[test]
+    fn disabled_and_expired_tokens_are_refused_like_unknown_ones() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        credentials.insert(CredentialRecord { enabled: false, ..record(&token) });
+        assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+        credentials.insert(CredentialRecord { expires_at_unix: Some(NOW), ..record(&token) });
+        assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+        assert!(credentials.identify(token.reveal(), NOW - 1).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_token_is_malformed_whatever_is_stored() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        credentials.insert(record(&token));
+        for bad in ["", "hwd", &token.reveal()[1..], &format!("{}\0", token.reveal())] {
+            assert_eq!(credentials.identify(bad, NOW), Err(IdentifyError::Malformed), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_old_foreign_token_is_identified_by_its_derived_id() {
+        let text = format!("tok_{}", "0123456789abcdef".repeat(2));
+        let shown = Token::parse(&text).unwrap();
+        let credentials = Credentials::new();
+        let any = record(&Token::mint(Role::Ro));
+        credentials.insert(CredentialRecord { id: shown.id, digest: shown.digest, ..any });
+        assert!(credentials.identify(&text, NOW).is_ok());
+    }
+
+    #[test]
+    fn a_replaced_table_forgets_what_was_there() {
+        let (credentials, old, new) =
+            (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Rw));
+        credentials.insert(record(&old));
+        credentials.replace(vec![record(&new)]);
+        assert!(credentials.identify(old.reveal(), NOW).is_err());
+        assert!(credentials.identify(new.reveal(), NOW).is_ok());
+    }
+
+    #[test]
+    fn who_holds_a_stream_open_is_told_and_sees_the_revocation() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        credentials.insert(record(&token));
+        let principal = credentials.identify(token.reveal(), NOW).unwrap();
+        let (before, watcher) = (credentials.generation(), credentials.watch());
+        assert!(credentials.is_current(&principal, NOW));
+        credentials.remove(token.id());
+        assert!(watcher.has_changed().unwrap());
+        assert_eq!(credentials.generation(), before + 1);
+        assert!(!credentials.is_current(&principal, NOW));
+    }
+
+    #[test]
+    fn a_changed_role_ends_what_the_old_one_opened() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Rw));
+        credentials.insert(record(&token));
+        let principal = credentials.identify(token.reveal(), NOW).unwrap();
+        let lowered = Principal { ceiling: None, ..Principal::clone(&principal) };
+        credentials.insert(CredentialRecord { principal: Arc::new(lowered), ..record(&token) });
+        assert!(!credentials.is_current(&principal, NOW));
+        assert!(credentials.is_current(&Principal::local("root", Tier::Read), NOW));
+        assert!(credentials.is_current(&Principal::anonymous(), NOW));
+    }
+
+    #[test]
+    fn concurrent_writers_lose_no_change() {
+        let credentials = Credentials::new();
+        let tokens: Vec<Token> = (0..64).map(|_| Token::mint(Role::Ro)).collect();
+        std::thread::scope(|scope| {
+            for half in tokens.chunks(16) {
+                scope.spawn(|| half.iter().for_each(|token| credentials.insert(record(token))));
+            }
+        });
+        assert!(tokens.iter().all(|token| credentials.identify(token.reveal(), NOW).is_ok()));
+        assert_eq!(credentials.generation(), 64);
+    }
+}

@@ -1,0 +1,213 @@
+//! May they: one pure function of who and what. No rule means no.
+//!
+//! Listing asks the same function as calling, so that what is listed is what may be called.
+//! It reads no table and no clock; what it needs is in its arguments.
+
+use hayward_api::principal::PrincipalKind;
+use hayward_api::{Principal, Tier};
+
+/// The toolset of this machine: the only one that a token reaches until more is granted.
+const HOST: &str = "host";
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// To see or call a tool.
+    CallTool {
+        /// The server that offers it.
+        toolset: &'a str,
+        /// Its name there.
+        tool: &'a str,
+        /// How risky it is.
+        tier: Tier,
+    },
+    /// To list, make or revoke tokens.
+    ManageTokens,
+    /// To read the metrics.
+    ReadMetrics,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes.
+    Allow,
+    /// No.
+    Deny {
+        /// Why not.
+        reason: Reason,
+    },
+}
+
+/// Why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Reason {
+    /// Nobody showed a credential.
+    #[error("no credential was shown")]
+    NoCredential,
+    /// The tool is riskier than the credential allows.
+    #[error("the tool needs a credential that allows `{needs}`")]
+    AboveCeiling {
+        /// The tier of the tool.
+        needs: Tier,
+    },
+    /// Only an administrator may.
+    #[error("only an administrator may do this")]
+    NotAdmin,
+    /// The credential doesn't reach this toolset.
+    #[error("the credential does not reach this toolset")]
+    ToolsetNotGranted,
+}
+
+impl Reason {
+    /// The word of the record.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::AboveCeiling { .. } => "above_ceiling",
+            Self::NotAdmin => "not_admin",
+            Self::ToolsetNotGranted => "toolset_not_granted",
+        }
+    }
+}
+
+/// Whether this principal may do this.
+pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
+    match objection(principal, action) {
+        None => Decision::Allow,
+        Some(reason) => Decision::Deny { reason },
+    }
+}
+
+fn objection(principal: &Principal, action: &Action<'_>) -> Option<Reason> {
+    match (principal.kind, action) {
+        (PrincipalKind::Anonymous, _) => Some(Reason::NoCredential),
+        (PrincipalKind::Admin, Action::ManageTokens | Action::ReadMetrics) => None,
+        (_, Action::ManageTokens | Action::ReadMetrics) => Some(Reason::NotAdmin),
+        (PrincipalKind::Admin, Action::CallTool { .. }) => Some(Reason::ToolsetNotGranted),
+        (PrincipalKind::Token, Action::CallTool { toolset, .. }) if *toolset != HOST => {
+            Some(Reason::ToolsetNotGranted)
+        }
+        (PrincipalKind::Token | PrincipalKind::Local, Action::CallTool { tier, .. }) => {
+            let is_within = principal.ceiling.is_some_and(|ceiling| *tier <= ceiling);
+            (!is_within).then_some(Reason::AboveCeiling { needs: *tier })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [PrincipalKind; 4] =
+        [PrincipalKind::Anonymous, PrincipalKind::Token, PrincipalKind::Admin, PrincipalKind::Local];
+    const CEILINGS: [Option<Tier>; 4] =
+        [None, Some(Tier::Read), Some(Tier::Operate), Some(Tier::Danger)];
+
+    fn principal(kind: PrincipalKind, ceiling: Option<Tier>) -> Principal {
+        Principal { kind, ceiling, name: "x".to_owned(), credential: "y".to_owned() }
+    }
+
+    fn call(toolset: &str, tier: Tier) -> Action<'_> {
+        Action::CallTool { toolset, tool: "t", tier }
+    }
+
+    fn actions() -> Vec<Action<'static>> {
+        let calls = Tier::ALL.into_iter().flat_map(|tier| [call("host", tier), call("ops", tier)]);
+        calls.chain([Action::ManageTokens, Action::ReadMetrics]).collect()
+    }
+
+    fn is_allowed(principal: &Principal, action: &Action<'_>) -> bool {
+        decide(principal, action) == Decision::Allow
+    }
+
+    /// One line for each kind and ceiling; columns: host and another toolset at read, operate,
+    /// danger; tokens; metrics. `+` is yes; other letters are the first of why not.
+    const TABLE: &str = "
+        anonymous none     N N N  N N N  N N
+        anonymous read     N N N  N N N  N N
+        anonymous operate  N N N  N N N  N N
+        anonymous danger   N N N  N N N  N N
+        token     none     C C C  T T T  A A
+        token     read     + C C  T T T  A A
+        token     operate  + + C  T T T  A A
+        token     danger   + + +  T T T  A A
+        admin     none     T T T  T T T  + +
+        admin     read     T T T  T T T  + +
+        admin     operate  T T T  T T T  + +
+        admin     danger   T T T  T T T  + +
+        local     none     C C C  C C C  A A
+        local     read     + C C  + C C  A A
+        local     operate  + + C  + + C  A A
+        local     danger   + + +  + + +  A A
+    ";
+
+    fn letter(decision: Decision, tier: Option<Tier>) -> &'static str {
+        match decision {
+            Decision::Allow => "+",
+            Decision::Deny { reason: Reason::NoCredential } => "N",
+            Decision::Deny { reason: Reason::NotAdmin } => "A",
+            Decision::Deny { reason: Reason::ToolsetNotGranted } => "T",
+            Decision::Deny { reason: Reason::AboveCeiling { needs } } => {
+                assert_eq!(Some(needs), tier);
+                "C"
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_ceiling_and_action_is_decided_as_the_table_says() {
+        let lines: Vec<Vec<&str>> = TABLE
+            .lines()
+            .map(|line| line.split_whitespace().skip(2).collect())
+            .filter(|cells: &Vec<&str>| !cells.is_empty())
+            .collect();
+        let principals: Vec<Principal> = KINDS
+            .iter()
+            .flat_map(|kind| CEILINGS.map(|ceiling| principal(*kind, ceiling)))
+            .collect();
+        assert_eq!(lines.len(), principals.len());
+        for (principal, line) in principals.iter().zip(lines) {
+            let mut row: Vec<&str> = Vec::new();
+            for toolset in ["host", "ops"] {
+                for tier in Tier::ALL {
+                    row.push(letter(decide(principal, &call(toolset, tier)), Some(tier)));
+                }
+            }
+            row.push(letter(decide(principal, &Action::ManageTokens), None));
+            row.push(letter(decide(principal, &Action::ReadMetrics), None));
+            assert_eq!(row, line, "{principal:?}");
+        }
+    }
+
+    #[test]
+    fn raising_a_ceiling_takes_nothing_away_and_lowering_it_gives_nothing() {
+        for kind in KINDS {
+            for pair in CEILINGS.windows(2) {
+                let (low, high) = (principal(kind, pair[0]), principal(kind, pair[1]));
+                for action in actions() {
+                    assert!(!is_allowed(&low, &action) || is_allowed(&high, &action), "{action:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_riskier_tool_is_never_easier_to_reach() {
+        for (kind, ceiling) in KINDS.iter().flat_map(|kind| CEILINGS.map(|c| (*kind, c))) {
+            let principal = principal(kind, ceiling);
+            for (toolset, tiers) in ["host", "ops"].iter().flat_map(|t| Tier::ALL.windows(2).map(move |w| (*t, w))) {
+                let [low, high] = [call(toolset, tiers[0]), call(toolset, tiers[1])];
+                assert!(!is_allowed(&principal, &high) || is_allowed(&principal, &low));
+            }
+        }
+    }
+
+    #[test]
+    fn a_toolset_is_granted_by_its_exact_name() {
+        let token = principal(PrincipalKind::Token, Some(Tier::Danger));
+        for toolset in ["", "Host", "host ", "hosts", "host/ops"] {
+            assert!(!is_allowed(&token, &call(toolset, Tier::Read)), "{toolset:?}");
+        }
+    }
+}

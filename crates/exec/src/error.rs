@@ -1,0 +1,126 @@
+//! Why a job didn't start, or why nothing is known about its end.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::job::Job;
+use crate::wire::{NotStarted, Step};
+
+/// Why a job has no result.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the fields say in the message what they are")]
+pub enum ExecError {
+    /// The working directory doesn't exist (any more).
+    #[error("working directory `{}` does not exist", path.display())]
+    WorkingDirNotFound { path: PathBuf },
+    /// The working directory is something else.
+    #[error("working directory `{}` is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
+    /// The working directory depends on where the server runs.
+    #[error("working directory `{}` is not absolute", path.display())]
+    WorkingDirRelative { path: PathBuf },
+    /// This user may not enter the directory or execute the program.
+    #[error("no permission for `{}`", path.display())]
+    PermissionDenied { path: PathBuf },
+    /// There is no such program, or its interpreter is missing.
+    #[error("program `{program}` was not found")]
+    ProgramNotFound { program: String },
+    /// More than the kernel takes: 128 KiB for one argument, about 2 MiB for all.
+    #[error("arguments and environment are too long")]
+    ArgumentsTooLong,
+    /// C strings end at a NUL byte.
+    #[error("{what} contains a NUL byte")]
+    NulByte { what: &'static str },
+    /// The kernel has no room for another process.
+    #[error("no more processes can be started now")]
+    TooManyProcesses {
+        #[source]
+        source: io::Error,
+    },
+    /// The server has no room for another open file.
+    #[error("no more files can be opened now")]
+    TooManyFiles {
+        #[source]
+        source: io::Error,
+    },
+    /// The queue for a turn is full.
+    #[error("{waiting_max} commands are waiting already")]
+    Busy { waiting_max: u64 },
+    /// No job starts any more.
+    #[error("the server is stopping")]
+    ShuttingDown,
+    /// The program couldn't be started for another reason.
+    #[error("failed to start `{program}`")]
+    NotStarted {
+        program: String,
+        #[source]
+        source: io::Error,
+    },
+    /// The supervisor couldn't be started or doesn't answer. The job didn't start.
+    #[error("failed to {step} the supervisor of a command")]
+    SupervisorFailed {
+        step: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    /// The supervisor ended before its job, which was ended with it.
+    #[error("the supervisor of the command was ended, and the command with it")]
+    SupervisorLost,
+}
+
+impl ExecError {
+    /// The error of a step around the supervisor.
+    pub(crate) fn supervisor(step: &'static str, source: io::Error) -> Self {
+        Self::out_of_room(source).unwrap_or_else(|source| Self::SupervisorFailed { step, source })
+    }
+
+    /// The error for what a supervisor says about this job.
+    pub(crate) fn not_started(job: &Job, why: NotStarted) -> Self {
+        use rustix::io::Errno;
+        let (path, program) = (job.cwd.clone(), job.program.clone());
+        let source = io::Error::from_raw_os_error(why.errno);
+        match (why.step, Errno::from_raw_os_error(why.errno)) {
+            (Step::EnterCgroup, _) => Self::supervisor("contain", source),
+            (Step::WorkingDir, Errno::NOENT) => Self::WorkingDirNotFound { path },
+            (Step::WorkingDir, Errno::NOTDIR) => Self::NotADirectory { path },
+            (Step::WorkingDir, Errno::ACCESS) => Self::PermissionDenied { path },
+            (Step::Program, Errno::NOENT | Errno::NOTDIR) => Self::ProgramNotFound { program },
+            (Step::Program, Errno::ACCESS) => Self::PermissionDenied {
+                path: program.into(),
+            },
+            (Step::Program, Errno::TOOBIG) => Self::ArgumentsTooLong,
+            _ => Self::out_of_room(source)
+                .unwrap_or_else(|source| Self::NotStarted { program, source }),
+        }
+    }
+
+    fn out_of_room(source: io::Error) -> Result<Self, io::Error> {
+        use rustix::io::Errno;
+        match Errno::from_io_error(&source) {
+            Some(Errno::AGAIN | Errno::NOMEM) => Ok(Self::TooManyProcesses { source }),
+            Some(Errno::MFILE | Errno::NFILE) => Ok(Self::TooManyFiles { source }),
+            _ => Err(source),
+        }
+    }
+
+    /// What the caller can do about it, where there is something.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::WorkingDirNotFound { .. } | Self::NotADirectory { .. } => {
+                "name a directory that exists"
+            }
+            Self::WorkingDirRelative { .. } => "use an absolute path",
+            Self::PermissionDenied { .. } => "check the mode and owner of the path",
+            Self::ProgramNotFound { .. } => "check its name and the PATH, or use its full path",
+            Self::ArgumentsTooLong => "write the text to a file and pass its path",
+            Self::NulByte { .. } => "remove the NUL byte",
+            Self::TooManyProcesses { .. } | Self::TooManyFiles { .. } | Self::Busy { .. } => {
+                "try again when other commands have ended"
+            }
+            Self::ShuttingDown => "try again when the server is back",
+            Self::NotStarted { .. } | Self::SupervisorFailed { .. } | Self::SupervisorLost => {
+                return None;
+            }
+        })
+    }
+}

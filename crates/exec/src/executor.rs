@@ -1,0 +1,254 @@
+//! The executor: turns, supervisors, and the end of them all.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cgroup::Home;
+use crate::containment::{Choice, Containment, establish};
+use crate::course;
+use crate::error::ExecError;
+use crate::job::{Finished, Job};
+use crate::limits::{ANSWER, EXIT, GONE, KILL, Limits, SETTLE, SHUTDOWN_GRACE_MAX};
+use crate::pool::Pool;
+use crate::supervisor::{Stuck, Supervisor, SupervisorCommand};
+
+/// How an executor works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What becomes a supervisor.
+    pub supervisor: SupervisorCommand,
+    /// What holds jobs together.
+    pub containment: Choice,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// Runs jobs. Cheap to clone; all clones are one executor.
+///
+/// End it with [`shutdown`](Self::shutdown). Should the process die before, its supervisors
+/// end their jobs by themselves, and the next start removes their cgroups.
+#[derive(Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+/// What all courses share.
+pub(crate) struct Inner {
+    config: Config,
+    containment: Containment,
+    home: Option<Home>,
+    pool: Pool,
+    /// Running and waiting jobs.
+    places: Arc<Semaphore>,
+    /// Running jobs.
+    turns: Arc<Semaphore>,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+    closing_grace: OnceLock<Duration>,
+}
+
+impl Executor {
+    /// Makes an executor. Starts no process; what dead servers left is ended in the background.
+    /// Must be called within a runtime.
+    pub fn new(config: Config) -> Self {
+        let (containment, home) = establish(config.containment);
+        let (running, waiting) = (config.limits.jobs_max, config.limits.waiting_max);
+        let inner = Arc::new(Inner {
+            containment,
+            home,
+            pool: Pool::default(),
+            places: Arc::new(Semaphore::new(size(running + waiting))),
+            turns: Arc::new(Semaphore::new(size(running))),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            closing_grace: OnceLock::new(),
+            config,
+        });
+        if inner.home.is_some() {
+            let inner = Arc::clone(&inner);
+            inner.clone().tasks.spawn_blocking(move || {
+                inner.home.as_ref().map(Home::clean_up_after_others);
+            });
+        }
+        Self { inner }
+    }
+
+    /// Runs a job to its end, whatever that is.
+    ///
+    /// If `cancel` fires or this future is dropped, the job is ended as at its deadline, in the
+    /// background in the latter case.
+    pub async fn run(&self, job: Job, cancel: &CancellationToken) -> Result<Finished, ExecError> {
+        let since = Instant::now();
+        job.check()?;
+        if self.inner.closing.is_cancelled() {
+            return Err(ExecError::ShuttingDown);
+        }
+        let place = Arc::clone(&self.inner.places).try_acquire_owned();
+        let waiting_max = self.inner.config.limits.waiting_max;
+        let place = place.map_err(|_| ExecError::Busy { waiting_max })?;
+        let cancel = cancel.child_token();
+        let _cancels_when_dropped = cancel.clone().drop_guard();
+        let inner = Arc::clone(&self.inner);
+        let task = self.inner.tasks.spawn(async move {
+            let finished = course::run(&inner, &job, cancel, since).await;
+            drop(place);
+            finished
+        });
+        task.await.unwrap_or_else(|error| {
+            Err(ExecError::supervisor(
+                "follow",
+                std::io::Error::other(error),
+            ))
+        })
+    }
+
+    /// What holds jobs together here.
+    pub fn containment(&self) -> &Containment {
+        &self.inner.containment
+    }
+
+    /// How many jobs run now.
+    pub fn running(&self) -> usize {
+        size(self.inner.config.limits.jobs_max) - self.inner.turns.available_permits()
+    }
+
+    /// Ends all jobs, with this much time to tidy up, then all supervisors, and removes their
+    /// cgroups. What was left alone on purpose lives on. No job starts afterwards.
+    pub async fn shutdown(&self, grace: Duration) {
+        let inner = &self.inner;
+        let grace = grace.min(SHUTDOWN_GRACE_MAX);
+        inner.closing_grace.get_or_init(|| grace);
+        inner.closing.cancel();
+        inner.tasks.close();
+        // The longest road of a job that is at its end already, and the same for ours.
+        let ladder = SETTLE + grace.max(inner.grace()) + KILL + ANSWER;
+        let patience = inner.drain_time() + ladder + 2 * (EXIT + GONE);
+        if timeout(patience, inner.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                running = self.running(),
+                "commands are still there at the end"
+            );
+        }
+        let retiring = TaskTracker::new();
+        for supervisor in inner.pool.close() {
+            let inner = Arc::clone(inner);
+            retiring.spawn(async move { inner.retire(supervisor).await });
+        }
+        retiring.close();
+        retiring.wait().await;
+        inner.pool.remove_empty_leaves();
+        inner.home.as_ref().map(Home::remove);
+    }
+}
+
+impl Inner {
+    /// Waits for a turn. Cancellation-safe, but the place in the queue is lost.
+    pub(crate) async fn turn(&self) -> OwnedSemaphorePermit {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        turn.expect("the semaphore of the turns is never closed")
+    }
+
+    /// A supervisor for the next job.
+    pub(crate) async fn supervisor(self: &Arc<Self>) -> Result<Supervisor, ExecError> {
+        while let Some(supervisor) = self.pool.take() {
+            if supervisor.is_listening() {
+                return Ok(supervisor);
+            }
+            self.retire_aside(supervisor);
+        }
+        let inner = Arc::clone(self);
+        // It forks and makes a folder: not for a thread that serves others.
+        let spawn = move || Supervisor::spawn(&inner.config.supervisor, inner.home.as_ref());
+        let spawned = self
+            .tasks
+            .spawn_blocking(spawn)
+            .await
+            .map_err(std::io::Error::other);
+        spawned
+            .flatten()
+            .map_err(|error| ExecError::supervisor("start", error))
+    }
+
+    /// Takes a supervisor back after a clean job.
+    pub(crate) fn give_back(self: &Arc<Self>, supervisor: Supervisor) {
+        let idle_max = size(self.config.limits.idle_max);
+        if let Some(supervisor) = self.pool.keep(supervisor, idle_max) {
+            self.retire_aside(supervisor);
+        }
+        self.look_after_pool();
+    }
+
+    /// Ends a supervisor and all below it; says whether all are gone.
+    pub(crate) async fn retire(self: &Arc<Self>, supervisor: Supervisor) -> bool {
+        let Err(Stuck { leaf }) = supervisor.retire().await else {
+            return true;
+        };
+        tracing::warn!(?leaf, "killed processes are stuck in the kernel");
+        if let Some(leaf) = leaf {
+            self.pool.keep_leaf(leaf);
+            self.look_after_pool();
+        }
+        false
+    }
+
+    fn retire_aside(self: &Arc<Self>, supervisor: Supervisor) {
+        let inner = Arc::clone(self);
+        self.tasks
+            .spawn(async move { inner.retire(supervisor).await });
+    }
+
+    /// Lets a supervisor go; what is below it lives on.
+    pub(crate) async fn release(self: &Arc<Self>, supervisor: Supervisor) {
+        if let Some(leaf) = supervisor.release().await {
+            self.pool.keep_leaf(leaf);
+        }
+        self.look_after_pool();
+    }
+
+    /// Fires when the server stops.
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// How long jobs may tidy up: as the server stops, as long as it says.
+    pub(crate) fn grace(&self) -> Duration {
+        let grace = Duration::from_millis(self.config.limits.grace_ms);
+        self.closing_grace.get().copied().unwrap_or(grace)
+    }
+
+    /// How long output is read while others hold it.
+    pub(crate) fn drain_time(&self) -> Duration {
+        Duration::from_millis(self.config.limits.drain_ms)
+    }
+
+    fn look_after_pool(self: &Arc<Self>) {
+        if self.pool.wants_keeper() {
+            let inner = Arc::clone(self);
+            self.tasks.spawn(async move { inner.keep_pool().await });
+        }
+    }
+
+    async fn keep_pool(self: &Arc<Self>) {
+        let idle = Duration::from_millis(self.config.limits.idle_ms);
+        while timeout(idle, self.closing.cancelled()).await.is_err() {
+            for supervisor in self.pool.expire(idle) {
+                self.retire(supervisor).await;
+            }
+            self.pool.remove_empty_leaves();
+            if self.pool.dismisses_keeper() {
+                break;
+            }
+        }
+    }
+}
+
+fn size(limit: u64) -> usize {
+    usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .min(Semaphore::MAX_PERMITS)
+}

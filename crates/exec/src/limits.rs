@@ -1,0 +1,74 @@
+//! Every queue, buffer and wait of this crate, by name.
+//!
+//! [`Limits`] are settings; the constants are sizes and pauses that nobody needs to tune.
+
+use std::time::Duration;
+
+hayward_api::limits! {
+    /// Limits of the executor.
+    pub struct Limits("exec") {
+        /// Jobs that run at once; more wait in order.
+        jobs_max: Count = 64 in 1..=4_096,
+        /// Jobs that wait for their turn; more are refused.
+        waiting_max: Count = 1_024 in 0..=65_536,
+        /// How long a job may tidy up between SIGTERM and SIGKILL.
+        grace_ms: Milliseconds = 2_000 in 0..=60_000,
+        /// How long output is read after the main process ended while others hold its pipes.
+        drain_ms: Milliseconds = 250 in 0..=10_000,
+        /// Supervisors that are kept for the next jobs.
+        idle_max: Count = 16 in 0..=256,
+        /// How long a supervisor is kept without a job.
+        idle_ms: Milliseconds = 30_000 in 10..=3_600_000,
+    }
+}
+
+/// One message between server and supervisor. The kernel takes at most 6 MiB of arguments and
+/// environment (execve(2)), so what is longer couldn't start anyway.
+pub(crate) const FRAME_BYTES_MAX: usize = 8 << 20;
+
+/// What is read at once from a pipe or a control socket: the size of a pipe.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+
+/// What a captured stream grows by at first, so that the many short outputs stay small.
+pub(crate) const CAPTURE_BYTES_MIN: usize = 4 << 10;
+
+/// Survivors that a result names.
+pub(crate) const SURVIVORS_NAMED_MAX: usize = 64;
+
+/// How much of a survivor's command line a result shows, in characters.
+pub(crate) const COMMAND_CHARS_MAX: usize = 200;
+
+/// How long a supervisor kills before it says that something stays.
+pub(crate) const KILL: Duration = Duration::from_millis(250);
+
+/// What is just about to end when the main process ends isn't a survivor yet.
+pub(crate) const SETTLE: Duration = Duration::from_millis(20);
+
+/// How often a supervisor reaps orphans while its job runs.
+pub(crate) const REAP: Duration = Duration::from_secs(1);
+
+/// The first and the longest pause between two looks at something that is about to end.
+pub(crate) const PAUSE: (Duration, Duration) =
+    (Duration::from_millis(1), Duration::from_millis(20));
+
+/// How long a supervisor may take for an answer, beyond the waits that it was asked for: as
+/// long as a busy machine needs, because without it nobody knows who is to live on.
+pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+
+/// The same where all are to end anyway, and can be ended without its help.
+pub(crate) const ANSWER_AT_STOP: Duration = Duration::from_millis(500);
+
+/// How long a supervisor may take to exit once it is alone.
+pub(crate) const EXIT: Duration = Duration::from_millis(500);
+
+/// How long killed processes may take to be gone before they are called stuck (in the kernel).
+pub(crate) const GONE: Duration = Duration::from_secs(2);
+
+/// The longest that a stopping server gives its jobs.
+pub(crate) const SHUTDOWN_GRACE_MAX: Duration = Duration::from_mins(10);
+
+/// The deadline of a job whose timeout is beyond the clock.
+pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365);
+
+/// Names tried for a cgroup of our own before the search is given up.
+pub(crate) const HOME_NAMES_MAX: u32 = 1_000;

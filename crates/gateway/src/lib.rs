@@ -1,0 +1,19 @@
+//! The road that every call takes, and the listeners at its start.
+//!
+//! ```text
+//! listener/{http,stdio} ─► protocol ─► road: admit ─► route ─► decide ─► approve ─► intent ─► run ─► shape ─► outcome
+//! ```
+//!
+//! A listener knows sockets and eras; `protocol` knows what a request asks for; the road knows neither.
+
+pub mod limits;
+pub mod listener;
+mod protocol;
+mod request_id;
+pub mod road;
+mod session;
+pub mod tokens;
+
+pub use protocol::Protocol;
+pub use road::Road;
+pub use session::Sessions;

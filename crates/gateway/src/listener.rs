@@ -1,0 +1,14 @@
+//! Listeners: bytes in, bytes out, bounded on every side.
+
+mod accept;
+mod admin;
+mod answer;
+mod guard;
+pub mod http;
+mod mcp;
+mod stdio;
+
+pub use accept::serve;
+pub use guard::Guard;
+pub use http::{App, router};
+pub use stdio::{Local, serve_stdio};

@@ -1,0 +1,96 @@
+//! Connections: accepted, bounded in number and time, and ended in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use ::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::http::{App, Peer, enter, named, router};
+
+/// Accepts connections until `shutdown` fires, then lets requests in flight end.
+pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
+    let routes = router(Arc::clone(&app));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            break;
+        };
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                let peer = Peer(address);
+                let connection = connection(stream, peer, Arc::clone(&app), routes.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+    // The socket closes first, so that nobody connects to a server that is about to go.
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// Most errors of `accept` are the peer's and gone at once; without file descriptors, waiting helps.
+async fn pause_after(error: &std::io::Error) {
+    const PAUSE: Duration = Duration::from_millis(50);
+    tracing::warn!(error = error as &dyn std::error::Error, "a connection can't be accepted");
+    tokio::time::sleep(PAUSE).await;
+}
+
+async fn connection(stream: TcpStream, peer: Peer, app: Arc<App>, routes: axum::Router, shutdown: CancellationToken) {
+    // Without this, small answers wait for the peer's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
+        return;
+    }
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(app.limits.head_timeout_ms))
+        .max_buf_size(usize::try_from(app.limits.head_bytes_max).unwrap_or(64 * 1024));
+    let service = service_fn(move |request| answer(request, peer, Arc::clone(&app), routes.clone()));
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: Peer,
+    app: Arc<App>,
+    routes: axum::Router,
+) -> Result<Response, std::convert::Infallible> {
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(peer);
+    match enter(&app, &mut request) {
+        Ok(id) => routes.oneshot(request).await.map(|response| named(response, &id)),
+        Err(refused) => Ok(refused),
+    }
+}

@@ -1,0 +1,113 @@
+//! Bodies of answers: frames as they are, or a stream of events.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use ::http::{HeaderValue, StatusCode, header};
+use hayward_mcp::envelope::Frame;
+use http_body::{Frame as BodyFrame, SizeHint};
+use tokio::sync::mpsc;
+
+/// One frame as JSON.
+pub(crate) fn json(status: StatusCode, frame: Frame) -> Response {
+    respond(status, "application/json", Pieces::new(frame.pieces))
+}
+
+/// One frame as the only event of a stream.
+pub(crate) fn single_event(status: StatusCode, frame: Frame) -> Response {
+    respond(status, "text/event-stream", Pieces::new(hayward_mcp::sse::event(frame)))
+}
+
+/// Events as they come.
+pub(crate) fn events(receiver: mpsc::Receiver<Bytes>) -> Response {
+    let mut response = respond(StatusCode::OK, "text/event-stream", Stream(receiver));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx buffers answers unless it is told not to.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+/// `{"detail": …}`, the form in which the host server's own routes refuse.
+pub(crate) fn detail(status: StatusCode, message: &str) -> Response {
+    object(status, &serde_json::json!({ "detail": message }))
+}
+
+/// A small JSON document.
+pub(crate) fn object<T: serde::Serialize>(status: StatusCode, value: &T) -> Response {
+    let body = serde_json::to_vec(value).expect("our own documents serialise");
+    respond(status, "application/json", Pieces::new(vec![body.into()]))
+}
+
+/// Nothing but a status.
+pub(crate) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn respond<B>(status: StatusCode, media: &'static str, body: B) -> Response
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    response
+}
+
+/// Pieces that are written one after the other, with their length known, so that the head and a
+/// small body leave in one write.
+struct Pieces {
+    pieces: VecDeque<Bytes>,
+    rest: u64,
+}
+
+impl Pieces {
+    fn new(pieces: Vec<Bytes>) -> Self {
+        let rest = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces: pieces.into(), rest }
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.rest -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(BodyFrame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest)
+    }
+}
+
+/// What comes through a channel. Dropped when the client is gone, which the sender notices.
+struct Stream(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(BodyFrame::data(piece))))
+    }
+}

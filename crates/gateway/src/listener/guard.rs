@@ -1,0 +1,194 @@
+//! What every request must pass before any route sees it: `Host`, `Origin`, `Sec-Fetch-Site`, `Content-Type`.
+//!
+//! A web page can reach a server on loopback (DNS rebinding, "localhost CSRF"), whatever it binds to. So
+//! these checks stand in front of the router and hold for every route there is, those
+//! that need no credential and those that don't exist included.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use ::http::request::Parts;
+use ::http::{HeaderMap, Method, StatusCode, header};
+
+/// Which names of ours, and which foreign pages, are accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Names and addresses that this server is reached under, without port, in lower case.
+    hosts: HashSet<String>,
+    /// Origins of web pages that may send requests, as browsers write them.
+    origins: HashSet<String>,
+    port: u16,
+}
+
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Objection {
+    /// `Host` is missing, stands twice, or is no name of ours.
+    Host,
+    /// A web page that isn't ours sent it.
+    Origin,
+    /// The body isn't declared as JSON, so a web page could have sent it without asking.
+    ContentType,
+}
+
+impl Objection {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Host | Self::Origin => StatusCode::FORBIDDEN,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        }
+    }
+
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::Host => "Host not allowed; hint: use localhost, or start the server with --allowed-host NAME",
+            Self::Origin => "Origin not allowed; hint: start the server with --allowed-origin URL",
+            Self::ContentType => "Content-Type must be application/json",
+        }
+    }
+}
+
+impl Guard {
+    /// Accepts loopback names and these hosts, pages of our own port, and these origins.
+    pub fn new(
+        port: u16,
+        hosts: impl IntoIterator<Item = String>,
+        origins: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let hosts = hosts.into_iter().map(|host| host.to_lowercase()).collect();
+        let origins = origins.into_iter().map(|origin| origin.trim_end_matches('/').to_lowercase()).collect();
+        Self { hosts, origins, port }
+    }
+
+    /// Checks the head of a request.
+    pub(crate) fn check(&self, head: &Parts) -> Result<(), Objection> {
+        self.check_host(head)?;
+        self.check_origin(&head.headers)?;
+        let has_json_body = head.method == Method::POST || head.method == Method::PATCH;
+        if has_json_body && !hayward_mcp::http::is_json(&head.headers) {
+            return Err(Objection::ContentType);
+        }
+        Ok(())
+    }
+
+    fn check_host(&self, head: &Parts) -> Result<(), Objection> {
+        let named = single(&head.headers, &header::HOST).ok_or(Objection::Host)?;
+        // An absolute request target names the host once more; both must agree (RFC 9112, 3.2.2).
+        let in_target = head.uri.authority().map(|authority| authority.as_str().to_lowercase());
+        let agrees = in_target.is_none_or(|authority| authority == named.to_lowercase());
+        if agrees && self.is_our_host(named) { Ok(()) } else { Err(Objection::Host) }
+    }
+
+    fn is_our_host(&self, host: &str) -> bool {
+        let Some((name, port)) = split_port(host) else {
+            return false;
+        };
+        let is_port_right = port.is_none_or(|port| port.parse::<u16>().is_ok());
+        is_port_right && (is_loopback(&name) || self.hosts.contains(&name))
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Objection> {
+        if headers.contains_key(header::ORIGIN) {
+            let origin = single(headers, &header::ORIGIN).ok_or(Objection::Origin)?;
+            return if self.is_allowed_origin(origin) { Ok(()) } else { Err(Objection::Origin) };
+        }
+        // Browsers leave Origin out of some requests, and never this header.
+        match single(headers, &header::HeaderName::from_static("sec-fetch-site")) {
+            Some(site) if site.eq_ignore_ascii_case("cross-site") => Err(Objection::Origin),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_allowed_origin(&self, origin: &str) -> bool {
+        let origin = origin.to_lowercase();
+        if self.origins.contains(&origin) {
+            return true;
+        }
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        host.and_then(split_port).is_some_and(|(name, port)| {
+            let is_our_port = port.is_some_and(|port| port.parse() == Ok(self.port));
+            is_our_port && (is_loopback(&name) || self.hosts.contains(&name))
+        })
+    }
+}
+
+/// The value of a header that may stand once.
+fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(value)
+}
+
+/// `name[:port]` or `[v6][:port]`, the name in lower case. None if it is neither.
+fn split_port(host: &str) -> Option<(String, Option<&str>)> {
+    let (name, rest) = match host.strip_prefix('[') {
+        Some(v6) => v6.split_once(']')?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let port = match rest {
+        "" => None,
+        rest => Some(rest.strip_prefix(':')?),
+    };
+    let is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+    is_plain.then(|| (name.to_lowercase(), port))
+}
+
+fn is_loopback(name: &str) -> bool {
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::Request;
+
+    use super::*;
+
+    fn check(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Objection> {
+        let mut request = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let guard = Guard::new(8765, ["nas.lan".to_owned()], ["http://localhost:6274".to_owned()]);
+        guard.check(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn our_own_names_are_hosts_and_others_are_not() {
+        for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "127.9.9.9", "[::1]:8765", "nas.lan:80"] {
+            assert_eq!(check("GET", "/health", &[("host", host)]), Ok(()), "{host}");
+        }
+        for host in
+            ["evil.com", "localhost.evil.com", "127.0.0.1.evil.com", "", "0.0.0.0", "[::1", "localhost:x", "a@localhost"]
+        {
+            assert_eq!(check("GET", "/health", &[("host", host)]), Err(Objection::Host), "{host}");
+        }
+        assert_eq!(check("GET", "/health", &[]), Err(Objection::Host));
+        let twice = [("host", "localhost"), ("host", "evil.com")];
+        assert_eq!(check("GET", "/health", &twice), Err(Objection::Host));
+        assert_eq!(check("GET", "http://evil.com/health", &[("host", "localhost")]), Err(Objection::Host));
+    }
+
+    #[test]
+    fn pages_of_our_own_port_and_listed_ones_pass_and_others_do_not() {
+        let host = ("host", "localhost:8765");
+        for origin in ["http://localhost:8765", "http://127.0.0.1:8765", "http://localhost:6274", "http://nas.lan:8765"] {
+            assert_eq!(check("GET", "/mcp", &[host, ("origin", origin)]), Ok(()), "{origin}");
+        }
+        for origin in ["http://evil.com", "null", "", "http://localhost:1", "http://localhost", "file://", "http://evil.com:8765"] {
+            assert_eq!(check("GET", "/mcp", &[host, ("origin", origin)]), Err(Objection::Origin), "{origin}");
+        }
+        assert_eq!(check("GET", "/mcp", &[host, ("sec-fetch-site", "cross-site")]), Err(Objection::Origin));
+        assert_eq!(check("GET", "/mcp", &[host, ("sec-fetch-site", "none")]), Ok(()));
+    }
+
+    #[test]
+    fn a_body_that_a_form_could_send_is_refused() {
+        let host = ("host", "localhost");
+        assert_eq!(check("POST", "/mcp", &[host, ("content-type", "application/json")]), Ok(()));
+        for other in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            let got = check("POST", "/mcp", &[host, ("content-type", other)]);
+            assert_eq!(got, Err(Objection::ContentType), "{other}");
+        }
+        assert_eq!(check("POST", "/mcp", &[host]), Err(Objection::ContentType));
+    }
+}

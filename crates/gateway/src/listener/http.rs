@@ -1,0 +1,167 @@
+//! The routes, and what stands before all of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use hayward_api::Principal;
+use hayward_api::principal::PrincipalKind;
+use hayward_auth::Credentials;
+
+use super::guard::Guard;
+use super::{admin, answer, mcp};
+use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
+use crate::protocol::Protocol;
+use crate::session::Sessions;
+use crate::tokens::Tokens;
+
+/// What the routes work with.
+pub struct App {
+    /// The protocol, with the road behind it.
+    pub protocol: Arc<Protocol>,
+    /// Sessions of legacy clients.
+    pub sessions: Sessions,
+    /// Who has which credential.
+    pub credentials: Arc<Credentials>,
+    /// What keeps tokens.
+    pub tokens: Arc<dyn Tokens>,
+    /// What every request must pass.
+    pub guard: Guard,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The version that is told.
+    pub version: &'static str,
+}
+
+/// The id of one request, for the answer, the record and the log.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// The address of the peer, as the kernel says.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every route.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/mcp", post(mcp::post).get(mcp::not_offered).delete(mcp::delete))
+        .route("/health", get(health))
+        .route("/version", get(version))
+        .route("/admin/tokens", get(admin::list).post(admin::create))
+        .route("/admin/tokens/{token}", delete(admin::revoke))
+        .fallback(|| async { answer::detail(StatusCode::NOT_FOUND, "Not Found") })
+        .method_not_allowed_fallback(|| async {
+            answer::detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+        })
+        .with_state(app)
+}
+
+async fn health(State(app): State<Arc<App>>) -> Response {
+    answer::object(StatusCode::OK, &serde_json::json!({ "status": "ok", "version": app.version }))
+}
+
+async fn version(State(app): State<Arc<App>>) -> Response {
+    answer::object(StatusCode::OK, &serde_json::json!({ "version": app.version }))
+}
+
+/// Names the request, and checks what every request must pass.
+pub(crate) fn enter(app: &App, request: &mut Request<Body>) -> Result<String, Response> {
+    let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let (head, body) = std::mem::take(request).into_parts();
+    let checked = app.guard.check(&head);
+    *request = Request::from_parts(head, body);
+    match checked {
+        Ok(()) => Ok(id),
+        Err(objection) => Err(named(answer::detail(objection.status(), objection.message()), &id)),
+    }
+}
+
+/// Puts the id of its request on an answer.
+pub(crate) fn named(mut response: Response, id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
+}
+
+/// The id that the client chose, if it is sane.
+fn chosen_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    let is_sane = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    is_sane.then(|| id.to_owned())
+}
+
+/// Step 2, identify: the caller of a tool route.
+pub(crate) fn identify(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {
+    let principal = authenticate(app, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
+    // The administrator's token manages; it is no caller of tools.
+    match principal.kind {
+        PrincipalKind::Token | PrincipalKind::Local => Ok(principal),
+        PrincipalKind::Admin | PrincipalKind::Anonymous => Err(unauthenticated("Invalid or disabled token")),
+    }
+}
+
+/// Whoever the bearer token belongs to; none for a token that belongs to nobody.
+pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Response> {
+    let token = bearer(headers).ok_or_else(|| unauthenticated("Missing Bearer token"))?;
+    Ok(app.credentials.identify(token, now_unix()).ok())
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (scheme, token) = values.next()?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    let is_usable = values.next().is_none() && scheme.eq_ignore_ascii_case("bearer") && !token.is_empty();
+    is_usable.then_some(token)
+}
+
+pub(crate) fn unauthenticated(message: &str) -> Response {
+    let mut response = answer::detail(StatusCode::UNAUTHORIZED, message);
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+fn now_unix() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    #[test]
+    fn a_bearer_token_stands_once_behind_its_scheme() {
+        assert_eq!(bearer(&headers(&[("authorization", "bearer  x")])), Some("x"));
+        for bad in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "Basic x")], &[("authorization", "x")]] {
+            assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
+        }
+        assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])), None);
+    }
+
+    #[test]
+    fn a_sane_request_id_is_kept_and_another_is_not() {
+        assert_eq!(chosen_id(&headers(&[("x-request-id", "abc-1.2:3_4")])).as_deref(), Some("abc-1.2:3_4"));
+        for bad in ["a b", "", "\"", &"x".repeat(129)] {
+            assert_eq!(chosen_id(&headers(&[("x-request-id", bad)])), None);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One client on a pair of byte streams: standard input and output, or a socket of this machine.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hayward_api::Principal;
+use hayward_mcp::envelope::{Frame, Message, Request};
+use hayward_mcp::era::Era;
+use hayward_mcp::error::{INVALID_REQUEST, RpcError};
+use hayward_mcp::request::{Agreed, Ask, Context, Question, era_of, read_cancelled};
+use hayward_mcp::stdio::{Line, LineReader, write_line};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::{END_OF_INPUT_GRACE, STDIO_REQUESTS_MAX, STREAM_QUEUE};
+use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender};
+use crate::session::Running;
+
+/// What a client on byte streams is served with.
+pub struct Local {
+    /// The protocol, with the road behind it.
+    pub protocol: Arc<Protocol>,
+    /// Who the client is.
+    pub principal: Arc<Principal>,
+    /// Bytes that one line may have.
+    pub line_bytes_max: usize,
+}
+
+/// Serves one client until its input ends, `shutdown` fires, or its output breaks. What is running
+/// then is cancelled, and has ended when this returns.
+///
+/// # Errors
+/// What reading the input fails with.
+pub async fn serve_stdio<R, W>(
+    input: R,
+    output: W,
+    local: Local,
+    shutdown: CancellationToken,
+) -> std::io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
+    let client = Arc::new(Client {
+        protocol: local.protocol,
+        principal: local.principal,
+        output: sender,
+        running: Running::default(),
+        places: Arc::new(Semaphore::new(STDIO_REQUESTS_MAX)),
+        tasks: TaskTracker::new(),
+        gone: shutdown.child_token(),
+        agreed: Mutex::default(),
+    });
+    let writer = tokio::spawn(write_all(output, receiver, client.gone.clone()));
+    let read = client.read_all(LineReader::new(input, local.line_bytes_max)).await;
+    client.tasks.close();
+    // A script that pipes its requests in still gets the answers that are about to come.
+    if timeout(END_OF_INPUT_GRACE, client.tasks.wait()).await.is_err() {
+        client.running.cancel_all();
+        client.tasks.wait().await;
+    }
+    drop(client);
+    writer.await.ok();
+    read
+}
+
+/// The client, as far as its requests share it.
+struct Client {
+    protocol: Arc<Protocol>,
+    principal: Arc<Principal>,
+    output: mpsc::Sender<Frame>,
+    running: Running,
+    /// Bounds the requests in flight: a client that sends more waits to be read.
+    places: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Fires when the output broke or we shut down.
+    gone: CancellationToken,
+    agreed: Mutex<Agreed>,
+}
+
+/// Writes frames until there are no more; a broken output ends the client.
+async fn write_all<W: AsyncWrite + Unpin>(mut output: W, mut frames: mpsc::Receiver<Frame>, gone: CancellationToken) {
+    while let Some(frame) = frames.recv().await {
+        if write_line(&mut output, frame).await.is_err() {
+            gone.cancel();
+            return;
+        }
+    }
+}
+
+impl Client {
+    async fn read_all<R: AsyncRead + Unpin>(self: &Arc<Self>, mut lines: LineReader<R>) -> std::io::Result<()> {
+        loop {
+            let line = tokio::select! {
+                () = self.gone.cancelled() => return Ok(()),
+                line = lines.next() => line?,
+            };
+            match line {
+                Some(Line::Message(bytes)) => match Message::read(bytes) {
+                    Ok(message) => self.message(message).await,
+                    Err(rejected) => self.send(Frame::error(rejected.id.as_ref(), &rejected.error)).await,
+                },
+                Some(Line::TooLong) => {
+                    let error = RpcError::new(INVALID_REQUEST, "the line is too long; send large files by other means");
+                    self.send(Frame::error(None, &error)).await;
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn message(self: &Arc<Self>, message: Message) {
+        match message {
+            Message::Request(request) => {
+                let id = request.id.clone();
+                if let Err(error) = self.request(request).await {
+                    self.send(Frame::error(Some(&id), &error)).await;
+                }
+            }
+            Message::Notification(notification) if notification.method == "notifications/cancelled" => {
+                if let Some(id) = read_cancelled(&notification) {
+                    self.running.cancel(&id);
+                }
+            }
+            // Other notifications tell nothing that matters here, and nothing was asked of the client.
+            Message::Notification(_) | Message::Response(_) => {}
+        }
+    }
+
+    async fn request(self: &Arc<Self>, request: Request) -> Result<(), RpcError> {
+        let era = era_of(request.params.as_ref());
+        let context = match era {
+            Era::Modern => Context::modern(request.params.as_ref())?,
+            Era::Legacy => Context::legacy(request.params.as_ref(), self.agreed().clone()),
+        };
+        match Ask::read(&request, era)? {
+            Ask::Question(question) => {
+                match &question {
+                    Question::Initialize { revision, client } => {
+                        *self.agreed() = Agreed { revision: *revision, client: client.clone(), ..Agreed::default() };
+                    }
+                    Question::SetLogLevel(level) => self.agreed().log_level = *level,
+                    Question::Discover | Question::Ping | Question::ListTools => {}
+                }
+                let result = self.protocol.answer(&question, era, &self.principal);
+                self.send(Frame::result(&request.id, result)).await;
+            }
+            Ask::Call(call) => {
+                let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+                    return Ok(());
+                };
+                let (sender, running) = (self.sender(), Some(self.running.clone()));
+                let beginning = Beginning { id: request.id, call, context, sender, running };
+                let running = self.protocol.begin(beginning)?;
+                let client = Arc::clone(self);
+                self.tasks.spawn(async move {
+                    client.follow(running).await;
+                    drop(place);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what a call tells, and its answer.
+    async fn follow(&self, mut call: RunningCall) {
+        loop {
+            let news = tokio::select! {
+                news = call.next() => news,
+                () = self.gone.cancelled() => return,
+            };
+            match news {
+                News::Meanwhile(frame) => self.send(frame).await,
+                News::Answer(frame) => return self.send(frame).await,
+            }
+        }
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            principal: Arc::clone(&self.principal),
+            address: None,
+            request_id: self.protocol.request_id(),
+        }
+    }
+
+    async fn send(&self, frame: Frame) {
+        // If nobody writes any more, the client is gone and misses nothing.
+        self.output.send(frame).await.ok();
+    }
+
+    fn agreed(&self) -> std::sync::MutexGuard<'_, Agreed> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

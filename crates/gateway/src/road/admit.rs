@@ -1,0 +1,127 @@
+//! Step 3, admit: spends from the caller's share, and keeps the string by which its calls can be pulled.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hayward_api::{Code, Principal};
+use hayward_tool::ToolError;
+use tokio_util::sync::CancellationToken;
+
+/// Who has how many calls running.
+#[derive(Debug)]
+pub(crate) struct Admit {
+    calls_max: usize,
+    per_principal_max: usize,
+    /// The parent of all strings: pulling it cancels every call.
+    shutdown: CancellationToken,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    calls: usize,
+    seats: HashMap<String, Seat>,
+}
+
+/// The calls of one credential.
+#[derive(Debug)]
+struct Seat {
+    calls: usize,
+    revoked: CancellationToken,
+}
+
+/// The right to run one call; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admit: Arc<Admit>,
+    credential: String,
+    /// Fires when the credential is revoked.
+    pub(crate) revoked: CancellationToken,
+}
+
+impl Admit {
+    pub(crate) fn new(calls_max: usize, per_principal_max: usize, shutdown: CancellationToken) -> Arc<Self> {
+        Arc::new(Self { calls_max, per_principal_max, shutdown, state: Mutex::default() })
+    }
+
+    /// Lets a call in, or says how it may come in.
+    pub(crate) fn enter(self: &Arc<Self>, principal: &Principal) -> Result<Permit, ToolError> {
+        let mut state = self.lock();
+        if state.calls >= self.calls_max {
+            return Err(busy("the server", self.calls_max));
+        }
+        let seat = state
+            .seats
+            .entry(principal.credential.clone())
+            .or_insert_with(|| Seat { calls: 0, revoked: self.shutdown.child_token() });
+        if seat.calls >= self.per_principal_max {
+            return Err(busy("this credential", self.per_principal_max));
+        }
+        seat.calls += 1;
+        let revoked = seat.revoked.clone();
+        state.calls += 1;
+        Ok(Permit { admit: Arc::clone(self), credential: principal.credential.clone(), revoked })
+    }
+
+    /// Cancels every call of a credential.
+    pub(crate) fn revoke(&self, credential: &str) {
+        if let Some(seat) = self.lock().seats.get(credential) {
+            seat.revoked.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn busy(who: &str, max: usize) -> ToolError {
+    let message = format!("{who} has {max} calls running already; this one was not started");
+    ToolError::new("RateLimited", Code::RateLimited, message).suggest("wait for a running call to end, then retry")
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.admit.lock();
+        state.calls -= 1;
+        if let Some(seat) = state.seats.get_mut(&self.credential) {
+            seat.calls -= 1;
+            if seat.calls == 0 {
+                state.seats.remove(&self.credential);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hayward_api::Tier;
+
+    use super::*;
+
+    fn named(credential: &str) -> Principal {
+        Principal { credential: credential.into(), ..Principal::local("x", Tier::Read) }
+    }
+
+    #[test]
+    fn one_caller_can_use_up_its_own_share_only() {
+        let admit = Admit::new(3, 2, CancellationToken::new());
+        let held: Vec<_> = (0..2).map(|_| admit.enter(&named("a")).unwrap()).collect();
+        assert_eq!(admit.enter(&named("a")).unwrap_err().code, "RateLimited");
+        let other = admit.enter(&named("b")).unwrap();
+        assert!(admit.enter(&named("c")).is_err(), "the server is full");
+        drop(held);
+        assert!(admit.enter(&named("a")).is_ok());
+        drop(other);
+        assert!(admit.lock().seats.is_empty());
+    }
+
+    #[test]
+    fn a_revocation_reaches_the_running_calls_of_that_credential_only() {
+        let admit = Admit::new(9, 9, CancellationToken::new());
+        let (a, b) = (admit.enter(&named("a")).unwrap(), admit.enter(&named("b")).unwrap());
+        admit.revoke("a");
+        assert!(a.revoked.is_cancelled());
+        assert!(!b.revoked.is_cancelled());
+    }
+}

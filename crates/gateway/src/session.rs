@@ -1,0 +1,236 @@
+//! Sessions of legacy clients, and what is running for them.
+//!
+//! A session is a convenience, never a credential: every request shows its token, and a session is only
+//! found by the credential that opened it. An id that this process never gave out (a restart lies
+//! between) is served without a session rather than refused, because clients get stuck otherwise;
+//! only an id whose session was ended is answered with 404, which tells a client to begin anew.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hayward_mcp::envelope::RequestId;
+use hayward_mcp::logging::LogLevel;
+use hayward_mcp::request::Agreed;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::ENDED_SESSIONS_MAX;
+
+/// Every open session.
+#[derive(Debug)]
+pub struct Sessions {
+    capacity: usize,
+    state: Mutex<State>,
+    /// Counts uses; the session with the smallest stamp was idle longest.
+    uses: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: HashMap<String, Arc<Session>>,
+    ended: HashSet<String>,
+    /// `ended` in order, so that the oldest can be forgotten.
+    ended_order: VecDeque<String>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its id.
+    pub(crate) id: String,
+    /// The credential that opened it.
+    credential: String,
+    agreed: Mutex<Agreed>,
+    /// What is running.
+    pub(crate) running: Running,
+    last_use: AtomicU64,
+}
+
+/// What looking for a session found.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is open, and of this credential.
+    Open(Arc<Session>),
+    /// It was ended.
+    Ended,
+    /// No session of this credential that we know of.
+    Unknown,
+}
+
+impl Sessions {
+    /// No session yet, and room for this many.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, state: Mutex::default(), uses: AtomicU64::new(0) }
+    }
+
+    /// Opens a session.
+    pub(crate) fn open(&self, credential: &str, agreed: Agreed) -> Arc<Session> {
+        let session = Arc::new(Session {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            credential: credential.to_owned(),
+            agreed: Mutex::new(agreed),
+            running: Running::default(),
+            last_use: AtomicU64::new(self.stamp()),
+        });
+        let mut state = self.lock();
+        if state.open.len() >= self.capacity {
+            let idlest = state.open.values().min_by_key(|s| s.last_use.load(Ordering::Relaxed)).map(|s| s.id.clone());
+            if let Some(idlest) = idlest.and_then(|id| state.open.remove(&id)) {
+                idlest.running.cancel_all();
+            }
+        }
+        state.open.insert(session.id.clone(), Arc::clone(&session));
+        session
+    }
+
+    /// Finds a session of this credential.
+    pub(crate) fn find(&self, id: &str, credential: &str) -> Found {
+        let state = self.lock();
+        match state.open.get(id).filter(|session| session.credential == credential) {
+            Some(session) => {
+                session.last_use.store(self.stamp(), Ordering::Relaxed);
+                Found::Open(Arc::clone(session))
+            }
+            None if state.ended.contains(id) => Found::Ended,
+            None => Found::Unknown,
+        }
+    }
+
+    /// Ends a session of this credential and what runs in it; false if there is none.
+    pub(crate) fn end(&self, id: &str, credential: &str) -> bool {
+        let mut state = self.lock();
+        if state.open.get(id).is_none_or(|session| session.credential != credential) {
+            return false;
+        }
+        if let Some(session) = state.open.remove(id) {
+            session.running.cancel_all();
+        }
+        state.remember_ended(id.to_owned());
+        true
+    }
+
+    fn stamp(&self) -> u64 {
+        self.uses.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Session {
+    /// What client and server agreed on.
+    pub(crate) fn agreed(&self) -> Agreed {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends log messages from this level on.
+    pub(crate) fn set_log_level(&self, level: LogLevel) {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner).log_level = level;
+    }
+}
+
+impl State {
+    fn remember_ended(&mut self, id: String) {
+        if self.ended_order.len() >= ENDED_SESSIONS_MAX
+            && let Some(oldest) = self.ended_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+        self.ended_order.push_back(id.clone());
+        self.ended.insert(id);
+    }
+}
+
+/// The requests of one peer that are running, so that it can cancel them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Running(Arc<Mutex<HashMap<RequestId, CancellationToken>>>);
+
+impl Running {
+    /// Notes a request; false if one of the same id is running: its cancellation would be ambiguous.
+    pub(crate) fn begin(&self, id: &RequestId, cancel: &CancellationToken) -> bool {
+        let mut running = self.lock();
+        let is_new = !running.contains_key(id);
+        if is_new {
+            running.insert(id.clone(), cancel.clone());
+        }
+        is_new
+    }
+
+    /// Forgets a request.
+    pub(crate) fn end(&self, id: &RequestId) {
+        self.lock().remove(id);
+    }
+
+    /// Cancels a request, if it runs.
+    pub(crate) fn cancel(&self, id: &RequestId) {
+        if let Some(cancel) = self.lock().get(id) {
+            cancel.cancel();
+        }
+    }
+
+    /// Cancels everything.
+    pub(crate) fn cancel_all(&self) {
+        for cancel in self.lock().values() {
+            cancel.cancel();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hayward_mcp::json::Raw;
+
+    use super::*;
+
+    fn open(sessions: &Sessions, credential: &str) -> Arc<Session> {
+        sessions.open(credential, Agreed::default())
+    }
+
+    #[test]
+    fn a_session_is_found_by_the_credential_that_opened_it_only() {
+        let sessions = Sessions::new(10);
+        let mine = open(&sessions, "me");
+        assert!(matches!(sessions.find(&mine.id, "me"), Found::Open(_)));
+        assert!(matches!(sessions.find(&mine.id, "you"), Found::Unknown));
+        assert!(!sessions.end(&mine.id, "you"));
+        assert!(matches!(sessions.find(&mine.id, "me"), Found::Open(_)));
+    }
+
+    #[test]
+    fn an_ended_session_is_told_from_one_that_was_never_there() {
+        let sessions = Sessions::new(10);
+        let session = open(&sessions, "me");
+        assert!(sessions.end(&session.id, "me"));
+        assert!(matches!(sessions.find(&session.id, "me"), Found::Ended));
+        assert!(matches!(sessions.find("of-another-life", "me"), Found::Unknown));
+    }
+
+    #[test]
+    fn the_session_that_was_idle_longest_makes_room() {
+        let sessions = Sessions::new(2);
+        let (first, second) = (open(&sessions, "me"), open(&sessions, "me"));
+        sessions.find(&first.id, "me");
+        let third = open(&sessions, "me");
+        assert!(matches!(sessions.find(&second.id, "me"), Found::Unknown));
+        for kept in [first, third] {
+            assert!(matches!(sessions.find(&kept.id, "me"), Found::Open(_)));
+        }
+    }
+
+    #[test]
+    fn ending_a_session_cancels_what_runs_in_it() {
+        let sessions = Sessions::new(2);
+        let session = open(&sessions, "me");
+        let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
+        let cancel = CancellationToken::new();
+        assert!(session.running.begin(&id, &cancel));
+        assert!(!session.running.begin(&id, &CancellationToken::new()));
+        sessions.end(&session.id, "me");
+        assert!(cancel.is_cancelled());
+    }
+}

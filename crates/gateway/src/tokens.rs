@@ -1,0 +1,35 @@
+//! The port through which the token routes reach whatever keeps tokens.
+
+use hayward_api::{Error, Principal};
+use hayward_api::kinds::token::Role;
+use hayward_tool::BoxFuture;
+use serde::Serialize;
+
+/// A token as lists show it. The token itself is shown once, when it is made.
+#[derive(Clone, Debug, Serialize)]
+pub struct TokenView {
+    /// Its public id.
+    pub id: String,
+    /// The name that people gave it.
+    pub name: String,
+    /// When it was made (RFC 3339, UTC).
+    pub created_at: String,
+    /// When it was last used, as far as it is known.
+    pub last_used: Option<String>,
+    /// Whether it is accepted.
+    pub enabled: bool,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What keeps tokens. A change is seen by `identify` before the future ends.
+pub trait Tokens: Send + Sync {
+    /// Every token, oldest first.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<TokenView>, Error>>;
+
+    /// Makes a token; returns it with the secret that is shown once.
+    fn create<'a>(&'a self, name: &'a str, role: Role, actor: &'a Principal) -> BoxFuture<'a, Result<String, Error>>;
+
+    /// Revokes a token, named by itself, its id or a unique prefix of its id; returns the id.
+    fn revoke<'a>(&'a self, token: &'a str, actor: &'a Principal) -> BoxFuture<'a, Result<String, Error>>;
+}

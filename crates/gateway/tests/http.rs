@@ -1,0 +1,338 @@
+//! The HTTP listener as a client sees it: both eras, refusals, streams, cancellation.
+
+use std::time::Duration;
+
+use hayward_gateway::limits::Limits;
+use hayward_testkit::client::{Answer, post, request, send_raw};
+use hayward_testkit::fixture;
+use hayward_testkit::server::Server;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const BOTH: (&str, &str) = ("accept", "application/json, text/event-stream");
+
+fn body(method: &str, params: &Value) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
+}
+
+fn modern(mut params: Value) -> Value {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    params
+}
+
+async fn legacy(server: &Server, headers: &[(&str, &str)], body: &str) -> Answer {
+    let bearer = format!("Bearer {}", server.rw_token);
+    let mut all = vec![("authorization", bearer.as_str())];
+    all.extend_from_slice(headers);
+    post(server.address, "/mcp", &all, body).await.unwrap()
+}
+
+async fn modern_call(server: &Server, method: &str, name: Option<&str>, params: Value) -> Answer {
+    let mut headers = vec![BOTH, ("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+    headers.extend(name.map(|name| ("mcp-name", name)));
+    legacy(server, &headers, &body(method, &modern(params))).await
+}
+
+#[tokio::test]
+async fn a_legacy_client_initializes_lists_and_calls() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let params = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let answer = legacy(&server, &[BOTH], &body("initialize", &params)).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["result"]["protocolVersion"], "2025-06-18");
+    let session = answer.header("mcp-session-id").unwrap().to_owned();
+
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
+    let answer = legacy(&server, &[("mcp-session-id", &session)], &initialized).await;
+    assert_eq!((answer.status, answer.body.as_str()), (202, ""));
+
+    let answer = legacy(&server, &[("mcp-session-id", &session)], &body("tools/list", &json!({}))).await;
+    let listed = answer.json();
+    assert_eq!(listed["result"]["tools"][0]["name"], "test_simple_text");
+    assert!(listed["result"].get("resultType").is_none(), "legacy clients choke on modern members");
+
+    let call = body("tools/call", &json!({"name": "test_simple_text"}));
+    let answer = legacy(&server, &[("mcp-session-id", &session)], &call).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.json()["result"]["content"][0]["type"], "text");
+}
+
+#[tokio::test]
+async fn a_modern_client_needs_no_session() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let answer = modern_call(&server, "server/discover", None, json!({})).await;
+    let result = &answer.json()["result"];
+    assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
+    assert_eq!(result["cacheScope"], "private");
+    assert!(answer.header("mcp-session-id").is_none());
+
+    let answer = modern_call(&server, "tools/list", None, json!({})).await;
+    assert_eq!(answer.json()["result"]["resultType"], "complete");
+    assert_eq!(answer.json()["result"]["ttlMs"], 0);
+
+    let params = json!({"name": "test_simple_text", "arguments": {}});
+    let answer = modern_call(&server, "tools/call", Some("test_simple_text"), params).await;
+    assert_eq!(answer.json()["result"]["resultType"], "complete");
+}
+
+#[tokio::test]
+async fn each_era_refuses_in_its_own_way() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let unknown = legacy(&server, &[], &body("nope", &json!({}))).await;
+    assert_eq!((unknown.status, unknown.json()["error"]["code"].clone()), (200, json!(-32601)));
+    let unknown = modern_call(&server, "nope", None, json!({})).await;
+    assert_eq!((unknown.status, unknown.json()["error"]["code"].clone()), (404, json!(-32601)));
+    for method in ["initialize", "ping", "logging/setLevel"] {
+        assert_eq!(modern_call(&server, method, None, json!({})).await.status, 404, "{method}");
+    }
+    let mismatch = modern_call(&server, "tools/call", Some("other"), json!({"name": "test_simple_text"})).await;
+    assert_eq!((mismatch.status, mismatch.json()["error"]["code"].clone()), (400, json!(-32020)));
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")];
+    let without_meta = legacy(&server, &headers, &body("tools/list", &json!({}))).await;
+    assert_eq!((without_meta.status, without_meta.json()["error"]["code"].clone()), (400, json!(-32602)));
+    let future = legacy(&server, &[("mcp-protocol-version", "2031-01-01")], &body("tools/list", &json!({}))).await;
+    assert_eq!((future.status, future.json()["error"]["code"].clone()), (400, json!(-32022)));
+}
+
+#[tokio::test]
+async fn a_session_of_another_life_strands_nobody_and_an_ended_one_begins_anew() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let list = body("tools/list", &json!({}));
+    let answer = legacy(&server, &[("mcp-session-id", "0123456789abcdef")], &list).await;
+    assert_eq!(answer.status, 200);
+
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+    let opened = legacy(&server, &[], &body("initialize", &params)).await;
+    let session = opened.header("mcp-session-id").unwrap().to_owned();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let end = |headers: &[(&str, &str)]| request("DELETE", server.address, "/mcp", headers, "");
+    let foreign = format!("Bearer {}", server.ro_token);
+    let refused = end(&[("authorization", &foreign), ("mcp-session-id", &session)]);
+    assert_eq!(send_raw(server.address, &refused).await.unwrap().status, 404);
+    let ended = end(&[("authorization", &bearer), ("mcp-session-id", &session)]);
+    assert_eq!(send_raw(server.address, &ended).await.unwrap().status, 204);
+    assert_eq!(legacy(&server, &[("mcp-session-id", &session)], &list).await.status, 404);
+    let nameless = end(&[("authorization", &bearer)]);
+    assert_eq!(send_raw(server.address, &nameless).await.unwrap().status, 405);
+}
+
+#[tokio::test]
+async fn every_route_checks_host_origin_type_and_token() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let good = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let routes =
+        [("POST", "/mcp"), ("GET", "/mcp"), ("DELETE", "/mcp"), ("GET", "/health"), ("GET", "/version"),
+         ("GET", "/admin/tokens"), ("POST", "/admin/tokens"), ("DELETE", "/admin/tokens/x"), ("GET", "/nowhere")];
+    for (method, path) in routes {
+        for bad in [("host", "evil.com"), ("origin", "http://evil.com"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+            let headers = [&good[..], &[bad]].concat();
+            let bytes = request(method, server.address, path, &headers, "{}");
+            let answer = send_raw(server.address, &bytes).await.unwrap();
+            assert_eq!(answer.status, 403, "{method} {path} {bad:?}");
+            assert!(answer.header("x-request-id").is_some());
+        }
+        let anonymous = send_raw(server.address, &request(method, server.address, path, &[], "{}")).await.unwrap();
+        let is_public = matches!(path, "/health" | "/version" | "/nowhere");
+        assert!(is_public || anonymous.status == 401, "{method} {path}: {}", anonymous.status);
+    }
+    for path in ["/mcp", "/admin/tokens"] {
+        let headers = [("authorization", bearer.as_str()), ("content-type", "text/plain")];
+        let answer = post(server.address, path, &headers, "{}").await.unwrap();
+        assert_eq!(answer.status, 415, "{path}");
+    }
+    for token in ["x", "", &server.admin_token, &server.rw_token[..server.rw_token.len() - 1]] {
+        let headers = [("authorization", &*format!("Bearer {token}"))];
+        let answer = post(server.address, "/mcp", &headers, &body("tools/list", &json!({}))).await.unwrap();
+        assert_eq!(answer.status, 401, "{token}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+    }
+    for token in [&server.rw_token, &server.ro_token] {
+        let headers = [("authorization", &*format!("Bearer {token}"))];
+        let bytes = request("GET", server.address, "/admin/tokens", &headers, "");
+        let answer = send_raw(server.address, &bytes).await.unwrap();
+        assert_eq!((answer.status, answer.json()["detail"].clone()), (403, json!("Admin token required")));
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_message_are_refused_and_the_server_goes_on() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let deep = "[".repeat(100_000);
+    for (text, status) in [
+        ("", 415),
+        ("{", 400),
+        ("[]", 400),
+        (deep.as_str(), 400),
+        (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, 400),
+        (r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}"#, 400),
+        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, 400),
+    ] {
+        assert_eq!(legacy(&server, &[], text).await.status, status, "{:.60}", text);
+    }
+    let bearer = format!("Bearer {}", server.rw_token);
+    let mut invalid = request("POST", server.address, "/mcp", &[("authorization", &bearer), ("content-length", "3")], "\"x\"");
+    let at = invalid.len() - 2;
+    invalid[at] = 0xFF;
+    assert_eq!(send_raw(server.address, &invalid).await.unwrap().status, 400);
+    let huge = [("authorization", bearer.as_str()), ("content-length", "104857600")];
+    let answer = send_raw(server.address, &request("POST", server.address, "/mcp", &huge, "{")).await.unwrap();
+    assert_eq!(answer.status, 413);
+    assert_eq!(legacy(&server, &[], &body("ping", &json!({}))).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_without_a_declared_length_is_bounded_too() {
+    let limits = Limits { body_bytes_max: 65_536, ..Limits::default() };
+    let server = Server::start_with(fixture::conformance(), limits).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    let headers = [("authorization", bearer.as_str()), ("transfer-encoding", "chunked"), ("content-type", "application/json")];
+    let mut bytes = request("POST", server.address, "/mcp", &headers, "");
+    bytes.extend_from_slice(chunk.repeat(4).as_bytes());
+    assert_eq!(send_raw(server.address, &bytes).await.unwrap().status, 413);
+}
+
+#[tokio::test]
+async fn progress_comes_before_the_answer_and_only_if_it_is_wanted() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let wanted = json!({"name": "test_tool_with_progress", "_meta": {"progressToken": "p"}});
+    let answer = legacy(&server, &[BOTH], &body("tools/call", &wanted)).await;
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    let events: Vec<Value> = answer.events().iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    assert_eq!(events.len(), 4);
+    assert_eq!(events[1]["params"], json!({"progressToken": "p", "progress": 50.0, "total": 100.0}));
+    assert!(events[3]["result"].is_object());
+    let plain = legacy(&server, &[BOTH], &body("tools/call", &json!({"name": "test_tool_with_progress"}))).await;
+    assert_eq!(plain.header("content-type"), Some("application/json"));
+    let json_only = legacy(&server, &[("accept", "*/*")], &body("tools/call", &wanted)).await;
+    assert_eq!(json_only.header("content-type"), Some("application/json"));
+}
+
+#[tokio::test]
+async fn a_long_call_shows_life_early() {
+    let limits = Limits { first_byte_ms: 20, keep_alive_ms: 100, ..Limits::default() };
+    let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let headers = [("authorization", bearer.as_str()), BOTH];
+    let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&call).await.unwrap();
+    let mut seen = Vec::new();
+    while seen.windows(12).filter(|window| window == b": keep-alive").count() < 3 {
+        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut seen)).await;
+        assert_ne!(read.expect("signs of life").unwrap(), 0);
+    }
+}
+
+/// The outcomes in the record, as soon as there are this many.
+async fn outcomes(server: &Server, count: usize) -> Vec<Value> {
+    let file = server.record().join("record.jsonl");
+    for _ in 0..500 {
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let outcomes: Vec<Value> = records.filter(|record| record["type"] == "outcome").collect();
+        if outcomes.len() >= count {
+            return outcomes;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no {count} outcomes in {}", std::fs::read_to_string(&file).unwrap());
+}
+
+#[tokio::test]
+async fn a_client_that_goes_cancels_its_call_and_the_outcome_is_recorded() {
+    for accept in [("accept", "application/json"), BOTH] {
+        let limits = Limits { first_byte_ms: 20, ..Limits::default() };
+        let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+        let bearer = format!("Bearer {}", server.rw_token);
+        let headers = [("authorization", bearer.as_str()), accept];
+        let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&call).await.unwrap();
+        if accept == BOTH {
+            stream.read_u8().await.unwrap();
+        } else {
+            // The intent in the record tells that the call runs.
+            while !std::fs::read_to_string(server.record().join("record.jsonl")).unwrap().contains("\"intent\"") {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(stream);
+        assert_eq!(outcomes(&server, 1).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_notification_ends_a_call_of_its_own_session_only() {
+    let limits = Limits { first_byte_ms: 10, ..Limits::default() };
+    let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+    let initialize = body("initialize", &json!({"protocolVersion": "2025-11-25"}));
+    let mine = legacy(&server, &[], &initialize).await.header("mcp-session-id").unwrap().to_owned();
+    let other = legacy(&server, &[], &initialize).await.header("mcp-session-id").unwrap().to_owned();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let headers = [("authorization", bearer.as_str()), BOTH, ("mcp-session-id", &mine)];
+    let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&call).await.unwrap();
+    stream.read_u8().await.unwrap();
+    let cancelled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}).to_string();
+    assert_eq!(legacy(&server, &[("mcp-session-id", &other)], &cancelled).await.status, 202);
+    let early = tokio::time::timeout(Duration::from_millis(200), outcomes(&server, 1)).await;
+    assert!(early.is_err(), "another session's call was cancelled");
+    assert_eq!(legacy(&server, &[("mcp-session-id", &mine)], &cancelled).await.status, 202);
+    assert_eq!(outcomes(&server, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_revoked_credential_ends_what_runs_under_it() {
+    let limits = Limits { first_byte_ms: 10, ..Limits::default() };
+    let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let headers = [("authorization", bearer.as_str()), BOTH];
+    let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&call).await.unwrap();
+    stream.read_u8().await.unwrap();
+    let principal = server.credentials.identify(&server.rw_token, 0).unwrap();
+    server.protocol.road().revoke(&principal.credential);
+    assert_eq!(outcomes(&server, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_tool_that_misbehaves_costs_its_own_call_only() {
+    let server = Server::start(fixture::unruly()).await.unwrap();
+    let panicked = legacy(&server, &[], &body("tools/call", &json!({"name": "panics"}))).await.json();
+    assert_eq!(panicked["result"]["isError"], true);
+    assert!(panicked["result"]["content"][0]["text"].as_str().unwrap().contains("InternalError"));
+    let flooded = legacy(&server, &[], &body("tools/call", &json!({"name": "floods"}))).await.json();
+    assert!(flooded["result"]["content"][0]["text"].as_str().unwrap().contains("ResultTooLarge"));
+    let endings: Vec<Value> = outcomes(&server, 2).await.iter().map(|record| record["code"].clone()).collect();
+    assert_eq!(endings, [json!("InternalError"), json!("ResultTooLarge")]);
+}
+
+#[tokio::test]
+async fn an_unknown_tool_is_refused_with_the_name_that_was_meant_and_recorded() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let unknown = legacy(&server, &[], &body("tools/call", &json!({"name": "test_simple_txt"}))).await.json();
+    let text = unknown["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("Unknown tool: test_simple_txt") && text.contains("did you mean `test_simple_text`?"), "{text}");
+    let record = std::fs::read_to_string(server.record().join("record.jsonl")).unwrap();
+    assert!(record.contains("\"denied\"") && record.contains("test_simple_txt"), "{record}");
+}
+
+#[tokio::test]
+async fn slow_heads_and_bodies_are_cut_off() {
+    let limits = Limits { head_timeout_ms: 100, body_timeout_ms: 100, ..Limits::default() };
+    let server = Server::start_with(fixture::conformance(), limits).await.unwrap();
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"POST /mcp HTTP/1.1\r\nhost: loc").await.unwrap();
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("cut off").ok();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let headers = [("authorization", bearer.as_str()), ("content-length", "1000")];
+    let answer = send_raw(server.address, &request("POST", server.address, "/mcp", &headers, "{")).await.unwrap();
+    assert_eq!(answer.status, 408);
+}

@@ -1,0 +1,114 @@
+//! The stdio listener as a client sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hayward_api::{Principal, Tier};
+use hayward_gateway::listener::{Local, serve_stdio};
+use hayward_testkit::{fixture, server::Server};
+use hayward_tool::Toolset;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio_util::sync::CancellationToken;
+
+struct Client {
+    input: WriteHalf<DuplexStream>,
+    output: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    _server: Server,
+}
+
+impl Client {
+    async fn connect(toolset: Toolset) -> Self {
+        let server = Server::start(toolset).await.unwrap();
+        let (near, far) = tokio::io::duplex(1 << 20);
+        let (far_input, far_output) = tokio::io::split(far);
+        let local = Local {
+            protocol: Arc::clone(&server.protocol),
+            principal: Arc::new(Principal::local("test", Tier::Read)),
+            line_bytes_max: 1 << 16,
+        };
+        let served = tokio::spawn(serve_stdio(far_input, far_output, local, CancellationToken::new()));
+        let (output, input) = tokio::io::split(near);
+        Self { input, output: BufReader::new(output).lines(), served, _server: server }
+    }
+
+    async fn send(&mut self, line: &str) {
+        self.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+    }
+
+    async fn receive(&mut self) -> Value {
+        let line = tokio::time::timeout(Duration::from_secs(10), self.output.next_line()).await;
+        serde_json::from_str(&line.expect("an answer").unwrap().expect("no end")).unwrap()
+    }
+
+    async fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.send(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()).await;
+        self.receive().await
+    }
+}
+
+fn modern(mut params: Value) -> Value {
+    params["_meta"] = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    params
+}
+
+#[tokio::test]
+async fn both_eras_are_spoken_on_one_stream() {
+    let mut client = Client::connect(fixture::conformance()).await;
+    let discovered = client.ask("server/discover", modern(json!({}))).await;
+    assert_eq!(discovered["result"]["resultType"], "complete");
+    let initialized = client.ask("initialize", json!({"protocolVersion": "2025-03-26"})).await;
+    assert_eq!(initialized["result"]["protocolVersion"], "2025-03-26");
+    let called = client.ask("tools/call", json!({"name": "test_simple_text"})).await;
+    assert!(called["result"].get("resultType").is_none());
+    let called = client.ask("tools/call", modern(json!({"name": "test_simple_text"}))).await;
+    assert_eq!(called["result"]["resultType"], "complete");
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_answered_and_the_next_one_is_served() {
+    let mut client = Client::connect(fixture::conformance()).await;
+    for (line, code) in [("{", -32700), ("[]", -32600), ("{\"jsonrpc\":\"2.0\",\"id\":1}", -32600)] {
+        client.send(line).await;
+        assert_eq!(client.receive().await["error"]["code"], code, "{line}");
+    }
+    client.send(&"x".repeat(1 << 17)).await;
+    assert_eq!(client.receive().await["error"]["code"], -32600);
+    client.send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}").await;
+    assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
+}
+
+#[tokio::test]
+async fn log_messages_come_from_the_level_that_was_set() {
+    let mut client = Client::connect(fixture::conformance()).await;
+    let first = client.ask("tools/call", json!({"name": "test_tool_with_logging"})).await;
+    assert_eq!(first["method"], "notifications/message");
+    while client.receive().await.get("result").is_none() {}
+    assert_eq!(client.ask("logging/setLevel", json!({"level": "error"})).await["result"], json!({}));
+    let quiet = client.ask("tools/call", json!({"name": "test_tool_with_logging"})).await;
+    assert!(quiet.get("result").is_some(), "{quiet}");
+    assert_eq!(client.ask("logging/setLevel", json!({"level": "loud"})).await["error"]["code"], -32602);
+}
+
+#[tokio::test]
+async fn a_running_call_is_cancelled_by_its_id_while_others_are_answered() {
+    let mut client = Client::connect(fixture::unruly()).await;
+    client.send(r#"{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"waits"}}"#).await;
+    assert_eq!(client.ask("ping", json!({})).await["id"], 1);
+    client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"w"}}"#).await;
+    let ended = client.receive().await;
+    assert_eq!((ended["id"].clone(), ended["result"]["content"][0]["text"].clone()), (json!("w"), json!("Cancelled")));
+}
+
+#[tokio::test]
+async fn the_end_of_the_input_ends_everything() {
+    let mut client = Client::connect(fixture::unruly()).await;
+    client.send(r#"{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"waits"}}"#).await;
+    client.input.shutdown().await.unwrap();
+    let served = tokio::time::timeout(Duration::from_secs(10), client.served).await;
+    served.expect("it ends").unwrap().unwrap();
+}

@@ -1,0 +1,31 @@
+//! The table of commands: one file and two lines here for each.
+
+use clap::Subcommand;
+
+use crate::failure::Failure;
+
+mod serve;
+mod stdio;
+mod token;
+mod version;
+
+/// Every command.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Serve(serve::Args),
+    Stdio(stdio::Args),
+    Token(token::Args),
+    Version(version::Args),
+}
+
+impl Command {
+    /// Runs it to its end.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Serve(args) => serve::run(args),
+            Self::Stdio(args) => stdio::run(args),
+            Self::Token(args) => token::run(args),
+            Self::Version(args) => version::run(&args),
+        }
+    }
+}

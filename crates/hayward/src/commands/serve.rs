@@ -1,0 +1,158 @@
+//! `hayward serve`: the daemon.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hayward_gateway::Sessions;
+use hayward_gateway::listener::{App, Guard, serve};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use crate::config::{Common, Serving, check_bind};
+use crate::failure::Failure;
+use crate::stack::{Stack, VERSION, acquire, step};
+use crate::tokens::{Temporary, TokenDesk};
+use crate::{local, output, ready, runtime};
+
+/// Serves this machine's tools over HTTP.
+///
+/// Without a stored admin token it makes an admin, an rw and an ro token that die with it, and prints
+/// them with a client configuration to paste.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Address to listen on
+    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+
+    /// Port to listen on; 0 picks a free one
+    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765)]
+    port: u16,
+
+    /// File that appears, mode 0600, when the server listens: JSON with url, pid, version and temporary tokens
+    #[arg(long, env = "HAYWARD_READY_FILE", value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+
+    /// Listen on an address beyond loopback although tokens cross the network in clear
+    #[arg(long, env = "HAYWARD_INSECURE_HTTP")]
+    insecure_http: bool,
+
+    /// Name that clients may reach the server under, beside loopback; may be repeated
+    #[arg(long = "allowed-host", env = "HAYWARD_ALLOWED_HOSTS", value_name = "NAME", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
+
+    /// Origin of web pages that may send requests, e.g. http://localhost:6274; may be repeated
+    #[arg(long = "allowed-origin", env = "HAYWARD_ALLOWED_ORIGINS", value_name = "URL", value_delimiter = ',')]
+    allowed_origins: Vec<String>,
+
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    serving: Serving,
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let _log = args.common.start_log()?;
+    check_bind(args.host, args.insecure_http)?;
+    runtime::block_on(serve_until_signal(args))
+}
+
+async fn serve_until_signal(args: Args) -> Result<(), Failure> {
+    let shutdown = runtime::shutdown_signal()?;
+    let data = acquire(&args.common.data_dir()?)?;
+    let data_dir = data.path().to_owned();
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = bind(address).await?;
+    let address = step(listener.local_addr(), || "failed to read the address".to_owned())?;
+    let stack = Stack::build(data, &args.serving).await?;
+    let temporary = Temporary::unless_stored(&stack).await?;
+
+    let app = app(&args, &stack, address);
+    let socket = local::listen(&data_dir, &stack, shutdown.clone());
+    let listening = tokio::spawn(serve(listener, app, shutdown.clone()));
+    let url = format!("http://{address}/mcp");
+    if let Some(path) = &args.ready_file {
+        announce(path, &url, temporary.as_ref())?;
+    }
+    output::tell(&banner(&url, temporary.as_ref()));
+
+    shutdown.cancelled().await;
+    // First what runs may end by itself, then it is cancelled.
+    let mut listening = listening;
+    let grace = Duration::from_millis(stack.limits.gateway.drain_ms);
+    if timeout(grace, &mut listening).await.is_err() {
+        stack.cancel_calls();
+        listening.await.ok();
+    }
+    if let Some(socket) = socket {
+        socket.close().await;
+    }
+    stack.close().await;
+    if let Some(path) = &args.ready_file {
+        std::fs::remove_file(path).ok();
+    }
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
+        let failure = Failure::unavailable(anyhow::Error::from(error).context(format!("failed to listen on `{address}`")));
+        if in_use { failure.hint("something listens there already: choose another port with --port") } else { failure }
+    })
+}
+
+fn app(args: &Args, stack: &Stack, address: SocketAddr) -> Arc<App> {
+    let mut hosts = args.allowed_hosts.clone();
+    if !address.ip().is_unspecified() {
+        hosts.push(address.ip().to_string());
+    }
+    let limits = stack.limits.gateway.clone();
+    Arc::new(App {
+        protocol: Arc::clone(&stack.protocol),
+        sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
+        credentials: Arc::clone(&stack.credentials),
+        tokens: Arc::new(TokenDesk::new(stack.store.clone(), Arc::clone(&stack.credentials))),
+        guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),
+        limits,
+        version: VERSION,
+    })
+}
+
+fn announce(path: &Path, url: &str, temporary: Option<&Temporary>) -> Result<(), Failure> {
+    let mut ready = serde_json::json!({ "url": url, "pid": std::process::id(), "version": VERSION });
+    if let Some(temporary) = temporary {
+        ready["admin_token"] = temporary.admin.reveal().into();
+        ready["rw_token"] = temporary.rw.reveal().into();
+        ready["ro_token"] = temporary.ro.reveal().into();
+    }
+    step(ready::write(path, &ready), || format!("failed to write the ready file `{}`", path.display()))
+}
+
+/// What a person needs to connect a client.
+fn banner(url: &str, temporary: Option<&Temporary>) -> String {
+    let Some(temporary) = temporary else {
+        return format!("hayward {VERSION} listens on {url}\n");
+    };
+    let rw = temporary.rw.reveal();
+    let ro = temporary.ro.reveal();
+    let admin = temporary.admin.reveal();
+    format!(
+        "hayward {VERSION} listens on {url}\n\
+         \n\
+         Temporary tokens, valid until this process ends:\n\
+         \x20 admin  {admin}\n\
+         \x20 rw     {rw}\n\
+         \x20 ro     {ro}\n\
+         \n\
+         Claude Code:\n\
+         \x20 claude mcp add --transport http hayward {url} --header \"Authorization: Bearer {rw}\"\n\
+         \n\
+         Other clients:\n\
+         \x20 {{\"mcpServers\": {{\"hayward\": {{\"type\": \"http\", \"url\": \"{url}\", \"headers\": {{\"Authorization\": \"Bearer {rw}\"}}}}}}}}\n\
+         \n\
+         Use the ro token for agents that may only look. Stop with Ctrl-C.\n"
+    )
+}

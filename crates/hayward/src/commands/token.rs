@@ -1,0 +1,141 @@
+//! `hayward token`: makes, lists and revokes tokens in a data directory that no daemon has.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Subcommand, ValueEnum};
+use hayward_api::{Error, Principal, Tier};
+use hayward_api::kinds::token::Role;
+use hayward_gateway::tokens::TokenView;
+use hayward_store::{Actor, Store};
+
+use crate::config::Common;
+use crate::failure::Failure;
+use crate::stack::{acquire, open_store};
+use crate::tokens::view;
+use crate::{output, runtime};
+
+/// Makes, lists and revokes tokens.
+///
+/// Works on the data directory itself, so no daemon may be running on it; with a running daemon use
+/// its /admin/tokens routes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Makes a token and prints it, once
+    Add {
+        /// Name that the record and lists show
+        #[arg(long)]
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum, default_value = "ro")]
+        role: TokenRole,
+        /// Form of the output
+        #[arg(long, short, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Lists tokens; the tokens themselves are kept nowhere
+    List {
+        /// Form of the output
+        #[arg(long, short, value_enum, default_value = "text")]
+        output: Output,
+    },
+    /// Revokes a token
+    Revoke {
+        /// Its id, or a unique beginning of it; or a file that holds the token, as @FILE
+        token: String,
+    },
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum TokenRole {
+    Ro,
+    Rw,
+    Admin,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Output {
+    Text,
+    Json,
+}
+
+impl From<TokenRole> for Role {
+    fn from(role: TokenRole) -> Self {
+        match role {
+            TokenRole::Ro => Self::Ro,
+            TokenRole::Rw => Self::Rw,
+            TokenRole::Admin => Self::Admin,
+        }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let _log = args.common.start_log()?;
+    runtime::block_on(async move {
+        let data = acquire(&args.common.data_dir()?)?;
+        let store = open_store(data.path()).await?;
+        let done = act(&store, args.action).await;
+        store.close().await;
+        done
+    })
+}
+
+async fn act(store: &Store, action: Action) -> Result<(), Failure> {
+    let written = match action {
+        Action::Add { name, role, output } => {
+            let (_, token) = store.create_token(&name, role.into(), &actor()).await.map_err(Error::from)?;
+            match output {
+                Output::Text => output::data(&format!("{}\n", token.reveal())),
+                Output::Json => output::json(&serde_json::json!({
+                    "id": token.id().to_string(), "name": name, "role": Role::from(role), "token": token.reveal(),
+                })),
+            }
+        }
+        Action::List { output } => list(store, output).await?,
+        Action::Revoke { token } => {
+            let revoked = store.revoke_token(&named(&token)?, &actor()).await.map_err(Error::from)?;
+            output::data(&format!("revoked {} ({})\n", revoked.id, revoked.metadata.name))
+        }
+    };
+    written.context("failed to write the answer")?;
+    Ok(())
+}
+
+/// Who changes things from the command line: a process of this machine.
+fn actor() -> Actor {
+    Actor::from(&Principal::local("cli", Tier::Operate))
+}
+
+/// A secret never stands in an argument: `@FILE` names the file that holds it.
+fn named(token: &str) -> Result<String, Failure> {
+    let Some(path) = token.strip_prefix('@').map(PathBuf::from) else {
+        return Ok(token.to_owned());
+    };
+    let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read token file `{}`", path.display()))?;
+    Ok(crate::tokens::named(text.trim()))
+}
+
+async fn list(store: &Store, output: Output) -> Result<std::io::Result<()>, Failure> {
+    let tokens: Vec<_> = store.list_tokens().await.map_err(Error::from)?.into_iter().map(view).collect();
+    Ok(match output {
+        Output::Json => output::json(&tokens),
+        Output::Text => {
+            let rows: Vec<Vec<String>> = tokens.into_iter().map(row).collect();
+            output::data(&output::table(&["ID", "NAME", "ROLE", "ENABLED", "CREATED"], &rows))
+        }
+    })
+}
+
+fn row(token: TokenView) -> Vec<String> {
+    let enabled = if token.enabled { "yes" } else { "no" };
+    vec![token.id, token.name, token.role.as_str().to_owned(), enabled.to_owned(), token.created_at]
+}

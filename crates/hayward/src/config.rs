@@ -1,0 +1,243 @@
+//! What flags and environment say, checked as a whole before anything is bound.
+//!
+//! Default < environment < flag. All faults are collected and told together.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use hayward_api::error::did_you_mean;
+use hayward_api::limits::{Limit, LimitError};
+
+use crate::failure::Failure;
+
+/// Settings that every command on local state shares.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Common {
+    /// Directory of everything that Hayward keeps [default: hayward in the XDG data home]
+    #[arg(long, env = "HAYWARD_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Least serious log messages that are written to standard error: error, warn, info, debug or trace
+    #[arg(long, env = "HAYWARD_LOG_LEVEL", value_name = "LEVEL", default_value = "warn")]
+    pub(crate) log_level: String,
+
+    /// Form of the log
+    #[arg(long, env = "HAYWARD_LOG_FORMAT", value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The forms of the log.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Settings of whatever serves tools.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Serving {
+    /// Path that no file tool may reach, beside Hayward's own data; may be repeated
+    #[arg(long = "protect", env = "HAYWARD_PROTECTED_PATHS", value_name = "PATH", value_delimiter = ',')]
+    pub(crate) protected_paths: Vec<PathBuf>,
+
+    /// Whether files are synced to disk before a write is answered
+    #[arg(long, env = "HAYWARD_SYNC_FILES", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) sync_files: bool,
+
+    /// Shell that runs the commands of bash_execute
+    #[arg(long, env = "HAYWARD_SHELL", value_name = "PATH", default_value = "/bin/sh")]
+    pub(crate) shell: PathBuf,
+
+    /// What holds the processes of a command together: auto takes a cgroup where there is one
+    #[arg(long, env = "HAYWARD_CONTAINMENT", value_enum, default_value = "auto")]
+    pub(crate) containment: Containment,
+
+    /// Sets a limit, e.g. host.read_lines_max=100000 (docs/reference/limits.md); may be repeated
+    #[arg(long = "limit", value_name = "KEY=VALUE")]
+    pub(crate) limits: Vec<String>,
+}
+
+/// What holds the processes of a command together.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum Containment {
+    Auto,
+    Subreaper,
+}
+
+/// The limits of every room.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllLimits {
+    pub(crate) gateway: hayward_gateway::limits::Limits,
+    pub(crate) host: hayward_host::limits::Limits,
+    pub(crate) exec: hayward_exec::Limits,
+    pub(crate) tool: hayward_tool::limits::Limits,
+    pub(crate) audit: hayward_audit::limits::Limits,
+}
+
+impl AllLimits {
+    /// Every limit there is.
+    pub(crate) fn table() -> impl Iterator<Item = &'static Limit> {
+        hayward_audit::limits::Limits::TABLE
+            .iter()
+            .chain(hayward_exec::Limits::TABLE)
+            .chain(hayward_gateway::limits::Limits::TABLE)
+            .chain(hayward_host::limits::Limits::TABLE)
+            .chain(hayward_tool::limits::Limits::TABLE)
+    }
+
+    fn set(&mut self, key: &str, value: u64) -> Result<(), LimitError> {
+        match key.split('.').next() {
+            Some("audit") => self.audit.set(key, value),
+            Some("exec") => self.exec.set(key, value),
+            Some("gateway") => self.gateway.set(key, value),
+            Some("host") => self.host.set(key, value),
+            Some("tool") => self.tool.set(key, value),
+            _ => Err(LimitError::UnknownKey { key: key.to_owned() }),
+        }
+    }
+
+    /// Defaults, then the environment, then flags.
+    pub(crate) fn read(flags: &[String]) -> Result<Self, Failure> {
+        let mut limits = Self::default();
+        let mut faults = Vec::new();
+        for (key, value) in from_environment() {
+            limits.set_text(key, &value, &mut faults);
+        }
+        for flag in flags {
+            match flag.split_once('=') {
+                Some((key, value)) => limits.set_text(key.trim(), value, &mut faults),
+                None => faults.push(format!("`--limit {flag}` has no value: write KEY=VALUE")),
+            }
+        }
+        if faults.is_empty() { Ok(limits) } else { Err(refused(&faults)) }
+    }
+
+    fn set_text(&mut self, key: &str, value: &str, faults: &mut Vec<String>) {
+        let set = value.trim().replace('_', "").parse::<u64>().map(|value| self.set(key, value));
+        match set {
+            Ok(Ok(())) => {}
+            Ok(Err(LimitError::UnknownKey { .. })) => faults.push(unknown(key)),
+            Ok(Err(error)) => faults.push(error.to_string()),
+            Err(_) => faults.push(format!("`{key}` is `{value}`: a limit is a whole number")),
+        }
+    }
+}
+
+fn unknown(key: &str) -> String {
+    match did_you_mean(key, AllLimits::table().map(|limit| limit.key)) {
+        Some(meant) => format!("unknown limit `{key}`: did you mean `{meant}`?"),
+        None => format!("unknown limit `{key}`: docs/reference/limits.md lists them"),
+    }
+}
+
+fn refused(faults: &[String]) -> Failure {
+    let mut message = String::from("the configuration is wrong");
+    for fault in faults {
+        let _written = write!(message, "\n  {fault}");
+    }
+    Failure::configuration(anyhow::anyhow!(message))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn from_environment() -> impl Iterator<Item = (&'static str, String)> {
+    AllLimits::table().filter_map(|limit| Some((limit.key, std::env::var(limit.environment_variable()).ok()?)))
+}
+
+/// The variables that commands may inherit a part of.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+impl Common {
+    /// The data directory: what was said, else `hayward` in the XDG data home.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(dir) = &self.data_dir {
+            let absolute = std::path::absolute(dir)
+                .map_err(|error| Failure::configuration(anyhow::Error::from(error).context("invalid --data-dir")))?;
+            return Ok(absolute);
+        }
+        let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+        let home = absolute(variable("XDG_DATA_HOME"))
+            .or_else(|| absolute(variable("HOME")).map(|home| home.join(".local/share")));
+        home.map(|home| home.join("hayward")).ok_or_else(|| {
+            Failure::configuration(anyhow::anyhow!("no data directory: neither --data-dir nor HOME is set"))
+        })
+    }
+
+    /// Starts the log.
+    pub(crate) fn start_log(&self) -> Result<hayward_telemetry::Guard, Failure> {
+        let format = match self.log_format {
+            LogFormat::Text => hayward_telemetry::Format::Text,
+            LogFormat::Json => hayward_telemetry::Format::Json,
+        };
+        let config = hayward_telemetry::Config {
+            level: self.log_level.clone(),
+            format,
+            ansi: std::io::IsTerminal::is_terminal(&std::io::stderr()),
+        };
+        hayward_telemetry::init(&config).map_err(Failure::configuration)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+fn variable(name: &str) -> PathBuf {
+    std::env::var_os(name).unwrap_or_default().into()
+}
+
+/// Refuses to listen where others could read tokens on the wire, unless that was asked for by name.
+pub(crate) fn check_bind(address: IpAddr, insecure_http: bool) -> Result<(), Failure> {
+    if address.is_loopback() || insecure_http {
+        return Ok(());
+    }
+    let message = format!("refusing to listen on `{address}` without encryption: tokens would cross the network in clear");
+    Err(Failure::configuration(anyhow::anyhow!(message))
+        .hint("listen on 127.0.0.1 and tunnel with ssh, or accept the risk with --insecure-http"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_set_by_key_and_all_faults_are_told_together() {
+        let good = AllLimits::read(&["gateway.calls_max=7".into()]).unwrap();
+        assert_eq!(good.gateway.calls_max, 7);
+        let flags = ["gateway.calls_mx=7", "gateway.calls_max=0", "x", "host.x=abc"].map(String::from);
+        let failure = AllLimits::read(&flags).unwrap_err();
+        let text = failure.error.to_string();
+        assert_eq!(failure.exit_code, 78);
+        for expect in ["did you mean `gateway.calls_max`", "use 1 to", "KEY=VALUE", "a whole number"] {
+            assert!(text.contains(expect), "{expect}: {text}");
+        }
+    }
+
+    #[test]
+    fn every_limit_can_be_set_to_its_ends_and_not_beyond() {
+        for limit in AllLimits::table() {
+            for (value, is_good) in [
+                (limit.least, true),
+                (limit.greatest, true),
+                (limit.default, true),
+                (limit.greatest + 1, false),
+                (limit.least.wrapping_sub(1), false),
+            ] {
+                let result = AllLimits::default().set(limit.key, value);
+                assert_eq!(result.is_ok(), is_good, "{} = {value}", limit.key);
+            }
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_bound_without_encryption() {
+        for address in ["127.0.0.1", "127.1.2.3", "::1"] {
+            assert!(check_bind(address.parse().unwrap(), false).is_ok());
+        }
+        for address in ["0.0.0.0", "::", "192.0.2.1"] {
+            assert_eq!(check_bind(address.parse().unwrap(), false).unwrap_err().exit_code, 78);
+            assert!(check_bind(address.parse().unwrap(), true).is_ok());
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! How a command fails: a message, a hint, an exit code.
+
+use hayward_api::{Code, Error};
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The error, with the steps that led to it.
+    pub(crate) error: anyhow::Error,
+    /// What to do about it.
+    pub(crate) hint: Option<String>,
+    /// What the process exits with.
+    pub(crate) exit_code: u8,
+}
+
+impl Failure {
+    /// The configuration is wrong (exit code 78, `EX_CONFIG`).
+    pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), hint: None, exit_code: 78 }
+    }
+
+    /// Something that is needed isn't to be had (exit code 5).
+    pub(crate) fn unavailable(error: impl Into<anyhow::Error>) -> Self {
+        Self { error: error.into(), hint: None, exit_code: 5 }
+    }
+
+    /// The same failure with the way out.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { hint: error.hint.clone(), exit_code: error.code.exit_code(), error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { error, hint: None, exit_code: Code::Internal.exit_code() }
+    }
+}

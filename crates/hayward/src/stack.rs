@@ -1,0 +1,117 @@
+//! Everything behind the listeners, wired together: store, credentials, record, executor, host, road.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hayward_auth::Credentials;
+use hayward_exec::{Choice, Executor, SupervisorCommand};
+use hayward_gateway::{Protocol, Road};
+use hayward_host::{Host, HostConfig};
+use hayward_mcp::result::Identity;
+use hayward_store::{DataDir, Store, StoreConfig};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{AllLimits, Containment, Serving, environment};
+use crate::failure::Failure;
+
+/// The version that clients are told.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything behind the listeners.
+pub(crate) struct Stack {
+    pub(crate) protocol: Arc<Protocol>,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) store: Store,
+    pub(crate) limits: AllLimits,
+    executor: Executor,
+    /// Cancels every running call.
+    calls: CancellationToken,
+    /// Held until the end: nobody else owns the directory meanwhile.
+    _data: DataDir,
+}
+
+impl Stack {
+    /// Opens what is kept in the data directory and builds the road to this machine's tools.
+    pub(crate) async fn build(data: DataDir, serving: &Serving) -> Result<Self, Failure> {
+        let limits = AllLimits::read(&serving.limits)?;
+        let store = open_store(data.path()).await?;
+        let credentials = Arc::new(Credentials::new());
+        credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
+        let audit = hayward_audit::LogConfig { limits: limits.audit.clone(), ..Default::default() };
+        let record = hayward_audit::Log::open(&data.path().join("audit"), audit)
+            .map_err(|error| Failure::unavailable(error).hint("look at the permissions and the free space of the data directory"))?;
+        let executor = executor(&limits, serving.containment);
+        let host = Host::new(HostConfig {
+            limits: limits.host.clone(),
+            protected: vec![data.path().to_owned()],
+            extra_protected: serving.protected_paths.clone(),
+            sync_files: serving.sync_files,
+            shell: serving.shell.clone(),
+            executor: executor.clone(),
+            env: hayward_exec::inherited(environment()),
+        });
+        let toolset = hayward_host::toolset(Arc::new(host));
+        let identity = Identity {
+            name: "hayward".to_owned(),
+            version: VERSION.to_owned(),
+            instructions: toolset.instructions.to_owned(),
+        };
+        let calls = CancellationToken::new();
+        let road = Road::new(vec![toolset], record, &limits.gateway, &calls);
+        let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
+        Ok(Self { protocol, credentials, store, limits, executor, calls, _data: data })
+    }
+
+    /// Lets running calls end, cancels those that don't, and leaves no process behind. New calls
+    /// must not begin any more.
+    pub(crate) async fn close(self) {
+        let grace = Duration::from_millis(self.limits.gateway.drain_ms);
+        if timeout(grace, self.protocol.drain()).await.is_err() {
+            self.cancel_calls();
+            self.protocol.drain().await;
+        }
+        self.executor.shutdown(Duration::from_millis(self.limits.exec.grace_ms)).await;
+        self.store.close().await;
+    }
+
+    /// Cancels every running call; their outcomes are recorded all the same.
+    pub(crate) fn cancel_calls(&self) {
+        self.calls.cancel();
+    }
+}
+
+/// Takes the data directory, or says who has it.
+pub(crate) fn acquire(path: &Path) -> Result<DataDir, Failure> {
+    DataDir::acquire(path).map_err(|error| {
+        let hint = error.hint();
+        Failure::unavailable(error).hint(hint)
+    })
+}
+
+/// Opens the database of a data directory.
+pub(crate) async fn open_store(path: &Path) -> Result<Store, Failure> {
+    let store = Store::open(path, StoreConfig::default()).await.map_err(hayward_api::Error::from)?;
+    Ok(store)
+}
+
+fn executor(limits: &AllLimits, containment: Containment) -> Executor {
+    let choice = match containment {
+        Containment::Auto => Choice::Detect,
+        Containment::Subreaper => Choice::Subreaper,
+    };
+    let executor = Executor::new(hayward_exec::Config {
+        supervisor: SupervisorCommand { program: "/proc/self/exe".into(), args: vec![crate::SUPERVISE.into()] },
+        containment: choice,
+        limits: limits.exec.clone(),
+    });
+    tracing::info!(containment = %executor.containment(), "what holds the processes of a command together");
+    executor
+}
+
+/// Fails with the step that failed.
+pub(crate) fn step<T>(result: std::io::Result<T>, step: impl Fn() -> String) -> Result<T, Failure> {
+    result.with_context(step).map_err(Failure::unavailable)
+}

@@ -1,0 +1,58 @@
+//! The only way to a path: what a tool may open, see and replace goes through here.
+//!
+//! ```text
+//!  text ─► AbsPath ─► O_PATH handle ─► protected? regular? ─► reopened, never opened twice by name
+//! ```
+//!
+//! A path is looked up once. What it led to is judged by what it *is* (device and inode, the real
+//! path that the kernel tells, the kind of file), not by how it was spelt, and is then opened through
+//! the handle, so that nothing can be swapped in between. No device, FIFO or socket is ever opened.
+
+mod directory;
+mod error;
+mod handle;
+mod identity;
+mod in_place;
+mod metadata;
+mod path;
+mod place;
+mod protect;
+mod replace;
+mod temp;
+mod tree;
+mod turns;
+
+pub(crate) use directory::{Directory, Fence, kind_of, modified};
+pub(crate) use error::FsError;
+pub(crate) use identity::FileId;
+pub(crate) use path::AbsPath;
+pub(crate) use replace::Written;
+pub(crate) use tree::Tree;
+
+use crate::host::HostConfig;
+use crate::limits::size;
+use protect::Protection;
+use turns::Turns;
+
+/// The files of this machine, with a fence around what is ours.
+pub(crate) struct Fs {
+    protection: Protection,
+    turns: Turns,
+    syncs: bool,
+    in_place_bytes_max: usize,
+}
+
+impl Fs {
+    pub(crate) fn new(config: &HostConfig) -> Self {
+        Self {
+            protection: Protection::new(
+                &config.protected,
+                &config.extra_protected,
+                size(config.limits.protected_files_max),
+            ),
+            turns: Turns::default(),
+            syncs: config.sync_files,
+            in_place_bytes_max: size(config.limits.in_place_bytes_max),
+        }
+    }
+}

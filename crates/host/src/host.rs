@@ -1,0 +1,51 @@
+//! One machine as the toolset works on it: this one.
+
+use std::path::PathBuf;
+
+use hayward_exec::Executor;
+
+use crate::fs::Fs;
+use crate::limits::{Limits, size};
+use crate::threads::Threads;
+
+/// How a host is set up.
+pub struct HostConfig {
+    /// Limits of its tools.
+    pub limits: Limits,
+    /// Our own data: directories whose every file no tool reaches, by whatever name.
+    pub protected: Vec<PathBuf>,
+    /// What an administrator protects beside: paths that no tool reaches.
+    pub extra_protected: Vec<PathBuf>,
+    /// Whether files are synced to disk before a write is answered.
+    pub sync_files: bool,
+    /// The shell of `bash_execute`, usually `/bin/sh`.
+    pub shell: PathBuf,
+    /// What runs commands.
+    pub executor: Executor,
+    /// The environment of commands.
+    pub env: Vec<(String, String)>,
+}
+
+/// The machine that we run on.
+pub struct Host {
+    pub(crate) limits: Limits,
+    pub(crate) fs: Fs,
+    pub(crate) threads: Threads,
+    pub(crate) shell: PathBuf,
+    pub(crate) executor: Executor,
+    pub(crate) env: Vec<(String, String)>,
+}
+
+impl Host {
+    /// Sets it up. Looks at the protected paths, so create the directories of our data before.
+    pub fn new(config: HostConfig) -> Self {
+        Self {
+            fs: Fs::new(&config),
+            threads: Threads::new(size(config.limits.file_threads_max)),
+            limits: config.limits,
+            shell: config.shell,
+            executor: config.executor,
+            env: config.env,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The table of the `host` toolset, in the order in which the tools are listed.
+
+mod host;
+
+use std::sync::Arc;
+
+use hayward_tool::{Toolset, Typed};
+
+use crate::host::Host;
+use host::{bash_execute, edit_file, glob, grep, read_file, write_file};
+
+/// What a model should know before it uses any of the tools.
+const INSTRUCTIONS: &str = "Works on the machine that this server runs on. Paths are absolute. \
+    Prefer read_file, edit_file, glob and grep over shell commands: their results are bounded and exact.";
+
+/// The `host` toolset.
+pub fn toolset(host: Arc<Host>) -> Toolset {
+    Toolset {
+        name: "host",
+        instructions: INSTRUCTIONS,
+        tools: vec![
+            Arc::new(Typed::new(bash_execute::BashExecute(Arc::clone(&host)))),
+            Arc::new(Typed::new(read_file::ReadFile(Arc::clone(&host)))),
+            Arc::new(Typed::new(write_file::WriteFile(Arc::clone(&host)))),
+            Arc::new(Typed::new(edit_file::EditFile(Arc::clone(&host)))),
+            Arc::new(Typed::new(glob::Glob(Arc::clone(&host)))),
+            Arc::new(Typed::new(grep::Grep(host))),
+        ],
+    }
+}

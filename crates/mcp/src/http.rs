@@ -1,0 +1,271 @@
+//! The rules of Streamable HTTP that depend on headers, for both eras.
+//!
+//! The body is the truth and headers only repeat it; a modern request whose headers say something
+//! else is refused, so that nobody routes on one and executes the other. Works on values of the
+//! `http` crate and never opens a socket.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, StatusCode};
+
+use crate::envelope::Request;
+use crate::era::{Era, Revision};
+use crate::error::{
+    HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY,
+    PARSE_ERROR, RpcError, UNSUPPORTED_PROTOCOL_VERSION,
+};
+use crate::json::Object;
+use crate::request::{self, META_VERSION, unsupported_version};
+
+/// The session of a legacy request.
+pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The revision that a request speaks.
+pub const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+/// Modern: the method of the body.
+pub const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+/// Modern: what the method is applied to.
+pub const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// Which forms of an answer a client takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepts {
+    /// `application/json`.
+    pub json: bool,
+    /// `text/event-stream`.
+    pub events: bool,
+}
+
+impl Accepts {
+    /// Reads `Accept`; a client that names nothing takes JSON.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut accepts = Self { json: false, events: false };
+        let mut has_any = false;
+        for value in headers.get_all(http::header::ACCEPT) {
+            for range in value.to_str().unwrap_or_default().split(',') {
+                has_any = true;
+                let media = range.split(';').next().unwrap_or_default().trim();
+                accepts.json |= is_any(media, &["application/json", "application/*", "*/*"]);
+                accepts.events |= media.eq_ignore_ascii_case("text/event-stream");
+            }
+        }
+        if has_any { accepts } else { Self { json: true, events: false } }
+    }
+}
+
+fn is_any(media: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| media.eq_ignore_ascii_case(name))
+}
+
+/// Whether a body is declared as JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let media = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    is_any(media.split(';').next().unwrap_or_default().trim(), &["application/json"])
+}
+
+/// The era of a request, and the check that its headers agree with its body.
+///
+/// A body with modern `_meta` is modern; so is one whose header names a revision that isn't a
+/// legacy one, so that a client of a revision still to come is told which ones there are.
+pub fn era_of(headers: &HeaderMap, request: &Request) -> Result<Era, RpcError> {
+    let version = header(headers, &PROTOCOL_VERSION)?;
+    let revision = version.as_deref().and_then(Revision::find);
+    let era = match (request::era_of(request.params.as_ref()), &version) {
+        (Era::Modern, _) => Era::Modern,
+        // `initialize` negotiates in its body; whatever header comes along is of no weight.
+        (Era::Legacy, _) if request.method == "initialize" => Era::Legacy,
+        (Era::Legacy, None) => Era::Legacy,
+        (Era::Legacy, Some(version)) => revision.map(Revision::era).ok_or_else(|| unsupported_version(version))?,
+    };
+    if era == Era::Modern {
+        check_modern(headers, request, version.as_deref())?;
+    }
+    Ok(era)
+}
+
+fn check_modern(headers: &HeaderMap, request: &Request, version: Option<&str>) -> Result<(), RpcError> {
+    let params = request.params.as_ref().and_then(Object::of).unwrap_or_default();
+    let meta = params.get("_meta").and_then(Object::of).unwrap_or_default();
+    // A missing `_meta` is told as such; with one, header and body have to name one version.
+    if let Some(in_body) = meta.get_str(META_VERSION) {
+        expect(&PROTOCOL_VERSION, version, &in_body)?;
+    }
+    expect(&METHOD, header(headers, &METHOD)?.as_deref(), &request.method)?;
+    let key = match request.method.as_str() {
+        "tools/call" | "prompts/get" => "name",
+        "resources/read" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
+        _ => return Ok(()),
+    };
+    // A name that is missing in the body is a fault of the parameters, not of the header.
+    match params.get_str(key) {
+        Some(name) => expect(&NAME, decoded(header(headers, &NAME)?)?.as_deref(), &name),
+        None => Ok(()),
+    }
+}
+
+/// A header that may stand once. Twice is a mismatch: two readers could take different ones.
+fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, RpcError> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(mismatch(name, "stands more than once"));
+    }
+    let text = value.to_str().map_err(|_| mismatch(name, "holds characters beyond ASCII"))?;
+    Ok(Some(text.trim().to_owned()))
+}
+
+/// Values beyond plain ASCII come as `=?base64?…?=`.
+fn decoded(value: Option<String>) -> Result<Option<String>, RpcError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+        return Ok(Some(value));
+    };
+    let bytes = STANDARD.decode(encoded).map_err(|_| mismatch(&NAME, "is not valid base64"))?;
+    String::from_utf8(bytes).map(Some).map_err(|_| mismatch(&NAME, "is not UTF-8"))
+}
+
+fn expect(name: &HeaderName, given: Option<&str>, in_body: &str) -> Result<(), RpcError> {
+    match given {
+        Some(given) if given == in_body => Ok(()),
+        Some(_) => Err(mismatch(name, "differs from the body")),
+        None => Err(mismatch(name, "is missing")),
+    }
+}
+
+fn mismatch(name: &HeaderName, what: &str) -> RpcError {
+    let name = match name.as_str() {
+        "mcp-protocol-version" => "MCP-Protocol-Version",
+        "mcp-method" => "Mcp-Method",
+        "mcp-name" => "Mcp-Name",
+        other => other,
+    };
+    RpcError::new(HEADER_MISMATCH, format!("header mismatch: `{name}` {what}; headers repeat what the body says"))
+}
+
+/// The revision that the header of a legacy request names, if it names one that we speak.
+pub fn named_revision(headers: &HeaderMap) -> Option<Revision> {
+    headers.get(PROTOCOL_VERSION).and_then(|value| value.to_str().ok()).and_then(|version| Revision::find(version.trim()))
+}
+
+/// The status of an error answer. On the legacy path a 404 would mean that the session is gone,
+/// so there only what isn't a message at all is more than a 200.
+pub fn status_of(era: Era, error: &RpcError) -> StatusCode {
+    match (era, error.code) {
+        (_, PARSE_ERROR | INVALID_REQUEST | UNSUPPORTED_PROTOCOL_VERSION)
+        | (Era::Modern, INVALID_PARAMS | HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY) => StatusCode::BAD_REQUEST,
+        (Era::Modern, METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        (Era::Modern, INTERNAL_ERROR) => StatusCode::INTERNAL_SERVER_ERROR,
+        (Era::Legacy | Era::Modern, _) => StatusCode::OK,
+    }
+}
+
+/// The session that a request names, if it names one that could be ours.
+pub fn session_id(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::envelope::Message;
+
+    fn request(method: &str, params: &str) -> Request {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        match Message::read(Bytes::from(text)).unwrap() {
+            Message::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in list {
+            map.append(*name, value.parse().unwrap());
+        }
+        map
+    }
+
+    const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+
+    #[test]
+    fn accept_is_read_as_browsers_and_scripts_write_it() {
+        let both = Accepts { json: true, events: true };
+        let json = Accepts { json: true, events: false };
+        for (value, expect) in [
+            ("application/json, text/event-stream", both),
+            ("text/event-stream;q=0.9, APPLICATION/JSON", both),
+            ("*/*", json),
+            ("application/*", json),
+            ("text/event-stream", Accepts { json: false, events: true }),
+            ("text/html", Accepts { json: false, events: false }),
+        ] {
+            assert_eq!(Accepts::of(&headers(&[("accept", value)])), expect, "{value}");
+        }
+        assert_eq!(Accepts::of(&HeaderMap::new()), json);
+    }
+
+    #[test]
+    fn a_modern_request_has_headers_that_agree() {
+        let call = request("tools/call", &format!(r#"{{"name":"ä",{META}}}"#));
+        let version = ("mcp-protocol-version", "2026-07-28");
+        let good = headers(&[version, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6Q=?=")]);
+        assert_eq!(era_of(&good, &call), Ok(Era::Modern));
+        for bad in [
+            &[version, ("mcp-method", "tools/call")][..],
+            &[version, ("mcp-method", "tools/call"), ("mcp-name", "b")],
+            &[version, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?!?=")],
+            &[version, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6Q=?="), ("mcp-name", "b")],
+            &[version, ("mcp-method", "TOOLS/CALL"), ("mcp-name", "=?base64?w6Q=?=")],
+            &[version, ("mcp-name", "=?base64?w6Q=?=")],
+            &[("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6Q=?=")],
+            &[],
+        ] {
+            assert_eq!(era_of(&headers(bad), &call).unwrap_err().code, HEADER_MISMATCH, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_legacy_request_needs_no_headers_and_old_ones_are_ignored() {
+        let list = request("tools/list", "{}");
+        for given in [&[][..], &[("mcp-protocol-version", "2025-06-18"), ("mcp-method", "other")]] {
+            assert_eq!(era_of(&headers(given), &list), Ok(Era::Legacy));
+        }
+        let unknown = era_of(&headers(&[("mcp-protocol-version", "2031-01-01")]), &list).unwrap_err();
+        assert_eq!(unknown.code, UNSUPPORTED_PROTOCOL_VERSION);
+        let initialize = request("initialize", "{}");
+        assert_eq!(era_of(&headers(&[("mcp-protocol-version", "2031-01-01")]), &initialize), Ok(Era::Legacy));
+    }
+
+    #[test]
+    fn a_modern_header_over_a_body_without_meta_is_modern() {
+        let list = request("tools/list", "{}");
+        let given = headers(&[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")]);
+        assert_eq!(era_of(&given, &list), Ok(Era::Modern));
+    }
+
+    #[test]
+    fn an_unknown_method_is_404_in_the_modern_era_only() {
+        let error = RpcError::method_not_found("x");
+        assert_eq!(status_of(Era::Modern, &error), StatusCode::NOT_FOUND);
+        assert_eq!(status_of(Era::Legacy, &error), StatusCode::OK);
+    }
+
+    #[test]
+    fn only_json_bodies_are_json() {
+        for (value, expect) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("text/plain", false),
+            ("application/jsonx", false),
+        ] {
+            assert_eq!(is_json(&headers(&[("content-type", value)])), expect, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

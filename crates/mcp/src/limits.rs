@@ -1,0 +1,21 @@
+//! Limits of the protocol's data path.
+//!
+//! This crate stands on the lowest floor beside `api`, so these are plain constants; who
+//! listens (the gateway) offers the ones that an operator may want to change.
+
+use crate::json;
+
+/// How deep a message may nest, and how many keys it may hold.
+pub const JSON: json::Limits = json::Limits { depth_max: 128, keys_max: 100_000 };
+
+/// Bytes of a method name.
+pub const METHOD_BYTES_MAX: usize = 128;
+
+/// Bytes of a request id that is a string.
+pub const ID_BYTES_MAX: usize = 256;
+
+/// The greatest integer id: beyond 2^53 - 1 JavaScript clients can't tell neighbours apart.
+pub const ID_INTEGER_MAX: i64 = (1 << 53) - 1;
+
+/// Bytes of a client's name and version that are kept.
+pub const CLIENT_BYTES_MAX: usize = 200;

@@ -1,0 +1,293 @@
+//! Requests as either era writes them, read into one form that nothing behind has to tell apart.
+
+use serde::Deserialize;
+
+use crate::envelope::{Notification, Request, RequestId};
+use crate::era::{Era, Revision};
+use crate::error::{RpcError, UNSUPPORTED_PROTOCOL_VERSION};
+use crate::json::{ArrayWriter, Object, ObjectWriter, Raw};
+use crate::limits::CLIENT_BYTES_MAX;
+use crate::logging::LogLevel;
+
+/// The key of `_meta` that makes a request modern.
+pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The key of `_meta` for what the client can do.
+pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+/// The key of `_meta` for who the client says it is.
+pub const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+
+/// The key of `_meta` for the log messages that the client wants.
+pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+
+/// What a legacy client and we agreed on; the modern era repeats it in every request.
+#[derive(Clone, Debug)]
+pub struct Agreed {
+    /// The revision that is spoken.
+    pub revision: Revision,
+    /// Who the client says it is; empty if it doesn't.
+    pub client: String,
+    /// The least serious log messages that it wants.
+    pub log_level: LogLevel,
+}
+
+impl Default for Agreed {
+    /// What holds for a client that never said `initialize` to this process.
+    fn default() -> Self {
+        Self { revision: Revision::ASSUMED_LEGACY, client: String::new(), log_level: LogLevel::Info }
+    }
+}
+
+/// What a request says beside what it asks for.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The revision that it speaks.
+    pub revision: Revision,
+    /// Who the client says it is; empty if it doesn't.
+    pub client: String,
+    /// The least serious log messages that the client wants; none if it wants no log messages.
+    pub log_level: Option<LogLevel>,
+    /// What to send progress under, if the client wants any: a string or a number.
+    pub progress_token: Option<Raw>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// Something that is answered at once.
+    Question(Question),
+    /// A call of a tool.
+    Call(CallTool),
+}
+
+/// What is answered at once.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Legacy: begin a session.
+    Initialize {
+        /// The revision that will be spoken.
+        revision: Revision,
+        /// Who the client says it is.
+        client: String,
+    },
+    /// Modern: who are you, what can you do.
+    Discover,
+    /// Legacy: are you there.
+    Ping,
+    /// Legacy: send log messages from this level on.
+    SetLogLevel(LogLevel),
+    /// Which tools are there.
+    ListTools,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug)]
+pub struct CallTool {
+    /// The name of the tool, as the client knows it.
+    pub name: String,
+    /// The arguments: an object.
+    pub arguments: Raw,
+}
+
+/// Which era a request's own content says it is of.
+pub fn era_of(params: Option<&Raw>) -> Era {
+    match meta_of(params).and_then(|meta| meta.get(META_VERSION).cloned()) {
+        Some(_) => Era::Modern,
+        None => Era::Legacy,
+    }
+}
+
+fn meta_of(params: Option<&Raw>) -> Option<Object> {
+    params.and_then(Object::of).and_then(|params| params.get("_meta").and_then(Object::of))
+}
+
+impl Context {
+    /// Reads the `_meta` of a modern request: version and capabilities are required.
+    pub fn modern(params: Option<&Raw>) -> Result<Self, RpcError> {
+        let meta = meta_of(params).unwrap_or_default();
+        let missing = |key: &str| RpcError::invalid_params(format!("`_meta` lacks `{key}`, which every request carries"));
+        let version = meta.get_str(META_VERSION).ok_or_else(|| missing(META_VERSION))?;
+        let revision = Revision::find(&version)
+            .filter(|revision| revision.era() == Era::Modern)
+            .ok_or_else(|| unsupported_version(&version))?;
+        if !meta.get(META_CAPABILITIES).is_some_and(Raw::is_object) {
+            return Err(missing(META_CAPABILITIES));
+        }
+        let client = meta.get(META_CLIENT).map(client_name).unwrap_or_default();
+        let log_level = meta.get_str(META_LOG_LEVEL).and_then(|level| LogLevel::find(&level));
+        Ok(Self { revision, client, log_level, progress_token: progress_token(&meta) })
+    }
+
+    /// Reads the `_meta` of a legacy request; the rest was agreed on before.
+    pub fn legacy(params: Option<&Raw>, agreed: Agreed) -> Self {
+        let progress_token = meta_of(params).and_then(|meta| progress_token(&meta));
+        let Agreed { revision, client, log_level } = agreed;
+        Self { revision, client, log_level: Some(log_level), progress_token }
+    }
+
+    /// The era of the revision.
+    pub fn era(&self) -> Era {
+        self.revision.era()
+    }
+}
+
+fn progress_token(meta: &Object) -> Option<Raw> {
+    let is_token = |raw: &&Raw| matches!(raw.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'));
+    meta.get("progressToken").filter(is_token).cloned()
+}
+
+/// A version that we don't speak, with those that we do.
+pub fn unsupported_version(requested: &str) -> RpcError {
+    let mut supported = ArrayWriter::new(80);
+    for revision in Revision::ALL {
+        supported.push(&Raw::of(revision.as_str()).unwrap_or_else(|_| Raw::null()));
+    }
+    let data = ObjectWriter::new(120).raw("supported", &supported.end()).str("requested", requested).end();
+    RpcError::new(UNSUPPORTED_PROTOCOL_VERSION, "unsupported protocol version: use one of `data.supported`")
+        .with_data(data)
+}
+
+/// Name and version of a client as one text, shortened, without control characters.
+fn client_name(info: &Raw) -> String {
+    #[derive(Deserialize, Default)]
+    #[serde(default)]
+    struct Info {
+        name: String,
+        version: String,
+    }
+    let info: Info = info.view().unwrap_or_default();
+    let mut text = format!("{} {}", info.name, info.version).trim().replace(char::is_control, "");
+    text.truncate(text.floor_char_boundary(CLIENT_BYTES_MAX));
+    text
+}
+
+impl Ask {
+    /// What a request asks for, in the words of its era.
+    pub fn read(request: &Request, era: Era) -> Result<Self, RpcError> {
+        match (request.method.as_str(), era) {
+            ("initialize", Era::Legacy) => read_initialize(request.params.as_ref()),
+            ("ping", Era::Legacy) => Ok(Self::Question(Question::Ping)),
+            ("logging/setLevel", Era::Legacy) => read_level(request.params.as_ref()),
+            ("server/discover", Era::Modern) => Ok(Self::Question(Question::Discover)),
+            ("tools/list", _) => Ok(Self::Question(Question::ListTools)),
+            ("tools/call", _) => read_call(request.params.as_ref()).map(Self::Call),
+            (method, _) => Err(RpcError::method_not_found(method)),
+        }
+    }
+}
+
+fn read_initialize(params: Option<&Raw>) -> Result<Ask, RpcError> {
+    let params = params.and_then(Object::of).unwrap_or_default();
+    let asked = params
+        .get_str("protocolVersion")
+        .ok_or_else(|| RpcError::invalid_params("`protocolVersion` is missing: name the revision that you speak"))?;
+    let client = params.get("clientInfo").map(client_name).unwrap_or_default();
+    Ok(Ask::Question(Question::Initialize { revision: Revision::negotiate(&asked), client }))
+}
+
+fn read_level(params: Option<&Raw>) -> Result<Ask, RpcError> {
+    let level = params.and_then(Object::of).and_then(|params| params.get_str("level"));
+    level
+        .and_then(|level| LogLevel::find(&level))
+        .map(|level| Ask::Question(Question::SetLogLevel(level)))
+        .ok_or_else(|| RpcError::invalid_params("`level` must be one of debug, info, notice, warning, error, critical, alert, emergency"))
+}
+
+fn read_call(params: Option<&Raw>) -> Result<CallTool, RpcError> {
+    let params = params.and_then(Object::of).unwrap_or_default();
+    let name = params
+        .get_str("name")
+        .ok_or_else(|| RpcError::invalid_params("`name` must be a string: name the tool to call"))?;
+    let arguments = match params.get("arguments") {
+        None => Raw::empty_object(),
+        Some(raw) if raw.is_null() => Raw::empty_object(),
+        Some(raw) if raw.is_object() => raw.clone(),
+        Some(_) => return Err(RpcError::invalid_params("`arguments` must be an object")),
+    };
+    Ok(CallTool { name, arguments })
+}
+
+/// The request that a `notifications/cancelled` speaks of.
+pub fn read_cancelled(notification: &Notification) -> Option<RequestId> {
+    let params = notification.params.as_ref().and_then(Object::of)?;
+    RequestId::read(params.get("requestId")?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::envelope::Message;
+    use crate::error::{INVALID_PARAMS, METHOD_NOT_FOUND};
+
+    fn request(method: &str, params: &str) -> Request {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        match Message::read(Bytes::from(text)).unwrap() {
+            Message::Request(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const MODERN: &str = r#"{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p",
+        "io.modelcontextprotocol/clientInfo":{"name":"c\u001b","version":"1"}}}"#;
+
+    #[test]
+    fn the_content_of_a_request_tells_its_era() {
+        assert_eq!(era_of(request("x", MODERN).params.as_ref()), Era::Modern);
+        assert_eq!(era_of(request("x", r#"{"_meta":{"progressToken":1}}"#).params.as_ref()), Era::Legacy);
+        assert_eq!(era_of(None), Era::Legacy);
+    }
+
+    #[test]
+    fn a_modern_request_carries_its_context() {
+        let context = Context::modern(request("tools/call", MODERN).params.as_ref()).unwrap();
+        assert_eq!(context.revision, Revision::V2026_07_28);
+        assert_eq!(context.client, "c 1");
+        assert_eq!(context.progress_token.unwrap().as_str(), "\"p\"");
+    }
+
+    #[test]
+    fn a_modern_request_without_its_context_is_refused() {
+        let no_capabilities = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        let old = no_capabilities.replace("2026-07-28", "2025-11-25");
+        for (params, code) in
+            [("{}", INVALID_PARAMS), (no_capabilities, INVALID_PARAMS), (&old, UNSUPPORTED_PROTOCOL_VERSION)]
+        {
+            let error = Context::modern(request("tools/list", params).params.as_ref()).unwrap_err();
+            assert_eq!(error.code, code, "{params}");
+        }
+        let error = Context::modern(request("x", &old).params.as_ref()).unwrap_err();
+        let data: serde_json::Value = error.data.unwrap().view().unwrap();
+        assert_eq!(data["requested"], "2025-11-25");
+        assert_eq!(data["supported"][0], "2026-07-28");
+    }
+
+    #[test]
+    fn each_era_has_its_own_methods() {
+        for (method, era) in [
+            ("initialize", Era::Modern),
+            ("ping", Era::Modern),
+            ("server/discover", Era::Legacy),
+            ("tools/Call", Era::Legacy),
+            ("nope", Era::Modern),
+        ] {
+            let error = Ask::read(&request(method, "{}"), era).unwrap_err();
+            assert_eq!(error.code, METHOD_NOT_FOUND, "{method}");
+        }
+    }
+
+    #[test]
+    fn a_call_may_come_without_arguments_and_not_without_a_name() {
+        for params in [r#"{"name":"t"}"#, r#"{"name":"t","arguments":null}"#, r#"{"name":"t","arguments":{}}"#] {
+            let Ok(Ask::Call(call)) = Ask::read(&request("tools/call", params), Era::Legacy) else {
+                panic!("{params}")
+            };
+            assert_eq!((call.name.as_str(), call.arguments.as_str()), ("t", "{}"));
+        }
+        for params in ["{}", r#"{"name":1}"#, r#"{"name":"t","arguments":[]}"#] {
+            let error = Ask::read(&request("tools/call", params), Era::Legacy).unwrap_err();
+            assert_eq!(error.code, INVALID_PARAMS, "{params}");
+        }
+    }
+}

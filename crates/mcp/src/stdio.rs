@@ -1,0 +1,139 @@
+//! Framing on standard input and output: one message a line.
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use crate::envelope::Frame;
+
+/// What stands on the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// One line, without its line break and never empty.
+    Message(Bytes),
+    /// A line longer than the limit; it was skipped as a whole.
+    TooLong,
+}
+
+/// Reads lines, bounded.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    input: R,
+    buffer: BytesMut,
+    /// Bytes of `buffer` that are known to hold no line break.
+    searched: usize,
+    line_bytes_max: usize,
+    is_skipping: bool,
+}
+
+impl<R: AsyncRead + Unpin> LineReader<R> {
+    /// A reader whose lines have at most this many bytes.
+    pub fn new(input: R, line_bytes_max: usize) -> Self {
+        Self { input, buffer: BytesMut::with_capacity(8 * 1024), searched: 0, line_bytes_max, is_skipping: false }
+    }
+
+    /// The next line that isn't empty; none at the end of the input. A last line without a line break
+    /// counts. Cancellation-safe: what was read stays in the buffer.
+    ///
+    /// # Errors
+    /// What reading the input fails with.
+    pub async fn next(&mut self) -> std::io::Result<Option<Line>> {
+        loop {
+            if let Some(line) = self.take_line() {
+                return Ok(Some(line));
+            }
+            self.buffer.reserve(8 * 1024);
+            if self.input.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(self.take_rest());
+            }
+        }
+    }
+
+    fn take_line(&mut self) -> Option<Line> {
+        while let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
+            let line = self.buffer.split_to(self.searched + offset + 1).freeze();
+            self.searched = 0;
+            let was_skipped = std::mem::take(&mut self.is_skipping) || line.len() > self.line_bytes_max + 2;
+            if was_skipped {
+                return Some(Line::TooLong);
+            }
+            let text = line.slice_ref(line.trim_ascii());
+            if !text.is_empty() {
+                return Some(Line::Message(text));
+            }
+        }
+        self.searched = self.buffer.len();
+        if self.searched > self.line_bytes_max {
+            self.is_skipping = true;
+            self.buffer.clear();
+            self.searched = 0;
+        }
+        None
+    }
+
+    fn take_rest(&mut self) -> Option<Line> {
+        let rest = std::mem::take(&mut self.buffer).freeze();
+        self.searched = 0;
+        if std::mem::take(&mut self.is_skipping) {
+            return Some(Line::TooLong);
+        }
+        let text = rest.slice_ref(rest.trim_ascii());
+        (!text.is_empty()).then_some(Line::Message(text))
+    }
+}
+
+/// Writes one message as one line, and flushes.
+///
+/// # Errors
+/// What writing the output fails with.
+pub async fn write_line<W: AsyncWrite + Unpin>(output: &mut W, frame: Frame) -> std::io::Result<()> {
+    let mut line = Vec::with_capacity(frame.len() + 1);
+    for piece in &frame.pieces {
+        line.extend(piece.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+    }
+    line.push(b'\n');
+    output.write_all(&line).await?;
+    output.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(input: &[u8], max: usize) -> Vec<Line> {
+        let mut reader = LineReader::new(input, max);
+        let mut lines = Vec::new();
+        while let Some(line) = reader.next().await.unwrap() {
+            lines.push(line);
+        }
+        lines
+    }
+
+    fn message(text: &'static str) -> Line {
+        Line::Message(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn lines_are_messages_whatever_ends_them() {
+        let got = lines(b"{}\n\r\n {\"a\":1}\r\n[]", 100).await;
+        assert_eq!(got, [message("{}"), message("{\"a\":1}"), message("[]")]);
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_skipped_in_bounded_memory_and_the_next_one_is_read() {
+        let mut input = vec![b'x'; 100_000];
+        input.extend_from_slice(b"\n{}\n");
+        let mut reader = LineReader::new(&input[..], 1000);
+        assert_eq!(reader.next().await.unwrap(), Some(Line::TooLong));
+        assert!(reader.buffer.capacity() < 64 * 1024, "{}", reader.buffer.capacity());
+        assert_eq!(reader.next().await.unwrap(), Some(message("{}")));
+        assert_eq!(reader.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_one_line() {
+        let mut output = Vec::new();
+        let frame = Frame { pieces: vec![Bytes::from_static(b"{\n}")] };
+        write_line(&mut output, frame).await.unwrap();
+        assert_eq!(output, b"{ }\n");
+    }
+}

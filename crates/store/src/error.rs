@@ -1,0 +1,146 @@
+//! What can go wrong with the store, as its callers need to tell it apart.
+
+use hayward_api::{Code, Error};
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such resource.
+    #[error("{kind} `{name}` not found")]
+    NotFound {
+        /// The kind that was asked for.
+        kind: &'static str,
+        /// The name, uid or id that was asked for.
+        name: String,
+    },
+    /// There is a resource of that name already.
+    #[error("{kind} `{name}` exists already")]
+    AlreadyExists {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The resource changed since the caller read it.
+    #[error("{kind} `{name}` was changed meanwhile and is at version {current}")]
+    Conflict {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Its version now.
+        current: u64,
+    },
+    /// Several resources could be meant.
+    #[error("`{word}` fits several of kind {kind}")]
+    Ambiguous {
+        /// Their kind.
+        kind: &'static str,
+        /// The word that was given.
+        word: String,
+    },
+    /// What should be stored breaks a rule of its kind.
+    #[error(transparent)]
+    Invalid(Error),
+    /// A watch can't go on from there: what came after is forgotten or never was.
+    #[error("changes since revision {from} are not kept")]
+    Compacted {
+        /// Where it should have gone on.
+        from: u64,
+    },
+    /// The database doesn't answer; nothing is known to have happened.
+    #[error("failed to {step}")]
+    Unavailable {
+        /// What was tried.
+        step: &'static str,
+        /// What the database said.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database was written by a newer program.
+    #[error("the database has schema {found}, and this program knows up to {known}")]
+    Newer {
+        /// The schema of the database.
+        found: i64,
+        /// The newest schema that this program knows.
+        known: i64,
+    },
+    /// What is in the database makes no sense.
+    #[error("the database is damaged: {detail}")]
+    Corrupt {
+        /// What was found, and where.
+        detail: String,
+    },
+}
+
+impl StoreError {
+    /// Sorts what the database said at one step.
+    pub(crate) fn at(step: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| match source {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Corrupt { detail: format!("failed to {step}: {source}") }
+            }
+            sqlx::Error::Database(ref error) if is_damage(error.code().as_deref()) => {
+                Self::Corrupt { detail: format!("failed to {step}: {source}") }
+            }
+            source => Self::Unavailable { step, source },
+        }
+    }
+}
+
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, also as the low byte of an extended code.
+fn is_damage(code: Option<&str>) -> bool {
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        let message = error.to_string();
+        match error {
+            StoreError::NotFound { .. } => Self::new(Code::NotFound, message),
+            StoreError::AlreadyExists { .. } => {
+                Self::new(Code::AlreadyExists, message).with_hint("choose another name")
+            }
+            StoreError::Conflict { .. } => {
+                Self::new(Code::Conflict, message).with_hint("read it again and repeat the change")
+            }
+            StoreError::Ambiguous { .. } => {
+                Self::new(Code::Invalid, message).with_hint("give more of it, or the whole name")
+            }
+            StoreError::Invalid(error) => error,
+            StoreError::Compacted { .. } => {
+                Self::new(Code::Conflict, message).with_hint("list again, then watch from there")
+            }
+            StoreError::Unavailable { source, .. } => {
+                Self::new(Code::Unavailable, "the database does not answer")
+                    .with_hint("look at the disk of the data directory, then retry")
+                    .with_detail(format!("{message}: {source}"))
+            }
+            StoreError::Newer { .. } => Self::new(Code::Unsupported, message)
+                .with_hint("use the newer program that wrote it, or another data directory"),
+            StoreError::Corrupt { .. } => Self::new(Code::Internal, "the database is damaged")
+                .with_hint("restore it from a backup")
+                .with_detail(message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_from_a_passing_failure() {
+        assert!(is_damage(Some("11")) && is_damage(Some("26")) && is_damage(Some("267")));
+        assert!(!is_damage(Some("5")) && !is_damage(Some("13")) && !is_damage(None));
+    }
+
+    #[test]
+    fn inner_details_stay_inside() {
+        let error = StoreError::at("read /secret")(sqlx::Error::PoolTimedOut);
+        let error = Error::from(error);
+        assert_eq!(error.code, Code::Unavailable);
+        assert!(!error.message.contains("secret") && error.detail.unwrap().contains("secret"));
+    }
+}

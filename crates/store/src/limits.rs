@@ -1,0 +1,30 @@
+//! Limits of the store.
+
+use std::time::Duration;
+
+hayward_api::limits! {
+    /// Limits of the store that can be set.
+    pub struct Limits("store") {
+        /// Changes that are kept for history and watches; the oldest beyond them are forgotten.
+        history_rows_max: Count = 10_000 in 100..=10_000_000,
+    }
+}
+
+/// Bytes of the spec of one resource.
+pub const SPEC_BYTES: usize = 1024 * 1024;
+/// Connections that read at once; they are opened when needed.
+pub const READERS: u32 = 4;
+/// How long an unneeded reader stays open.
+pub const READER_IDLE: Duration = Duration::from_secs(30);
+/// How long a statement waits for a lock that another process holds on the database.
+pub const BUSY: Duration = Duration::from_secs(5);
+/// How long a call waits for a connection.
+pub const ACQUIRE: Duration = Duration::from_secs(10);
+/// Page cache of each connection, in KiB.
+pub const CACHE_KIB: u32 = 512;
+/// Prepared statements that each connection keeps.
+pub const STATEMENTS: usize = 32;
+/// Changes that a watch reads at once.
+pub const WATCH_BATCH: i64 = 256;
+/// Characters of a token id that a prefix must have to stand for it.
+pub const ID_PREFIX_CHARS: usize = 4;

@@ -1,0 +1,69 @@
+//! What is the case for a resource, as whoever looks after it last saw it.
+//!
+//! A row of its own, without history: it says nothing of what is wanted.
+
+use serde_json::Value;
+
+use crate::error::StoreError;
+use crate::resource::parse;
+use crate::store::Store;
+use crate::transaction::now;
+
+/// The status of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The generation of the spec that it speaks of.
+    pub observed_generation: u64,
+    /// What is the case.
+    pub status: Value,
+    /// When it last changed (RFC 3339, UTC).
+    pub updated_at: String,
+}
+
+impl Store {
+    /// Writes the status of the resource of this uid, if it differs from what is there.
+    pub async fn put_status(
+        &self,
+        uid: &str,
+        observed_generation: u64,
+        status: &Value,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO status (uid, observed_generation, status, updated_at)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (uid) DO UPDATE SET observed_generation = excluded.observed_generation,
+                 status = excluded.status, updated_at = excluded.updated_at
+             WHERE status.status <> excluded.status
+                OR status.observed_generation <> excluded.observed_generation",
+        )
+        .bind(uid)
+        .bind(observed_generation.cast_signed())
+        .bind(status.to_string())
+        .bind(now())
+        .execute(&self.pools.writer)
+        .await
+        .map(drop)
+        .map_err(|error| match error.as_database_error() {
+            Some(database) if database.is_foreign_key_violation() => {
+                StoreError::NotFound { kind: "resource", name: uid.to_owned() }
+            }
+            _ => StoreError::at("write a status")(error),
+        })
+    }
+
+    /// The status of the resource of this uid, if it has one.
+    pub async fn status(&self, uid: &str) -> Result<Option<Status>, StoreError> {
+        let row: Option<(i64, String, String)> = sqlx::query_as(
+            "SELECT observed_generation, status, updated_at FROM status WHERE uid = $1",
+        )
+        .bind(uid)
+        .fetch_optional(&self.pools.readers)
+        .await
+        .map_err(StoreError::at("read a status"))?;
+        row.map(|(generation, status, updated_at)| {
+            let observed_generation = generation.cast_unsigned();
+            Ok(Status { observed_generation, status: parse(&status)?, updated_at })
+        })
+        .transpose()
+    }
+}

@@ -1,0 +1,226 @@
+//! Tokens: a resource and its credential, made and revoked together.
+
+use std::sync::Arc;
+
+use hayward_api::kinds::token::{DESCRIPTOR, Role, TokenSpec};
+use hayward_api::principal::PrincipalKind;
+use hayward_api::{Metadata, Principal};
+use hayward_auth::{CredentialRecord, Digest, Token, TokenId};
+use serde_json::json;
+use sqlx::{Executor, Row as _};
+
+use crate::dialect::{BEGIN_WRITE, Engine, Row};
+use crate::error::StoreError;
+use crate::limits::ID_PREFIX_CHARS;
+use crate::resource::{Actor, Key, Resource};
+use crate::store::Store;
+use crate::transaction::NewCredential;
+
+/// A token as lists show it.
+#[derive(Clone, Debug)]
+pub struct TokenEntry {
+    /// What every resource has.
+    pub metadata: Metadata,
+    /// What it may do.
+    pub spec: TokenSpec,
+    /// The public id of its credential.
+    pub id: TokenId,
+    /// From this second on (Unix time) it is refused.
+    pub expires_at_unix: Option<i64>,
+    /// When it was last used (Unix time), as of the last flush.
+    pub last_used_unix: Option<i64>,
+}
+
+impl Store {
+    /// Makes a token. The secret is in the answer and nowhere else.
+    pub async fn create_token(
+        &self,
+        name: &str,
+        role: Role,
+        actor: &Actor,
+    ) -> Result<(Metadata, Token), StoreError> {
+        let token = Token::mint(role);
+        let spec = json!({ "role": role, "enabled": true });
+        let mut change = self.begin().await?;
+        let resource = change.create(&Key::global(&DESCRIPTOR, name), &spec, actor).await?;
+        let credential =
+            NewCredential { id: token.id(), digest: token.digest(), expires_at_unix: None };
+        change.put_credential(&resource.metadata.uid, &credential).await?;
+        change.commit().await?;
+        Ok((resource.metadata, token))
+    }
+
+    /// Every token, by name.
+    pub async fn list_tokens(&self) -> Result<Vec<TokenEntry>, StoreError> {
+        let stored = fetch(&self.pools.readers).await?;
+        Ok(stored.into_iter().map(|stored| stored.entry).collect())
+    }
+
+    /// Revokes the token of this name, uid, id, or beginning of an id that only one has.
+    pub async fn revoke_token(&self, word: &str, actor: &Actor) -> Result<TokenEntry, StoreError> {
+        let mut change = self.begin().await?;
+        let stored = fetch(&mut *change.inner).await?;
+        let entry = pick(stored.into_iter().map(|stored| stored.entry).collect(), word)?;
+        change.delete(&Key::global(&DESCRIPTOR, entry.metadata.name.as_str()), actor).await?;
+        change.commit().await?;
+        Ok(entry)
+    }
+
+    /// What `identify` needs of every token, disabled ones included.
+    ///
+    /// To follow them, take [`Store::revision`] first and watch from there.
+    pub async fn credential_records(&self) -> Result<Vec<CredentialRecord>, StoreError> {
+        let stored = fetch(&self.pools.readers).await?;
+        Ok(stored.into_iter().map(Stored::into_record).collect())
+    }
+
+    /// Writes when credentials were last used (Unix time); an older time changes nothing.
+    pub async fn flush_last_used(&self, used: &[(TokenId, i64)]) -> Result<(), StoreError> {
+        let step = "write last-used times";
+        let begun = self.pools.writer.begin_with(BEGIN_WRITE).await;
+        let mut change = begun.map_err(StoreError::at(step))?;
+        for (id, unix) in used {
+            sqlx::query(
+                "UPDATE credentials SET last_used_at = $2
+                 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+            )
+            .bind(id.as_str())
+            .bind(unix)
+            .execute(&mut *change)
+            .await
+            .map_err(StoreError::at(step))?;
+        }
+        change.commit().await.map_err(StoreError::at(step))
+    }
+}
+
+struct Stored {
+    entry: TokenEntry,
+    digest: Digest,
+}
+
+impl Stored {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let step = "read a credential";
+        let resource = Resource::from_row(row)?;
+        let id: String = row.try_get("credential_id").map_err(StoreError::at(step))?;
+        let digest: Vec<u8> = row.try_get("digest").map_err(StoreError::at(step))?;
+        let damaged = || StoreError::Corrupt { detail: format!("credential `{id}`") };
+        Ok(Self {
+            digest: Digest::from_bytes(digest.try_into().map_err(|_| damaged())?),
+            entry: TokenEntry {
+                spec: resource.spec()?,
+                metadata: resource.metadata,
+                id: TokenId::parse(&id).ok_or_else(damaged)?,
+                expires_at_unix: row.try_get("expires_at").map_err(StoreError::at(step))?,
+                last_used_unix: row.try_get("last_used_at").map_err(StoreError::at(step))?,
+            },
+        })
+    }
+
+    fn into_record(self) -> CredentialRecord {
+        let TokenEntry { metadata, spec, id, expires_at_unix, .. } = self.entry;
+        let kind = match spec.role {
+            Role::Ro | Role::Rw => PrincipalKind::Token,
+            Role::Admin => PrincipalKind::Admin,
+        };
+        let principal = Principal {
+            kind,
+            name: metadata.name.into(),
+            credential: id.to_string(),
+            ceiling: spec.role.ceiling(),
+        };
+        CredentialRecord {
+            id,
+            digest: self.digest,
+            principal: Arc::new(principal),
+            enabled: spec.enabled,
+            expires_at_unix,
+        }
+    }
+}
+
+async fn fetch<'e, E>(executor: E) -> Result<Vec<Stored>, StoreError>
+where
+    E: Executor<'e, Database = Engine>,
+{
+    let rows: Vec<Row> = sqlx::query(
+        "SELECT r.*, c.id AS credential_id, c.digest, c.expires_at, c.last_used_at
+         FROM resources r JOIN credentials c ON c.uid = r.uid
+         WHERE r.kind = $1 ORDER BY r.name, c.id",
+    )
+    .bind(DESCRIPTOR.name)
+    .fetch_all(executor)
+    .await
+    .map_err(StoreError::at("read credentials"))?;
+    rows.iter().map(Stored::from_row).collect()
+}
+
+/// The token that a word means. What names it exactly wins over what its id begins with.
+fn pick(tokens: Vec<TokenEntry>, word: &str) -> Result<TokenEntry, StoreError> {
+    type Means = fn(&TokenEntry, &str) -> bool;
+    let ways: [Means; 4] = [
+        |token, word| token.metadata.name.as_str() == word,
+        |token, word| token.metadata.uid == word,
+        |token, word| token.id.as_str() == word,
+        |token, word| word.len() >= ID_PREFIX_CHARS && token.id.as_str().starts_with(word),
+    ];
+    let Some(means) = ways.into_iter().find(|means| tokens.iter().any(|token| means(token, word)))
+    else {
+        return Err(StoreError::NotFound { kind: DESCRIPTOR.name, name: word.to_owned() });
+    };
+    let mut found = tokens.into_iter().filter(|token| means(token, word));
+    match (found.next(), found.next()) {
+        (Some(token), None) => Ok(token),
+        _ => Err(StoreError::Ambiguous { kind: DESCRIPTOR.name, word: word.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hayward_api::names::ResourceName;
+
+    use super::*;
+
+    fn entry(name: &str, uid: &str, id: &str) -> TokenEntry {
+        TokenEntry {
+            metadata: Metadata {
+                uid: uid.to_owned(),
+                name: ResourceName::parse(name).unwrap(),
+                scope: None,
+                generation: 1,
+                resource_version: 1,
+                created_at: String::new(),
+            },
+            spec: TokenSpec { role: Role::Ro, enabled: true },
+            id: TokenId::parse(id).unwrap(),
+            expires_at_unix: None,
+            last_used_unix: None,
+        }
+    }
+
+    fn picked(word: &str) -> Result<String, StoreError> {
+        let tokens = vec![
+            entry("a", "u1", "AAAA11111111"),
+            entry("b", "u2", "AAAA22222222"),
+            entry("AAAA22222222", "u3", "BBBB33333333"),
+        ];
+        pick(tokens, word).map(|token| token.metadata.uid)
+    }
+
+    #[test]
+    fn a_token_is_meant_by_name_uid_id_and_unique_beginning() {
+        for (word, uid) in [("a", "u1"), ("u2", "u2"), ("AAAA11111111", "u1"), ("AAAA1", "u1"), ("BBBB", "u3")] {
+            assert_eq!(picked(word).unwrap(), uid, "{word}");
+        }
+        assert_eq!(picked("AAAA22222222").unwrap(), "u3", "a name wins over an id");
+    }
+
+    #[test]
+    fn what_could_mean_several_or_is_too_short_is_refused() {
+        assert!(matches!(picked("AAAA"), Err(StoreError::Ambiguous { .. })));
+        for word in ["", "A", "AAA", "BBB", "c", "AAAA3"] {
+            assert!(matches!(picked(word), Err(StoreError::NotFound { .. })), "{word}");
+        }
+    }
+}

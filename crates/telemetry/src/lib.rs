@@ -1,0 +1,229 @@
+//! Logs of the daemon: lines on stderr, as text or JSON.
+//!
+//! Never on stdout, which belongs to protocol frames and to data. What a value holds can't forge a
+//! line or talk to the terminal (RUSTSEC-2025-0055): text goes through `escape`, JSON through its
+//! own escapes. Settings come from the caller; no environment variable is read here.
+
+mod escape;
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::panic::{self, PanicHookInfo};
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::{MakeWriter, format};
+
+use crate::escape::Escaped;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A level (`info`), or directives (`info,hayward_gateway=debug`).
+    pub level: String,
+    /// How lines look.
+    pub format: Format,
+    /// Colours, for a terminal; text only.
+    pub ansi: bool,
+}
+
+/// Why logging could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The level makes no sense.
+    #[error("log level `{level}` is not one (hint: use error, warn, info, debug or trace)")]
+    Level {
+        /// As it was given.
+        level: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// The process logs already.
+    #[error("logging was started before")]
+    Started,
+}
+
+/// While it lives, panics are log lines too.
+#[derive(Debug)]
+#[must_use = "panics are logged only as long as this lives"]
+pub struct Guard(());
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            drop(panic::take_hook());
+        }
+    }
+}
+
+/// Starts logging to stderr, once in a process.
+pub fn init(config: &Config) -> Result<Guard, InitError> {
+    let subscriber = subscriber(config, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Started)?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(Guard(()))
+}
+
+/// An error with all its sources, for one field of a log line.
+pub fn chain(error: &dyn Error) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        write!(f, "{error}")?;
+        let mut source = error.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    })
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let message = info.payload_as_str().unwrap_or("no message");
+    tracing::error!(location, message, "panicked");
+}
+
+fn subscriber<W>(config: &Config, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, InitError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&config.level)
+        .map_err(|source| InitError::Level { level: config.level.clone(), source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    Ok(match config.format {
+        Format::Text => {
+            let fields = format::debug_fn(|writer, field, value| {
+                let value = Escaped(value);
+                match field.name() {
+                    "message" => write!(writer, "{value}"),
+                    name => write!(writer, "{name}={value}"),
+                }
+            });
+            Box::new(builder.with_ansi(config.ansi).fmt_fields(fields.delimited(" ")).finish())
+        }
+        Format::Json => Box::new(builder.with_ansi(false).json().finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    const EVIL: &str = "a\u{1b}[31m\nINFO forged\r\u{9b}2J\u{202e}\u{7}";
+
+    #[derive(Clone, Default)]
+    struct Memory(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Memory {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn config(format: Format, ansi: bool) -> Config {
+        Config { level: "info".to_owned(), format, ansi }
+    }
+
+    fn logged(config: &Config, event: impl FnOnce()) -> String {
+        let memory = Memory::default();
+        let writer = memory.clone();
+        let subscriber = subscriber(config, move || writer.clone()).unwrap();
+        with_default(subscriber, event);
+        let bytes = memory.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn evil_events() {
+        let span = tracing::error_span!("call", tool = %EVIL);
+        let _entered = span.enter();
+        tracing::info!(shown = %EVIL, debugged = ?EVIL, plain = EVIL, "message {EVIL}");
+    }
+
+    #[test]
+    fn no_value_can_forge_a_line_or_talk_to_the_terminal() {
+        for format in [Format::Text, Format::Json] {
+            let text = logged(&config(format, false), evil_events);
+            let line = text.strip_suffix('\n').unwrap();
+            assert!(line.contains("forged") && line.contains("message a"), "{line}");
+            let bad = |c: char| c.is_ascii_control() || (format == Format::Text && escape::is_hostile(c));
+            assert!(!line.contains(bad), "{format:?}: {line:?}");
+        }
+    }
+
+    #[test]
+    fn colours_are_ours_only() {
+        let text = logged(&config(Format::Text, true), evil_events);
+        assert!(text.contains('\u{1b}'), "{text:?}");
+        assert!(!text.contains("\u{1b}[31m"), "{text:?}");
+    }
+
+    #[test]
+    fn fields_stand_apart_and_keep_their_text() {
+        let text = logged(&config(Format::Text, false), || {
+            tracing::info!(path = %"/ä b", count = 3, "done");
+        });
+        assert!(text.ends_with("done path=/ä b count=3\n"), "{text}");
+    }
+
+    #[test]
+    fn below_the_level_nothing_is_logged() {
+        let text = logged(&config(Format::Text, false), || {
+            tracing::debug!("quiet");
+            tracing::warn!("loud");
+        });
+        assert!(!text.contains("quiet") && text.contains("loud"), "{text}");
+    }
+
+    #[test]
+    fn a_level_that_makes_no_sense_is_refused_by_name() {
+        let bad = Config { level: "hayward=lout".to_owned(), ..config(Format::Text, false) };
+        let error = subscriber(&bad, io::stderr).err().unwrap();
+        assert!(error.to_string().starts_with("log level `hayward=lout` is not one"), "{error}");
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_sources() {
+        let inner = "x".parse::<u8>().unwrap_err();
+        let outer = io::Error::other(Outer(inner));
+        assert_eq!(chain(&outer).to_string(), "outer: invalid digit found in string");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] std::num::ParseIntError);
+
+    #[test]
+    fn logging_starts_once_and_panics_become_log_lines() {
+        let guard = init(&config(Format::Json, false)).unwrap();
+        assert!(matches!(init(&config(Format::Text, false)), Err(InitError::Started)));
+        let text = logged(&config(Format::Json, false), || {
+            panic::catch_unwind(|| panic!("{EVIL}")).unwrap_err();
+        });
+        assert!(text.contains("panicked") && text.contains("lib.rs"), "{text}");
+        assert_eq!(text.matches('\n').count(), 1);
+        drop(guard);
+    }
+}

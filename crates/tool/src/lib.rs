@@ -1,0 +1,24 @@
+//! The contract that the gateway and every toolset share.
+//!
+//! A [`Call`] goes in, [`Progress`] may come meanwhile, an [`Outcome`] comes out. All three are owned,
+//! bounded and serialisable, without handles, so that what runs tools can be another process with
+//! other rights than the one that reads the network. What isn't a value (deadline, cancellation,
+//! the way for progress) is in [`Cx`].
+
+mod arguments;
+mod call;
+mod cx;
+mod descriptor;
+pub mod limits;
+mod outcome;
+mod text;
+mod tool;
+mod typed;
+
+pub use arguments::{ArgumentError, check as check_arguments};
+pub use call::{Call, Caller};
+pub use cx::{Cx, Progress, Stop};
+pub use descriptor::{Annotations, Descriptor};
+pub use outcome::{Ending, Outcome, Reply, ToolError, Verdict};
+pub use tool::{BoxFuture, Tool, Toolset};
+pub use typed::{Typed, TypedTool};

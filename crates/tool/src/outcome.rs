@@ -1,0 +1,257 @@
+//! How a call ended.
+
+use hayward_api::Code;
+use hayward_mcp::json::{ObjectWriter, Raw};
+use serde::{Deserialize, Serialize};
+
+use crate::text::python_style;
+
+/// The word of the record for how a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// It did what was asked.
+    Ok,
+    /// It ran and failed.
+    Error,
+    /// It was refused and had no effect.
+    Denied,
+    /// It was cancelled; part of it may have happened.
+    Cancelled,
+    /// Its time was over; part of it may have happened.
+    Timeout,
+    /// Nobody knows, e.g. because what ran it is gone.
+    Unknown,
+}
+
+impl Ending {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Denied => "denied",
+            Self::Cancelled => "cancelled",
+            Self::Timeout => "timeout",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How a call ended, for the record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The word.
+    pub ending: Ending,
+    /// The code of the failure, e.g. `ProtectedPath` or `ExitCode:3`.
+    pub code: Option<String>,
+    /// The message of the failure.
+    pub message: Option<String>,
+}
+
+impl Verdict {
+    /// It did what was asked.
+    pub fn ok() -> Self {
+        Self { ending: Ending::Ok, code: None, message: None }
+    }
+
+    /// It ended otherwise.
+    pub fn failed(ending: Ending, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { ending, code: Some(code.into()), message: Some(message.into()) }
+    }
+}
+
+/// What the caller gets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// A `CallToolResult` object, without the members that only one era has.
+    Result(Raw),
+    /// A JSON-RPC error.
+    Error {
+        /// JSON-RPC code.
+        code: i64,
+        /// What happened.
+        message: String,
+        /// More of it.
+        data: Option<Raw>,
+    },
+}
+
+/// How a call ended: for the record, and for the caller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// For the record.
+    pub verdict: Verdict,
+    /// For the caller.
+    pub reply: Reply,
+}
+
+impl Outcome {
+    /// The outcome of a result that was produced as a typed value: one text block that holds the
+    /// value as JSON, and the value itself as `structuredContent`.
+    pub fn structured<T: Serialize>(verdict: Verdict, value: &T) -> Self {
+        let result = Raw::of(value).and_then(|structured| {
+            let content = text_block(&python_style(value)?);
+            Ok(ObjectWriter::new(content.as_bytes().len() + structured.as_bytes().len() + 64)
+                .raw("content", &content)
+                .raw("structuredContent", &structured)
+                .bool("isError", false)
+                .end())
+        });
+        match result {
+            Ok(result) => Self { verdict, reply: Reply::Result(result) },
+            Err(error) => ToolError::internal(format!("result can't be written: {error}")).into(),
+        }
+    }
+
+    /// The outcome of a call whose arguments break the schema.
+    pub fn invalid_arguments(message: &str) -> Self {
+        let text = format!("Input validation error: {message}");
+        let mut escaped = Vec::with_capacity(text.len() + 8);
+        hayward_mcp::json::escape_into(text.as_bytes(), &mut escaped);
+        Self {
+            verdict: Verdict::failed(Ending::Error, "InvalidArguments", message),
+            reply: Reply::Result(error_result(&escaped)),
+        }
+    }
+}
+
+/// A failure of a tool that its caller is told: an error result with JSON in its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolError {
+    /// The code that clients branch on, e.g. `FileNotFoundError`.
+    pub code: &'static str,
+    /// What kind of failure it is, in our closed set.
+    pub kind: Code,
+    /// What happened, naming the object.
+    pub message: String,
+    /// What to do about it.
+    pub suggestion: Option<String>,
+    /// What only the log is told.
+    pub detail: Option<String>,
+}
+
+impl ToolError {
+    /// A failure without a suggestion.
+    pub fn new(code: &'static str, kind: Code, message: impl Into<String>) -> Self {
+        Self { code, kind, message: message.into(), suggestion: None, detail: None }
+    }
+
+    /// The same failure with the way out.
+    #[must_use]
+    pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
+        self.suggestion = Some(suggestion.into());
+        self
+    }
+
+    /// A defect of ours; the caller is told no detail.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..Self::new("InternalError", Code::Internal, "the tool failed with an unexpected error")
+                .suggest("retry once; if it fails again, look into the server's log")
+        }
+    }
+
+    /// The call was cancelled.
+    pub fn cancelled() -> Self {
+        Self::new("Cancelled", Code::Unavailable, "the call was cancelled")
+    }
+
+    /// The time was over.
+    pub fn timeout(message: impl Into<String>) -> Self {
+        Self::new("TimeoutError", Code::Timeout, message)
+    }
+
+    fn ending(&self) -> Ending {
+        match (self.code, self.kind) {
+            ("Cancelled", _) => Ending::Cancelled,
+            (_, Code::Timeout) => Ending::Timeout,
+            (_, Code::Forbidden) => Ending::Denied,
+            _ => Ending::Error,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorText<'a> {
+    success: bool,
+    error: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<&'a str>,
+}
+
+impl From<ToolError> for Outcome {
+    fn from(error: ToolError) -> Self {
+        let text = ErrorText {
+            success: false,
+            error: error.code,
+            message: &error.message,
+            suggestion: error.suggestion.as_deref(),
+        };
+        let escaped = python_style(&text).expect("strings and a bool serialise");
+        let message = match &error.detail {
+            Some(detail) => format!("{}: {detail}", error.message),
+            None => error.message.clone(),
+        };
+        Self {
+            verdict: Verdict::failed(error.ending(), error.code, message),
+            reply: Reply::Result(error_result(&escaped)),
+        }
+    }
+}
+
+fn error_result(escaped: &[u8]) -> Raw {
+    ObjectWriter::new(escaped.len() + 64).raw("content", &text_block(escaped)).bool("isError", true).end()
+}
+
+/// `[{"type":"text","text":"…"}]` around text that is escaped already.
+fn text_block(escaped: &[u8]) -> Raw {
+    let mut quoted = Vec::with_capacity(escaped.len() + 32);
+    quoted.extend_from_slice(br#"[{"type":"text","text":""#);
+    quoted.extend_from_slice(escaped);
+    quoted.extend_from_slice(br#""}]"#);
+    hayward_mcp::json::from_written(quoted)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn result(outcome: &Outcome) -> Value {
+        match &outcome.reply {
+            Reply::Result(raw) => raw.view().unwrap(),
+            Reply::Error { .. } => panic!("an error reply"),
+        }
+    }
+
+    #[test]
+    fn a_value_stands_as_text_and_as_structure() {
+        let outcome = Outcome::structured(Verdict::ok(), &json!({"a": "x\"\n", "n": 1}));
+        let result = result(&outcome);
+        assert_eq!(result["structuredContent"], json!({"a": "x\"\n", "n": 1}));
+        assert_eq!(result["content"][0]["text"], r#"{"a": "x\"\n", "n": 1}"#);
+        assert_eq!(result["isError"], false);
+    }
+
+    #[test]
+    fn an_error_says_success_false_and_sets_is_error() {
+        let error = ToolError::new("FileNotFoundError", Code::NotFound, "File not found: /x");
+        let outcome = Outcome::from(error.suggest("Check the file path"));
+        let result = result(&outcome);
+        let text = r#"{"success": false, "error": "FileNotFoundError", "message": "File not found: /x", "suggestion": "Check the file path"}"#;
+        assert_eq!(result["content"][0]["text"], text);
+        assert_eq!(result["isError"], true);
+        assert_eq!(outcome.verdict.ending, Ending::Error);
+    }
+
+    #[test]
+    fn the_detail_of_a_defect_is_for_the_log_only() {
+        let outcome = Outcome::from(ToolError::internal("/secret/place"));
+        assert!(!result(&outcome).to_string().contains("secret"));
+        assert!(outcome.verdict.message.unwrap().contains("/secret/place"));
+    }
+}

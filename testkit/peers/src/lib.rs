@@ -1,0 +1,23 @@
+//! Independent peers: what Hayward is compared with and driven by, written without any of its
+//! crates, so that a shared mistake can't hide.
+//!
+//! | program | what it is |
+//! |---|---|
+//! | `rmcp-client` | plays the interoperability scenario through the official Rust SDK |
+//! | `rmcp-echo` | an echo server on the official Rust SDK |
+//! | `axum-echo` | the least that answers `tools/call`: the ceiling of any server on this stack |
+//! | `load` | raw HTTP/1.1 load on keep-alive connections, without any SDK |
+
+pub mod load;
+pub mod ready;
+pub mod scenario;
+
+use std::io::Write;
+
+/// Prints one line of JSON: the answer of a peer.
+pub fn answer(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    std::io::stdout().write_all(&line)?;
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! The toolset that the official conformance suite expects, and an echo for benchmarks.
+//!
+//! Names, texts and notifications are the suite's; they are tools like any other, made of the contract.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hayward_api::Tier;
+use hayward_api::names::ToolName;
+use hayward_mcp::json::Raw;
+use hayward_tool::{Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, Toolset, Verdict};
+use serde_json::{Value, json};
+
+/// A red pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
+/// A WAVE file without a sample.
+const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEARKwAAIhYAQACABAAZGF0YQAAAAA=";
+
+/// What a fixture does when it is called.
+type Action = for<'a> fn(&'a Cx, Call) -> BoxFuture<'a, Value>;
+
+struct Fixture {
+    descriptor: Descriptor,
+    action: Action,
+}
+
+impl Fixture {
+    fn tool(name: &str, description: &str, action: Action) -> Arc<dyn Tool> {
+        Self::with_schema(name, description, &json!({"type": "object", "properties": {}}), action)
+    }
+
+    fn with_schema(name: &str, description: &str, schema: &Value, action: Action) -> Arc<dyn Tool> {
+        let descriptor = Descriptor {
+            name: ToolName::parse(name).expect("fixtures have good names"),
+            title: name.to_owned(),
+            description: description.to_owned(),
+            tier: Tier::Read,
+            annotations: Annotations::READS,
+            input_schema: Raw::of(schema).expect("plain JSON"),
+            output_schema: None,
+            timeout: Duration::from_secs(30),
+        };
+        Arc::new(Self { descriptor, action })
+    }
+}
+
+impl Tool for Fixture {
+    fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    fn call<'a>(&'a self, cx: &'a Cx, call: Call) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let result = (self.action)(cx, call).await;
+            Outcome { verdict: Verdict::ok(), reply: Reply::Result(Raw::of(&result).expect("plain JSON")) }
+        })
+    }
+}
+
+/// Answers at once.
+fn at_once<'a>(value: Value) -> BoxFuture<'a, Value> {
+    Box::pin(async move { value })
+}
+
+fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+/// The toolset of the conformance suite. It bears the name of the host's, so that a token reaches it.
+pub fn conformance() -> Toolset {
+    Toolset {
+        name: "host",
+        instructions: "Fixtures of the conformance suite.",
+        tools: vec![
+            Fixture::tool("test_simple_text", "Returns a text.", |_, _| {
+                at_once(json!({"content": [text("This is a simple text response for testing.")]}))
+            }),
+            Fixture::tool("test_image_content", "Returns an image.", |_, _| {
+                at_once(json!({"content": [{"type": "image", "data": PNG, "mimeType": "image/png"}]}))
+            }),
+            Fixture::tool("test_audio_content", "Returns a sound.", |_, _| {
+                at_once(json!({"content": [{"type": "audio", "data": WAV, "mimeType": "audio/wav"}]}))
+            }),
+            Fixture::tool("test_embedded_resource", "Returns a resource.", |_, _| {
+                at_once(json!({"content": [{"type": "resource", "resource": {
+                    "uri": "test://embedded-resource",
+                    "mimeType": "text/plain",
+                    "text": "This is an embedded resource content.",
+                }}]}))
+            }),
+            Fixture::tool("test_multiple_content_types", "Returns a mix.", |_, _| {
+                at_once(json!({"content": [
+                    text("Multiple content types test:"),
+                    {"type": "image", "data": PNG, "mimeType": "image/png"},
+                    {"type": "resource", "resource": {
+                        "uri": "test://mixed-content-resource",
+                        "mimeType": "application/json",
+                        "text": "{\"test\":\"data\",\"value\":123}",
+                    }},
+                ]}))
+            }),
+            Fixture::tool("test_error_handling", "Returns an error.", |_, _| {
+                at_once(json!({
+                    "isError": true,
+                    "content": [text("This tool intentionally returns an error for testing")],
+                }))
+            }),
+            Fixture::tool("test_tool_with_logging", "Logs while it runs.", |cx, _| {
+                Box::pin(async move {
+                    for line in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
+                        let data = Raw::of(line).expect("a string");
+                        cx.report(Progress::Log { level: "info".into(), logger: None, data });
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    json!({"content": [text("logged")]})
+                })
+            }),
+            Fixture::tool("test_tool_with_progress", "Reports progress while it runs.", |cx, _| {
+                Box::pin(async move {
+                    for progress in [0.0, 50.0, 100.0] {
+                        cx.report(Progress::Step { progress, total: Some(100.0), message: None });
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                    json!({"content": [text("done")]})
+                })
+            }),
+            Fixture::with_schema(
+                "json_schema_2020_12_tool",
+                "Tool with JSON Schema 2020-12 features",
+                &rich_schema(),
+                |_, _| at_once(json!({"content": [text("ok")]})),
+            ),
+        ],
+    }
+}
+
+/// Every family of keywords that a relay tends to lose.
+fn rich_schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "$defs": {"address": {
+            "$anchor": "addressDef",
+            "type": "object",
+            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
+        }},
+        "properties": {
+            "name": {"type": "string"},
+            "address": {"$ref": "#/$defs/address"},
+            "contactMethod": {"type": "string", "enum": ["phone", "email"]},
+            "phone": {"type": "string"},
+            "email": {"type": "string"},
+        },
+        "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
+        "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
+        "then": {"required": ["phone"]},
+        "else": {"required": ["email"]},
+        "additionalProperties": false,
+    })
+}
+
+/// `echo`, the measure of the road itself, and as many further tools as a list should have.
+pub fn echo(further_tools: usize) -> Toolset {
+    let schema = json!({
+        "type": "object",
+        "properties": {"message": {"type": "string", "description": "What comes back."}},
+        "required": ["message"],
+    });
+    let action: Action = |_, call| {
+        let arguments: Value = call.arguments.view().unwrap_or_default();
+        at_once(json!({"content": [text(arguments["message"].as_str().unwrap_or_default())], "isError": false}))
+    };
+    let mut tools = vec![Fixture::with_schema("echo", "Returns what it was given.", &schema, action)];
+    for index in 0..further_tools {
+        let description = format!("Tool number {index} of a long list, described in a sentence of the usual length.");
+        tools.push(Fixture::with_schema(&format!("tool_{index}"), &description, &schema, action));
+    }
+    Toolset { name: "host", instructions: "Fixtures of the benchmarks.", tools }
+}
+
+/// Tools that behave badly: one panics, one never ends, one answers more than fits.
+pub fn unruly() -> Toolset {
+    Toolset {
+        name: "host",
+        instructions: "Tools that behave badly.",
+        tools: vec![
+            Fixture::tool("panics", "Panics.", |_, _| Box::pin(async { panic!("on purpose") })),
+            Fixture::tool("waits", "Waits until it is stopped.", |cx, _| {
+                Box::pin(async move {
+                    let stop = cx.stopped().await;
+                    json!({"content": [text(&format!("{stop:?}"))]})
+                })
+            }),
+            Fixture::tool("floods", "Answers more than fits.", |_, _| {
+                at_once(json!({"content": [text(&"x".repeat(40 << 20))]}))
+            }),
+        ],
+    }
+}

@@ -1,0 +1,7 @@
+//! Fixtures for tests and benchmarks: real servers, a raw HTTP client, toolsets of fixtures.
+//!
+//! Never a dependency of anything that is shipped.
+
+pub mod client;
+pub mod fixture;
+pub mod server;

@@ -1,0 +1,144 @@
+//! A real listener around a toolset of fixtures: everything but the binary.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use hayward_api::kinds::token::Role;
+use hayward_api::principal::PrincipalKind;
+use hayward_api::{Code, Error, Principal};
+use hayward_auth::{CredentialRecord, Credentials, Token};
+use hayward_gateway::listener::{App, Guard, serve};
+use hayward_gateway::limits::Limits;
+use hayward_gateway::tokens::{TokenView, Tokens};
+use hayward_gateway::{Protocol, Road, Sessions};
+use hayward_mcp::result::Identity;
+use hayward_tool::{BoxFuture, Toolset};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// A server that listens on a free port of loopback until it is dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Tokens by role.
+    pub rw_token: String,
+    /// A token that may read only.
+    pub ro_token: String,
+    /// The administrator's token.
+    pub admin_token: String,
+    /// What it identifies callers with.
+    pub credentials: Arc<Credentials>,
+    /// What is behind the listener.
+    pub protocol: Arc<Protocol>,
+    shutdown: CancellationToken,
+    data: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts a server with these tools and the default limits.
+    pub async fn start(toolset: Toolset) -> anyhow::Result<Self> {
+        Self::start_with(toolset, Limits::default()).await
+    }
+
+    /// Starts a server with these tools and limits.
+    pub async fn start_with(toolset: Toolset, limits: Limits) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let shutdown = CancellationToken::new();
+        let record = hayward_audit::Log::open(data.path(), hayward_audit::LogConfig::default())?;
+        let road = Road::new(vec![toolset], record, &limits, &shutdown);
+        let identity = Identity { name: "hayward".into(), version: "0".into(), instructions: "Fixtures.".into() };
+        let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
+        let credentials = Arc::new(Credentials::new());
+        let [rw_token, ro_token, admin_token] =
+            [Role::Rw, Role::Ro, Role::Admin].map(|role| add_token(&credentials, role));
+        let app = Arc::new(App {
+            protocol: Arc::clone(&protocol),
+            sessions: Sessions::new(100),
+            credentials: Arc::clone(&credentials),
+            tokens: Arc::new(NoTokens),
+            guard: Guard::new(address.port(), [], []),
+            limits,
+            version: "0",
+        });
+        tokio::spawn(serve(listener, app, shutdown.clone()));
+        Ok(Self { address, rw_token, ro_token, admin_token, credentials, protocol, shutdown, data })
+    }
+
+    /// The URL of its endpoint.
+    pub fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// The folder of its record.
+    pub fn record(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Begins to shut down, as a signal would.
+    pub fn shut_down(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Writes what a script needs to reach it.
+    pub fn write_ready_file(&self, path: &Path) -> anyhow::Result<()> {
+        let ready = serde_json::json!({
+            "url": self.url(), "rw_token": self.rw_token, "ro_token": self.ro_token,
+            "admin_token": self.admin_token, "pid": std::process::id(),
+        });
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, ready.to_string())?;
+        std::fs::rename(&draft, path).context("the ready file can't be put in place")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn add_token(credentials: &Credentials, role: Role) -> String {
+    let token = Token::mint(role);
+    let kind = if role == Role::Admin { PrincipalKind::Admin } else { PrincipalKind::Token };
+    let principal = Principal {
+        kind,
+        name: role.as_str().to_owned(),
+        credential: token.id().to_string(),
+        ceiling: role.ceiling(),
+    };
+    credentials.insert(CredentialRecord {
+        id: token.id(),
+        digest: token.digest(),
+        principal: Arc::new(principal),
+        enabled: true,
+        expires_at_unix: None,
+    });
+    token.reveal().to_owned()
+}
+
+/// Fixtures keep no tokens.
+struct NoTokens;
+
+impl NoTokens {
+    fn refuse<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {
+        Box::pin(async { Err(Error::new(Code::Unsupported, "fixtures keep no tokens")) })
+    }
+}
+
+impl Tokens for NoTokens {
+    fn list(&self) -> BoxFuture<'_, Result<Vec<TokenView>, Error>> {
+        Self::refuse()
+    }
+
+    fn create<'a>(&'a self, _: &'a str, _: Role, _: &'a Principal) -> BoxFuture<'a, Result<String, Error>> {
+        Self::refuse()
+    }
+
+    fn revoke<'a>(&'a self, _: &'a str, _: &'a Principal) -> BoxFuture<'a, Result<String, Error>> {
+        Self::refuse()
+    }
+}

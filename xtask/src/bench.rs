@@ -1,0 +1,131 @@
+//! `cargo xtask bench`: speed side by side with other servers, in one run on one machine.
+//!
+//! ```text
+//!  rig (what runs) ─► cases (what is asked, of whom, and the goals) ─► rounds A B C A B C …
+//!                                                        medians, ratios ─► docs/benchmarks.md
+//! ```
+//!
+//! Absolute figures move with the machine and its neighbours; what counts are the ratios of one
+//! run. Load comes from its own process, without an SDK. It brings what it compares with.
+
+mod cases;
+mod corpus;
+mod figures;
+mod http;
+mod machine;
+mod report;
+mod rig;
+mod server;
+mod start;
+mod subject;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::{output, workspace};
+use cases::Case;
+use figures::Row;
+use rig::Rig;
+
+/// How to measure.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// One short round, printed and not written to `docs/benchmarks.md`.
+    #[arg(long)]
+    quick: bool,
+    /// How often each case is measured.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=50))]
+    rounds: u32,
+    /// Only cases with this in their title; printed and not written.
+    #[arg(long, default_value = "")]
+    only: String,
+}
+
+impl Arguments {
+    /// The shortest run.
+    pub(crate) fn quick() -> Self {
+        Self {
+            quick: true,
+            rounds: 1,
+            only: String::new(),
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        if self.quick {
+            return Pace {
+                rounds: 1,
+                sample: Duration::from_millis(500),
+            };
+        }
+        Pace {
+            rounds: self.rounds,
+            sample: Duration::from_millis(1500),
+        }
+    }
+}
+
+/// How long and how often.
+#[derive(Clone, Copy)]
+struct Pace {
+    rounds: u32,
+    sample: Duration,
+}
+
+/// Everything that was measured.
+struct Results {
+    pace: Pace,
+    cases: Vec<(Case, Vec<Row>)>,
+    start: start::Footprint,
+}
+
+/// Measures and reports.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let pace = arguments.pace();
+    let machine = machine::describe()?;
+    let rig = Rig::build()?;
+    let start = start::measure(&rig, pace.rounds)?;
+    let running = rig.start()?;
+    let mut cases = Vec::new();
+    for case in running
+        .cases()
+        .into_iter()
+        .filter(|case| case.title.contains(&arguments.only))
+    {
+        output::step(&case.title);
+        let rows = measure(&case, pace)?;
+        for row in &rows {
+            output::note(row);
+        }
+        cases.push((case, rows));
+    }
+    let results = Results { pace, cases, start };
+    publish(&report::render(&results, &machine), arguments)
+}
+
+/// Rounds A B C A B C …, so that a busy moment hits all of them.
+fn measure(case: &Case, pace: Pace) -> Result<Vec<Row>> {
+    let mut samples = vec![Vec::new(); case.subjects.len()];
+    for _round in 0..pace.rounds {
+        for (subject, samples) in case.subjects.iter().zip(&mut samples) {
+            let sample = subject.sample(case.connections, pace.sample);
+            samples.push(sample.with_context(|| format!("failed to measure {}", subject.name))?);
+        }
+    }
+    let named = case.subjects.iter().zip(&samples);
+    Ok(named
+        .map(|(subject, samples)| Row::of(&subject.name, samples))
+        .collect())
+}
+
+fn publish(page: &str, arguments: &Arguments) -> Result<()> {
+    if arguments.quick || !arguments.only.is_empty() {
+        output::line(page);
+        return Ok(());
+    }
+    let path = workspace::root().join("docs/benchmarks.md");
+    std::fs::write(&path, page).context("failed to write `docs/benchmarks.md`")?;
+    output::note("wrote docs/benchmarks.md");
+    Ok(())
+}

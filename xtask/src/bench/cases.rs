@@ -1,0 +1,196 @@
+//! What is asked of whom, and what is wanted.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::figures::{Goal, Measure};
+use super::rig::Running;
+use super::server::Endpoint;
+use super::subject::Subject;
+
+/// One comparison.
+pub(crate) struct Case {
+    /// What the report calls it.
+    pub(crate) title: String,
+    /// Connections, each with one call in flight.
+    pub(crate) connections: usize,
+    /// Who takes part.
+    pub(crate) subjects: Vec<Subject>,
+    /// What is wanted.
+    pub(crate) goals: Vec<Goal>,
+}
+
+/// The eras, as the load generator calls them, and our names in the report.
+const ERAS: [(&str, &str, &str); 2] = [
+    ("legacy", "Hayward, legacy", "rmcp 3.9, legacy"),
+    ("modern", "Hayward, modern", "rmcp 3.9, modern"),
+];
+
+const AXUM: &str = "axum";
+const OURS: &str = "Hayward";
+const NATIVE: &str = "mymcp 3.1.0";
+const PYTHON: &str = "mymcp 2.1.1";
+
+impl Running {
+    /// All cases.
+    pub(crate) fn cases(&self) -> Vec<Case> {
+        let echoes = [1, 16, 64].map(|connections| self.echo_case(connections));
+        echoes
+            .into_iter()
+            .chain([self.list_case()])
+            .chain(self.host_cases())
+            .collect()
+    }
+
+    fn load(&self, name: &str, endpoint: &Endpoint, words: &[&str]) -> Subject {
+        Subject::load(self.rig.binary("load"), name, endpoint, words)
+    }
+
+    fn echo_case(&self, connections: usize) -> Case {
+        let arguments =
+            json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string();
+        let echo = |name: &str, endpoint: &Endpoint, era: &str| {
+            self.load(
+                name,
+                endpoint,
+                &["--era", era, "--tool", "echo", "--arguments", &arguments],
+            )
+        };
+        let mut subjects = vec![echo(AXUM, &self.axum.endpoint, "raw")];
+        let mut goals = Vec::new();
+        for (era, ours, theirs) in ERAS {
+            subjects.push(echo(ours, &self.echo.endpoint, era));
+            subjects.push(echo(theirs, &self.rmcp.endpoint, era));
+            goals.push(Goal {
+                ours,
+                theirs: AXUM,
+                measure: Measure::Rps,
+                wanted: 0.6,
+            });
+            goals.push(Goal {
+                ours,
+                theirs,
+                measure: Measure::Rps,
+                wanted: 1.3,
+            });
+        }
+        Case {
+            title: format!("tools/call echo, c={connections}"),
+            connections,
+            subjects,
+            goals,
+        }
+    }
+
+    fn list_case(&self) -> Case {
+        let words = ["--method", "tools/list", "--era"];
+        let list = |name: &str, endpoint: &Endpoint, era: &str| {
+            self.load(name, endpoint, &[&words[..], &[era]].concat())
+        };
+        let (_, legacy, _) = ERAS[0];
+        let (_, modern, _) = ERAS[1];
+        let goal = |ours| Goal {
+            ours,
+            theirs: AXUM,
+            measure: Measure::Rps,
+            wanted: 0.5,
+        };
+        Case {
+            title: "tools/list of 1,000 tools, c=4".to_owned(),
+            connections: 4,
+            subjects: vec![
+                list(AXUM, &self.axum.endpoint.at("/bytes"), "raw"),
+                list(legacy, &self.list.endpoint, "legacy"),
+                list(modern, &self.list.endpoint, "modern"),
+            ],
+            goals: vec![goal(legacy), goal(modern)],
+        }
+    }
+
+    fn host_cases(&self) -> Vec<Case> {
+        let corpus = &self.rig.corpus;
+        let read = |path: &Path| json!({"file_path": path});
+        let written = corpus.path().join("written.txt");
+        let write = json!({"file_path": written, "content": "x".repeat(1024)});
+        let glob = json!({"pattern": "**/*.rs", "path": corpus.source()});
+        let grep = |path: &Path| json!({"pattern": "needle_in_\\w+", "path": path});
+        let read_small = Ask::of("read_file 1 KB", "read_file", &read(&corpus.small()));
+        let read_long = Ask::of("read_file 2,000 lines", "read_file", &read(&corpus.lines()));
+        let write = Ask::of("write_file 1 KB", "write_file", &write);
+        let run = Ask::of(
+            "bash_execute true",
+            "bash_execute",
+            &json!({"command": "true"}),
+        );
+        let glob = Ask::of("glob **/*.rs", "glob", &glob);
+        let search = Ask::of("grep in a source tree", "grep", &grep(&corpus.source()));
+        let search_large = Ask::of("grep in a large tree", "grep", &grep(&corpus.large()));
+        let folder = corpus.large().display().to_string();
+        let rg = ["rg", "--line-number", "needle_in_\\w+", &folder];
+        vec![
+            self.host_case(&read_small, 1, 5.0),
+            self.host_case(&read_small, 16, 6.0),
+            self.host_case(&read_long, 1, 8.0),
+            self.host_case(&write, 1, 2.0),
+            self.host_case(&run, 1, 2.5)
+                .against("sh -c true", &["sh", "-c", "true"], 2.5),
+            self.host_case(&glob, 1, 3.0),
+            self.host_case(&search, 1, 3.0),
+            self.host_case(&search_large, 1, 1.0)
+                .against("rg", &rg, 1.0),
+        ]
+    }
+
+    /// A host tool against both mymcp; `wanted` is the least ratio of calls per second.
+    fn host_case(&self, ask: &Ask, connections: usize, wanted: f64) -> Case {
+        let words = ["--tool", ask.tool, "--arguments", &ask.arguments];
+        let goal = |theirs| Goal {
+            ours: OURS,
+            theirs,
+            measure: Measure::Rps,
+            wanted,
+        };
+        Case {
+            title: format!("{}, c={connections}", ask.what),
+            connections,
+            subjects: vec![
+                self.load(OURS, &self.hayward.endpoint, &words),
+                self.load(NATIVE, &self.native.endpoint, &words),
+                self.load(PYTHON, &self.python.endpoint, &words),
+            ],
+            goals: vec![goal(NATIVE), goal(PYTHON)],
+        }
+    }
+}
+
+/// A call of a host tool.
+struct Ask {
+    what: &'static str,
+    tool: &'static str,
+    arguments: String,
+}
+
+impl Ask {
+    fn of(what: &'static str, tool: &'static str, arguments: &Value) -> Self {
+        Self {
+            what,
+            tool,
+            arguments: arguments.to_string(),
+        }
+    }
+}
+
+impl Case {
+    /// Adds a plain process to compare the latency with; `wanted` is the greatest ratio.
+    fn against(mut self, name: &'static str, words: &[&str], wanted: f64) -> Self {
+        self.subjects.push(Subject::process(name, words));
+        self.goals.push(Goal {
+            ours: OURS,
+            theirs: name,
+            measure: Measure::P50,
+            wanted,
+        });
+        self
+    }
+}

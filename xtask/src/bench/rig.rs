@@ -1,0 +1,172 @@
+//! What is measured: our binaries, the peers, and how each of them is started.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::corpus::Corpus;
+use super::http;
+use super::server::{Endpoint, Server};
+use crate::toolbox::{self, Python};
+use crate::{output, step, workspace};
+
+/// How many tools the long list has, `echo` included.
+pub(crate) const LONG_LIST: usize = 1000;
+
+/// The compared versions; `mcp` 2 is newer than the second one knows.
+const NATIVE: (&str, &str) = ("mymcp-native", "algony-mymcp==3.1.0\n");
+const PYTHON: (&str, &str) = ("mymcp-python", "algony-mymcp==2.1.1\nmcp<2\n");
+
+/// The token with which the compared servers are set up.
+const ADMIN_TOKEN: &str = "admin-token-of-the-benchmark";
+
+/// Everything that can be started.
+pub(crate) struct Rig {
+    release: PathBuf,
+    native: PathBuf,
+    python: PathBuf,
+    /// The files.
+    pub(crate) corpus: Corpus,
+    scratch: tempfile::TempDir,
+}
+
+/// Everything that runs.
+pub(crate) struct Running {
+    /// Our binary with the host tools.
+    pub(crate) hayward: Server,
+    /// Our listener with an echo.
+    pub(crate) echo: Server,
+    /// Our listener with a long list.
+    pub(crate) list: Server,
+    /// The Rust SDK.
+    pub(crate) rmcp: Server,
+    /// The ceiling; serves the long list's bytes too.
+    pub(crate) axum: Server,
+    /// mymcp 3.1.0.
+    pub(crate) native: Server,
+    /// mymcp 2.1.1.
+    pub(crate) python: Server,
+    /// What started them.
+    pub(crate) rig: Rig,
+}
+
+impl Rig {
+    /// Builds and installs.
+    pub(crate) fn build() -> Result<Self> {
+        output::step("release build");
+        let packages = ["hayward", "hayward-testkit", "hayward-peers"];
+        let selected = packages.iter().flat_map(|name| ["--package", name]);
+        step::run(
+            step::cargo()
+                .args(["build", "--release", "--bins"])
+                .args(selected),
+        )?;
+        output::step("peers");
+        toolbox::ensure_debian(&[("rg", "ripgrep"), ("setsid", "util-linux")])?;
+        Ok(Self {
+            release: workspace::target().join("release"),
+            native: Python::install(NATIVE.0, NATIVE.1)?.bin.join("mymcp"),
+            python: Python::install(PYTHON.0, PYTHON.1)?.bin.join("mymcp"),
+            corpus: Corpus::make()?,
+            scratch: tempfile::tempdir().context("failed to make a scratch folder")?,
+        })
+    }
+
+    /// A binary of ours or of the peers.
+    pub(crate) fn binary(&self, name: &str) -> PathBuf {
+        self.release.join(name)
+    }
+
+    fn scratch(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Starts `hayward serve` on a data folder; `ready` must not exist.
+    pub(crate) fn hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
+        let mut serve = step::command(self.binary("hayward"));
+        serve.args(["serve", "--host", "127.0.0.1", "--port", "0"]);
+        serve
+            .arg("--data-dir")
+            .arg(data)
+            .arg("--ready-file")
+            .arg(ready);
+        // The compared servers sync no file that they write.
+        serve.env("HAYWARD_SYNC_FILES", "false");
+        Server::start(&mut serve, ready)
+    }
+
+    fn fixture(&self, name: &str, further_tools: usize) -> Result<Server> {
+        let ready = self.scratch(name);
+        let mut command = step::command(self.binary("fixture-server"));
+        Server::start(command.arg(&ready).arg(further_tools.to_string()), &ready)
+    }
+
+    fn peer(&self, name: &str, more: &[&Path]) -> Result<Server> {
+        let ready = self.scratch(&format!("{name}.ready"));
+        let mut command = step::command(self.binary(name));
+        Server::start(command.arg("--ready-file").arg(&ready).args(more), &ready)
+    }
+
+    /// Starts mymcp 3.1.0.
+    pub(crate) fn mymcp_native(&self) -> Result<Server> {
+        self.mymcp(&self.native, "native")
+    }
+
+    fn mymcp(&self, program: &Path, name: &str) -> Result<Server> {
+        let (folder, port) = (self.scratch(name), free_port()?);
+        std::fs::create_dir_all(&folder).context("failed to make a folder")?;
+        let settings = folder.join("settings");
+        let text = format!(
+            "MYMCP_ADMIN_TOKEN={ADMIN_TOKEN}\nMYMCP_TOKEN_FILE={0}/tokens.json\nMYMCP_HOST=127.0.0.1\n\
+             MYMCP_PORT={port}\nMYMCP_AUDIT_ENABLED=true\nMYMCP_AUDIT_LOG_DIR={0}/audit\n",
+            folder.display()
+        );
+        std::fs::write(&settings, text).context("failed to write settings")?;
+        let url = format!("http://127.0.0.1:{port}");
+        let mut command: Command = step::command(program);
+        command.arg("serve").arg("--env-file").arg(&settings);
+        Server::start_silent(&mut command, || mymcp_token(&url).ok())
+    }
+
+    /// Starts all.
+    pub(crate) fn start(self) -> Result<Running> {
+        output::step("servers");
+        let list = self.fixture("list", LONG_LIST - 1)?;
+        let bytes = self.scratch("list.json");
+        std::fs::write(&bytes, list.endpoint.list_tools()?).context("failed to keep the list")?;
+        let (data, ready) = (self.scratch("data"), self.scratch("hayward.ready"));
+        Ok(Running {
+            hayward: self.hayward(&data, &ready)?,
+            echo: self.fixture("echo", 0)?,
+            rmcp: self.peer("rmcp-echo", &[])?,
+            axum: self.peer("axum-echo", &[Path::new("--bytes"), &bytes])?,
+            native: self.mymcp_native()?,
+            python: self.mymcp(&self.python, "python")?,
+            list,
+            rig: self,
+        })
+    }
+}
+
+/// Makes a token; succeeds as soon as the server is up.
+fn mymcp_token(url: &str) -> Result<Endpoint> {
+    let body = r#"{"name":"bench","role":"rw"}"#;
+    let answer = http::post(&format!("{url}/admin/tokens"), ADMIN_TOKEN, "", body)?;
+    let answer: serde_json::Value = serde_json::from_str(&answer).context("no JSON")?;
+    let token = answer["token"].as_str().context("no token")?.to_owned();
+    Ok(Endpoint {
+        url: format!("{url}/mcp"),
+        token,
+        pid: 0,
+    })
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
+    Ok(listener
+        .local_addr()
+        .context("a listener has no address")?
+        .port())
+}

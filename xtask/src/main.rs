@@ -1,0 +1,66 @@
+//! All automation, in one place and one language: `cargo xtask <task>`.
+//!
+//! One file per task. What a task needs of the outside (a tool, a package, a port) it brings or
+//! names; nothing has to be prepared by hand. It must not hold product code: what the binary
+//! needs lives in `crates/`.
+
+mod bench;
+mod ci;
+mod generate;
+mod new;
+mod output;
+mod run;
+mod step;
+mod test;
+mod tidy;
+mod toolbox;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Hayward's automation.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check everything a change has to pass: format, walls, dependencies, lints, tests.
+    Ci(ci::Arguments),
+    /// Run every test, after installing what the tests need.
+    Test(test::Arguments),
+    /// Check the walls and conventions that the compiler doesn't.
+    Tidy(tidy::Arguments),
+    /// Rewrite the generated files (references, schemas).
+    Generate,
+    /// Measure speed side by side with other servers and write `docs/benchmarks.md`.
+    Bench(bench::Arguments),
+    /// Build and run the server.
+    Run(run::Arguments),
+    /// Start a new part from its recipe.
+    New(new::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Ci(arguments) => ci::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Tidy(arguments) => tidy::run(&arguments),
+        Task::Generate => generate::run(),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Run(arguments) => run::run(&arguments),
+        Task::New(arguments) => new::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Brings what tests and benchmarks need, and says clearly what it can't bring.
+//!
+//! Everything is pinned, lands in `.cache/` and is installed once; a stamp beside it says for
+//! which pins, so that a second run costs nothing. Debian packages are installed only as root and
+//! only if their program is missing.
+
+mod cargo_tools;
+mod debian;
+mod node;
+mod python;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{step, workspace};
+
+pub(crate) use cargo_tools::cargo_deny;
+pub(crate) use debian::ensure as ensure_debian;
+pub(crate) use node::Node;
+pub(crate) use python::Python;
+
+/// Cargo with `cargo-nextest` on its path.
+pub(crate) fn cargo_with_nextest() -> Result<Command> {
+    let nextest = cargo_tools::cargo_nextest()?;
+    let folder = nextest
+        .parent()
+        .context("the runner lies in a folder")?
+        .to_path_buf();
+    let mut cargo = step::cargo();
+    cargo.env("PATH", workspace::path_with(&[folder]));
+    Ok(cargo)
+}
+
+/// The folder of the scripts and pins of the real clients.
+pub(crate) fn interop() -> PathBuf {
+    workspace::root().join("testkit/interop")
+}
+
+/// Runs `install` unless `folder` was filled for exactly these `pins`.
+fn once_per_pins(folder: &Path, pins: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stamp = folder.join(".installed-for");
+    if std::fs::read_to_string(&stamp).is_ok_and(|old| old == pins) {
+        return Ok(());
+    }
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("failed to empty `{}`", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("failed to make `{}`", folder.display()))?;
+    install()?;
+    std::fs::write(&stamp, pins).with_context(|| format!("failed to write `{}`", stamp.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installs_once_until_the_pins_change() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("tool");
+        let mut runs = 0;
+        for pins in ["a = 1", "a = 1", "a = 2"] {
+            once_per_pins(&folder, pins, || {
+                runs += 1;
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert_eq!(runs, 2);
+    }
+
+    #[test]
+    fn a_failed_installation_is_tried_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("tool");
+        assert!(once_per_pins(&folder, "a", || anyhow::bail!("no network")).is_err());
+        let mut ran = false;
+        once_per_pins(&folder, "a", || {
+            ran = true;
+            Ok(())
+        })
+        .unwrap();
+        assert!(ran);
+    }
+}
