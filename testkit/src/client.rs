@@ -30,7 +30,7 @@ impl Answer {
             Some("text/event-stream") => self.events().pop().unwrap_or_default(),
             _ => self.body.clone(),
         };
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+        serde_json::from_str(&text).expect("the body is JSON")
     }
 
     /// The data of every event.

@@ -178,13 +178,18 @@ pub fn echo(further_tools: usize) -> Toolset {
     Toolset { name: "host", instructions: "Fixtures of the benchmarks.", tools }
 }
 
+#[expect(clippy::panic, reason = "this is what the fixture is for")]
+fn panic_on_purpose<'a>() -> BoxFuture<'a, Value> {
+    Box::pin(async { panic!("on purpose") })
+}
+
 /// Tools that behave badly: one panics, one never ends, one answers more than fits.
 pub fn unruly() -> Toolset {
     Toolset {
         name: "host",
         instructions: "Tools that behave badly.",
         tools: vec![
-            Fixture::tool("panics", "Panics.", |_, _| Box::pin(async { panic!("on purpose") })),
+            Fixture::tool("panics", "Panics.", |_, _| panic_on_purpose()),
             Fixture::tool("waits", "Waits until it is stopped.", |cx, _| {
                 Box::pin(async move {
                     let stop = cx.stopped().await;

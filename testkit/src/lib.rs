@@ -3,5 +3,6 @@
 //! Never a dependency of anything that is shipped.
 
 pub mod client;
+pub mod daemon;
 pub mod fixture;
 pub mod server;

@@ -3,6 +3,8 @@
 //!
 //! `testkit/interop/conformance.json` names the scenarios; `cargo xtask test` installs the suite.
 
+#![cfg(test)]
+
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -36,8 +38,7 @@ fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 }
 
 fn conforms(version: &str) {
-    let (Some(node), Some(scripts)) = (tool("HAYWARD_TEST_NODE"), tool("HAYWARD_TEST_INTEROP"))
-    else {
+    let (Some(node), Some(scripts)) = (tool("HAYWARD_TEST_NODE"), tool("HAYWARD_TEST_INTEROP")) else {
         println!("skipped: the suite is not installed; run `cargo xtask test`");
         return;
     };

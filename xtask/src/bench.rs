@@ -45,24 +45,14 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// The shortest run.
     pub(crate) fn quick() -> Self {
-        Self {
-            quick: true,
-            rounds: 1,
-            only: String::new(),
-        }
+        Self { quick: true, rounds: 1, only: String::new() }
     }
 
     fn pace(&self) -> Pace {
         if self.quick {
-            return Pace {
-                rounds: 1,
-                sample: Duration::from_millis(500),
-            };
+            return Pace { rounds: 1, sample: Duration::from_millis(500) };
         }
-        Pace {
-            rounds: self.rounds,
-            sample: Duration::from_millis(1500),
-        }
+        Pace { rounds: self.rounds, sample: Duration::from_millis(1500) }
     }
 }
 
@@ -88,11 +78,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = start::measure(&rig, pace.rounds)?;
     let running = rig.start()?;
     let mut cases = Vec::new();
-    for case in running
-        .cases()
-        .into_iter()
-        .filter(|case| case.title.contains(&arguments.only))
-    {
+    for case in running.cases().into_iter().filter(|case| case.title.contains(&arguments.only)) {
         output::step(&case.title);
         let rows = measure(&case, pace)?;
         for row in &rows {
@@ -114,9 +100,7 @@ fn measure(case: &Case, pace: Pace) -> Result<Vec<Row>> {
         }
     }
     let named = case.subjects.iter().zip(&samples);
-    Ok(named
-        .map(|(subject, samples)| Row::of(&subject.name, samples))
-        .collect())
+    Ok(named.map(|(subject, samples)| Row::of(&subject.name, samples)).collect())
 }
 
 fn publish(page: &str, arguments: &Arguments) -> Result<()> {

@@ -40,15 +40,7 @@ fn format() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let arguments = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--quiet",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     step::run(step::cargo().args(arguments))
 }
 
@@ -74,19 +66,7 @@ fn advisories() -> Result<()> {
 }
 
 fn soak() -> Result<()> {
-    let nextest = [
-        "nextest",
-        "run",
-        "--workspace",
-        "--no-tests",
-        "pass",
-        "-E",
-        "binary(/^soak/)",
-    ];
+    let nextest = ["nextest", "run", "--workspace", "--no-tests", "pass", "-E", "binary(/^soak/)"];
     let mut cargo = toolbox::cargo_with_nextest()?;
-    step::run(
-        cargo
-            .args(nextest)
-            .env("HAYWARD_TEST_SOAK_SECONDS", SOAK_SECONDS),
-    )
+    step::run(cargo.args(nextest).env("HAYWARD_TEST_SOAK_SECONDS", SOAK_SECONDS))
 }

@@ -1,9 +1,5 @@
 //! The only place of xtask that prints. It decides nothing.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "automation talks to the person who runs it"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "automation talks to the person who runs it")]
 
 /// Prints a line of the answer.
 pub(crate) fn line(text: impl std::fmt::Display) {

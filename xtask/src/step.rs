@@ -9,10 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::{output, workspace};
 
 /// A command that starts in the workspace root.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of xtask that makes a command"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place of xtask that makes a command")]
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(workspace::root());
@@ -32,20 +29,13 @@ pub(crate) fn cargo() -> Command {
 }
 
 fn is_of_this_run(name: &str) -> bool {
-    let prefixes = [
-        "CARGO_PKG_",
-        "CARGO_MANIFEST_",
-        "CARGO_BIN_",
-        "CARGO_CRATE_",
-    ];
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
     name == "OUT_DIR" || prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Runs to the end, showing what it prints.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("failed to start {}", shown(command)))?;
+    let status = command.status().with_context(|| format!("failed to start {}", shown(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", shown(command));
     }
@@ -57,21 +47,14 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output = output_of(command)?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} ended with {}: {}",
-            shown(command),
-            output.status,
-            stderr.trim()
-        );
+        bail!("{} ended with {}: {}", shown(command), output.status, stderr.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs to the end and returns all of it, whatever its end was.
 pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
-    command
-        .output()
-        .with_context(|| format!("failed to start {}", shown(command)))
+    command.output().with_context(|| format!("failed to start {}", shown(command)))
 }
 
 /// The command as a person would type it.
@@ -108,12 +91,7 @@ impl Stopwatch {
             let mark = if error.is_some() { "FAILED" } else { "ok" };
             output::note(format!("{:>7.1} s  {mark:6}  {name}", time.as_secs_f64()));
         }
-        let failed: Vec<_> = self
-            .steps
-            .iter()
-            .filter(|step| step.2.is_some())
-            .map(|step| &*step.0)
-            .collect();
+        let failed: Vec<_> = self.steps.iter().filter(|step| step.2.is_some()).map(|step| &*step.0).collect();
         if !failed.is_empty() {
             bail!("failed: {}", failed.join(", "));
         }

@@ -27,9 +27,7 @@ pub(crate) struct Arguments {
 /// Runs the tests.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut nextest = toolbox::cargo_with_nextest()?;
-    nextest
-        .args(["nextest", "run", "--workspace"])
-        .args(&arguments.nextest);
+    nextest.args(["nextest", "run", "--workspace"]).args(&arguments.nextest);
     if workspace::is_ci() {
         nextest.env("HAYWARD_TEST_REQUIRED", "1");
     }

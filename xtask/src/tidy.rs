@@ -51,11 +51,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            path: path.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Self { path: path.to_owned(), line, message: message.into() }
     }
 }
 
@@ -88,10 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         output::line(finding);
     }
     if !findings.is_empty() {
-        bail!(
-            "{} findings; hint: `cargo xtask tidy --rules` says what holds",
-            findings.len()
-        );
+        bail!("{} findings; hint: `cargo xtask tidy --rules` says what holds", findings.len());
     }
     Ok(())
 }
@@ -99,12 +92,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn findings(tree: &Tree) -> Vec<String> {
     let of_rule = |rule: &Rule| {
         let name = rule.name;
-        (rule.check)(tree).into_iter().map(move |finding| {
-            format!(
-                "{}:{}: [{name}] {}",
-                finding.path, finding.line, finding.message
-            )
-        })
+        (rule.check)(tree)
+            .into_iter()
+            .map(move |finding| format!("{}:{}: [{name}] {}", finding.path, finding.line, finding.message))
     };
     RULES.iter().flat_map(of_rule).collect()
 }
@@ -116,10 +106,7 @@ mod tests {
     /// What a rule says of a tree made of these files.
     pub(super) fn check(rule: &Rule, files: &[(&str, &str)]) -> Vec<String> {
         let tree = Tree::of_texts(files).unwrap();
-        (rule.check)(&tree)
-            .into_iter()
-            .map(|finding| finding.message)
-            .collect()
+        (rule.check)(&tree).into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]

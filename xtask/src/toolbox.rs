@@ -24,10 +24,7 @@ pub(crate) use python::Python;
 /// Cargo with `cargo-nextest` on its path.
 pub(crate) fn cargo_with_nextest() -> Result<Command> {
     let nextest = cargo_tools::cargo_nextest()?;
-    let folder = nextest
-        .parent()
-        .context("the runner lies in a folder")?
-        .to_path_buf();
+    let folder = nextest.parent().context("the runner lies in a folder")?.to_path_buf();
     let mut cargo = step::cargo();
     cargo.env("PATH", workspace::path_with(&[folder]));
     Ok(cargo)
@@ -45,11 +42,9 @@ fn once_per_pins(folder: &Path, pins: &str, install: impl FnOnce() -> Result<()>
         return Ok(());
     }
     if folder.exists() {
-        std::fs::remove_dir_all(folder)
-            .with_context(|| format!("failed to empty `{}`", folder.display()))?;
+        std::fs::remove_dir_all(folder).with_context(|| format!("failed to empty `{}`", folder.display()))?;
     }
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("failed to make `{}`", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
     install()?;
     std::fs::write(&stamp, pins).with_context(|| format!("failed to write `{}`", stamp.display()))
 }

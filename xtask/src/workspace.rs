@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 /// The workspace root.
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest
-        .parent()
-        .expect("xtask lies in the workspace")
-        .to_path_buf()
+    manifest.parent().expect("xtask lies in the workspace").to_path_buf()
 }
 
 /// Where installed tools are kept between runs; never committed.
@@ -30,19 +27,13 @@ pub(crate) fn is_ci() -> bool {
 }
 
 /// An environment variable, if set.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of xtask that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place of xtask that reads the environment")]
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
 /// The names of all variables that are set.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of xtask that reads the environment"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place of xtask that reads the environment")]
 pub(crate) fn variable_names() -> Vec<OsString> {
     std::env::vars_os().map(|(name, _)| name).collect()
 }
@@ -57,7 +48,5 @@ pub(crate) fn path_with(folders: &[PathBuf]) -> OsString {
 /// The program on `PATH`, if there is one.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = variable("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }

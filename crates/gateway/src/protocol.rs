@@ -14,8 +14,7 @@ use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::request::{CallTool, Context, Question};
 use hayward_mcp::result::{self, Identity};
-use hayward_tool::{Progress, Reply};
-use tokio::sync::mpsc;
+use hayward_tool::{Listener, Progress, Reply};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -57,7 +56,7 @@ pub(crate) struct RunningCall {
     id: RequestId,
     /// None once the answer is there.
     course: Option<Course>,
-    notices: mpsc::Receiver<Progress>,
+    notices: Listener,
     wishes: Wishes,
     cancel: CancellationToken,
     calls: TaskTracker,
@@ -103,7 +102,7 @@ impl RunningCall {
             let ended = tokio::select! {
                 // What was said before the answer is sent before it.
                 biased;
-                Some(progress) = notices.recv() => match wishes.notice(progress) {
+                progress = notices.next() => match wishes.notice(progress) {
                     Some(frame) => return News::Meanwhile(frame),
                     None => continue,
                 },
@@ -170,7 +169,7 @@ impl Protocol {
         {
             return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
         }
-        let (progress, notices) = mpsc::channel(hayward_tool::limits::PROGRESS_QUEUE);
+        let notices = Listener::default();
         let era = context.era();
         let arrival = Arrival {
             principal: sender.principal,
@@ -184,7 +183,7 @@ impl Protocol {
         let stop = cancel.clone();
         let answered = id.clone();
         let wishes = Wishes { progress_token: context.progress_token, log_level: context.log_level };
-        let listener = wishes.is_any().then_some(progress);
+        let listener = wishes.is_any().then(|| notices.clone());
         let walk = AssertUnwindSafe(async move { road.call(arrival, stop, listener).await }).catch_unwind();
         let course = Box::pin(async move {
             let reply = walk.await.ok();

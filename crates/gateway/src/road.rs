@@ -21,8 +21,7 @@ use hayward_api::{Code, Principal};
 use hayward_audit::{Intent, Log, Redacted, Seq, redact};
 use hayward_auth::{Decision, Reason, decide};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Call, Caller, Cx, Ending, Outcome, Progress, Reply, ToolError, Toolset, Verdict};
-use tokio::sync::mpsc;
+use hayward_tool::{Call, Caller, Cx, Ending, Listener, Outcome, Reply, ToolError, Toolset, Verdict};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
@@ -90,7 +89,7 @@ impl Road {
         &self,
         arrival: Arrival,
         cancel: CancellationToken,
-        progress: Option<mpsc::Sender<Progress>>,
+        progress: Option<Listener>,
     ) -> Reply {
         let admitted = match self.admit(&arrival) {
             Ok(admitted) => admitted,
@@ -135,11 +134,10 @@ impl Road {
         arrival: &Arrival,
         admitted: &Admitted<'_>,
         cancel: CancellationToken,
-        progress: Option<mpsc::Sender<Progress>>,
+        progress: Option<Listener>,
     ) -> Outcome {
         let descriptor = admitted.route.tool.descriptor();
-        let stop = admitted.permit.revoked.child_token();
-        let mut cx = Cx::new(descriptor.timeout, stop.clone());
+        let mut cx = Cx::new(descriptor.timeout, cancel.clone());
         if let Some(progress) = progress {
             cx = cx.with_progress(progress);
         }
@@ -148,7 +146,7 @@ impl Road {
             tool: descriptor.name.clone(),
             arguments: arrival.arguments.clone(),
             caller: Caller {
-                principal: Principal::clone(&arrival.principal),
+                principal: Arc::clone(&arrival.principal),
                 client: arrival.client.clone(),
             },
             timeout_ms: u64::try_from(descriptor.timeout.as_millis()).unwrap_or(u64::MAX),
@@ -157,7 +155,8 @@ impl Road {
         tokio::select! {
             biased;
             outcome = &mut running => return outcome,
-            () = cancel.cancelled() => stop.cancel(),
+            // Its credential was revoked, or we shut down.
+            () = admitted.permit.pulled.cancelled() => cancel.cancel(),
         }
         running.await
     }

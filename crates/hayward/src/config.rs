@@ -16,15 +16,15 @@ use crate::failure::Failure;
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Common {
     /// Directory of everything that Hayward keeps [default: hayward in the XDG data home]
-    #[arg(long, env = "HAYWARD_DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "HAYWARD_DATA_DIR", value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 
     /// Least serious log messages that are written to standard error: error, warn, info, debug or trace
-    #[arg(long, env = "HAYWARD_LOG_LEVEL", value_name = "LEVEL", default_value = "warn")]
+    #[arg(long, env = "HAYWARD_LOG_LEVEL", value_name = "LEVEL", default_value = "warn", global = true)]
     pub(crate) log_level: String,
 
     /// Form of the log
-    #[arg(long, env = "HAYWARD_LOG_FORMAT", value_enum, default_value = "text")]
+    #[arg(long, env = "HAYWARD_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     pub(crate) log_format: LogFormat,
 }
 

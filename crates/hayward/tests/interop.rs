@@ -4,6 +4,8 @@
 //! says where it is. Without that, a test says why it is skipped; where `HAYWARD_TEST_REQUIRED` is
 //! set (continuous integration), it fails instead.
 
+#![cfg(test)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -86,6 +88,21 @@ impl Client {
         command.arg("--dir").arg(scratch).args(["--mode", self.mode]);
         Some(command)
     }
+
+    /// Runs it to its end and reads its report.
+    fn check(&self, mut command: Command) {
+        let output = command.output().expect("the client starts");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let report: Value = serde_json::from_str(stdout.trim()).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let failures = serde_json::to_string_pretty(&report["failures"]).unwrap_or_default();
+        assert!(output.status.success(), "{failures}\n{stderr}");
+        assert!(report["checks"].as_u64() >= Some(8), "it checked too little: {stdout}");
+        // Not every client tells what it negotiated.
+        let version = report["protocol_version"].as_str().filter(|version| !version.is_empty());
+        let is_modern = version.map(|version| version == "2026-07-28");
+        assert!(is_modern.is_none_or(|is_modern| is_modern == (self.mode != "legacy")), "{stdout}");
+    }
 }
 
 /// Where an installed tool is.
@@ -113,7 +130,7 @@ fn http(client: &Client) {
     command.args(["http", served.field("url")]);
     command.env("HAYWARD_RW_TOKEN", served.field("rw_token"));
     command.env("HAYWARD_RO_TOKEN", served.field("ro_token"));
-    check(command);
+    client.check(command);
 }
 
 fn stdio(client: &Client) {
@@ -124,21 +141,11 @@ fn stdio(client: &Client) {
         return skipped();
     };
     command.args(["stdio", HAYWARD, "stdio", "--data-dir"]).arg(folder.path().join("data"));
-    check(command);
+    client.check(command);
 }
 
 fn skipped() {
     println!("skipped: the client is not installed; run `cargo xtask test`");
-}
-
-fn check(mut command: Command) {
-    let output = command.output().expect("the client starts");
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    let report: Value = serde_json::from_str(stdout.trim()).unwrap_or_default();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let failures = serde_json::to_string_pretty(&report["failures"]).unwrap_or_default();
-    assert!(output.status.success(), "{failures}\n{stderr}");
-    assert!(report["checks"].as_u64() >= Some(8), "it checked too little: {stdout}");
 }
 
 #[test]

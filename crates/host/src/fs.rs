@@ -55,4 +55,15 @@ impl Fs {
             in_place_bytes_max: size(config.limits.in_place_bytes_max),
         }
     }
+
+    /// Files without a fence, for tests of this room.
+    #[cfg(test)]
+    fn bare() -> Self {
+        Self {
+            protection: Protection::new(&[], &[], 1_000),
+            turns: Turns::default(),
+            syncs: true,
+            in_place_bytes_max: 1_000,
+        }
+    }
 }

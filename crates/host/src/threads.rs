@@ -56,7 +56,13 @@ impl Threads {
 }
 
 fn joined<T>(done: Result<Result<T, ToolError>, JoinError>) -> Result<T, ToolError> {
-    done.unwrap_or_else(|error| Err(ToolError::internal(format!("file work ended badly: {error}"))))
+    done.unwrap_or_else(|error| {
+        Err(if error.is_cancelled() {
+            ToolError::cancelled() // the runtime ends
+        } else {
+            ToolError::internal(format!("file work ended badly: {error}"))
+        })
+    })
 }
 
 #[cfg(test)]

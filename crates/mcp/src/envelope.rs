@@ -99,7 +99,7 @@ impl Message {
         };
         let mut fields = Fields::default();
         for member in object.iter() {
-            fields.take(&member.key(), &member.value)?;
+            fields.take(&member.key(), &member.value())?;
         }
         fields.into_message()
     }

@@ -83,8 +83,8 @@ pub fn era_of(headers: &HeaderMap, request: &Request) -> Result<Era, RpcError> {
 }
 
 fn check_modern(headers: &HeaderMap, request: &Request, version: Option<&str>) -> Result<(), RpcError> {
-    let params = request.params.as_ref().and_then(Object::of).unwrap_or_default();
-    let meta = params.get("_meta").and_then(Object::of).unwrap_or_default();
+    let params = request.params.as_ref().and_then(Object::of).unwrap_or_else(Object::empty);
+    let meta = params.get_object("_meta").unwrap_or_else(Object::empty);
     // A missing `_meta` is told as such; with one, header and body have to name one version.
     if let Some(in_body) = meta.get_str(META_VERSION) {
         expect(&PROTOCOL_VERSION, version, &in_body)?;

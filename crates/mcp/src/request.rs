@@ -90,29 +90,29 @@ pub struct CallTool {
 
 /// Which era a request's own content says it is of.
 pub fn era_of(params: Option<&Raw>) -> Era {
-    match meta_of(params).and_then(|meta| meta.get(META_VERSION).cloned()) {
+    match meta_of(params).and_then(|meta| meta.get(META_VERSION)) {
         Some(_) => Era::Modern,
         None => Era::Legacy,
     }
 }
 
 fn meta_of(params: Option<&Raw>) -> Option<Object> {
-    params.and_then(Object::of).and_then(|params| params.get("_meta").and_then(Object::of))
+    params.and_then(Object::of)?.get_object("_meta")
 }
 
 impl Context {
     /// Reads the `_meta` of a modern request: version and capabilities are required.
     pub fn modern(params: Option<&Raw>) -> Result<Self, RpcError> {
-        let meta = meta_of(params).unwrap_or_default();
+        let meta = meta_of(params).unwrap_or_else(Object::empty);
         let missing = |key: &str| RpcError::invalid_params(format!("`_meta` lacks `{key}`, which every request carries"));
         let version = meta.get_str(META_VERSION).ok_or_else(|| missing(META_VERSION))?;
         let revision = Revision::find(&version)
             .filter(|revision| revision.era() == Era::Modern)
             .ok_or_else(|| unsupported_version(&version))?;
-        if !meta.get(META_CAPABILITIES).is_some_and(Raw::is_object) {
+        if !meta.get(META_CAPABILITIES).is_some_and(|raw| raw.is_object()) {
             return Err(missing(META_CAPABILITIES));
         }
-        let client = meta.get(META_CLIENT).map(client_name).unwrap_or_default();
+        let client = meta.get(META_CLIENT).map(|info| client_name(&info)).unwrap_or_default();
         let log_level = meta.get_str(META_LOG_LEVEL).and_then(|level| LogLevel::find(&level));
         Ok(Self { revision, client, log_level, progress_token: progress_token(&meta) })
     }
@@ -131,8 +131,8 @@ impl Context {
 }
 
 fn progress_token(meta: &Object) -> Option<Raw> {
-    let is_token = |raw: &&Raw| matches!(raw.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'));
-    meta.get("progressToken").filter(is_token).cloned()
+    let is_token = |raw: &Raw| matches!(raw.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'));
+    meta.get("progressToken").filter(is_token)
 }
 
 /// A version that we don't speak, with those that we do.
@@ -176,11 +176,11 @@ impl Ask {
 }
 
 fn read_initialize(params: Option<&Raw>) -> Result<Ask, RpcError> {
-    let params = params.and_then(Object::of).unwrap_or_default();
+    let params = params.and_then(Object::of).unwrap_or_else(Object::empty);
     let asked = params
         .get_str("protocolVersion")
         .ok_or_else(|| RpcError::invalid_params("`protocolVersion` is missing: name the revision that you speak"))?;
-    let client = params.get("clientInfo").map(client_name).unwrap_or_default();
+    let client = params.get("clientInfo").map(|info| client_name(&info)).unwrap_or_default();
     Ok(Ask::Question(Question::Initialize { revision: Revision::negotiate(&asked), client }))
 }
 
@@ -193,14 +193,14 @@ fn read_level(params: Option<&Raw>) -> Result<Ask, RpcError> {
 }
 
 fn read_call(params: Option<&Raw>) -> Result<CallTool, RpcError> {
-    let params = params.and_then(Object::of).unwrap_or_default();
+    let params = params.and_then(Object::of).unwrap_or_else(Object::empty);
     let name = params
         .get_str("name")
         .ok_or_else(|| RpcError::invalid_params("`name` must be a string: name the tool to call"))?;
     let arguments = match params.get("arguments") {
         None => Raw::empty_object(),
         Some(raw) if raw.is_null() => Raw::empty_object(),
-        Some(raw) if raw.is_object() => raw.clone(),
+        Some(raw) if raw.is_object() => raw,
         Some(_) => return Err(RpcError::invalid_params("`arguments` must be an object")),
     };
     Ok(CallTool { name, arguments })
@@ -209,7 +209,7 @@ fn read_call(params: Option<&Raw>) -> Result<CallTool, RpcError> {
 /// The request that a `notifications/cancelled` speaks of.
 pub fn read_cancelled(notification: &Notification) -> Option<RequestId> {
     let params = notification.params.as_ref().and_then(Object::of)?;
-    RequestId::read(params.get("requestId")?).ok()
+    RequestId::read(&params.get("requestId")?).ok()
 }
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ mod tests {
             (json!([]), "arguments must be an object"),
             (json!({}), "'pattern' is a required property"),
             (json!({"patern": "x"}), "did you mean 'pattern'?"),
-            (json!({"pattern": "x", "zzzzzz": 1}), "this tool takes max, mode, pattern"),
+            (json!({"pattern": "x", "zzzzzz": 1}), "this tool takes pattern, max, mode"),
             (json!({"pattern": "x", "max": 1.5}), "1.5 is not of type 'integer'"),
             (json!({"pattern": "x", "mode": "fles"}), "'fles' is not one of ['content', 'files']"),
         ] {

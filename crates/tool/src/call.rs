@@ -1,5 +1,7 @@
 //! One call of one tool.
 
+use std::sync::Arc;
+
 use hayward_api::Principal;
 use hayward_api::names::ToolName;
 use hayward_mcp::json::Raw;
@@ -24,7 +26,7 @@ pub struct Call {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Caller {
     /// Verified by us.
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
     /// What the client says it is, e.g. `claude-code 2.1`; claimed, never trusted.
     pub client: String,
 }

@@ -1,11 +1,15 @@
 //! What a running call has beside its values: a deadline, a cancellation, a way for progress.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hayward_mcp::json::Raw;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+use crate::limits::PROGRESS_QUEUE;
 
 /// News of a running call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +34,43 @@ pub enum Progress {
     },
 }
 
+/// Where progress is told, and heard by one listener.
+///
+/// A plain queue rather than a channel: nearly every call says nothing, and should pay nothing for it.
+#[derive(Clone, Debug, Default)]
+pub struct Listener(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    queue: Mutex<VecDeque<Progress>>,
+    news: Notify,
+}
+
+impl Listener {
+    /// What was told next. Waits for ever if nothing more comes. Cancellation-safe.
+    pub async fn next(&self) -> Progress {
+        loop {
+            let news = self.0.news.notified();
+            if let Some(progress) = self.lock().pop_front() {
+                return progress;
+            }
+            news.await;
+        }
+    }
+
+    fn tell(&self, progress: Progress) {
+        let mut queue = self.lock();
+        if queue.len() < PROGRESS_QUEUE {
+            queue.push_back(progress);
+            self.0.news.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Progress>> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Why a call has to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -44,7 +85,7 @@ pub enum Stop {
 pub struct Cx {
     deadline: Instant,
     cancel: CancellationToken,
-    progress: Option<mpsc::Sender<Progress>>,
+    progress: Option<Listener>,
 }
 
 impl Cx {
@@ -55,8 +96,8 @@ impl Cx {
 
     /// The same context with somebody who listens to progress.
     #[must_use]
-    pub fn with_progress(mut self, progress: mpsc::Sender<Progress>) -> Self {
-        self.progress = Some(progress);
+    pub fn with_progress(mut self, listener: Listener) -> Self {
+        self.progress = Some(listener);
         self
     }
 
@@ -108,8 +149,8 @@ impl Cx {
 
     /// Tells progress to whoever listens. A slow listener misses news rather than holding up the call.
     pub fn report(&self, progress: Progress) {
-        if let Some(sender) = &self.progress {
-            sender.try_send(progress).ok();
+        if let Some(listener) = &self.progress {
+            listener.tell(progress);
         }
     }
 }
@@ -129,14 +170,29 @@ mod tests {
         assert_eq!(cx.stopped().await, Stop::Cancelled);
     }
 
+    #[tokio::test]
+    async fn a_listener_hears_everything_in_order() {
+        let listener = Listener::default();
+        let told = listener.clone();
+        tokio::spawn(async move {
+            for step in 0..3_u8 {
+                told.tell(Progress::Step { progress: f64::from(step), total: None, message: None });
+                tokio::task::yield_now().await;
+            }
+        });
+        for step in 0..3_u8 {
+            let Progress::Step { progress, .. } = listener.next().await else { panic!("a log line") };
+            assert!((progress - f64::from(step)).abs() < f64::EPSILON);
+        }
+    }
+
     #[test]
     fn a_slow_listener_never_holds_up_the_call() {
-        let (sender, mut receiver) = mpsc::channel(1);
-        let cx = Cx::new(Duration::from_secs(1), CancellationToken::new()).with_progress(sender);
-        for step in 0..3_u8 {
-            cx.report(Progress::Step { progress: f64::from(step), total: None, message: None });
+        let listener = Listener::default();
+        let cx = Cx::new(Duration::from_secs(1), CancellationToken::new()).with_progress(listener.clone());
+        for _ in 0..=PROGRESS_QUEUE {
+            cx.report(Progress::Step { progress: 0.0, total: None, message: None });
         }
-        assert!(receiver.try_recv().is_ok());
-        assert!(receiver.try_recv().is_err());
+        assert_eq!(listener.lock().len(), PROGRESS_QUEUE);
     }
 }

@@ -17,7 +17,7 @@ mod typed;
 
 pub use arguments::{ArgumentError, check as check_arguments};
 pub use call::{Call, Caller};
-pub use cx::{Cx, Progress, Stop};
+pub use cx::{Cx, Listener, Progress, Stop};
 pub use descriptor::{Annotations, Descriptor};
 pub use outcome::{Ending, Outcome, Reply, ToolError, Verdict};
 pub use tool::{BoxFuture, Tool, Toolset};

@@ -119,7 +119,7 @@ fn schema_of<T: JsonSchema>() -> schemars::Schema {
     schema
 }
 
-/// Drops `format` of integers (`int64` is no format of JSON Schema) and folds `[T, "null"]` of
+/// Unwraps descriptions, drops `format` of integers (`int64` is no format of JSON Schema) and folds `[T, "null"]` of
 /// optional arguments to `T`.
 struct Plain;
 
@@ -135,10 +135,19 @@ impl Transform for Plain {
         if let Some(kind) = folded {
             schema.insert("type".to_owned(), kind);
         }
+        if let Some(serde_json::Value::String(text)) = schema.get("description") {
+            let unwrapped = unwrap_lines(text);
+            schema.insert("description".to_owned(), unwrapped.into());
+        }
         if schema.get("default").is_some_and(serde_json::Value::is_null) {
             schema.remove("default");
         }
     }
+}
+
+/// The line breaks of a doc comment are the editor's; only paragraphs are meant.
+fn unwrap_lines(text: &str) -> String {
+    text.split("\n\n").map(|paragraph| paragraph.replace('\n', " ")).collect::<Vec<_>>().join("\n\n")
 }
 
 fn is_number_format(format: &str) -> bool {
@@ -154,6 +163,7 @@ fn take_description(schema: &mut schemars::Schema) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use hayward_api::Principal;
@@ -214,7 +224,7 @@ mod tests {
             id: "1".into(),
             tool: tool.descriptor().name.clone(),
             arguments: Raw::of(&arguments).unwrap(),
-            caller: Caller { principal: Principal::anonymous(), client: String::new() },
+            caller: Caller { principal: Arc::new(Principal::anonymous()), client: String::new() },
             timeout_ms: 1000,
         };
         let outcome = tool.call(&cx, call).await;

@@ -78,10 +78,7 @@ struct Clock {
 pub async fn run(load: Load) -> Result<Measured> {
     let load = Arc::new(load);
     let start = Instant::now() + load.warmup;
-    let clock = Clock {
-        measure_from: start,
-        end: start + load.duration,
-    };
+    let clock = Clock { measure_from: start, end: start + load.duration };
     let mut workers = JoinSet::new();
     for _ in 0..load.connections {
         workers.spawn(work(Arc::clone(&load), clock));
@@ -154,8 +151,9 @@ fn micros(duration: Duration) -> f64 {
 /// Reads a file of arguments or a method's parameters from the command line.
 pub fn json_or_file(text: &str) -> Result<String> {
     match text.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(PathBuf::from(path))
-            .with_context(|| format!("failed to read `{path}`")),
+        Some(path) => {
+            std::fs::read_to_string(PathBuf::from(path)).with_context(|| format!("failed to read `{path}`"))
+        }
         None => Ok(text.to_owned()),
     }
 }
@@ -166,15 +164,8 @@ mod tests {
 
     #[test]
     fn errors_are_counted_apart_from_answers() {
-        let good = Seen {
-            latencies: vec![Duration::from_micros(10); 3],
-            ..Seen::default()
-        };
-        let bad = Seen {
-            errors: 2,
-            first_error: Some("status 500".into()),
-            ..Seen::default()
-        };
+        let good = Seen { latencies: vec![Duration::from_micros(10); 3], ..Seen::default() };
+        let bad = Seen { errors: 2, first_error: Some("status 500".into()), ..Seen::default() };
         let measured = summarise(vec![good, bad], Duration::from_secs(1), None);
         assert_eq!((measured.requests, measured.errors), (3, 2));
         assert_eq!(measured.first_error.as_deref(), Some("status 500"));

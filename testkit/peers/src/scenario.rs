@@ -96,9 +96,7 @@ impl Report {
         self.checks += 1;
         let wanted = scenario.tools_of(role);
         if shown != wanted {
-            self.failures.push(format!(
-                "{role:?} was shown {shown:?} instead of {wanted:?}"
-            ));
+            self.failures.push(format!("{role:?} was shown {shown:?} instead of {wanted:?}"));
         }
     }
 
@@ -107,12 +105,10 @@ impl Report {
         self.checks += 1;
         let name = &step.name;
         if is_error != step.error {
-            self.failures
-                .push(format!("{name}: isError is {is_error}: {text}"));
+            self.failures.push(format!("{name}: isError is {is_error}: {text}"));
         }
         let missing = step.says.iter().filter(|part| !text.contains(&***part));
-        self.failures
-            .extend(missing.map(|part| format!("{name}: `{part}` is not in `{text}`")));
+        self.failures.extend(missing.map(|part| format!("{name}: `{part}` is not in `{text}`")));
     }
 }
 
@@ -133,10 +129,7 @@ mod tests {
         let scenario = Scenario::load(&file, Path::new("/scratch")).unwrap();
         for tool in &scenario.tools.rw {
             let good = |step: &&Step| step.tool == *tool && !step.error;
-            assert!(
-                scenario.steps_of(Role::Rw).any(|step| good(&step)),
-                "{tool} has no good call"
-            );
+            assert!(scenario.steps_of(Role::Rw).any(|step| good(&step)), "{tool} has no good call");
         }
         assert!(scenario.steps_of(Role::Ro).any(|step| step.error));
     }

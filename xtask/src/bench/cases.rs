@@ -21,11 +21,20 @@ pub(crate) struct Case {
     pub(crate) goals: Vec<Goal>,
 }
 
-/// The eras, as the load generator calls them, and our names in the report.
-const ERAS: [(&str, &str, &str); 2] = [
-    ("legacy", "Hayward, legacy", "rmcp 3.9, legacy"),
-    ("modern", "Hayward, modern", "rmcp 3.9, modern"),
-];
+/// An era as the load generator calls it, and the names of the contenders in it. All of them get the
+/// same bytes.
+struct Era {
+    word: &'static str,
+    ours: &'static str,
+    axum: &'static str,
+    rmcp: &'static str,
+}
+
+const LEGACY: Era =
+    Era { word: "legacy", ours: "Hayward, legacy", axum: "axum, legacy bytes", rmcp: "rmcp 3.9, legacy" };
+
+const MODERN: Era =
+    Era { word: "modern", ours: "Hayward, modern", axum: "axum, modern bytes", rmcp: "rmcp 3.9, modern" };
 
 const AXUM: &str = "axum";
 const OURS: &str = "Hayward";
@@ -36,11 +45,7 @@ impl Running {
     /// All cases.
     pub(crate) fn cases(&self) -> Vec<Case> {
         let echoes = [1, 16, 64].map(|connections| self.echo_case(connections));
-        echoes
-            .into_iter()
-            .chain([self.list_case()])
-            .chain(self.host_cases())
-            .collect()
+        echoes.into_iter().chain([self.list_case()]).chain(self.host_cases()).collect()
     }
 
     fn load(&self, name: &str, endpoint: &Endpoint, words: &[&str]) -> Subject {
@@ -48,39 +53,20 @@ impl Running {
     }
 
     fn echo_case(&self, connections: usize) -> Case {
-        let arguments =
-            json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string();
-        let echo = |name: &str, endpoint: &Endpoint, era: &str| {
-            self.load(
-                name,
-                endpoint,
-                &["--era", era, "--tool", "echo", "--arguments", &arguments],
-            )
+        let arguments = json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string();
+        let echo = |name: &str, endpoint: &Endpoint, era: &Era| {
+            let words = ["--era", era.word, "--tool", "echo", "--arguments", &arguments];
+            self.load(name, endpoint, &words)
         };
-        let mut subjects = vec![echo(AXUM, &self.axum.endpoint, "raw")];
-        let mut goals = Vec::new();
-        for (era, ours, theirs) in ERAS {
-            subjects.push(echo(ours, &self.echo.endpoint, era));
-            subjects.push(echo(theirs, &self.rmcp.endpoint, era));
-            goals.push(Goal {
-                ours,
-                theirs: AXUM,
-                measure: Measure::Rps,
-                wanted: 0.6,
-            });
-            goals.push(Goal {
-                ours,
-                theirs,
-                measure: Measure::Rps,
-                wanted: 1.3,
-            });
+        let (mut subjects, mut goals) = (Vec::new(), Vec::new());
+        for era in [LEGACY, MODERN] {
+            subjects.push(echo(era.axum, &self.axum.endpoint, &era));
+            subjects.push(echo(era.ours, &self.echo.endpoint, &era));
+            subjects.push(echo(era.rmcp, &self.rmcp.endpoint, &era));
+            let goal = |theirs, wanted| Goal { ours: era.ours, theirs, measure: Measure::Rps, wanted };
+            goals.extend([goal(era.axum, 0.6), goal(era.rmcp, 1.3)]);
         }
-        Case {
-            title: format!("tools/call echo, c={connections}"),
-            connections,
-            subjects,
-            goals,
-        }
+        Case { title: format!("tools/call echo, c={connections}"), connections, subjects, goals }
     }
 
     fn list_case(&self) -> Case {
@@ -88,23 +74,16 @@ impl Running {
         let list = |name: &str, endpoint: &Endpoint, era: &str| {
             self.load(name, endpoint, &[&words[..], &[era]].concat())
         };
-        let (_, legacy, _) = ERAS[0];
-        let (_, modern, _) = ERAS[1];
-        let goal = |ours| Goal {
-            ours,
-            theirs: AXUM,
-            measure: Measure::Rps,
-            wanted: 0.5,
-        };
+        let goal = |ours| Goal { ours, theirs: AXUM, measure: Measure::Rps, wanted: 0.5 };
         Case {
             title: "tools/list of 1,000 tools, c=4".to_owned(),
             connections: 4,
             subjects: vec![
                 list(AXUM, &self.axum.endpoint.at("/bytes"), "raw"),
-                list(legacy, &self.list.endpoint, "legacy"),
-                list(modern, &self.list.endpoint, "modern"),
+                list(LEGACY.ours, &self.list.endpoint, LEGACY.word),
+                list(MODERN.ours, &self.list.endpoint, MODERN.word),
             ],
-            goals: vec![goal(legacy), goal(modern)],
+            goals: vec![goal(LEGACY.ours), goal(MODERN.ours)],
         }
     }
 
@@ -118,11 +97,7 @@ impl Running {
         let read_small = Ask::of("read_file 1 KB", "read_file", &read(&corpus.small()));
         let read_long = Ask::of("read_file 2,000 lines", "read_file", &read(&corpus.lines()));
         let write = Ask::of("write_file 1 KB", "write_file", &write);
-        let run = Ask::of(
-            "bash_execute true",
-            "bash_execute",
-            &json!({"command": "true"}),
-        );
+        let run = Ask::of("bash_execute true", "bash_execute", &json!({"command": "true"}));
         let glob = Ask::of("glob **/*.rs", "glob", &glob);
         let search = Ask::of("grep in a source tree", "grep", &grep(&corpus.source()));
         let search_large = Ask::of("grep in a large tree", "grep", &grep(&corpus.large()));
@@ -133,24 +108,17 @@ impl Running {
             self.host_case(&read_small, 16, 6.0),
             self.host_case(&read_long, 1, 8.0),
             self.host_case(&write, 1, 2.0),
-            self.host_case(&run, 1, 2.5)
-                .against("sh -c true", &["sh", "-c", "true"], 2.5),
+            self.host_case(&run, 1, 2.5).against("sh -c true", &["sh", "-c", "true"], 2.5),
             self.host_case(&glob, 1, 3.0),
             self.host_case(&search, 1, 3.0),
-            self.host_case(&search_large, 1, 1.0)
-                .against("rg", &rg, 1.0),
+            self.host_case(&search_large, 1, 1.0).against("rg", &rg, 1.0),
         ]
     }
 
     /// A host tool against both mymcp; `wanted` is the least ratio of calls per second.
     fn host_case(&self, ask: &Ask, connections: usize, wanted: f64) -> Case {
         let words = ["--tool", ask.tool, "--arguments", &ask.arguments];
-        let goal = |theirs| Goal {
-            ours: OURS,
-            theirs,
-            measure: Measure::Rps,
-            wanted,
-        };
+        let goal = |theirs| Goal { ours: OURS, theirs, measure: Measure::Rps, wanted };
         Case {
             title: format!("{}, c={connections}", ask.what),
             connections,
@@ -173,11 +141,7 @@ struct Ask {
 
 impl Ask {
     fn of(what: &'static str, tool: &'static str, arguments: &Value) -> Self {
-        Self {
-            what,
-            tool,
-            arguments: arguments.to_string(),
-        }
+        Self { what, tool, arguments: arguments.to_string() }
     }
 }
 
@@ -185,12 +149,7 @@ impl Case {
     /// Adds a plain process to compare the latency with; `wanted` is the greatest ratio.
     fn against(mut self, name: &'static str, words: &[&str], wanted: f64) -> Self {
         self.subjects.push(Subject::process(name, words));
-        self.goals.push(Goal {
-            ours: OURS,
-            theirs: name,
-            measure: Measure::P50,
-            wanted,
-        });
+        self.goals.push(Goal { ours: OURS, theirs: name, measure: Measure::P50, wanted });
         self
     }
 }

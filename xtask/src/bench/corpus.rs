@@ -94,9 +94,7 @@ mod tests {
 
     #[test]
     fn the_needle_is_rare() {
-        let with = (0..100)
-            .filter(|seed| lines(1, *seed).contains("needle"))
-            .count();
+        let with = (0..100).filter(|seed| lines(1, *seed).contains("needle")).count();
         assert_eq!(with, 2);
     }
 }

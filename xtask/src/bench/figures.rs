@@ -106,22 +106,12 @@ mod tests {
     use super::*;
 
     fn row(name: &str, rps: f64, errors: u64) -> Row {
-        let sample = Sample {
-            rps,
-            p50_us: 1000.0 / rps,
-            errors,
-            ..Sample::default()
-        };
+        let sample = Sample { rps, p50_us: 1000.0 / rps, errors, ..Sample::default() };
         Row::of(name, &[sample])
     }
 
     fn goal(measure: Measure, wanted: f64) -> Goal {
-        Goal {
-            ours: "a",
-            theirs: "b",
-            measure,
-            wanted,
-        }
+        Goal { ours: "a", theirs: "b", measure, wanted }
     }
 
     #[test]

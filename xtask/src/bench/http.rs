@@ -11,44 +11,30 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Posts JSON and returns the body of a 200 or 201 answer.
 pub(crate) fn post(url: &str, token: &str, headers: &str, body: &str) -> Result<String> {
-    let rest = url
-        .strip_prefix("http://")
-        .context("the URL is not plain HTTP")?;
+    let rest = url.strip_prefix("http://").context("the URL is not plain HTTP")?;
     let (authority, path) = rest.split_once('/').context("the URL has no path")?;
     let mut stream = TcpStream::connect(authority).context("failed to connect")?;
-    stream
-        .set_read_timeout(Some(ANSWER_WITHIN))
-        .context("failed to set a deadline")?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN)).context("failed to set a deadline")?;
     let request = format!(
         "POST /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
          Authorization: Bearer {token}\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream
-        .write_all(request.as_bytes())
-        .context("failed to send")?;
+    stream.write_all(request.as_bytes()).context("failed to send")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).context("failed to read")?;
     body_of(&String::from_utf8_lossy(&answer))
 }
 
 fn body_of(answer: &str) -> Result<String> {
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .context("the answer has no head")?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no head")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if !matches!(status, "200" | "201") {
         bail!("status {status}: {body}");
     }
-    let is_chunked = head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked");
-    Ok(if is_chunked {
-        join_chunks(body)
-    } else {
-        body.to_owned()
-    })
+    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Ok(if is_chunked { join_chunks(body) } else { body.to_owned() })
 }
 
 fn join_chunks(mut rest: &str) -> String {
@@ -71,7 +57,8 @@ mod tests {
     #[test]
     fn bodies_are_read_whole_or_in_chunks() {
         assert_eq!(body_of("HTTP/1.1 200 OK\r\nA: b\r\n\r\n{}").unwrap(), "{}");
-        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n3\r\na\"}\r\n0\r\n\r\n";
+        let chunked =
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{\"\r\n3\r\na\"}\r\n0\r\n\r\n";
         assert_eq!(body_of(chunked).unwrap(), "{\"a\"}");
     }
 

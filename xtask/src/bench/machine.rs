@@ -23,12 +23,8 @@ pub(crate) fn describe() -> Result<Machine> {
         text.map(|text| text.trim().to_owned())
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let processor = field(&read("/proc/cpuinfo"), "model name")
-        .unwrap_or("unknown")
-        .to_owned();
-    let memory = field(&read("/proc/meminfo"), "MemTotal")
-        .and_then(gib)
-        .unwrap_or_default();
+    let processor = field(&read("/proc/cpuinfo"), "model name").unwrap_or("unknown").to_owned();
+    let memory = field(&read("/proc/meminfo"), "MemTotal").and_then(gib).unwrap_or_default();
     let load = read("/proc/loadavg");
     Ok(Machine {
         date: say(&["date", "-u", "+%F"])?,

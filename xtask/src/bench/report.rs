@@ -31,20 +31,12 @@ nobody here syncs them. `CPU` is the server's processor time per answer, childre
 pub(super) fn render(results: &Results, machine: &Machine) -> String {
     let head = [HEAD.to_owned(), facts(results, machine)];
     let cases = results.cases.iter().map(|(case, rows)| table(case, rows));
-    let parts = head
-        .into_iter()
-        .chain([footprint(&results.start, loaded_mib(results))])
-        .chain(cases);
+    let parts = head.into_iter().chain([footprint(&results.start, loaded_mib(results))]).chain(cases);
     parts.collect::<Vec<_>>().join("\n")
 }
 
 fn facts(results: &Results, machine: &Machine) -> String {
-    let Machine {
-        date,
-        hardware,
-        software,
-        load,
-    } = machine;
+    let Machine { date, hardware, software, load } = machine;
     let (rounds, sample) = (results.pace.rounds, results.pace.sample.as_millis());
     format!(
         "| | |\n|---|---|\n| date | {date} |\n| machine | {hardware} |\n| compiler | {software} |\n\
@@ -55,40 +47,20 @@ fn facts(results: &Results, machine: &Machine) -> String {
 /// The most memory that our binary held in any case.
 fn loaded_mib(results: &Results) -> Option<f64> {
     let rows = results.cases.iter().flat_map(|(_, rows)| rows);
-    rows.filter(|row| row.name == "Hayward")
-        .filter_map(|row| row.rss_mib)
-        .reduce(f64::max)
+    rows.filter(|row| row.name == "Hayward").filter_map(|row| row.rss_mib).reduce(f64::max)
 }
 
 fn footprint(start: &Footprint, loaded_mib: Option<f64>) -> String {
     let line = |what: &str, value: f64, unit: &str, most: f64| {
-        format!(
-            "| {what} | {value:.1} {unit} | ≤ {most:.0} {unit} | {} |",
-            mark(value <= most)
-        )
+        format!("| {what} | {value:.1} {unit} | ≤ {most:.0} {unit} | {} |", mark(value <= most))
     };
     let head = "## Footprint\n\n| what | Hayward | goal | |\n|---|---:|---:|---|".to_owned();
     let lines = [
         head,
-        line(
-            "exec to first answer, existing data folder",
-            start.ready_ms,
-            "ms",
-            20.0,
-        ),
-        line(
-            "exec to first answer, fresh data folder",
-            start.fresh_ms,
-            "ms",
-            300.0,
-        ),
+        line("exec to first answer, existing data folder", start.ready_ms, "ms", 20.0),
+        line("exec to first answer, fresh data folder", start.fresh_ms, "ms", 300.0),
         line("memory at rest", start.idle_mib, "MiB", 12.0),
-        line(
-            "memory under load",
-            loaded_mib.unwrap_or(f64::NAN),
-            "MiB",
-            30.0,
-        ),
+        line("memory under load", loaded_mib.unwrap_or(f64::NAN), "MiB", 30.0),
         line("stripped binary", start.binary_mib, "MiB", 15.0),
         format!(
             "\nmymcp 3.1.0 in the same run: first answer {:.1} ms, memory at rest {:.1} MiB.\n",
@@ -104,27 +76,16 @@ fn table(case: &Case, rows: &[Row]) -> String {
          |---|---:|---:|---:|---:|---:|---:|",
         case.title
     );
-    let goals = case
-        .goals
-        .iter()
-        .map(|goal| format!("- {}", verdict(goal, rows)));
-    let lines = std::iter::once(head)
-        .chain(rows.iter().map(line))
-        .chain([String::new()]);
-    lines
-        .chain(goals)
-        .chain([String::new()])
-        .collect::<Vec<_>>()
-        .join("\n")
+    let goals = case.goals.iter().map(|goal| format!("- {}", verdict(goal, rows)));
+    let lines = std::iter::once(head).chain(rows.iter().map(line)).chain([String::new()]);
+    lines.chain(goals).chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 
 fn line(row: &Row) -> String {
     let optional = |value: Option<f64>| value.map_or("–".to_owned(), |it| format!("{it:.1}"));
     let (p50, p99) = (row.p50_us / 1000.0, row.p99_us / 1000.0);
     let (cpu, rss) = (optional(row.cpu_us), optional(row.rss_mib));
-    let Row {
-        name, rps, errors, ..
-    } = row;
+    let Row { name, rps, errors, .. } = row;
     format!("| {name} | {rps:.0} | {p50:.3} | {p99:.3} | {cpu} | {rss} | {errors} |")
 }
 
@@ -137,10 +98,7 @@ fn verdict(goal: &Goal, rows: &[Row]) -> String {
     let Some((ratio, is_met)) = goal.judge(rows) else {
         return format!("{ours} : {theirs}, {what}: no comparison (goal {sign} {wanted})");
     };
-    format!(
-        "{ours} : {theirs}, {what}: **{ratio:.2}** (goal {sign} {wanted}) {}",
-        mark(is_met)
-    )
+    format!("{ours} : {theirs}, {what}: **{ratio:.2}** (goal {sign} {wanted}) {}", mark(is_met))
 }
 
 fn mark(is_met: bool) -> &'static str {
@@ -154,21 +112,8 @@ mod tests {
 
     #[test]
     fn goals_are_shown_with_their_ratio() {
-        let row = |name: &str, rps| {
-            Row::of(
-                name,
-                &[Sample {
-                    rps,
-                    ..Sample::default()
-                }],
-            )
-        };
-        let goal = Goal {
-            ours: "a",
-            theirs: "b",
-            measure: Measure::Rps,
-            wanted: 1.5,
-        };
+        let row = |name: &str, rps| Row::of(name, &[Sample { rps, ..Sample::default() }]);
+        let goal = Goal { ours: "a", theirs: "b", measure: Measure::Rps, wanted: 1.5 };
         let text = verdict(&goal, &[row("a", 30.0), row("b", 10.0)]);
         assert_eq!(text, "a : b, calls/s: **3.00** (goal ≥ 1.5) ✓");
         let text = verdict(&goal, &[row("a", 10.0), row("b", 10.0)]);

@@ -58,11 +58,7 @@ impl Rig {
         output::step("release build");
         let packages = ["hayward", "hayward-testkit", "hayward-peers"];
         let selected = packages.iter().flat_map(|name| ["--package", name]);
-        step::run(
-            step::cargo()
-                .args(["build", "--release", "--bins"])
-                .args(selected),
-        )?;
+        step::run(step::cargo().args(["build", "--release", "--bins"]).args(selected))?;
         output::step("peers");
         toolbox::ensure_debian(&[("rg", "ripgrep"), ("setsid", "util-linux")])?;
         Ok(Self {
@@ -87,11 +83,7 @@ impl Rig {
     pub(crate) fn hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
         let mut serve = step::command(self.binary("hayward"));
         serve.args(["serve", "--host", "127.0.0.1", "--port", "0"]);
-        serve
-            .arg("--data-dir")
-            .arg(data)
-            .arg("--ready-file")
-            .arg(ready);
+        serve.arg("--data-dir").arg(data).arg("--ready-file").arg(ready);
         // The compared servers sync no file that they write.
         serve.env("HAYWARD_SYNC_FILES", "false");
         Server::start(&mut serve, ready)
@@ -156,17 +148,10 @@ fn mymcp_token(url: &str) -> Result<Endpoint> {
     let answer = http::post(&format!("{url}/admin/tokens"), ADMIN_TOKEN, "", body)?;
     let answer: serde_json::Value = serde_json::from_str(&answer).context("no JSON")?;
     let token = answer["token"].as_str().context("no token")?.to_owned();
-    Ok(Endpoint {
-        url: format!("{url}/mcp"),
-        token,
-        pid: 0,
-    })
+    Ok(Endpoint { url: format!("{url}/mcp"), token, pid: 0 })
 }
 
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
-    Ok(listener
-        .local_addr()
-        .context("a listener has no address")?
-        .port())
+    Ok(listener.local_addr().context("a listener has no address")?.port())
 }

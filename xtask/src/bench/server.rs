@@ -34,21 +34,13 @@ impl Endpoint {
     /// The same server at another path.
     pub(crate) fn at(&self, path: &str) -> Self {
         let root = self.url.trim_end_matches("/mcp");
-        Self {
-            url: format!("{root}{path}"),
-            ..self.clone()
-        }
+        Self { url: format!("{root}{path}"), ..self.clone() }
     }
 
     /// Lists the tools: the least that shows that a server serves.
     pub(crate) fn list_tools(&self) -> Result<String> {
         let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
-        http::post(
-            &self.url,
-            &self.token,
-            "MCP-Protocol-Version: 2025-06-18\r\n",
-            body,
-        )
+        http::post(&self.url, &self.token, "MCP-Protocol-Version: 2025-06-18\r\n", body)
     }
 }
 
@@ -74,35 +66,24 @@ impl Server {
     ) -> Result<Self> {
         let mut server = Self::spawn(command)?;
         let pid = server.child.id();
-        server.endpoint = Endpoint {
-            pid,
-            ..server.wait(probe)?
-        };
+        server.endpoint = Endpoint { pid, ..server.wait(probe)? };
         Ok(server)
     }
 
     fn spawn(command: &mut Command) -> Result<Self> {
         // `setsid` execs in place: the process that we started becomes the server.
         let mut in_session = step::command("setsid");
-        in_session
-            .arg(command.get_program())
-            .args(command.get_args());
+        in_session.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => in_session.env(name, value),
                 None => in_session.env_remove(name),
             };
         }
-        in_session
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        in_session.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = in_session.spawn();
         let child = child.with_context(|| format!("failed to start {}", step::shown(command)))?;
-        Ok(Self {
-            child,
-            endpoint: Endpoint::default(),
-        })
+        Ok(Self { child, endpoint: Endpoint::default() })
     }
 
     fn wait(&mut self, mut probe: impl FnMut() -> Option<Endpoint>) -> Result<Endpoint> {
@@ -111,11 +92,7 @@ impl Server {
             if let Some(endpoint) = probe() {
                 return Ok(endpoint);
             }
-            if let Some(status) = self
-                .child
-                .try_wait()
-                .context("failed to look at a server")?
-            {
+            if let Some(status) = self.child.try_wait().context("failed to look at a server")? {
                 bail!("a server ended with {status} before it was ready");
             }
             std::thread::park_timeout(LOOK_EVERY);
@@ -178,10 +155,7 @@ mod tests {
 
     #[test]
     fn another_path_is_on_the_same_server() {
-        let endpoint = Endpoint {
-            url: "http://a:1/mcp".into(),
-            ..Endpoint::default()
-        };
+        let endpoint = Endpoint { url: "http://a:1/mcp".into(), ..Endpoint::default() };
         assert_eq!(endpoint.at("/bytes").url, "http://a:1/bytes");
     }
 }

@@ -37,16 +37,10 @@ pub(crate) fn measure(rig: &Rig, rounds: u32) -> Result<Footprint> {
     let folder = tempfile::tempdir().context("failed to make a scratch folder")?;
     let (ready, kept) = (folder.path().join("ready"), folder.path().join("kept"));
     let hayward = |data: &Path| {
-        ensure!(
-            !ready.exists() || std::fs::remove_file(&ready).is_ok(),
-            "a ready file stays"
-        );
+        ensure!(!ready.exists() || std::fs::remove_file(&ready).is_ok(), "a ready file stays");
         let server = rig.hayward(data, &ready)?;
         let tools = server.endpoint.list_tools().context("no first answer")?;
-        ensure!(
-            tools.contains("read_file"),
-            "the first answer lists no tools: {tools}"
-        );
+        ensure!(tools.contains("read_file"), "the first answer lists no tools: {tools}");
         Ok(server)
     };
     let (mut existing, mut fresh, mut native) = (Vec::new(), Vec::new(), Vec::new());

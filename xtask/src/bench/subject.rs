@@ -21,11 +21,7 @@ pub(crate) struct Subject {
 #[derive(Clone)]
 enum Work {
     /// The load generator and its arguments.
-    Load {
-        program: PathBuf,
-        endpoint: Endpoint,
-        words: Vec<String>,
-    },
+    Load { program: PathBuf, endpoint: Endpoint, words: Vec<String> },
     /// A command, run to its end.
     Process { words: Vec<String> },
 }
@@ -46,40 +42,23 @@ impl Subject {
     /// A server under load; `words` are further arguments of the load generator.
     pub(crate) fn load(program: PathBuf, name: &str, endpoint: &Endpoint, words: &[&str]) -> Self {
         let words = words.iter().map(ToString::to_string).collect();
-        let work = Work::Load {
-            program,
-            endpoint: endpoint.clone(),
-            words,
-        };
-        Self {
-            name: name.to_owned(),
-            work,
-        }
+        let work = Work::Load { program, endpoint: endpoint.clone(), words };
+        Self { name: name.to_owned(), work }
     }
 
     /// A process, started one after the other.
     pub(crate) fn process(name: &str, words: &[&str]) -> Self {
         let words = words.iter().map(ToString::to_string).collect();
-        Self {
-            name: name.to_owned(),
-            work: Work::Process { words },
-        }
+        Self { name: name.to_owned(), work: Work::Process { words } }
     }
 
     /// Takes one sample.
     pub(crate) fn sample(&self, connections: usize, duration: Duration) -> Result<Sample> {
         match &self.work {
-            Work::Load {
-                program,
-                endpoint,
-                words,
-            } => {
+            Work::Load { program, endpoint, words } => {
                 // Its own session: the kernel shares processor time by session.
                 let mut load = step::command("setsid");
-                load.arg("--wait")
-                    .arg(program)
-                    .arg(&endpoint.url)
-                    .args(words);
+                load.arg("--wait").arg(program).arg(&endpoint.url).args(words);
                 load.args(["--connections", &connections.to_string()]);
                 load.args(["--duration-ms", &duration.as_millis().to_string()]);
                 load.args(["--pid", &endpoint.pid.to_string()]);
@@ -98,10 +77,7 @@ fn run_over_and_over(words: &[String], duration: Duration) -> Result<Sample> {
     while start.elapsed() < duration {
         let begun = Instant::now();
         let mut command = step::command(program);
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         if !command.status().context("failed to start")?.success() {
             bail!("{} failed", step::shown(&command));
         }
@@ -114,18 +90,11 @@ fn summarise(mut latencies: Vec<Duration>, elapsed: Duration) -> Sample {
     latencies.sort_unstable();
     let at = |percent: usize| {
         let rank = (latencies.len() * percent).div_ceil(100).max(1);
-        latencies
-            .get(rank - 1)
-            .map_or(0.0, |it| it.as_secs_f64() * 1e6)
+        latencies.get(rank - 1).map_or(0.0, |it| it.as_secs_f64() * 1e6)
     };
     let count = u32::try_from(latencies.len()).unwrap_or(u32::MAX);
     let rps = f64::from(count) / elapsed.as_secs_f64();
-    Sample {
-        rps,
-        p50_us: at(50),
-        p99_us: at(99),
-        ..Sample::default()
-    }
+    Sample { rps, p50_us: at(50), p99_us: at(99), ..Sample::default() }
 }
 
 #[cfg(test)]

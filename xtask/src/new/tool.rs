@@ -65,22 +65,15 @@ pub(super) fn write(root: &Path, arguments: &Arguments) -> Result<[String; 3]> {
     };
     let modules = with_module(&read(MODULES)?, name).context("no `mod` lines in the table")?;
     let table = with_entry(&read(TABLE)?, name).context("no list of tools in the table")?;
-    for (path, text) in [
-        (&*file, render(arguments)),
-        (MODULES, modules),
-        (TABLE, table),
-    ] {
-        std::fs::write(root.join(path), text)
-            .with_context(|| format!("failed to write `{path}`"))?;
+    for (path, text) in [(&*file, render(arguments)), (MODULES, modules), (TABLE, table)] {
+        std::fs::write(root.join(path), text).with_context(|| format!("failed to write `{path}`"))?;
     }
     Ok([file, MODULES.to_owned(), TABLE.to_owned()])
 }
 
 /// A name must do for a module, and for clients that allow few characters.
 fn check(name: &str) -> Result<()> {
-    let is_plain = name
-        .chars()
-        .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_');
+    let is_plain = name.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_');
     let is_module = syn::parse_str::<syn::Ident>(name).is_ok();
     ensure!(
         is_plain && is_module && name.len() <= 40,
@@ -104,10 +97,7 @@ fn render(arguments: &Arguments) -> String {
 /// `read_file` → `ReadFile`.
 fn type_name(name: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
-    name.split('_')
-        .filter(|word| !word.is_empty())
-        .map(capital)
-        .collect()
+    name.split('_').filter(|word| !word.is_empty()).map(capital).collect()
 }
 
 /// Adds the `mod` line where the alphabet wants it.
@@ -116,10 +106,7 @@ fn with_module(text: &str, name: &str) -> Option<String> {
     let mut lines: Vec<&str> = text.lines().collect();
     let is_module = |line: &&str| line.starts_with("pub(super) mod ");
     let last = lines.iter().rposition(is_module)?;
-    let after = lines
-        .iter()
-        .position(|line| is_module(line) && *line > &*new)
-        .unwrap_or(last + 1);
+    let after = lines.iter().position(|line| is_module(line) && *line > &*new).unwrap_or(last + 1);
     lines.insert(after, &new);
     Some(lines.join("\n") + "\n")
 }
@@ -130,10 +117,7 @@ fn with_entry(text: &str, name: &str) -> Option<String> {
     let end = list + text[list..].find("\n        ],")?;
     let (before, after) = text.split_at(end);
     let before = before.replace("(host)", "(Arc::clone(&host))");
-    let entry = format!(
-        "            Arc::new(Typed::new(host::{name}::{}(host))),",
-        type_name(name)
-    );
+    let entry = format!("            Arc::new(Typed::new(host::{name}::{}(host))),", type_name(name));
     Some(format!("{before}\n{entry}{after}"))
 }
 
@@ -147,15 +131,7 @@ mod tests {
         for name in ["uptime", "read_file2"] {
             assert!(check(name).is_ok(), "{name}");
         }
-        for name in [
-            "",
-            "Uptime",
-            "up-time",
-            "match",
-            "2fast",
-            "../up",
-            &*"a".repeat(41),
-        ] {
+        for name in ["", "Uptime", "up-time", "match", "2fast", "../up", &*"a".repeat(41)] {
             assert!(check(name).is_err(), "{name}");
         }
     }
@@ -164,18 +140,13 @@ mod tests {
     fn lines_land_in_their_places() {
         let modules = "//! Head.\n\npub(super) mod a;\npub(super) mod c;\n\nuse x;\n";
         let modules = with_module(modules, "b").unwrap();
-        assert!(
-            modules.contains("mod a;\npub(super) mod b;\npub(super) mod c;\n\nuse"),
-            "{modules}"
-        );
-        assert!(
-            with_module(&modules, "d")
-                .unwrap()
-                .contains("mod c;\npub(super) mod d;\n\nuse")
-        );
-        let table = "fn f(host: H) {\n    T {\n        tools: vec![\n            a(host),\n        ],\n    }\n}\n";
+        assert!(modules.contains("mod a;\npub(super) mod b;\npub(super) mod c;\n\nuse"), "{modules}");
+        assert!(with_module(&modules, "d").unwrap().contains("mod c;\npub(super) mod d;\n\nuse"));
+        let table =
+            "fn f(host: H) {\n    T {\n        tools: vec![\n            a(host),\n        ],\n    }\n}\n";
         let table = with_entry(table, "b_c").unwrap();
-        let wanted = "a(Arc::clone(&host)),\n            Arc::new(Typed::new(host::b_c::BC(host))),\n        ],";
+        let wanted =
+            "a(Arc::clone(&host)),\n            Arc::new(Typed::new(host::b_c::BC(host))),\n        ],";
         assert!(table.contains(wanted), "{table}");
     }
 
@@ -190,34 +161,20 @@ mod tests {
     #[test]
     fn a_new_tool_works_in_a_scratch_copy() {
         let root = workspace::target().join("scratch-of-new-tool");
-        std::fs::remove_dir_all(&root)
-            .or_else(|_| std::fs::create_dir_all(&root))
-            .unwrap();
+        std::fs::remove_dir_all(&root).or_else(|_| std::fs::create_dir_all(&root)).unwrap();
         std::fs::create_dir_all(&root).unwrap();
-        let parts = [
-            "Cargo.toml",
-            "Cargo.lock",
-            "clippy.toml",
-            "crates",
-            "testkit",
-            "xtask",
-        ];
+        let parts = ["Cargo.toml", "Cargo.lock", "clippy.toml", "crates", "testkit", "xtask"];
         let sources = parts.map(|part| workspace::root().join(part));
         step::run(step::command("cp").arg("-a").args(sources).arg(&root)).unwrap();
 
-        let arguments = Arguments {
-            name: "greet_moon".to_owned(),
-            tier: Tier::Read,
-        };
+        let arguments = Arguments { name: "greet_moon".to_owned(), tier: Tier::Read };
         write(&root, &arguments).unwrap();
         let caller = root.join("crates/host/tests/greet_moon.rs");
         std::fs::create_dir_all(caller.parent().unwrap()).unwrap();
         std::fs::write(caller, include_str!("caller.template")).unwrap();
 
         let mut cargo = step::cargo();
-        cargo
-            .current_dir(&root)
-            .env("CARGO_TARGET_DIR", workspace::target());
+        cargo.current_dir(&root).env("CARGO_TARGET_DIR", workspace::target());
         cargo.args(["test", "--offline", "--quiet", "--package", "hayward-host"]);
         cargo.args(["--test", "greet_moon"]);
         step::capture(&mut cargo).unwrap();

@@ -21,27 +21,20 @@ const FLOORS: [&[&str]; 5] = [
 ];
 
 /// What is forbidden though the floor would allow it.
-const NEVER: [(&str, &str, &str); 1] = [(
-    "host",
-    "store",
-    "the tools of a machine work with no control plane",
-)];
+const NEVER: [(&str, &str, &str); 1] =
+    [("host", "store", "the tools of a machine work with no control plane")];
 
 fn check(tree: &Tree) -> Vec<Finding> {
     tree.manifests.iter().flat_map(of_manifest).collect()
 }
 
 fn of_manifest(manifest: &Manifest) -> Vec<Finding> {
-    let Some(name) = manifest
-        .path
-        .strip_prefix("crates/")
-        .and_then(|it| it.strip_suffix("/Cargo.toml"))
+    let Some(name) = manifest.path.strip_prefix("crates/").and_then(|it| it.strip_suffix("/Cargo.toml"))
     else {
         return Vec::new();
     };
     let Some(floor) = floor_of(name) else {
-        let message =
-            format!("`{name}` has no floor; hint: give it one in `xtask/src/tidy/floors.rs`");
+        let message = format!("`{name}` has no floor; hint: give it one in `xtask/src/tidy/floors.rs`");
         return vec![Finding::new(&manifest.path, 1, message)];
     };
     imports(manifest)
@@ -51,33 +44,21 @@ fn of_manifest(manifest: &Manifest) -> Vec<Finding> {
 }
 
 fn imports(manifest: &Manifest) -> impl Iterator<Item = &str> {
-    let table = manifest
-        .table
-        .get("dependencies")
-        .and_then(toml::Value::as_table);
-    table
-        .into_iter()
-        .flat_map(toml::Table::keys)
-        .filter_map(|name| name.strip_prefix("hayward-"))
+    let table = manifest.table.get("dependencies").and_then(toml::Value::as_table);
+    table.into_iter().flat_map(toml::Table::keys).filter_map(|name| name.strip_prefix("hayward-"))
 }
 
 fn fault(name: &str, floor: usize, import: &str) -> Option<String> {
     if import == "testkit" {
-        return Some(format!(
-            "`{name}` imports `testkit` outside of `[dev-dependencies]`"
-        ));
+        return Some(format!("`{name}` imports `testkit` outside of `[dev-dependencies]`"));
     }
-    let never = NEVER
-        .iter()
-        .find(|(user, used, _)| *user == name && *used == import);
+    let never = NEVER.iter().find(|(user, used, _)| *user == name && *used == import);
     if let Some((_, _, why)) = never {
         return Some(format!("`{name}` never imports `{import}`: {why}"));
     }
     match floor_of(import) {
         Some(below) if below < floor => None,
-        Some(other) => Some(format!(
-            "`{name}` (floor {floor}) imports `{import}` (floor {other})"
-        )),
+        Some(other) => Some(format!("`{name}` (floor {floor}) imports `{import}` (floor {other})")),
         None => Some(format!("`{name}` imports `{import}`, which has no floor")),
     }
 }

@@ -3,11 +3,8 @@
 use super::tree::Tree;
 use super::{Finding, Rule};
 
-pub(crate) const RULE: Rule = Rule {
-    name: "lock",
-    holds: "every dependency comes from the crate registry, and none is banned",
-    check,
-};
+pub(crate) const RULE: Rule =
+    Rule { name: "lock", holds: "every dependency comes from the crate registry, and none is banned", check };
 
 /// The same list as in `deny.toml`, where the reasons are; a test compares the two.
 const BANNED: [&str; 4] = ["openssl-sys", "native-tls", "aws-lc-sys", "serde_yaml"];
@@ -18,9 +15,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
     };
     let packages = lock.table.get("package").and_then(toml::Value::as_array);
     let messages = packages.into_iter().flatten().filter_map(fault);
-    messages
-        .map(|message| Finding::new(&lock.path, 1, message))
-        .collect()
+    messages.map(|message| Finding::new(&lock.path, 1, message)).collect()
 }
 
 fn fault(package: &toml::Value) -> Option<String> {
@@ -60,10 +55,7 @@ mod tests {
         let text = std::fs::read_to_string(workspace::root().join("deny.toml")).unwrap();
         let table: toml::Table = text.parse().unwrap();
         let denied = table["bans"]["deny"].as_array().unwrap();
-        let names: Vec<_> = denied
-            .iter()
-            .map(|it| it["crate"].as_str().unwrap())
-            .collect();
+        let names: Vec<_> = denied.iter().map(|it| it["crate"].as_str().unwrap()).collect();
         assert_eq!(names, BANNED);
     }
 }

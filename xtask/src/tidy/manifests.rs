@@ -15,10 +15,7 @@ const PINNED_PEERS: [(&str, &str); 1] = [("testkit/peers/Cargo.toml", "rmcp")];
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
 fn check(tree: &Tree) -> Vec<Finding> {
-    let packages = tree
-        .manifests
-        .iter()
-        .filter(|it| it.table.contains_key("package"));
+    let packages = tree.manifests.iter().filter(|it| it.table.contains_key("package"));
     packages.flat_map(of_package).collect()
 }
 
@@ -36,10 +33,7 @@ fn of_package(manifest: &Manifest) -> Vec<Finding> {
         });
         messages.extend(own.map(|(name, _)| format!("`{name}` says no `workspace = true`")));
     }
-    messages
-        .into_iter()
-        .map(|message| Finding::new(&manifest.path, 1, message))
-        .collect()
+    messages.into_iter().map(|message| Finding::new(&manifest.path, 1, message)).collect()
 }
 
 fn is_of_workspace(value: &toml::Value) -> bool {
@@ -52,13 +46,7 @@ mod tests {
     use super::*;
 
     fn package(rest: &str) -> Vec<String> {
-        check(
-            &RULE,
-            &[(
-                "crates/a/Cargo.toml",
-                &format!("[package]\nname = \"a\"\n{rest}"),
-            )],
-        )
+        check(&RULE, &[("crates/a/Cargo.toml", &format!("[package]\nname = \"a\"\n{rest}"))])
     }
 
     #[test]

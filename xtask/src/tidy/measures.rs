@@ -8,11 +8,7 @@ use super::tree::Tree;
 
 /// The dashboard line.
 pub(crate) fn of(tree: &Tree) -> String {
-    let sources: Vec<_> = tree
-        .sources
-        .iter()
-        .filter(|source| !source.is_test())
-        .collect();
+    let sources: Vec<_> = tree.sources.iter().filter(|source| !source.is_test()).collect();
     let files: Vec<_> = sources.iter().map(|source| source.lines()).collect();
     let mut counts = Counts::default();
     for source in &sources {
@@ -32,10 +28,7 @@ pub(crate) fn of(tree: &Tree) -> String {
         percentile(&counts.functions, 50),
         percentile(&counts.functions, 95),
         percentile(&counts.functions, 100),
-        ratio(
-            100 * counts.functions.iter().filter(|it| **it > 40).count(),
-            counts.functions.len()
-        ),
+        ratio(100 * counts.functions.iter().filter(|it| **it > 40).count(), counts.functions.len()),
         per_kilo(counts.unwraps),
         per_kilo(counts.expects),
         ratio(100 * counts.documented, counts.public),
@@ -45,10 +38,7 @@ pub(crate) fn of(tree: &Tree) -> String {
 
 fn test_lines(sources: &[Source]) -> usize {
     let whole = |source: &Source| if source.is_test() { source.lines() } else { 0 };
-    sources
-        .iter()
-        .map(|source| source.test_lines + whole(source))
-        .sum()
+    sources.iter().map(|source| source.test_lines + whole(source)).sum()
 }
 
 #[derive(Default)]
@@ -119,10 +109,7 @@ fn percentile(values: &[usize], percent: usize) -> usize {
     sorted.get(rank - 1).copied().unwrap_or(0)
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "counts of lines, shown with one digit"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts of lines, shown with one digit")]
 fn ratio(part: usize, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64
 }
@@ -144,13 +131,7 @@ mod tests {
                     #[cfg(test)]\nmod tests {\n    fn t() { c.unwrap() }\n}\n";
         let tree = Tree::of_texts(&[("crates/a/src/b.rs", text)]).unwrap();
         let line = of(&tree);
-        assert!(
-            line.starts_with("1 files, 5 lines (p50 5 p90 5 max 5) · 1 fns (p50 3"),
-            "{line}"
-        );
-        assert!(
-            line.contains("unwrap 200.0 expect 0.0 per kLOC · 0 % of pub"),
-            "{line}"
-        );
+        assert!(line.starts_with("1 files, 5 lines (p50 5 p90 5 max 5) · 1 fns (p50 3"), "{line}");
+        assert!(line.contains("unwrap 200.0 expect 0.0 per kLOC · 0 % of pub"), "{line}");
     }
 }

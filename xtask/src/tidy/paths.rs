@@ -21,11 +21,7 @@ impl PathUse {
     pub(crate) fn starts_with(&self, prefix: &str) -> bool {
         let wanted: Vec<_> = prefix.split("::").collect();
         self.segments.len() >= wanted.len()
-            && self
-                .segments
-                .iter()
-                .zip(&wanted)
-                .all(|(own, wanted)| own == wanted)
+            && self.segments.iter().zip(&wanted).all(|(own, wanted)| own == wanted)
     }
 }
 
@@ -96,13 +92,7 @@ impl Collector {
         self.stream(group.stream(), segments);
     }
 
-    fn finish(
-        &mut self,
-        tokens: &[TokenTree],
-        start: usize,
-        at: usize,
-        mut segments: Vec<String>,
-    ) -> usize {
+    fn finish(&mut self, tokens: &[TokenTree], start: usize, at: usize, mut segments: Vec<String>) -> usize {
         if segments.last().is_some_and(|last| last == "self") && segments.len() > 1 {
             segments.pop();
         }
@@ -151,9 +141,7 @@ mod tests {
     use super::*;
 
     fn check(code: &str, names: &str) -> bool {
-        of(code.parse().unwrap())
-            .iter()
-            .any(|path| path.starts_with(names))
+        of(code.parse().unwrap()).iter().any(|path| path.starts_with(names))
     }
 
     #[test]
@@ -176,11 +164,7 @@ mod tests {
 
     #[test]
     fn leaves_other_paths_alone() {
-        for code in [
-            "use std::process::Stdio;",
-            "use crate::Command;",
-            "fn f(a: Command) {}",
-        ] {
+        for code in ["use std::process::Stdio;", "use crate::Command;", "fn f(a: Command) {}"] {
             assert!(!check(code, "std::process::Command"), "{code}");
         }
     }
@@ -188,21 +172,12 @@ mod tests {
     #[test]
     fn a_lone_word_is_no_path() {
         assert!(check("use axum as a;", "axum") && check("fn f() { axum::serve() }", "axum"));
-        assert!(!check(
-            "struct A { axum: B } fn f(a: A) { a.axum.c() }",
-            "axum"
-        ));
+        assert!(!check("struct A { axum: B } fn f(a: A) { a.axum.c() }", "axum"));
     }
 
     #[test]
     fn knows_the_line() {
         let paths = of("\n\nuse a::b;".parse().unwrap());
-        assert_eq!(
-            paths,
-            [PathUse {
-                segments: vec!["a".into(), "b".into()],
-                line: 3
-            }]
-        );
+        assert_eq!(paths, [PathUse { segments: vec!["a".into(), "b".into()], line: 3 }]);
     }
 }

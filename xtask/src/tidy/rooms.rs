@@ -54,18 +54,15 @@ fn member(source: &Source) -> Option<(&str, &str)> {
     let (folder, file) = source.path.rsplit_once('/')?;
     let name = file.strip_suffix(".rs")?;
     let is_table = TABLES.iter().any(|table| {
-        folder
-            .strip_suffix(table)
-            .is_some_and(|before| before.is_empty() || before.ends_with('/'))
+        folder.strip_suffix(table).is_some_and(|before| before.is_empty() || before.ends_with('/'))
     });
     (is_table && !SHARED.contains(&name)).then_some((folder, name))
 }
 
 fn sideways(source: &Source, table: &str, name: &str, siblings: &BTreeSet<&str>) -> Vec<Finding> {
     let room = table.rsplit('/').next().unwrap_or(table);
-    let other = |path: &&PathUse| {
-        named_member(path, room).is_some_and(|it| it != name && siblings.contains(it))
-    };
+    let other =
+        |path: &&PathUse| named_member(path, room).is_some_and(|it| it != name && siblings.contains(it));
     let finding = |path: &PathUse| {
         let message = format!("`{name}` looks sideways at `{}`", path.segments.join("::"));
         Finding::new(&source.path, path.line, message)
@@ -93,42 +90,26 @@ mod tests {
 
     fn two(a: &str) -> Vec<String> {
         let folder = "crates/host/src/tools/host";
-        check(
-            &RULE,
-            &[
-                (&format!("{folder}/a.rs"), a),
-                (&format!("{folder}/b.rs"), ""),
-            ],
-        )
+        check(&RULE, &[(&format!("{folder}/a.rs"), a), (&format!("{folder}/b.rs"), "")])
     }
 
     #[test]
     fn a_member_may_look_up_and_at_itself() {
-        for code in [
-            "use super::limit;",
-            "use crate::fs::b;",
-            "use crate::tools::host::a::X;",
-        ] {
+        for code in ["use super::limit;", "use crate::fs::b;", "use crate::tools::host::a::X;"] {
             assert_eq!(two(code), [""; 0], "{code}");
         }
     }
 
     #[test]
     fn a_member_may_not_look_sideways() {
-        for code in [
-            "use super::b::X;",
-            "fn f() { crate::tools::host::b::run() }",
-        ] {
+        for code in ["use super::b::X;", "fn f() { crate::tools::host::b::run() }"] {
             assert_eq!(two(code).len(), 1, "{code}");
         }
     }
 
     #[test]
     fn other_folders_are_no_tables() {
-        let files = [
-            ("crates/host/src/fs/a.rs", "use super::b;"),
-            ("crates/host/src/fs/b.rs", ""),
-        ];
+        let files = [("crates/host/src/fs/a.rs", "use super::b;"), ("crates/host/src/fs/b.rs", "")];
         assert_eq!(check(&RULE, &files), [""; 0]);
     }
 }

@@ -23,23 +23,12 @@ pub(crate) struct Source {
 impl Source {
     /// Parses the text of the file at `path`.
     pub(crate) fn parse(path: &str, text: &str) -> Result<Self> {
-        let mut file =
-            syn::parse_file(text).with_context(|| format!("failed to parse `{path}`"))?;
+        let mut file = syn::parse_file(text).with_context(|| format!("failed to parse `{path}`"))?;
         let mut test_lines = 0;
         drop_tests(&mut file.items, &mut test_lines);
         let uses = file.items.iter().map(ToTokens::to_token_stream).collect();
-        let uses = if is_test_file(path) {
-            Vec::new()
-        } else {
-            paths::of(uses)
-        };
-        Ok(Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            file,
-            test_lines,
-            uses,
-        })
+        let uses = if is_test_file(path) { Vec::new() } else { paths::of(uses) };
+        Ok(Self { path: path.to_owned(), text: text.to_owned(), file, test_lines, uses })
     }
 
     /// Whether the whole file is tests or serves only them.
@@ -71,11 +60,7 @@ fn drop_tests(items: &mut Vec<syn::Item>, lines: &mut usize) {
         !is_test
     });
     for item in items {
-        if let syn::Item::Mod(syn::ItemMod {
-            content: Some((_, items)),
-            ..
-        }) = item
-        {
+        if let syn::Item::Mod(syn::ItemMod { content: Some((_, items)), .. }) = item {
             drop_tests(items, lines);
         }
     }
@@ -91,12 +76,7 @@ pub(crate) fn line_span(item: &impl ToTokens) -> usize {
 
 fn is_cfg_test(attribute: &syn::Attribute) -> bool {
     attribute.path().is_ident("cfg")
-        && attribute
-            .meta
-            .to_token_stream()
-            .to_string()
-            .replace(' ', "")
-            == "cfg(test)"
+        && attribute.meta.to_token_stream().to_string().replace(' ', "") == "cfg(test)"
 }
 
 fn attributes(item: &syn::Item) -> &[syn::Attribute] {

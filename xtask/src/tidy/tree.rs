@@ -73,13 +73,8 @@ impl Tree {
 }
 
 fn manifest(path: &str, text: &str) -> Result<Manifest> {
-    let table = text
-        .parse()
-        .with_context(|| format!("failed to parse `{path}`"))?;
-    Ok(Manifest {
-        path: path.to_owned(),
-        table,
-    })
+    let table = text.parse().with_context(|| format!("failed to parse `{path}`"))?;
+    Ok(Manifest { path: path.to_owned(), table })
 }
 
 fn is_of_interest(path: &str) -> bool {

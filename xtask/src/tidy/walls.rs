@@ -19,11 +19,7 @@ struct Wall {
 }
 
 const WALLS: &[Wall] = &[
-    Wall {
-        paths: &["sqlx", "rusqlite"],
-        inside: &["crates/store/"],
-        why: "SQL lives in `store` only",
-    },
+    Wall { paths: &["sqlx", "rusqlite"], inside: &["crates/store/"], why: "SQL lives in `store` only" },
     Wall {
         paths: &["std::process::Command", "tokio::process"],
         inside: &["crates/exec/", "xtask/"],
@@ -44,11 +40,7 @@ const WALLS: &[Wall] = &[
         inside: &["crates/hayward/", "xtask/"],
         why: "the command line is parsed in `hayward` only",
     },
-    Wall {
-        paths: &["russh"],
-        inside: &["crates/host/"],
-        why: "SSH is spoken in `host` only",
-    },
+    Wall { paths: &["russh"], inside: &["crates/host/"], why: "SSH is spoken in `host` only" },
     Wall {
         paths: &["bollard", "kube"],
         inside: &["crates/runtime/"],
@@ -71,9 +63,7 @@ fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn of_source(source: &Source) -> Vec<Finding> {
-    let walls = WALLS
-        .iter()
-        .filter(|wall| !wall.inside.iter().any(|it| source.path.starts_with(it)));
+    let walls = WALLS.iter().filter(|wall| !wall.inside.iter().any(|it| source.path.starts_with(it)));
     walls.flat_map(|wall| breaches(source, wall)).collect()
 }
 
@@ -118,26 +108,15 @@ mod tests {
     #[test]
     fn tests_are_free() {
         let inline = "#[cfg(test)]\nmod tests { use std::process::Command; }";
-        assert_eq!(
-            check(&RULE, &[("crates/host/src/thing.rs", inline)]),
-            [""; 0]
-        );
+        assert_eq!(check(&RULE, &[("crates/host/src/thing.rs", inline)]), [""; 0]);
         let whole = "use std::process::Command;";
-        assert_eq!(
-            check(&RULE, &[("crates/host/tests/thing.rs", whole)]),
-            [""; 0]
-        );
+        assert_eq!(check(&RULE, &[("crates/host/tests/thing.rs", whole)]), [""; 0]);
     }
 
     #[test]
     fn a_line_is_reported_once() {
         let code = "use std::process::Command; ";
-        let both = format!(
-            "fn f() {{ std::process::Command::new(tokio::process::Command::new(0)) }} {code}"
-        );
-        assert_eq!(
-            check(&RULE, &[("crates/host/src/thing.rs", &both)]).len(),
-            1
-        );
+        let both = format!("fn f() {{ std::process::Command::new(tokio::process::Command::new(0)) }} {code}");
+        assert_eq!(check(&RULE, &[("crates/host/src/thing.rs", &both)]).len(), 1);
     }
 }

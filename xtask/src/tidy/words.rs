@@ -11,12 +11,8 @@ pub(crate) const RULE: Rule = Rule {
 };
 
 /// Words of unfinished work, spelled apart so that this file passes its own rule.
-const PROMISES: [&str; 4] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-    concat!("st", "ub"),
-];
+const PROMISES: [&str; 4] =
+    [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("st", "ub")];
 
 fn check(tree: &Tree) -> Vec<Finding> {
     tree.sources.iter().flat_map(of_source).collect()
@@ -26,11 +22,7 @@ fn of_source(source: &Source) -> Vec<Finding> {
     let lines = source.text.lines().enumerate();
     let found = lines.filter_map(|(index, line)| {
         let word = words(line).find(|word| PROMISES.iter().any(|it| is_promise(word, it)))?;
-        Some(Finding::new(
-            &source.path,
-            index + 1,
-            format!("says `{word}`"),
-        ))
+        Some(Finding::new(&source.path, index + 1, format!("says `{word}`")))
     });
     found.collect()
 }
@@ -41,8 +33,7 @@ fn is_promise(word: &str, promise: &str) -> bool {
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|it: char| !it.is_alphanumeric() && it != '_')
-        .filter(|word| !word.is_empty())
+    line.split(|it: char| !it.is_alphanumeric() && it != '_').filter(|word| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -54,17 +45,9 @@ mod tests {
     fn promises_are_found_as_whole_words() {
         for word in PROMISES {
             let text = format!("//! A {word}.");
-            assert_eq!(
-                check(&RULE, &[("crates/a/src/b.rs", &text)]).len(),
-                1,
-                "{word}"
-            );
+            assert_eq!(check(&RULE, &[("crates/a/src/b.rs", &text)]).len(), 1, "{word}");
             let text = format!("//! A{word}B {word}_c.");
-            assert_eq!(
-                check(&RULE, &[("crates/a/src/b.rs", &text)]),
-                [""; 0],
-                "{word}"
-            );
+            assert_eq!(check(&RULE, &[("crates/a/src/b.rs", &text)]), [""; 0], "{word}");
         }
     }
 }

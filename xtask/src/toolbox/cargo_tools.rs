@@ -16,20 +16,12 @@ struct Tool {
 
 /// The test runner.
 pub(crate) fn cargo_nextest() -> Result<PathBuf> {
-    find_or_build(&Tool {
-        name: "cargo-nextest",
-        version: "0.9.151",
-        features: "default-no-update",
-    })
+    find_or_build(&Tool { name: "cargo-nextest", version: "0.9.151", features: "default-no-update" })
 }
 
 /// The checker of licences, bans and sources.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
-    find_or_build(&Tool {
-        name: "cargo-deny",
-        version: "0.20.2",
-        features: "",
-    })
+    find_or_build(&Tool { name: "cargo-deny", version: "0.20.2", features: "" })
 }
 
 fn find_or_build(tool: &Tool) -> Result<PathBuf> {
@@ -41,24 +33,13 @@ fn find_or_build(tool: &Tool) -> Result<PathBuf> {
     if let Some(found) = workspace::find_program(tool.name) {
         return Ok(found);
     }
-    output::note(format!(
-        "building {} {} (once, some minutes)",
-        tool.name, tool.version
-    ));
+    output::note(format!("building {} {} (once, some minutes)", tool.name, tool.version));
     let mut cargo = step::cargo();
-    cargo.args([
-        "install",
-        "--quiet",
-        "--locked",
-        "--debug",
-        "--no-default-features",
-    ]);
+    cargo.args(["install", "--quiet", "--locked", "--debug", "--no-default-features"]);
     cargo.args(["--features", tool.features, "--version", tool.version]);
     cargo.arg("--root").arg(&folder).arg(tool.name);
     // Away from our own target folder: its lock is held while Cargo builds there.
-    cargo
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .env("CARGO_PROFILE_DEV_DEBUG", "0");
+    cargo.env("CARGO_TARGET_DIR", folder.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "0");
     step::run(&mut cargo).with_context(|| format!("failed to install `{}`", tool.name))?;
     std::fs::remove_dir_all(folder.join("target")).context("failed to remove build leftovers")?;
     Ok(built)

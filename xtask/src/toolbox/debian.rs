@@ -16,9 +16,7 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
     }
     let list = missing.join(" ");
     if !can_install()? {
-        bail!(
-            "missing programs; hint: `sudo apt-get install {list}` (or `cargo xtask test --fast`)"
-        );
+        bail!("missing programs; hint: `sudo apt-get install {list}` (or `cargo xtask test --fast`)");
     }
     output::note(format!("installing {list}"));
     step::run(step::command("apt-get").args(["update", "-qq"]))?;
@@ -27,8 +25,7 @@ pub(crate) fn ensure(programs: &[Program]) -> Result<()> {
 
 fn install(packages: &[&str]) -> Result<()> {
     let mut apt = step::command("apt-get");
-    apt.args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(packages);
+    apt.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
     step::run(apt.env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
@@ -38,11 +35,7 @@ fn can_install() -> Result<bool> {
 }
 
 fn packages_of_missing(programs: &[Program], has: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    programs
-        .iter()
-        .filter(|(program, _)| !has(program))
-        .map(|(_, package)| *package)
-        .collect()
+    programs.iter().filter(|(program, _)| !has(program)).map(|(_, package)| *package).collect()
 }
 
 #[cfg(test)]
@@ -52,10 +45,7 @@ mod tests {
     #[test]
     fn names_the_packages_of_missing_programs_only() {
         let programs = [("rg", "ripgrep"), ("curl", "curl")];
-        assert_eq!(
-            packages_of_missing(&programs, |name| name == "curl"),
-            ["ripgrep"]
-        );
+        assert_eq!(packages_of_missing(&programs, |name| name == "curl"), ["ripgrep"]);
         assert!(packages_of_missing(&programs, |_| true).is_empty());
     }
 }

@@ -39,8 +39,7 @@ fn install_into(folder: &PathBuf) -> Result<()> {
             .with_context(|| format!("failed to copy `{name}`"))?;
     }
     let mut npm = step::command("npm");
-    npm.args(["ci", "--ignore-scripts", "--loglevel=error"])
-        .current_dir(folder);
+    npm.args(["ci", "--ignore-scripts", "--loglevel=error"]).current_dir(folder);
     step::run(&mut npm).context("failed to install the Node.js clients")
 }
 

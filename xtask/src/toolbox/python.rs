@@ -32,14 +32,7 @@ impl Python {
             let list = folder.join("requirements.txt");
             std::fs::write(&list, pins).context("failed to write the requirements")?;
             let mut pip = step::command(bin.join("python"));
-            pip.args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-                "-r",
-            ]);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
             step::run(pip.arg(&list)).context("failed to install Python packages")
         })?;
         Ok(Self { bin })

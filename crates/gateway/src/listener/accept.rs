@@ -1,5 +1,6 @@
 //! Connections: accepted, bounded in number and time, and ended in order.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::http::{App, Peer, enter, named, router};
+use super::http::{App, enter, named, router};
 
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
@@ -33,8 +34,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         };
         match accepted {
             Ok((stream, address)) => {
-                let peer = Peer(address);
-                let connection = connection(stream, peer, Arc::clone(&app), routes.clone(), shutdown.clone());
+                let connection = connection(stream, address, Arc::clone(&app), routes.clone(), shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -56,7 +56,7 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-async fn connection(stream: TcpStream, peer: Peer, app: Arc<App>, routes: axum::Router, shutdown: CancellationToken) {
+async fn connection(stream: TcpStream, peer: SocketAddr, app: Arc<App>, routes: axum::Router, shutdown: CancellationToken) {
     // Without this, small answers wait for the peer's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
@@ -83,13 +83,12 @@ async fn connection(stream: TcpStream, peer: Peer, app: Arc<App>, routes: axum::
 
 async fn answer(
     request: Request<Incoming>,
-    peer: Peer,
+    peer: SocketAddr,
     app: Arc<App>,
     routes: axum::Router,
 ) -> Result<Response, std::convert::Infallible> {
     let mut request = request.map(Body::new);
-    request.extensions_mut().insert(peer);
-    match enter(&app, &mut request) {
+    match enter(&app, peer, &mut request) {
         Ok(id) => routes.oneshot(request).await.map(|response| named(response, &id)),
         Err(refused) => Ok(refused),
     }

@@ -39,13 +39,14 @@ pub struct App {
     pub version: &'static str,
 }
 
-/// The id of one request, for the answer, the record and the log.
+/// What a request is known by before anything of it was read.
 #[derive(Clone)]
-pub(crate) struct RequestId(pub(crate) String);
-
-/// The address of the peer, as the kernel says.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct Arrived {
+    /// Its id, for the answer, the record and the log.
+    pub(crate) id: String,
+    /// The address of the peer, as the kernel says.
+    pub(crate) peer: SocketAddr,
+}
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -73,9 +74,9 @@ async fn version(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Names the request, and checks what every request must pass.
-pub(crate) fn enter(app: &App, request: &mut Request<Body>) -> Result<String, Response> {
+pub(crate) fn enter(app: &App, peer: SocketAddr, request: &mut Request<Body>) -> Result<String, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
-    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(Arrived { id: id.clone(), peer });
     let (head, body) = std::mem::take(request).into_parts();
     let checked = app.guard.check(&head);
     *request = Request::from_parts(head, body);

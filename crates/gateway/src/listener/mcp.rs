@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use super::answer;
-use super::http::{App, Peer, RequestId as RequestName, identify};
+use super::http::{App, Arrived, identify};
 use crate::limits::{Limits, STREAM_QUEUE};
 use crate::protocol::{Beginning, News, RunningCall, Sender};
 use crate::session::{Found, Session};
@@ -218,11 +218,11 @@ impl Visit<'_> {
     }
 
     fn sender(&self) -> Sender {
-        let extensions = &self.head.extensions;
+        let arrived = self.head.extensions.get::<Arrived>();
         Sender {
             principal: Arc::clone(&self.principal),
-            address: extensions.get::<Peer>().map(|peer| peer.0),
-            request_id: extensions.get::<RequestName>().map_or_else(String::new, |id| id.0.clone()),
+            address: arrived.map(|arrived| arrived.peer),
+            request_id: arrived.map_or_else(|| self.app.protocol.request_id(), |arrived| arrived.id.clone()),
         }
     }
 }

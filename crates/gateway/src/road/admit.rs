@@ -27,16 +27,16 @@ struct State {
 #[derive(Debug)]
 struct Seat {
     calls: usize,
-    revoked: CancellationToken,
+    pulled: CancellationToken,
 }
 
 /// The right to run one call; given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     admit: Arc<Admit>,
-    credential: String,
-    /// Fires when the credential is revoked.
-    pub(crate) revoked: CancellationToken,
+    principal: Arc<Principal>,
+    /// Fires when the credential is revoked, or all calls have to end.
+    pub(crate) pulled: CancellationToken,
 }
 
 impl Admit {
@@ -45,28 +45,30 @@ impl Admit {
     }
 
     /// Lets a call in, or says how it may come in.
-    pub(crate) fn enter(self: &Arc<Self>, principal: &Principal) -> Result<Permit, ToolError> {
+    pub(crate) fn enter(self: &Arc<Self>, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
         let mut state = self.lock();
         if state.calls >= self.calls_max {
             return Err(busy("the server", self.calls_max));
         }
-        let seat = state
-            .seats
-            .entry(principal.credential.clone())
-            .or_insert_with(|| Seat { calls: 0, revoked: self.shutdown.child_token() });
-        if seat.calls >= self.per_principal_max {
-            return Err(busy("this credential", self.per_principal_max));
+        if !state.seats.contains_key(&principal.credential) {
+            let seat = Seat { calls: 0, pulled: self.shutdown.child_token() };
+            state.seats.insert(principal.credential.clone(), seat);
         }
-        seat.calls += 1;
-        let revoked = seat.revoked.clone();
+        let pulled = match state.seats.get_mut(&principal.credential) {
+            Some(seat) if seat.calls < self.per_principal_max => {
+                seat.calls += 1;
+                seat.pulled.clone()
+            }
+            _ => return Err(busy("this credential", self.per_principal_max)),
+        };
         state.calls += 1;
-        Ok(Permit { admit: Arc::clone(self), credential: principal.credential.clone(), revoked })
+        Ok(Permit { admit: Arc::clone(self), principal: Arc::clone(principal), pulled })
     }
 
-    /// Cancels every call of a credential.
+    /// Cancels every call of a credential, which gets no further ones: it can't be identified any more.
     pub(crate) fn revoke(&self, credential: &str) {
-        if let Some(seat) = self.lock().seats.get(credential) {
-            seat.revoked.cancel();
+        if let Some(seat) = self.lock().seats.remove(credential) {
+            seat.pulled.cancel();
         }
     }
 
@@ -84,11 +86,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.admit.lock();
         state.calls -= 1;
-        if let Some(seat) = state.seats.get_mut(&self.credential) {
-            seat.calls -= 1;
-            if seat.calls == 0 {
-                state.seats.remove(&self.credential);
-            }
+        // A seat stays for the next call; there are as many as credentials, and revoking one takes it away.
+        if let Some(seat) = state.seats.get_mut(&self.principal.credential) {
+            seat.calls = seat.calls.saturating_sub(1);
         }
     }
 }
@@ -99,8 +99,8 @@ mod tests {
 
     use super::*;
 
-    fn named(credential: &str) -> Principal {
-        Principal { credential: credential.into(), ..Principal::local("x", Tier::Read) }
+    fn named(credential: &str) -> Arc<Principal> {
+        Arc::new(Principal { credential: credential.into(), ..Principal::local("x", Tier::Read) })
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
         drop(held);
         assert!(admit.enter(&named("a")).is_ok());
         drop(other);
-        assert!(admit.lock().seats.is_empty());
+        assert_eq!(admit.lock().calls, 0);
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         let admit = Admit::new(9, 9, CancellationToken::new());
         let (a, b) = (admit.enter(&named("a")).unwrap(), admit.enter(&named("b")).unwrap());
         admit.revoke("a");
-        assert!(a.revoked.is_cancelled());
-        assert!(!b.revoked.is_cancelled());
+        assert!(a.pulled.is_cancelled());
+        assert!(!b.pulled.is_cancelled());
     }
 }

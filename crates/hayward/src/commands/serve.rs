@@ -63,6 +63,10 @@ async fn serve_until_signal(args: Args) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
     let data_dir = data.path().to_owned();
+    if let Some(path) = &args.ready_file {
+        // One that a killed process left would tell of a server that isn't there.
+        std::fs::remove_file(path).ok();
+    }
     let address = SocketAddr::new(args.host, args.port);
     let listener = bind(address).await?;
     let address = step(listener.local_addr(), || "failed to read the address".to_owned())?;

@@ -13,6 +13,7 @@ use super::Fs;
 use super::error::FsError;
 use super::identity::{FileId, kind_name};
 use super::path::AbsPath;
+use super::place::end_of_links;
 
 /// A file or directory, held by an `O_PATH` descriptor, which has no effect on what it holds.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ impl Fs {
     pub(crate) fn look(&self, path: &AbsPath) -> Result<Handle, FsError> {
         let handle = match Handle::look(path.as_path()) {
             Err(error @ FsError::NotFound { .. }) => {
-                self.protection.check_missing(path.as_path())?;
+                self.protection.check_missing(&end_of_links(path.as_path())?)?;
                 return Err(error);
             }
             found => found?,

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
+use hayward_tool::Cx;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, readlink, statat};
 use rustix::io::Errno;
 
@@ -13,7 +14,7 @@ use super::error::FsError;
 use super::handle::Handle;
 use super::identity::FileId;
 use super::path::AbsPath;
-use super::turns::Key;
+use super::turns::{Key, Turn};
 use crate::limits::{LINKS_MAX, RACES_MAX};
 
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -71,6 +72,27 @@ impl Fs {
             };
             if let Some(place) = place.filter(Place::is_current) {
                 return Ok(place);
+            }
+        }
+        Err(FsError::Conflict { path: path.as_path().to_owned() })
+    }
+
+    /// The same when it is our turn there: whoever was before us may have replaced the file.
+    pub(super) fn place_in_turn(
+        &self,
+        cx: &Cx,
+        path: &AbsPath,
+        missing: Missing,
+    ) -> Result<(Place, Turn<'_>), FsError> {
+        for _ in 0..RACES_MAX {
+            let place = self.place(path, missing)?;
+            let turn = self.turns.take(cx, place.key())?;
+            if place.is_current() {
+                return Ok((place, turn));
+            }
+            let again = self.place(path, missing)?;
+            if again.key() == place.key() {
+                return Ok((again, turn));
             }
         }
         Err(FsError::Conflict { path: path.as_path().to_owned() })
@@ -144,7 +166,7 @@ fn part_name(part: Component<'_>) -> Option<&OsStr> {
 }
 
 /// Where a path leads that doesn't lead to a file: the last of its dangling symbolic links.
-fn end_of_links(path: &Path) -> Result<PathBuf, FsError> {
+pub(super) fn end_of_links(path: &Path) -> Result<PathBuf, FsError> {
     let mut end = path.to_owned();
     for _ in 0..LINKS_MAX {
         match readlink(&end, Vec::new()) {

@@ -110,9 +110,10 @@ fn check_above(handle: &Handle, census: &Census) -> Result<(), FsError> {
 
 /// The real path of what may not exist yet: that of its deepest part that does, and the rest.
 fn real_path(path: &Path) -> PathBuf {
-    let found = path.ancestors().find_map(|above| Some((std::fs::canonicalize(above).ok()?, above)));
-    match found {
-        Some((real, above)) => real.join(path.strip_prefix(above).unwrap_or(Path::new(""))),
+    let real = |above| Some((std::fs::canonicalize(above).ok()?, path.strip_prefix(above).ok()?));
+    match path.ancestors().find_map(real) {
+        Some((real, rest)) if rest.as_os_str().is_empty() => real,
+        Some((real, rest)) => real.join(rest),
         None => path.to_owned(),
     }
 }

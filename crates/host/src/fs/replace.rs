@@ -46,11 +46,7 @@ impl Fs {
     /// Makes `content` all that the file holds; makes the file and its directories if need be.
     pub(crate) fn write(&self, cx: &Cx, path: &AbsPath, content: &[u8]) -> Result<Written, FsError> {
         for _ in 0..RACES_MAX {
-            let place = self.place(path, Missing::Create)?;
-            let _turn = self.turns.take(cx, place.key())?;
-            if !place.is_current() {
-                continue;
-            }
+            let (place, _turn) = self.place_in_turn(cx, path, Missing::Create)?;
             match self.write_at(cx, &place, path.as_path(), content)? {
                 Attempt::Done(written) => return Ok(written),
                 Attempt::Irreplaceable => return self.write_over(&place, path, content, None),
@@ -69,8 +65,7 @@ impl Fs {
         mut change: impl FnMut(&[u8]) -> Result<Vec<u8>, E>,
     ) -> Result<Written, E> {
         for _ in 0..EDIT_ATTEMPTS {
-            let place = self.place(path, Missing::Refuse)?;
-            let _turn = self.turns.take(cx, place.key()).map_err(FsError::from)?;
+            let (place, _turn) = self.place_in_turn(cx, path, Missing::Refuse)?;
             let Some((version, old)) = read_whole(&place, path.as_path(), bytes_max)? else {
                 continue;
             };
@@ -269,4 +264,96 @@ fn holds(place: &Place, name: &str, content: &[u8]) -> bool {
 /// Whether no file can be made beside one that may well be writable itself.
 fn is_lack_of_rights(errno: Errno) -> bool {
     matches!(errno, Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::NOENT | Errno::OPNOTSUPP)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// An `Fs`, a call, and a file that holds `old`.
+    fn rig() -> (TempDir, Fs, Cx, PathBuf) {
+        let root = TempDir::new().unwrap();
+        let path = root.path().join("x");
+        put_new(&path, b"old");
+        let cx = Cx::new(Duration::from_mins(1), CancellationToken::new());
+        (root, Fs::bare(), cx, path)
+    }
+
+    fn put_new(path: &Path, content: &[u8]) {
+        File::create(path).unwrap().write_all_at(content, 0).unwrap();
+    }
+
+    fn abs(path: &Path) -> AbsPath {
+        AbsPath::parse(path.to_str().unwrap()).unwrap()
+    }
+
+    fn names(root: &TempDir) -> usize {
+        std::fs::read_dir(root.path()).unwrap().count()
+    }
+
+    #[test]
+    fn an_edit_that_was_outrun_is_made_again_on_the_new_content() {
+        let (root, fs, cx, path) = rig();
+        let mut rounds = 0;
+        let written = fs.edit(&cx, &abs(&path), 100, |content| {
+            rounds += 1;
+            if rounds == 1 {
+                // In place, and of the same length.
+                put_new(&path, b"OLD");
+            }
+            Ok::<_, FsError>([content, b"!"].concat())
+        });
+        assert_eq!(written.unwrap(), Written::Atomically);
+        assert_eq!((rounds, std::fs::read(&path).unwrap()), (2, b"OLD!".to_vec()));
+        assert_eq!(names(&root), 1);
+    }
+
+    #[test]
+    fn an_edit_that_is_always_outrun_is_a_conflict_and_changes_nothing() {
+        let (root, fs, cx, path) = rig();
+        let mut rounds = 0;
+        let written = fs.edit(&cx, &abs(&path), 100, |_| {
+            rounds += 1;
+            let other = path.with_extension("new");
+            put_new(&other, format!("other {rounds}").as_bytes());
+            std::fs::rename(other, &path).unwrap();
+            Ok::<_, FsError>(b"ours".to_vec())
+        });
+        assert!(matches!(written, Err(FsError::Conflict { .. })), "{written:?}");
+        assert_eq!(std::fs::read(&path).unwrap(), format!("other {EDIT_ATTEMPTS}").as_bytes());
+        assert_eq!(names(&root), 1);
+    }
+
+    #[test]
+    fn an_exchange_that_took_out_something_else_is_undone() {
+        let (root, fs, _, path) = rig();
+        let place = fs.place(&abs(&path), Missing::Refuse).unwrap();
+        let mut temp = Temp::create(&place.parent, Mode::from_raw_mode(0o600)).unwrap();
+        temp.fill(b"ours").unwrap();
+        exchange(&place, &temp).unwrap();
+        assert!(!holds(&place, temp.name(), b"was read before"));
+        assert!(holds(&place, temp.name(), b"old"));
+        undo_exchange(&place, &mut temp).unwrap();
+        drop(temp);
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(&root), 1);
+    }
+
+    #[test]
+    fn a_file_that_goes_while_it_is_edited_is_not_made_again() {
+        let (root, fs, cx, path) = rig();
+        let written = fs.edit(&cx, &abs(&path), 100, |_| {
+            std::fs::remove_file(&path).ok();
+            Ok::<_, FsError>(b"ours".to_vec())
+        });
+        assert!(matches!(written, Err(FsError::NotFound { .. })), "{written:?}");
+        assert_eq!(names(&root), 0);
+    }
 }

@@ -1,1 +1,179 @@
-//! t
+//! `grep` on real trees, in ripgrep's format.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use hayward_tool::Cx;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::rig::{Rig, run, text};
+
+fn tree() -> Rig {
+    let rig = Rig::new();
+    rig.file("a.txt", "alpha\nbeta\nalpha beta\r\n");
+    rig.file("sub/b.txt", "x\nalpha\n\n\n\n\nalpha\n");
+    rig.file("sub/c.rs", "Alpha\n");
+    rig.file("bin.dat", b"alpha\0x\n");
+    rig.file(".hidden", "alpha\n");
+    rig.file("sub/.hidden/h.txt", "alpha\n");
+    rig
+}
+
+/// The results with the work directory taken out.
+async fn grep(rig: &Rig, mut arguments: Value) -> (String, u64) {
+    let work = text(&rig.work("")).to_owned();
+    let path = rig.work(arguments["path"].as_str().unwrap_or_default());
+    arguments["path"] = json!(path);
+    let got = rig.ok("grep", arguments).await;
+    let results = got["results"].as_str().unwrap().replace(&work, "");
+    (results, got["match_count"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn lines_files_and_counts_come_as_from_ripgrep() {
+    let rig = tree();
+    for (arguments, expect, count) in [
+        (
+            json!({"pattern": "alpha"}),
+            "a.txt:1:alpha\na.txt:3:alpha beta\nsub/b.txt:2:alpha\nsub/b.txt:7:alpha",
+            4,
+        ),
+        (json!({"pattern": "alpha", "output_mode": "files"}), "a.txt\nsub/b.txt", 2),
+        (json!({"pattern": "alpha", "output_mode": "count"}), "a.txt:2\nsub/b.txt:2", 2),
+        (json!({"pattern": "^alpha$", "path": "a.txt"}), "1:alpha", 1),
+        (json!({"pattern": "alpha", "path": "a.txt", "output_mode": "count"}), "2", 1),
+        (json!({"pattern": "alpha", "path": "a.txt", "output_mode": "files"}), "a.txt", 1),
+        (json!({"pattern": "alpha", "path": ".hidden"}), "1:alpha", 1),
+        (json!({"pattern": "alpha", "glob": "*.rs", "case_insensitive": true}), "sub/c.rs:1:Alpha", 1),
+        (json!({"pattern": "beta", "glob": "!sub"}), "a.txt:2:beta\na.txt:3:alpha beta", 2),
+        (json!({"pattern": "alpha", "glob": "sub/*.{txt,md}"}), "sub/b.txt:2:alpha\nsub/b.txt:7:alpha", 2),
+        (json!({"pattern": "nothing"}), "", 0),
+        (json!({"pattern": "--pre=/bin/true"}), "", 0),
+        (json!({"pattern": "beta$", "context_lines": -4}), "a.txt:2:beta", 1),
+        (
+            json!({"pattern": "alpha", "path": "sub/", "context_lines": 1}),
+            "sub/b.txt-1-x\nsub/b.txt:2:alpha\nsub/b.txt-3-\n--\nsub/b.txt-6-\nsub/b.txt:7:alpha",
+            6,
+        ),
+        (
+            json!({"pattern": "alpha$|Alpha", "context_lines": 0, "glob": "*.{txt,rs}", "max_results": 2}),
+            "a.txt:1:alpha\nsub/b.txt:2:alpha\n[TRUNCATED: more matches not shown]",
+            2,
+        ),
+    ] {
+        if arguments["max_results"].is_null() {
+            assert_eq!(grep(&rig, arguments.clone()).await, (expect.to_owned(), count), "{arguments}");
+        } else {
+            let (results, shown) = grep(&rig, arguments.clone()).await;
+            assert!(results.ends_with("\n[TRUNCATED: more matches not shown]"), "{results}");
+            assert_eq!((shown, results.lines().count()), (count, 3), "{arguments}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn groups_of_several_files_are_set_apart() {
+    let rig = tree();
+    let got = grep(&rig, json!({"pattern": "^beta|x", "context_lines": 1, "glob": "*.txt"})).await;
+    let expect = "a.txt-1-alpha\na.txt:2:beta\na.txt-3-alpha beta\n--\nsub/b.txt:1:x\nsub/b.txt-2-alpha";
+    assert_eq!(got, (expect.to_owned(), 6));
+}
+
+#[tokio::test]
+async fn binary_files_are_left_out_of_trees_and_named_when_asked_for() {
+    let rig = tree();
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "bin.dat"})).await;
+    assert_eq!(got, ("binary file matches (found \"\\0\" byte around offset 5)".to_owned(), 1));
+    let late = [b"alpha\n".repeat(40_000), b"\0\nalpha\n".to_vec()].concat();
+    rig.file("late/late.dat", late);
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "late", "max_results": 5000})).await;
+    assert!(got.0.ends_with("[TRUNCATED: more matches not shown]"));
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "late", "output_mode": "count"})).await;
+    assert_eq!(got, (String::new(), 0));
+}
+
+#[tokio::test]
+async fn ignored_files_are_left_out() {
+    let rig = tree();
+    rig.file("repo/.git/HEAD", "");
+    rig.file("repo/.gitignore", "*.log\n");
+    rig.file("repo/x.log", "alpha\n");
+    rig.file("repo/x.txt", "alpha\n");
+    rig.file("repo/.rgignore", "z.txt\n");
+    rig.file("repo/z.txt", "alpha\n");
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "repo"})).await;
+    assert_eq!(got.0, "repo/x.txt:1:alpha");
+}
+
+#[tokio::test]
+async fn what_can_not_be_searched_is_an_error() {
+    let rig = tree();
+    assert!(run("mkfifo", &[text(&rig.work("fifo"))]), "mkfifo is part of every system");
+    for (arguments, code) in [
+        (json!({"pattern": "[", "path": rig.work("")}), "InvalidRegex"),
+        (json!({"pattern": "(?=x)", "path": rig.work("")}), "InvalidRegex"),
+        (json!({"pattern": "a\nb", "path": rig.work("")}), "InvalidRegex"),
+        (json!({"pattern": "(x{1000}){1000}", "path": rig.work("")}), "InvalidRegex"),
+        (json!({"pattern": "x", "path": rig.work("none")}), "FileNotFoundError"),
+        (json!({"pattern": "x", "path": rig.work("fifo")}), "NotARegularFile"),
+        (json!({"pattern": "x", "path": rig.work(""), "glob": "[z-a]"}), "InvalidPattern"),
+    ] {
+        assert_eq!(rig.code("grep", arguments.clone()).await, code, "{arguments}");
+    }
+    let answer = rig.call("grep", json!({"pattern": "a(b", "path": rig.work("")})).await;
+    assert!(answer.text["message"].as_str().unwrap().contains("unclosed group"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn fifos_do_not_hold_a_search_up() {
+    let rig = tree();
+    std::fs::create_dir(rig.work("trap")).unwrap();
+    for name in ["fifo", "trap/.gitignore", ".ignore"] {
+        assert!(run("mkfifo", &[text(&rig.work(name))]), "mkfifo is part of every system");
+    }
+    symlink("fifo", rig.work("sub/link")).unwrap();
+    let got = grep(&rig, json!({"pattern": "alpha", "output_mode": "files"})).await;
+    assert_eq!(got.0, "a.txt\nsub/b.txt");
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "sub", "output_mode": "files"})).await;
+    assert_eq!(got.0, "sub/b.txt");
+}
+
+#[tokio::test]
+async fn long_lines_are_cut_and_endless_ones_refused() {
+    let rig = Rig::with(|config| config.limits.set("host.grep_buffer_bytes_max", 131_072).unwrap());
+    rig.file("long", format!("{}end\n", "x".repeat(40_000)));
+    let (results, _) = grep(&rig, json!({"pattern": "end$", "path": "long"})).await;
+    assert!(results.ends_with("x [LINE TRUNCATED]"), "{}", results.len());
+    rig.file("endless", "x".repeat(1 << 20));
+    let code = rig.code("grep", json!({"pattern": "y", "path": rig.work("endless")})).await;
+    assert_eq!(code, "FileTooLarge");
+    let got = grep(&rig, json!({"pattern": "end$", "output_mode": "files"})).await;
+    assert_eq!(got.0, "long", "in a tree it is left out");
+}
+
+#[tokio::test]
+async fn a_search_ends_with_its_call() {
+    let rig = Rig::new();
+    let path = rig.work("huge");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.seek(SeekFrom::Start(1 << 40)).unwrap();
+    file.write_all(b"alpha\n").unwrap();
+    let cx = Cx::new(Duration::from_millis(100), CancellationToken::new());
+    let answer = rig.call_within(&cx, "grep", json!({"pattern": "alpha", "path": path})).await;
+    assert_eq!(answer.text["error"], "TimeoutError", "{answer:?}");
+    let got = grep(&rig, json!({"pattern": "alpha"})).await;
+    assert_eq!(got, (String::new(), 0), "it is binary from the first byte");
+}
+
+#[tokio::test]
+async fn a_whole_system_is_searched_without_its_kernels_files() {
+    let rig = Rig::new();
+    let arguments =
+        json!({"pattern": "no such text anywhere [0-9]{40}", "path": "/proc/..", "glob": "hostname"});
+    let got = rig.ok("grep", arguments).await;
+    assert_eq!(got["match_count"], 0);
+    let got = rig.ok("grep", json!({"pattern": "Tgid", "path": "/proc/1", "glob": "status"})).await;
+    assert!(got["match_count"].as_u64().unwrap() >= 1, "asked for by name");
+}

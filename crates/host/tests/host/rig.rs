@@ -15,28 +15,28 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// A host. Its data directory holds `secret.db`, `audit/1.log`; `work` is free to use.
-pub struct Rig {
-    pub toolset: Toolset,
-    pub executor: Executor,
+pub(crate) struct Rig {
+    pub(crate) toolset: Toolset,
+    pub(crate) executor: Executor,
     root: TempDir,
 }
 
 /// What a call came to.
 #[derive(Debug)]
-pub struct Answer {
-    pub verdict: Verdict,
-    pub is_error: bool,
+pub(crate) struct Answer {
+    pub(crate) verdict: Verdict,
+    pub(crate) is_error: bool,
     /// The JSON of the text block, or the text itself.
-    pub text: Value,
+    pub(crate) text: Value,
 }
 
 impl Rig {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
     /// A host whose configuration was touched up.
-    pub fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut HostConfig)) -> Self {
         let root = TempDir::new().unwrap();
         std::fs::create_dir_all(root.path().join("data/audit")).unwrap();
         std::fs::create_dir_all(root.path().join("work")).unwrap();
@@ -63,53 +63,56 @@ impl Rig {
         Self { toolset: toolset(Arc::new(Host::new(config))), executor, root }
     }
 
-    pub fn data(&self, name: &str) -> PathBuf {
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.root.path().join("data").join(name)
     }
 
-    pub fn work(&self, name: &str) -> PathBuf {
+    pub(crate) fn work(&self, name: &str) -> PathBuf {
         self.root.path().join("work").join(name)
     }
 
     /// Makes a file in `work`.
-    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.work(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         put(&path, content);
         path
     }
 
-    pub fn tool(&self, name: &str) -> &Arc<dyn Tool> {
+    pub(crate) fn tool(&self, name: &str) -> &Arc<dyn Tool> {
         let mut tools = self.toolset.tools.iter();
         tools.find(|tool| tool.descriptor().name.as_str() == name).unwrap()
     }
 
-    pub async fn call(&self, tool: &str, arguments: Value) -> Answer {
-        let cx = Cx::new(Duration::from_secs(60), CancellationToken::new());
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Answer {
+        let cx = Cx::new(Duration::from_mins(1), CancellationToken::new());
         self.call_within(&cx, tool, arguments).await
     }
 
-    pub async fn call_within(&self, cx: &Cx, tool: &str, arguments: Value) -> Answer {
+    pub(crate) async fn call_within(&self, cx: &Cx, tool: &str, arguments: Value) -> Answer {
         let tool = self.tool(tool);
         let call = Call {
             id: "1".into(),
             tool: tool.descriptor().name.clone(),
             arguments: Raw::of(&arguments).unwrap(),
-            caller: Caller { principal: Principal::local("test", Tier::Operate), client: String::new() },
+            caller: Caller {
+                principal: Arc::new(Principal::local("test", Tier::Operate)),
+                client: String::new(),
+            },
             timeout_ms: 60_000,
         };
         Answer::of(&tool.call(cx, call).await)
     }
 
     /// Calls a tool that must succeed; returns its value.
-    pub async fn ok(&self, tool: &str, arguments: Value) -> Value {
+    pub(crate) async fn ok(&self, tool: &str, arguments: Value) -> Value {
         let answer = self.call(tool, arguments).await;
         assert!(!answer.is_error, "{answer:?}");
         answer.text
     }
 
     /// Calls a tool that must fail; returns the code of the failure. Every failure has a hint.
-    pub async fn code(&self, tool: &str, arguments: Value) -> String {
+    pub(crate) async fn code(&self, tool: &str, arguments: Value) -> String {
         let answer = self.call(tool, arguments).await;
         assert!(answer.is_error, "{answer:?}");
         assert_eq!(answer.text["success"], false, "{answer:?}");
@@ -118,7 +121,7 @@ impl Rig {
     }
 
     /// Names left behind by writes that were not cleaned up.
-    pub fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let names = std::fs::read_dir(self.work("")).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
         names.filter(|name| name.starts_with(".hayward-")).collect()
@@ -140,22 +143,22 @@ impl Answer {
 
 /// Makes a file.
 #[expect(clippy::disallowed_methods, reason = "a fixture needs no durability")]
-pub fn put(path: &Path, content: impl AsRef<[u8]>) {
+pub(crate) fn put(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::write(path, content).unwrap();
 }
 
 /// A path as an argument.
-pub fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 /// Runs a command that a test needs; says why the test is skipped if it can't be.
 #[expect(clippy::disallowed_methods, reason = "a fixture, not a job")]
-pub fn run(program: &str, args: &[&str]) -> bool {
+pub(crate) fn run(program: &str, args: &[&str]) -> bool {
     match std::process::Command::new(program).args(args).output() {
         Ok(output) if output.status.success() => true,
         Ok(output) => {
@@ -170,18 +173,18 @@ pub fn run(program: &str, args: &[&str]) -> bool {
 }
 
 /// A small file system of its own, unmounted when dropped.
-pub struct Mount(pub PathBuf);
+pub(crate) struct Mount(PathBuf);
 
 impl Mount {
     /// A tmpfs of so many bytes, or nothing where mounting isn't allowed.
-    pub fn tmpfs(path: &Path, bytes: u32) -> Option<Self> {
+    pub(crate) fn tmpfs(path: &Path, bytes: u32) -> Option<Self> {
         std::fs::create_dir_all(path).unwrap();
         let options = format!("size={bytes}");
         let args = ["-t", "tmpfs", "-o", &options, "tmpfs", text(path)];
         (is_root() && run("mount", &args)).then(|| Self(path.to_owned())).or_else(skipped)
     }
 
-    pub fn bind(from: &Path, to: &Path) -> Option<Self> {
+    pub(crate) fn bind(from: &Path, to: &Path) -> Option<Self> {
         let args = ["--bind", text(from), text(to)];
         (is_root() && run("mount", &args)).then(|| Self(to.to_owned())).or_else(skipped)
     }

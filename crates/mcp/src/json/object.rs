@@ -1,55 +1,49 @@
-//! The members of one checked object, in order, as slices.
+//! The members of one checked object, in order, as places in its text.
 
 use std::borrow::Cow;
-
-use bytes::Bytes;
+use std::ops::Range;
 
 use super::raw::Raw;
 use super::scan::unescape;
 
-/// One `"key": value` of an object.
-#[derive(Clone, Debug)]
-pub struct Member {
-    key: Bytes,
-    /// The value, to the letter.
-    pub value: Raw,
-}
-
-impl Member {
-    /// The key, unescaped.
-    pub fn key(&self) -> Cow<'_, str> {
-        if memchr::memchr(b'\\', &self.key).is_none() {
-            String::from_utf8_lossy(&self.key)
-        } else {
-            Cow::Owned(String::from_utf8_lossy(&unescape(&self.key)).into_owned())
-        }
-    }
-
-    /// Whether the unescaped key is this one.
-    pub fn is(&self, key: &str) -> bool {
-        if memchr::memchr(b'\\', &self.key).is_none() {
-            &self.key[..] == key.as_bytes()
-        } else {
-            self.key() == key
-        }
-    }
-}
-
 /// The members of an object, for reading some and passing the rest on.
-#[derive(Clone, Debug, Default)]
+///
+/// Finding them costs one walk over the text; only a value that is taken out costs a reference count.
+#[derive(Clone, Debug)]
 pub struct Object {
-    members: Vec<Member>,
+    raw: Raw,
+    members: Vec<Place>,
+}
+
+/// Where a member stands.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Without its quotes.
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// One `"key": value` of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    object: &'a Object,
+    place: &'a Place,
 }
 
 impl Object {
     /// The members of `raw`; none if it is no object.
     pub fn of(raw: &Raw) -> Option<Self> {
-        raw.is_object().then(|| Self { members: Reader { raw, at: 1 }.members() })
+        raw.is_object().then(|| Self { members: Reader { text: raw.as_bytes(), at: 1 }.members(), raw: raw.clone() })
+    }
+
+    /// An object without members.
+    pub fn empty() -> Self {
+        Self { raw: Raw::empty_object(), members: Vec::new() }
     }
 
     /// The value of a member.
-    pub fn get(&self, key: &str) -> Option<&Raw> {
-        self.members.iter().find(|member| member.is(key)).map(|member| &member.value)
+    pub fn get(&self, key: &str) -> Option<Raw> {
+        self.iter().find(|member| member.is(key)).map(Member::value)
     }
 
     /// The value of a member that is a string.
@@ -57,9 +51,14 @@ impl Object {
         self.get(key).and_then(|value| value.view().ok())
     }
 
+    /// The members of a member that is an object.
+    pub fn get_object(&self, key: &str) -> Option<Self> {
+        self.get(key).as_ref().and_then(Self::of)
+    }
+
     /// Every member, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.members.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Member<'_>> {
+        self.members.iter().map(|place| Member { object: self, place })
     }
 
     /// Whether there is none.
@@ -68,14 +67,41 @@ impl Object {
     }
 }
 
+impl<'a> Member<'a> {
+    fn raw_key(self) -> &'a [u8] {
+        &self.object.raw.as_bytes()[self.place.key.clone()]
+    }
+
+    /// The key, unescaped.
+    pub fn key(self) -> Cow<'a, str> {
+        let key = self.raw_key();
+        if memchr::memchr(b'\\', key).is_none() {
+            String::from_utf8_lossy(key)
+        } else {
+            Cow::Owned(String::from_utf8_lossy(&unescape(key)).into_owned())
+        }
+    }
+
+    /// Whether the unescaped key is this one.
+    pub fn is(self, key: &str) -> bool {
+        let raw = self.raw_key();
+        if memchr::memchr(b'\\', raw).is_none() { raw == key.as_bytes() } else { self.key() == key }
+    }
+
+    /// The value, to the letter.
+    pub fn value(self) -> Raw {
+        Raw::trusted(self.object.raw.bytes().slice(self.place.value.clone()))
+    }
+}
+
 /// Walks over JSON that is known to be well formed, so it only has to find borders.
 struct Reader<'a> {
-    raw: &'a Raw,
+    text: &'a [u8],
     at: usize,
 }
 
 impl Reader<'_> {
-    fn members(&mut self) -> Vec<Member> {
+    fn members(&mut self) -> Vec<Place> {
         let mut members = Vec::new();
         loop {
             self.skip_to(|b| matches!(b, b'"' | b'}'));
@@ -84,14 +110,13 @@ impl Reader<'_> {
             }
             let key_start = self.at + 1;
             self.skip_string();
-            let key = self.raw.bytes().slice(key_start..self.at - 1);
+            let key = key_start..self.at - 1;
             self.skip_to(|b| b == b':');
             self.at += 1;
             self.skip_to(|b| !b.is_ascii_whitespace());
             let start = self.at;
             self.skip_value();
-            let value = Raw::trusted(self.raw.bytes().slice(start..self.at));
-            members.push(Member { key, value });
+            members.push(Place { key, value: start..self.at });
         }
     }
 
@@ -116,7 +141,7 @@ impl Reader<'_> {
                 _ => depth = depth.saturating_sub(1),
             }
             self.at += 1;
-            if depth == 0 || self.at >= self.raw.as_bytes().len() {
+            if depth == 0 || self.at >= self.text.len() {
                 return;
             }
         }
@@ -126,7 +151,7 @@ impl Reader<'_> {
     fn skip_string(&mut self) {
         self.at += 1;
         loop {
-            let rest = self.raw.as_bytes().get(self.at..).unwrap_or_default();
+            let rest = self.text.get(self.at..).unwrap_or_default();
             self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
             if self.byte() != b'\\' {
                 self.at += 1;
@@ -137,13 +162,13 @@ impl Reader<'_> {
     }
 
     fn skip_to(&mut self, found: impl Fn(u8) -> bool) {
-        let rest = self.raw.as_bytes().get(self.at..).unwrap_or_default();
+        let rest = self.text.get(self.at..).unwrap_or_default();
         self.at += rest.iter().position(|b| found(*b)).unwrap_or(rest.len());
     }
 
     /// The byte at hand; behind the end a closing brace, so that every loop ends.
     fn byte(&self) -> u8 {
-        self.raw.as_bytes().get(self.at).copied().unwrap_or(b'}')
+        self.text.get(self.at).copied().unwrap_or(b'}')
     }
 }
 
@@ -159,14 +184,9 @@ mod tests {
     #[test]
     fn members_are_the_slices_between_the_borders() {
         let got = object(r#"{ "a" : 1 ,"b":"x,}\"]", "c":{"d":[1,{"e":"}"}]},"f":[] , "n":null}"#);
-        let list: Vec<_> = got.iter().map(|m| (m.key().into_owned(), m.value.as_str().to_owned())).collect();
-        let expect = [
-            ("a", "1"),
-            ("b", r#""x,}\"]""#),
-            ("c", r#"{"d":[1,{"e":"}"}]}"#),
-            ("f", "[]"),
-            ("n", "null"),
-        ];
+        let list: Vec<_> = got.iter().map(|m| (m.key().into_owned(), m.value().as_str().to_owned())).collect();
+        let expect =
+            [("a", "1"), ("b", r#""x,}\"]""#), ("c", r#"{"d":[1,{"e":"}"}]}"#), ("f", "[]"), ("n", "null")];
         assert_eq!(list, expect.map(|(k, v)| (k.to_owned(), v.to_owned())));
     }
 

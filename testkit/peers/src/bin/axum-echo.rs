@@ -78,19 +78,12 @@ async fn main() -> Result<()> {
     let bytes = Arc::new(Bytes::from(bytes));
     let router = Router::new()
         .route("/mcp", post(|body: Bytes| async move { echo(&body) }))
-        .route(
-            "/bytes",
-            post(move |_body: Bytes| async move { json(Bytes::clone(&bytes)) }),
-        );
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("failed to listen")?;
+        .route("/bytes", post(move |_body: Bytes| async move { json(Bytes::clone(&bytes)) }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to listen")?;
     ready::announce(&arguments.ready_file, listener.local_addr()?)?;
     // Without TCP_NODELAY the answer waits for a delayed acknowledgement.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router)
-        .await
-        .context("failed to serve")
+    axum::serve(listener, router).await.context("failed to serve")
 }
 
 fn echo(body: &[u8]) -> Response {
@@ -103,10 +96,7 @@ fn echo(body: &[u8]) -> Response {
     let params = request.params.map_or("{}", RawValue::get);
     match (request.method, serde_json::from_str::<Call<'_>>(params)) {
         ("tools/call", Ok(call)) => {
-            let text = Text {
-                r#type: "text",
-                text: &call.arguments.message,
-            };
+            let text = Text { r#type: "text", text: &call.arguments.message };
             reply(id, &Content { content: [text] })
         }
         ("initialize", _) => reply(id, &serde_json::json!({"protocolVersion": "2025-06-18"})),
@@ -115,11 +105,7 @@ fn echo(body: &[u8]) -> Response {
 }
 
 fn reply(id: &RawValue, result: &impl Serialize) -> Response {
-    let reply = Reply {
-        jsonrpc: "2.0",
-        id,
-        result,
-    };
+    let reply = Reply { jsonrpc: "2.0", id, result };
     match serde_json::to_vec(&reply) {
         Ok(bytes) => json(bytes),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

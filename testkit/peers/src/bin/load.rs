@@ -43,10 +43,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let rest = arguments
-        .url
-        .strip_prefix("http://")
-        .context("the URL is not plain HTTP")?;
+    let rest = arguments.url.strip_prefix("http://").context("the URL is not plain HTTP")?;
     let (authority, path) = rest.split_once('/').context("the URL has no path")?;
     let plan = Plan {
         era: arguments.era,

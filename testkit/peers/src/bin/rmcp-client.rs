@@ -29,20 +29,10 @@ struct Arguments {
     #[arg(long, value_enum)]
     mode: Mode,
     /// The `rw` token, for HTTP.
-    #[arg(
-        long,
-        env = "HAYWARD_RW_TOKEN",
-        hide_env_values = true,
-        default_value = ""
-    )]
+    #[arg(long, env = "HAYWARD_RW_TOKEN", hide_env_values = true, default_value = "")]
     rw_token: String,
     /// The `ro` token, for HTTP.
-    #[arg(
-        long,
-        env = "HAYWARD_RO_TOKEN",
-        hide_env_values = true,
-        default_value = ""
-    )]
+    #[arg(long, env = "HAYWARD_RO_TOKEN", hide_env_values = true, default_value = "")]
     ro_token: String,
     #[command(subcommand)]
     server: Server,
@@ -79,41 +69,25 @@ type Client = RunningService<RoleClient, ()>;
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let scenario = Scenario::load(&arguments.scenario, &arguments.dir)?;
-    let mut report = Report {
-        client: format!("rmcp {:?}", arguments.mode),
-        ..Report::default()
-    };
+    let mut report = Report { client: format!("rmcp {:?}", arguments.mode), ..Report::default() };
     for role in [Role::Rw, Role::Ro] {
         // One conversation at a time: over stdio, a data folder has one owner.
         let (client, child) = connect(&arguments, role).await?;
         play(&client, &scenario, role, &mut report).await?;
-        client
-            .cancel()
-            .await
-            .context("failed to end the conversation")?;
+        client.cancel().await.context("failed to end the conversation")?;
         if let Some(mut child) = child {
-            child
-                .wait()
-                .await
-                .context("failed to wait for the server")?;
+            child.wait().await.context("failed to wait for the server")?;
         }
     }
     hayward_peers::answer(&report)?;
-    Ok(if report.failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn play(client: &Client, scenario: &Scenario, role: Role, report: &mut Report) -> Result<()> {
     if let Some(info) = client.peer_info() {
         report.protocol_version = info.protocol_version.to_string();
     }
-    let tools = client
-        .list_all_tools()
-        .await
-        .context("failed to list tools")?;
+    let tools = client.list_all_tools().await.context("failed to list tools")?;
     let names: Vec<_> = tools.iter().map(|tool| tool.name.to_string()).collect();
     report.check_tools(scenario, role, &names);
     for step in scenario.steps_of(role) {
@@ -126,8 +100,7 @@ async fn play(client: &Client, scenario: &Scenario, role: Role, report: &mut Rep
 /// A protocol error counts as an error with its message as text: the scenario doesn't care which
 /// of the two a server chose.
 async fn call(client: &Client, step: &Step) -> (bool, String) {
-    let params =
-        CallToolRequestParams::new(step.tool.clone()).with_arguments(step.arguments.clone());
+    let params = CallToolRequestParams::new(step.tool.clone()).with_arguments(step.arguments.clone());
     match client.call_tool(params).await {
         Ok(result) => (result.is_error.unwrap_or(false), text_of(&result)),
         Err(error) => (true, error.to_string()),
@@ -136,10 +109,7 @@ async fn call(client: &Client, step: &Step) -> (bool, String) {
 
 fn text_of(result: &CallToolResult) -> String {
     let parts = result.content.iter().filter_map(|part| part.as_text());
-    parts
-        .map(|part| part.text.as_str())
-        .collect::<Vec<_>>()
-        .join("\n")
+    parts.map(|part| part.text.as_str()).collect::<Vec<_>>().join("\n")
 }
 
 async fn connect(arguments: &Arguments, role: Role) -> Result<(Client, Option<Child>)> {
@@ -150,8 +120,7 @@ async fn connect(arguments: &Arguments, role: Role) -> Result<(Client, Option<Ch
                 Role::Rw => &arguments.rw_token,
                 Role::Ro => &arguments.ro_token,
             };
-            let config =
-                StreamableHttpClientTransportConfig::with_uri(url.as_str()).auth_header(token);
+            let config = StreamableHttpClientTransportConfig::with_uri(url.as_str()).auth_header(token);
             let transport = StreamableHttpClientTransport::from_config(config);
             let client = ().serve_with_lifecycle(transport, lifecycle).await;
             Ok((client.context("failed to start the conversation")?, None))
@@ -161,18 +130,12 @@ async fn connect(arguments: &Arguments, role: Role) -> Result<(Client, Option<Ch
             let stdin = child.stdin.take().context("the server has no stdin")?;
             let stdout = child.stdout.take().context("the server has no stdout")?;
             let client = ().serve_with_lifecycle((stdout, stdin), lifecycle).await;
-            Ok((
-                client.context("failed to start the conversation")?,
-                Some(child),
-            ))
+            Ok((client.context("failed to start the conversation")?, Some(child)))
         }
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a client of the stdio transport starts its server"
-)]
+#[expect(clippy::disallowed_methods, reason = "a client of the stdio transport starts its server")]
 fn spawn(command: &[String], role: Role) -> Result<Child> {
     let (program, arguments) = command.split_first().context("no command")?;
     let role = match role {
@@ -192,10 +155,7 @@ fn lifecycle(mode: Mode) -> ClientLifecycleMode {
     let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
     match mode {
         Mode::Legacy => ClientLifecycleMode::Initialize,
-        Mode::Auto => ClientLifecycleMode::Auto {
-            preferred_versions,
-            legacy_version: None,
-        },
+        Mode::Auto => ClientLifecycleMode::Auto { preferred_versions, legacy_version: None },
         Mode::Modern => ClientLifecycleMode::Discover { preferred_versions },
     }
 }

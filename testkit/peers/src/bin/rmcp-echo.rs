@@ -9,8 +9,8 @@ use axum::serve::ListenerExt;
 use clap::Parser;
 use hayward_peers::ready;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, ListToolsResult,
+    PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
@@ -54,10 +54,7 @@ impl ServerHandler for Echo {
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
-        let text = arguments
-            .get("text")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let text = arguments.get("text").and_then(Value::as_str).unwrap_or_default();
         Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
     }
 }
@@ -69,17 +66,13 @@ fn tools(count: usize) -> Vec<Tool> {
         0 => "echo".to_owned(),
         _ => format!("echo_{index}"),
     };
-    (0..count)
-        .map(|index| Tool::new(name(index), "Says it back.", Arc::clone(&schema)))
-        .collect()
+    (0..count).map(|index| Tool::new(name(index), "Says it back.", Arc::clone(&schema))).collect()
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let echo = Echo {
-        tools: Arc::new(tools(arguments.tools)),
-    };
+    let echo = Echo { tools: Arc::new(tools(arguments.tools)) };
     // JSON answers exist in the SDK only without sessions.
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
@@ -88,12 +81,8 @@ async fn main() -> Result<()> {
     let service: StreamableHttpService<Echo, LocalSessionManager> =
         StreamableHttpService::new(move || Ok(echo.clone()), Arc::default(), config);
     let router = Router::new().route_service("/mcp", service);
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .context("failed to listen")?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to listen")?;
     ready::announce(&arguments.ready_file, listener.local_addr()?)?;
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, router)
-        .await
-        .context("failed to serve")
+    axum::serve(listener, router).await.context("failed to serve")
 }

@@ -33,22 +33,11 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects and, in the legacy era, shakes hands.
     pub(super) async fn open(load: &Load) -> Result<Self> {
-        let stream = TcpStream::connect(&load.authority)
-            .await
-            .context("failed to connect")?;
-        stream
-            .set_nodelay(true)
-            .context("failed to set TCP_NODELAY")?;
-        let mut connection = Self {
-            stream,
-            buffer: Vec::new(),
-            request: Vec::new(),
-        };
+        let stream = TcpStream::connect(&load.authority).await.context("failed to connect")?;
+        stream.set_nodelay(true).context("failed to set TCP_NODELAY")?;
+        let mut connection = Self { stream, buffer: Vec::new(), request: Vec::new() };
         let session = match load.plan.era {
-            Era::Legacy => connection
-                .shake_hands(load)
-                .await
-                .context("handshake failed")?,
+            Era::Legacy => connection.shake_hands(load).await.context("handshake failed")?,
             Era::Modern | Era::Raw => None,
         };
         connection.request = load.plan.request(session.as_deref());
@@ -58,8 +47,7 @@ impl Connection {
     async fn shake_hands(&mut self, load: &Load) -> Result<Option<String>> {
         let answer = self.send(&load.plan.initialize()).await?;
         ensure!(answer.status == 200, "initialize: status {}", answer.status);
-        self.send(&load.plan.initialized(answer.session.as_deref()))
-            .await?;
+        self.send(&load.plan.initialized(answer.session.as_deref())).await?;
         Ok(answer.session)
     }
 
@@ -72,10 +60,7 @@ impl Connection {
     }
 
     async fn send(&mut self, request: &[u8]) -> Result<Answer> {
-        self.stream
-            .write_all(request)
-            .await
-            .context("failed to send")?;
+        self.stream.write_all(request).await.context("failed to send")?;
         let (head, end) = self.head().await?;
         let (status, session, framing) = parse_head(&head)?;
         self.buffer.drain(..end);
@@ -83,21 +68,14 @@ impl Connection {
             Framing::Length(length) => self.take(length).await?,
             Framing::Chunked => self.chunks().await?,
         };
-        Ok(Answer {
-            status,
-            session,
-            body,
-        })
+        Ok(Answer { status, session, body })
     }
 
     /// Reads until the head is complete; returns it and where it ends.
     async fn head(&mut self) -> Result<(String, usize)> {
         loop {
             if let Some(at) = memmem::find(&self.buffer, b"\r\n\r\n") {
-                return Ok((
-                    String::from_utf8_lossy(&self.buffer[..at]).into_owned(),
-                    at + 4,
-                ));
+                return Ok((String::from_utf8_lossy(&self.buffer[..at]).into_owned(), at + 4));
             }
             self.fill().await?;
         }
@@ -137,11 +115,7 @@ impl Connection {
 
     async fn fill(&mut self) -> Result<()> {
         self.buffer.reserve(READ_BYTES);
-        let read = self
-            .stream
-            .read_buf(&mut self.buffer)
-            .await
-            .context("failed to read")?;
+        let read = self.stream.read_buf(&mut self.buffer).await.context("failed to read")?;
         ensure!(read > 0, "the server closed the connection");
         Ok(())
     }
@@ -149,10 +123,7 @@ impl Connection {
 
 fn parse_head(head: &str) -> Result<(u16, Option<String>, Framing)> {
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1))
-        .context("no status line")?;
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status line")?;
     let status = status.parse().context("bad status")?;
     let (mut session, mut framing) = (None, Framing::Length(0));
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
@@ -178,9 +149,7 @@ fn judge(answer: &Answer) -> Result<()> {
         br#"\"success\": false"#,
         br#"\"success\":false"#,
     ];
-    let is_fault = signs
-        .iter()
-        .any(|sign| memmem::find(&answer.body, sign).is_some());
+    let is_fault = signs.iter().any(|sign| memmem::find(&answer.body, sign).is_some());
     if answer.status != 200 || is_fault {
         let body = String::from_utf8_lossy(&answer.body);
         let start: String = body.chars().take(200).collect();
@@ -194,11 +163,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
-        Answer {
-            status,
-            session: None,
-            body: body.as_bytes().to_vec(),
-        }
+        Answer { status, session: None, body: body.as_bytes().to_vec() }
     }
 
     #[test]

@@ -41,14 +41,9 @@ impl Plan {
             ),
             Era::Legacy | Era::Raw => String::new(),
         };
-        let call = self
-            .tool
-            .as_ref()
-            .map(|tool| format!(r#""name":"{tool}","arguments":{}"#, self.arguments));
-        let parts: Vec<_> = call
-            .into_iter()
-            .chain((!meta.is_empty()).then_some(meta))
-            .collect();
+        let call =
+            self.tool.as_ref().map(|tool| format!(r#""name":"{tool}","arguments":{}"#, self.arguments));
+        let parts: Vec<_> = call.into_iter().chain((!meta.is_empty()).then_some(meta)).collect();
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":2,"method":"{}","params":{{{}}}}}"#,
             self.method,
@@ -76,11 +71,8 @@ impl Plan {
         match (self.era, session) {
             (Era::Raw, _) => String::new(),
             (Era::Modern, _) => {
-                let name_header = if name.is_empty() {
-                    String::new()
-                } else {
-                    format!("Mcp-Name: {name}\r\n")
-                };
+                let name_header =
+                    if name.is_empty() { String::new() } else { format!("Mcp-Name: {name}\r\n") };
                 format!(
                     "MCP-Protocol-Version: {MODERN_VERSION}\r\nMcp-Method: {}\r\n{name_header}",
                     self.method
@@ -94,11 +86,8 @@ impl Plan {
     }
 
     fn post(&self, headers: &str, body: &str) -> Vec<u8> {
-        let authorization = self
-            .token
-            .as_ref()
-            .map(|token| format!("Authorization: Bearer {token}\r\n"))
-            .unwrap_or_default();
+        let authorization =
+            self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         format!(
             "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
              Accept: application/json, text/event-stream\r\n{authorization}{headers}\
@@ -136,10 +125,7 @@ mod tests {
         for era in [Era::Legacy, Era::Modern, Era::Raw] {
             let text = text(era, None);
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
-            assert!(
-                head.contains(&format!("Content-Length: {}", body.len())),
-                "{head}"
-            );
+            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
             let value: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(value["params"]["arguments"]["message"], "a");
             assert_eq!(value["params"].get("_meta").is_some(), era == Era::Modern);

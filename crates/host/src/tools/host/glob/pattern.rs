@@ -32,6 +32,17 @@ enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Parts(u64);
 
+/// How a name matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    /// Not.
+    No,
+    /// As what it is.
+    Whole,
+    /// As the directory above a last `**`, if it is one.
+    AsDirectory,
+}
+
 /// Why a text is no pattern.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PatternDefect {
@@ -69,39 +80,59 @@ impl Pattern {
         parts.0 & (1 << self.parts.len()) != 0
     }
 
-    /// What may match beneath a name, if that is a directory; and whether the name itself matches.
-    pub(super) fn step(&self, parts: Parts, name: &CStr) -> (Parts, bool) {
+    /// What may match beneath a name, if that is a directory; and how the name itself matches.
+    pub(super) fn step(&self, parts: Parts, name: &CStr) -> (Parts, Match) {
         let is_hidden = name.to_bytes().first() == Some(&b'.');
         let mut next = 0;
-        for (index, part) in self.parts.iter().enumerate().filter(|(index, _)| parts.0 & (1 << index) != 0) {
+        for (index, part) in self.active(parts) {
             match part {
                 Part::AnyDepth if !is_hidden => next |= 1 << index,
                 Part::Name(own) if own.as_c_str() == name => next |= 2 << index,
-                Part::Names(set, dotted) if *dotted == is_hidden && matches(set, name) => next |= 2 << index,
+                Part::Names(set, dotted) if *dotted == is_hidden && matches(set, name) => {
+                    next |= 2 << index;
+                }
                 _ => {}
             }
         }
-        let next = self.with_skipped(Parts(next));
-        (next, self.is_end(next))
+        let reached = Parts(next);
+        let next = self.with_skipped(reached);
+        let is_match = match () {
+            () if self.is_end(reached) || (self.is_below_last(parts) && !is_hidden) => Match::Whole,
+            () if self.is_end(next) => Match::AsDirectory,
+            () => Match::No,
+        };
+        (next, is_match)
+    }
+
+    /// Whether a last `**` has been reached: all beneath matches.
+    fn is_below_last(&self, parts: Parts) -> bool {
+        let last = self.active(parts).last();
+        last.is_some_and(|(index, part)| index + 1 == self.parts.len() && matches!(part, Part::AnyDepth))
+    }
+
+    /// The parts that may match next.
+    fn active(&self, parts: Parts) -> impl Iterator<Item = (usize, &Part)> {
+        let parts_of_pattern = self.parts.iter().enumerate();
+        parts_of_pattern.filter(move |(index, _)| parts.0 & (1 << index) != 0)
     }
 
     /// The names to look for if no other can match: nothing needs to be listed then.
     pub(super) fn names(&self, parts: Parts) -> Option<Vec<&CStr>> {
-        let active = self.parts.iter().enumerate().filter(|(index, _)| parts.0 & (1 << index) != 0);
-        active
-            .map(|(_, part)| if let Part::Name(name) = part { Some(name.as_c_str()) } else { None })
-            .collect()
+        let names = self.active(parts).map(|(_, part)| match part {
+            Part::Name(name) => Some(name.as_c_str()),
+            Part::Names(..) | Part::AnyDepth => None,
+        });
+        names.collect()
     }
 
     /// Whether anything can match beneath.
     pub(super) fn goes_on(&self, parts: Parts) -> bool {
-        parts.0 & ((1 << self.parts.len()) - 1) != 0
+        self.active(parts).next().is_some()
     }
 
     /// Whether any depth is among the parts.
     pub(super) fn is_any_depth(&self, parts: Parts) -> bool {
-        let is_active = |index: usize| parts.0 & (1 << index) != 0;
-        self.parts.iter().enumerate().any(|(index, part)| is_active(index) && matches!(part, Part::AnyDepth))
+        self.active(parts).any(|(_, part)| matches!(part, Part::AnyDepth))
     }
 
     /// `**` may match no directory at all.
@@ -154,11 +185,11 @@ mod tests {
     fn is_match(pattern: &str, path: &str) -> bool {
         let pattern = Pattern::parse(pattern).unwrap();
         let mut parts = pattern.start();
-        let mut is_end = pattern.is_end(parts);
+        let mut found = if pattern.is_end(parts) { Match::AsDirectory } else { Match::No };
         for name in path.split('/').filter(|name| !name.is_empty()) {
-            (parts, is_end) = pattern.step(parts, &CString::new(name).unwrap());
+            (parts, found) = pattern.step(parts, &CString::new(name).unwrap());
         }
-        is_end
+        found != Match::No
     }
 
     #[test]
@@ -197,6 +228,7 @@ mod tests {
             ("*", ""),
             ("a/*", "a"),
             ("*.PY", "x.py"),
+            ("**/a", "a/b"),
             ("a?c", "a/c"),
         ] {
             assert!(!is_match(pattern, path), "{pattern} {path}");

@@ -15,7 +15,7 @@ use hayward_tool::{Cx, Stop};
 use rustix::fs::FileType;
 
 use super::newest::Newest;
-use super::pattern::{Parts, Pattern};
+use super::pattern::{Match, Parts, Pattern};
 use crate::fs::{Directory, Fence, FileId, kind_of, modified};
 use crate::limits::SERIAL_DIRECTORIES;
 
@@ -115,9 +115,10 @@ impl Search<'_> {
             return beneath;
         };
         let mut meet = |name: &CStr, kind: FileType| {
-            let (parts, is_match) = self.pattern.step(visit.parts, name);
-            if is_match {
-                self.add(visit, &directory, (name, kind), newest);
+            let (parts, found) = self.pattern.step(visit.parts, name);
+            if found != Match::No {
+                let wants_directory = self.pattern.wants_directory || found == Match::AsDirectory;
+                self.add(&join(&visit.path, name), &directory, (name, kind, wants_directory), newest);
             }
             let may_be_directory = matches!(kind, FileType::Directory | FileType::Symlink);
             if may_be_directory && self.pattern.goes_on(parts) {
@@ -184,25 +185,23 @@ impl Search<'_> {
 
     fn add(
         &self,
-        visit: &Visit,
+        path: &Path,
         directory: &Directory,
-        (name, kind): (&CStr, FileType),
+        (name, kind, wants_directory): (&CStr, FileType, bool),
         newest: &mut Newest,
     ) {
-        let path = || join(&visit.path, name);
         let is_link = kind == FileType::Symlink;
         let (modified, is_directory) = match directory.look_through(name) {
-            Ok(stat) if self.fence.hides((&stat).into()) || (is_link && !self.fence.shows(&path())) => {
-                return;
-            }
+            Ok(stat) if self.fence.hides((&stat).into()) => return,
+            Ok(_) if is_link && !self.fence.shows(path) => return,
             Ok(stat) => (modified(&stat), kind_of(&stat) == FileType::Directory),
             Err(_) if is_link => ((0, 0), false), // it leads nowhere, and is there all the same
             Err(_) => return,
         };
-        match (self.pattern.wants_directory, is_directory) {
-            (true, true) => newest.add(modified, || with_slash(&path())),
+        match (wants_directory, is_directory) {
+            (true, true) => newest.add(modified, || with_slash(path)),
             (true, false) => {}
-            (false, _) => newest.add(modified, || path().into_os_string().into_vec()),
+            (false, _) => newest.add(modified, || path.as_os_str().as_bytes().to_vec()),
         }
     }
 }

@@ -1,0 +1,306 @@
+//! The real binary: starts, tokens, roles, its record, its end.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hayward_testkit::daemon::{Daemon, command, run_with_input, text};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_hayward");
+
+fn scratch() -> (TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    (dir, data)
+}
+
+fn start(data: &Path) -> Daemon {
+    Daemon::start(BINARY, data, &[]).unwrap()
+}
+
+fn records(data: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(data.join("audit/record.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn is_running(marker: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).contains(marker))
+}
+
+#[tokio::test]
+async fn the_ready_file_is_private_and_names_tokens_that_die_with_the_process() {
+    let (_dir, data) = scratch();
+    let mut daemon = start(&data);
+    let ready_file = format!("{}.ready", data.display());
+    assert_eq!(std::fs::metadata(&ready_file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(daemon.ready["pid"], daemon.pid());
+    let token = daemon.token("rw").to_owned();
+    assert_eq!(daemon.ask(&token, "ping", json!({})).await.unwrap().status, 200);
+    daemon.signal(Signal::TERM).unwrap();
+    assert!(daemon.wait().unwrap().success());
+    assert!(!Path::new(&ready_file).exists() && !data.join("hayward.sock").exists());
+    let again = start(&data);
+    assert_eq!(again.ask(&token, "ping", json!({})).await.unwrap().status, 401);
+}
+
+#[tokio::test]
+async fn each_role_sees_and_calls_its_own_tools() {
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let rw = ["bash_execute", "read_file", "write_file", "edit_file", "glob", "grep"];
+    for (role, expect) in [("rw", &rw[..]), ("ro", &["read_file", "glob", "grep"])] {
+        let listed = daemon.ask(daemon.token(role), "tools/list", json!({})).await.unwrap().json();
+        let names: Vec<&str> =
+            listed["result"]["tools"].as_array().unwrap().iter().filter_map(|tool| tool["name"].as_str()).collect();
+        assert_eq!(names, expect, "{role}");
+    }
+    let marker = data.join("must-not-be");
+    let writes = [
+        ("bash_execute", json!({"command": format!("touch {}", marker.display())})),
+        ("write_file", json!({"file_path": marker, "content": ""})),
+        ("edit_file", json!({"file_path": "/etc/hostname", "old_string": "a", "new_string": "b"})),
+    ];
+    for (tool, arguments) in writes {
+        let result = daemon.call("ro", tool, arguments).await.unwrap();
+        let expect = format!("Permission denied: tool '{tool}' requires rw role");
+        assert!(text(&result).contains(&expect) && result["isError"] == true, "{result}");
+    }
+    assert!(!marker.exists());
+    let denied = records(&data).into_iter().filter(|record| record["type"] == "denied").count();
+    assert_eq!(denied, 3);
+    assert_eq!(daemon.ask(daemon.token("admin"), "tools/list", json!({})).await.unwrap().status, 401);
+}
+
+#[tokio::test]
+async fn every_call_has_an_intent_and_an_outcome_and_the_record_holds_no_content() {
+    let (dir, data) = scratch();
+    let daemon = start(&data);
+    let path = dir.path().join("file");
+    daemon.call("rw", "write_file", json!({"file_path": path, "content": "sesame"})).await.unwrap();
+    daemon.call("rw", "bash_execute", json!({"command": "exit 3"})).await.unwrap();
+    let records: Vec<Value> = records(&data).into_iter().filter(|record| record["type"] != "mark").collect();
+    let kinds: Vec<&str> = records.iter().filter_map(|record| record["type"].as_str()).collect();
+    assert_eq!(kinds, ["intent", "outcome", "intent", "outcome"]);
+    assert_eq!(records[0]["arguments"]["content"], "<6 chars>");
+    assert_eq!(records[3]["intent"], records[2]["seq"]);
+    assert_eq!((records[3]["ending"].clone(), records[3]["code"].clone()), (json!("error"), json!("ExitCode:3")));
+}
+
+#[tokio::test]
+async fn tokens_are_made_shown_once_and_revoked_at_once() {
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let admin = daemon.token("admin").to_owned();
+    let made = daemon.send("POST", "/admin/tokens", &admin, r#"{"name":"ci-bot"}"#).await.unwrap().json();
+    assert_eq!((made["name"].clone(), made["role"].clone()), (json!("ci-bot"), json!("ro")));
+    let token = made["token"].as_str().unwrap().to_owned();
+    assert_eq!(daemon.ask(&token, "tools/list", json!({})).await.unwrap().status, 200);
+    let listed = daemon.send("GET", "/admin/tokens", &admin, "").await.unwrap();
+    assert!(!listed.body.contains(&token), "a token is shown once");
+    let id = listed.json().as_object().unwrap().keys().next().unwrap().clone();
+    assert!(token.contains(&id));
+    for bad in [r#"{"name":"x","role":"zz"}"#, r#"{"name":"x","role":"admin"}"#, "{}", "[]", r#"{"name":"../x"}"#] {
+        assert_eq!(daemon.send("POST", "/admin/tokens", &admin, bad).await.unwrap().status, 400, "{bad}");
+    }
+    let twice = daemon.send("POST", "/admin/tokens", &admin, r#"{"name":"ci-bot"}"#).await.unwrap();
+    assert_eq!(twice.status, 409);
+    let revoked = daemon.send("DELETE", &format!("/admin/tokens/{token}"), &admin, "").await.unwrap();
+    assert_eq!((revoked.status, revoked.json()["revoked"].clone()), (200, json!(id)));
+    assert_eq!(daemon.ask(&token, "tools/list", json!({})).await.unwrap().status, 401);
+    assert_eq!(daemon.send("DELETE", "/admin/tokens/nothing", &admin, "").await.unwrap().status, 404);
+}
+
+#[tokio::test]
+async fn stored_tokens_outlive_the_process_and_end_the_temporary_ones() {
+    let (_dir, data) = scratch();
+    let path = data.to_str().unwrap();
+    let token = |args: &[&str]| {
+        let args = [&["token"], args, &["--data-dir", path]].concat();
+        command(BINARY, args).output().unwrap()
+    };
+    assert!(token(&["add", "--name", "root", "--role", "admin"]).status.success());
+    let made = token(&["add", "--name", "claude", "--role", "rw"]);
+    let secret = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let listed = String::from_utf8(token(&["list"]).stdout).unwrap();
+    assert!(listed.contains("claude") && listed.contains("admin") && !listed.contains(&secret), "{listed}");
+    let database = std::fs::read(data.join("hayward.db")).unwrap();
+    assert!(!database.windows(32).any(|window| window == &secret.as_bytes()[20..52]), "only a hash is kept");
+
+    let daemon = start(&data);
+    assert!(daemon.ready.get("rw_token").is_none() && daemon.ready.get("admin_token").is_none());
+    assert_eq!(daemon.ask(&secret, "ping", json!({})).await.unwrap().status, 200);
+    let taken = token(&["list"]);
+    assert_eq!(taken.status.code(), Some(5));
+    assert!(String::from_utf8(taken.stderr).unwrap().contains(&daemon.pid().to_string()));
+    drop(daemon);
+    assert!(token(&["revoke", "claude"]).status.success());
+    assert_eq!(token(&["revoke", "claude"]).status.code(), Some(3));
+    assert_eq!(start(&data).ask(&secret, "ping", json!({})).await.unwrap().status, 401);
+}
+
+#[test]
+fn exit_codes_and_hints_tell_what_is_wrong() {
+    let (_dir, data) = scratch();
+    let path = data.to_str().unwrap();
+    for (args, code, expect) in [
+        (&["serve", "--host", "0.0.0.0"][..], 78, "--insecure-http"),
+        (&["serve", "--limit", "gateway.calls_mx=1"], 78, "did you mean `gateway.calls_max`"),
+        (&["serve", "--nope"], 2, "--nope"),
+        (&["srve"], 2, "serve"),
+        (&["token", "revoke", "nothing"], 3, "nothing"),
+        (&["serve", "--log-level", "loud=x=y"], 78, "log level"),
+    ] {
+        let output = command(BINARY, args).env("HAYWARD_DATA_DIR", path).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
+        assert!(told.contains(expect), "{args:?}: {told}");
+    }
+}
+
+fn stdio(data: &Path, args: &[&str], input: &str) -> Vec<Value> {
+    let all = [&["stdio", "--data-dir", data.to_str().unwrap()], args].concat();
+    let output = run_with_input(BINARY, &all, input).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"bash_execute","arguments":{"command":"echo $PPID"}}}
+"#;
+
+#[tokio::test]
+async fn stdio_serves_alone_or_joins_the_daemon_and_one_record_holds_everything() {
+    let (_dir, data) = scratch();
+    assert_eq!(stdio(&data, &[], CALL)[0]["result"]["isError"], false);
+    let refused = stdio(&data, &["--role", "ro"], CALL);
+    assert!(text(&refused[0]["result"]).contains("requires rw role"));
+    let daemon = start(&data);
+    assert_eq!(stdio(&data, &[], CALL)[0]["result"]["isError"], false);
+    let refused = stdio(&data, &["--role", "ro"], CALL);
+    assert!(text(&refused[0]["result"]).contains("requires rw role"));
+    drop(daemon);
+    let kinds: Vec<Value> = records(&data).iter().map(|record| record["type"].clone()).collect();
+    let count = |kind: &str| kinds.iter().filter(|other| *other == kind).count();
+    assert_eq!((count("intent"), count("outcome"), count("denied")), (2, 2, 2));
+}
+
+#[tokio::test]
+async fn a_killed_daemon_leaves_no_process_and_its_open_intent_ends_unknown() {
+    let (_dir, data) = scratch();
+    let mut daemon = start(&data);
+    let marker = format!("31{:05}", std::process::id());
+    let token = daemon.token("rw").to_owned();
+    let command = format!("setsid sleep {marker} & sleep {marker}");
+    let arguments = json!({"name": "bash_execute", "arguments": {"command": command, "timeout": 600}});
+    {
+        let mut ask = std::pin::pin!(daemon.ask(&token, "tools/call", arguments));
+        tokio::select! {
+            _ = &mut ask => panic!("it ended"),
+            () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+        }
+        daemon.signal(Signal::KILL).unwrap();
+        assert!(ask.await.is_err());
+    }
+    daemon.wait().unwrap();
+    until("the command outlived the daemon", || !is_running(&marker));
+    let _again = start(&data);
+    let last = records(&data).into_iter().rfind(|record| record["type"] == "outcome").unwrap();
+    assert_eq!(last["ending"], "unknown");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_ends_its_command_and_whatever_that_started() {
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let marker = format!("32{:05}", std::process::id());
+    let token = daemon.token("rw").to_owned();
+    let command = format!("(setsid sleep {marker} &) ; sleep {marker}");
+    let arguments = json!({"name": "bash_execute", "arguments": {"command": command, "timeout": 600}});
+    let ask = daemon.ask(&token, "tools/call", arguments);
+    tokio::select! {
+        _ = ask => panic!("it ended"),
+        () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+    }
+    until("the command outlived its client", || !is_running(&marker));
+    until("its outcome is not recorded", || records(&data).iter().any(|record| record["ending"] == "cancelled"));
+}
+
+#[tokio::test]
+async fn our_own_data_is_out_of_reach_by_whatever_name() {
+    let (dir, data) = scratch();
+    let daemon = start(&data);
+    let database = data.join("hayward.db");
+    let link = dir.path().join("link");
+    symlink(&database, &link).unwrap();
+    let hard = dir.path().join("hard");
+    std::fs::hard_link(data.join("audit/record.jsonl"), &hard).unwrap();
+    let directory_link = dir.path().join("directory");
+    symlink(&data, &directory_link).unwrap();
+    let through_root = format!("/proc/self/root{}", database.display());
+    let through_pid = format!("/proc/{}/root{}", daemon.pid(), database.display());
+    let dotted = format!("{}/../data/hayward.db", data.display());
+    let names = [
+        database.display().to_string(),
+        link.display().to_string(),
+        hard.display().to_string(),
+        directory_link.join("hayward.lock").display().to_string(),
+        through_root,
+        through_pid,
+        dotted,
+        format!("/proc/{}/environ", daemon.pid()),
+        "/proc/self/environ".to_owned(),
+        "/proc/self/mem".to_owned(),
+    ];
+    let before = std::fs::read(&hard).unwrap().len();
+    for name in &names {
+        for (tool, arguments) in [
+            ("read_file", json!({"file_path": name})),
+            ("write_file", json!({"file_path": name, "content": ""})),
+            ("edit_file", json!({"file_path": name, "old_string": "a", "new_string": "b"})),
+            ("grep", json!({"pattern": ".", "path": name})),
+        ] {
+            let result = daemon.call("rw", tool, arguments).await.unwrap();
+            assert!(text(&result).contains("ProtectedPath"), "{tool} {name}: {result}");
+        }
+    }
+    assert!(std::fs::read(&hard).unwrap().len() > before, "the record only grew");
+    let found = daemon.call("ro", "glob", json!({"pattern": "**/*", "path": dir.path()})).await.unwrap();
+    assert!(!text(&found).contains("hayward.db") && !text(&found).contains("record.jsonl"), "{found}");
+    let found = daemon.call("ro", "grep", json!({"pattern": "boot_id", "path": dir.path()})).await.unwrap();
+    assert_eq!(found["structuredContent"]["match_count"], 0, "{found}");
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_told_to_stop_ends_what_runs_and_records_it() {
+    let (_dir, data) = scratch();
+    let mut daemon = Daemon::start(BINARY, &data, &["--limit", "gateway.drain_ms=100"]).unwrap();
+    let marker = format!("33{:05}", std::process::id());
+    let token = daemon.token("rw").to_owned();
+    let command = format!("sleep {marker}");
+    {
+        let arguments = json!({"name": "bash_execute", "arguments": {"command": command, "timeout": 600}});
+        let mut ask = std::pin::pin!(daemon.ask(&token, "tools/call", arguments));
+        tokio::select! {
+            _ = &mut ask => panic!("it ended"),
+            () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+        }
+        daemon.signal(Signal::TERM).unwrap();
+        assert!(text(&ask.await.unwrap().json()["result"]).contains("cancelled"));
+    }
+    assert!(daemon.wait().unwrap().success());
+    assert!(!is_running(&marker));
+    assert!(records(&data).iter().any(|record| record["ending"] == "cancelled"));
+}
