@@ -192,6 +192,7 @@ pub fn unruly() -> Toolset {
             Fixture::tool("panics", "Panics.", |_, _| panic_on_purpose()),
             Fixture::tool("waits", "Waits until it is stopped.", |cx, _| {
                 Box::pin(async move {
+                    cx.report(Progress::Step { progress: 0.0, total: None, message: None });
                     let stop = cx.stopped().await;
                     json!({"content": [text(&format!("{stop:?}"))]})
                 })

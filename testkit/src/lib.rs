@@ -5,4 +5,5 @@
 pub mod client;
 pub mod daemon;
 pub mod fixture;
+pub mod seam;
 pub mod server;

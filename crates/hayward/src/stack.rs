@@ -1,5 +1,6 @@
 //! Everything behind the listeners, wired together: store, credentials, record, executor, host, road.
 
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +35,9 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Opens what is kept in the data directory and builds the road to this machine's tools.
-    pub(crate) async fn build(data: DataDir, serving: &Serving) -> Result<Self, Failure> {
+    /// Opens what is kept in the data directory and builds the road to this machine's tools, which reach
+    /// neither the data directory nor `secret`, a further file of ours.
+    pub(crate) async fn build(data: DataDir, serving: &Serving, secret: Option<&Path>) -> Result<Self, Failure> {
         let limits = AllLimits::read(&serving.limits)?;
         let store = open_store(data.path()).await?;
         let credentials = Arc::new(Credentials::new());
@@ -46,7 +48,7 @@ impl Stack {
         let executor = executor(&limits, serving.containment);
         let host = Host::new(HostConfig {
             limits: limits.host.clone(),
-            protected: vec![data.path().to_owned()],
+            protected: iter::once(data.path()).chain(secret).map(Path::to_owned).collect(),
             extra_protected: serving.protected_paths.clone(),
             sync_files: serving.sync_files,
             shell: serving.shell.clone(),

@@ -260,6 +260,7 @@ async fn our_own_data_is_out_of_reach_by_whatever_name() {
         through_root,
         through_pid,
         dotted,
+        format!("{}.ready", data.display()),
         format!("/proc/{}/environ", daemon.pid()),
         "/proc/self/environ".to_owned(),
         "/proc/self/mem".to_owned(),

@@ -1,6 +1,6 @@
 //! What a call of each tool costs without a network, for a first look: `TREE` is a source tree.
 //!
-//! `cargo run --release -p hayward-host --example timing -- TREE [PATTERN]`
+//! `cargo run --release -p hayward-host --example timing -- TREE [PATTERN [TOOL]]`
 #![expect(clippy::print_stdout, reason = "that is what it is for")]
 
 use std::path::{Path, PathBuf};
@@ -27,11 +27,11 @@ fn main() -> std::process::ExitCode {
     }
     let pattern = args.next().unwrap_or_else(|| "fn main".to_owned());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    runtime.block_on(measure(&tree, &pattern));
+    runtime.block_on(measure(&tree, &pattern, args.next().as_deref()));
     std::process::ExitCode::SUCCESS
 }
 
-async fn measure(tree: &str, pattern: &str) {
+async fn measure(tree: &str, pattern: &str, only: Option<&str>) {
     let root = TempDir::new().expect("a directory");
     let executor = Executor::new(Config {
         supervisor: SupervisorCommand {
@@ -48,14 +48,22 @@ async fn measure(tree: &str, pattern: &str) {
     let write = json!({"file_path": path, "content": "x".repeat(1024)});
     let edit = json!({"file_path": path, "old_string": "x", "new_string": "x", "replace_all": true});
     call(&tools, "write_file", &json!({"file_path": big, "content": line.repeat(2000)})).await;
-    time(&tools, "write_file", &write).await;
-    time(&tools, "read_file", &json!({"file_path": path})).await;
-    time(&tools, "read_file", &json!({"file_path": big})).await;
-    time(&tools, "edit_file", &edit).await;
-    time(&tools, "glob", &json!({"pattern": "**/*.rs", "path": tree})).await;
-    time(&tools, "grep", &json!({"pattern": pattern, "path": tree})).await;
-    time(&tools, "grep", &json!({"pattern": "zzz_not_there", "path": tree})).await;
-    time(&tools, "bash_execute", &json!({"command": "true"})).await;
+    call(&tools, "write_file", &write).await;
+    for (tool, arguments) in [
+        ("write_file", write),
+        ("read_file", json!({"file_path": path})),
+        ("read_file", json!({"file_path": big, "limit": 1})),
+        ("read_file", json!({"file_path": big})),
+        ("edit_file", edit),
+        ("glob", json!({"pattern": "**/*.rs", "path": tree})),
+        ("grep", json!({"pattern": pattern, "path": tree})),
+        ("grep", json!({"pattern": "zzz_not_there", "path": tree})),
+        ("bash_execute", json!({"command": "true"})),
+    ] {
+        if only.is_none_or(|only| only == tool) {
+            time(&tools, tool, &arguments).await;
+        }
+    }
     executor.shutdown(Duration::from_secs(1)).await;
 }
 

@@ -59,7 +59,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     runtime::block_on(serve_until_signal(args))
 }
 
-async fn serve_until_signal(args: Args) -> Result<(), Failure> {
+async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
+    args.ready_file = match args.ready_file.map(std::path::absolute).transpose() {
+        Ok(path) => path,
+        Err(error) => return Err(Failure::configuration(error)),
+    };
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
     let data_dir = data.path().to_owned();
@@ -70,7 +74,8 @@ async fn serve_until_signal(args: Args) -> Result<(), Failure> {
     let address = SocketAddr::new(args.host, args.port);
     let listener = bind(address).await?;
     let address = step(listener.local_addr(), || "failed to read the address".to_owned())?;
-    let stack = Stack::build(data, &args.serving).await?;
+    // The ready file holds tokens that may do more than whoever reads files with a lesser one.
+    let stack = Stack::build(data, &args.serving, args.ready_file.as_deref()).await?;
     let temporary = Temporary::unless_stored(&stack).await?;
 
     let app = app(&args, &stack, address);

@@ -63,7 +63,7 @@ async fn serve(args: Args) -> Result<(), Failure> {
 
 async fn alone(data: DataDir, serving: &Serving, ceiling: Tier) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
-    let stack = Stack::build(data, serving).await?;
+    let stack = Stack::build(data, serving, None).await?;
     let local = Local {
         protocol: Arc::clone(&stack.protocol),
         principal: Arc::new(Principal::local("stdio", ceiling)),

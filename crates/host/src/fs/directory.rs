@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, Stat, fstat, fstatfs, major, open, statat,
@@ -15,7 +16,7 @@ use super::Fs;
 use super::handle::Handle;
 use super::identity::FileId;
 use super::protect::Census;
-use crate::limits::{CENSUS_AGE_MAX, ENTRIES_BYTES};
+use crate::limits::ENTRIES_BYTES;
 
 /// A magic number that `rustix` doesn't name (`linux/magic.h`).
 const SYSFS_MAGIC: u64 = 0x6265_6572;
@@ -97,7 +98,7 @@ pub(crate) struct Fence<'a> {
 
 impl Fs {
     pub(crate) fn fence(&self) -> Fence<'_> {
-        Fence { fs: self, census: self.protection.census(CENSUS_AGE_MAX) }
+        Fence { fs: self, census: self.protection.census(Duration::ZERO) }
     }
 }
 

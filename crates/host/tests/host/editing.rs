@@ -69,7 +69,7 @@ async fn edits_at_the_same_time_are_all_kept() {
     const EDITORS: usize = 4;
     const EDITS: usize = 50;
     let rig = Arc::new(Rig::with(|config| config.sync_files = false));
-    let path = rig.file("x", (0..EDITORS).map(|editor| format!("{editor}=0;\n")).collect::<String>());
+    let path = rig.file("x", lines(EDITORS, 0));
     let mut editors = tokio::task::JoinSet::new();
     for editor in 0..EDITORS {
         let (rig, path) = (Arc::clone(&rig), path.clone());
@@ -84,7 +84,12 @@ async fn edits_at_the_same_time_are_all_kept() {
     while let Some(editor) = editors.join_next().await {
         editor.unwrap();
     }
-    let expect: String = (0..EDITORS).map(|editor| format!("{editor}={EDITS};\n")).collect();
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), expect);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(EDITORS, EDITS));
     assert!(rig.leftovers().is_empty());
+}
+
+/// A line with a number for each editor.
+fn lines(editors: usize, number: usize) -> String {
+    let lines: Vec<_> = (0..editors).map(|editor| format!("{editor}={number};")).collect();
+    lines.join("\n")
 }
