@@ -48,12 +48,23 @@ pub async fn send_raw(address: SocketAddr, request: &[u8]) -> anyhow::Result<Ans
 }
 
 /// A POST of JSON with these headers.
-pub async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &str) -> anyhow::Result<Answer> {
+pub async fn post(
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> anyhow::Result<Answer> {
     send_raw(address, &request("POST", address, path, headers, body)).await
 }
 
 /// The bytes of a request; `host` and `content-type` are filled in unless they are given.
-pub fn request(method: &str, address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
+pub fn request(
+    method: &str,
+    address: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Vec<u8> {
     let is_given = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
     let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !is_given("host") {

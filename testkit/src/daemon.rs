@@ -34,11 +34,8 @@ pub fn command<S: AsRef<OsStr>>(binary: &str, args: impl IntoIterator<Item = S>)
 
 /// Runs the binary to its end with this standard input.
 pub fn run_with_input(binary: &str, args: &[&str], input: &str) -> anyhow::Result<Output> {
-    let mut child = command(binary, args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child =
+        command(binary, args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     child.stdin.take().context("standard input is a pipe")?.write_all(input.as_bytes())?;
     Ok(child.wait_with_output()?)
 }
@@ -86,14 +83,16 @@ impl Daemon {
 
     /// Calls a tool; returns the result.
     pub async fn call(&self, role: &str, tool: &str, arguments: Value) -> anyhow::Result<Value> {
-        let answer = self.ask(self.token(role), "tools/call", json!({"name": tool, "arguments": arguments})).await?;
+        let answer =
+            self.ask(self.token(role), "tools/call", json!({"name": tool, "arguments": arguments})).await?;
         Ok(answer.json()["result"].clone())
     }
 
     /// Sends any other request with a token.
     pub async fn send(&self, method: &str, path: &str, token: &str, body: &str) -> anyhow::Result<Answer> {
         let bearer = format!("Bearer {token}");
-        send_raw(self.address, &request(method, self.address, path, &[("authorization", &bearer)], body)).await
+        send_raw(self.address, &request(method, self.address, path, &[("authorization", &bearer)], body))
+            .await
     }
 
     /// Sends a signal.

@@ -8,11 +8,14 @@ use std::time::Duration;
 use hayward_api::Tier;
 use hayward_api::names::ToolName;
 use hayward_mcp::json::Raw;
-use hayward_tool::{Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, Toolset, Verdict};
+use hayward_tool::{
+    Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, Toolset, Verdict,
+};
 use serde_json::{Value, json};
 
 /// A red pixel.
-const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
+const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
 /// A WAVE file without a sample.
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEARKwAAIhYAQACABAAZGF0YQAAAAA=";
 
@@ -107,7 +110,8 @@ pub fn conformance() -> Toolset {
             }),
             Fixture::tool("test_tool_with_logging", "Logs while it runs.", |cx, _| {
                 Box::pin(async move {
-                    for line in ["Tool execution started", "Tool processing data", "Tool execution completed"] {
+                    for line in ["Tool execution started", "Tool processing data", "Tool execution completed"]
+                    {
                         let data = Raw::of(line).expect("a string");
                         cx.report(Progress::Log { level: "info".into(), logger: None, data });
                         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -168,11 +172,14 @@ pub fn echo(further_tools: usize) -> Toolset {
     });
     let action: Action = |_, call| {
         let arguments: Value = call.arguments.view().unwrap_or_default();
-        at_once(json!({"content": [text(arguments["message"].as_str().unwrap_or_default())], "isError": false}))
+        at_once(
+            json!({"content": [text(arguments["message"].as_str().unwrap_or_default())], "isError": false}),
+        )
     };
     let mut tools = vec![Fixture::with_schema("echo", "Returns what it was given.", &schema, action)];
     for index in 0..further_tools {
-        let description = format!("Tool number {index} of a long list, described in a sentence of the usual length.");
+        let description =
+            format!("Tool number {index} of a long list, described in a sentence of the usual length.");
         tools.push(Fixture::with_schema(&format!("tool_{index}"), &description, &schema, action));
     }
     Toolset { name: "host", instructions: "Fixtures of the benchmarks.", tools }

@@ -9,14 +9,15 @@ use hayward_api::kinds::token::Role;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Token};
-use hayward_gateway::listener::{App, Guard, serve};
 use hayward_gateway::limits::Limits;
+use hayward_gateway::listener::{App, Guard, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Protocol, Road, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_tool::{BoxFuture, Toolset};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A server that listens on a free port of loopback until it is dropped.
 pub struct Server {
@@ -49,8 +50,10 @@ impl Server {
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
         let record = hayward_audit::Log::open(data.path(), hayward_audit::LogConfig::default())?;
-        let road = Road::new(vec![toolset], record, &limits, &shutdown);
-        let identity = Identity { name: "hayward".into(), version: "0".into(), instructions: "Fixtures.".into() };
+        let road =
+            Road::new(vec![toolset], record, (&limits, &hayward_tool::limits::Limits::default()), &shutdown);
+        let identity =
+            Identity { name: "hayward".into(), version: "0".into(), instructions: "Fixtures.".into() };
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
         let credentials = Arc::new(Credentials::new());
         let [rw_token, ro_token, admin_token] =
@@ -64,7 +67,7 @@ impl Server {
             limits,
             version: "0",
         });
-        tokio::spawn(serve(listener, app, shutdown.clone()));
+        TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
         Ok(Self { address, rw_token, ro_token, admin_token, credentials, protocol, shutdown, data })
     }
 

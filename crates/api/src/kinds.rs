@@ -29,9 +29,10 @@ pub static KINDS: &[&Descriptor] = &[&token::DESCRIPTOR];
 
 /// The kind of this name, plural or alias.
 pub fn find(word: &str) -> Option<&'static Descriptor> {
-    KINDS.iter().copied().find(|kind| {
-        kind.name == word || kind.plural == word || kind.aliases.contains(&word)
-    })
+    KINDS
+        .iter()
+        .copied()
+        .find(|kind| kind.name == word || kind.plural == word || kind.aliases.contains(&word))
 }
 
 #[cfg(test)]

@@ -36,12 +36,7 @@ pub enum PrincipalKind {
 impl Principal {
     /// The one that may do nothing.
     pub fn anonymous() -> Self {
-        Self {
-            kind: PrincipalKind::Anonymous,
-            name: String::new(),
-            credential: String::new(),
-            ceiling: None,
-        }
+        Self { kind: PrincipalKind::Anonymous, name: String::new(), credential: String::new(), ceiling: None }
     }
 
     /// A local process that was started with, or vouched for, this ceiling.

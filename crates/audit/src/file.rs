@@ -70,11 +70,7 @@ impl RecordFile {
 
 /// Makes the folder of the record, for its owner only.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), AuditError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(AuditError::io("create", dir))
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(AuditError::io("create", dir))
 }
 
 /// Makes sure that names which came or went in the folder survive a power loss.

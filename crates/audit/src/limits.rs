@@ -29,3 +29,6 @@ pub const ARGUMENT_STRING_BYTES: usize = 8 * 1024;
 pub const ARGUMENTS_BYTES: usize = 64 * 1024;
 /// Bytes of a line that the reader takes for a record.
 pub const LINE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How often a busy lock is tried before the thread goes to sleep: some microseconds.
+pub(crate) const SPINS: u32 = 200;

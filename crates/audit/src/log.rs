@@ -10,13 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-
 use crate::error::AuditError;
 use crate::file::{self, RecordFile};
-use crate::limits::{Limits, MARK_BYTES};
+use crate::limits::{Limits, MARK_BYTES, SPINS};
 use crate::record::{
-    Draft,
-    DeniedBody, Intent, IntentBody, LEFT_OPEN, MarkBody, Outcome, OutcomeBody, RecordKind,
+    DeniedBody, Draft, Intent, IntentBody, LEFT_OPEN, MarkBody, Outcome, OutcomeBody, RecordKind,
 };
 use crate::{recovery, syncer};
 
@@ -65,12 +63,8 @@ impl Log {
     pub fn open(dir: &Path, config: LogConfig) -> Result<Self, AuditError> {
         let state = State::open(dir, &config, &BTreeSet::new())?;
         let has_syncer = config.sync == Sync::Background;
-        let shared = Arc::new(Shared {
-            dir: dir.to_owned(),
-            config,
-            state: Mutex::new(state),
-            wake: Condvar::new(),
-        });
+        let shared =
+            Arc::new(Shared { dir: dir.to_owned(), config, state: Mutex::new(state), wake: Condvar::new() });
         let syncer = has_syncer.then(|| syncer::spawn(Arc::clone(&shared))).transpose()?;
         Ok(Self { shared, syncer })
     }
@@ -133,6 +127,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // The lock is held for one write into the page cache, which is over before a thread that went
+        // to sleep would be awake again.
+        for _ in 0..SPINS {
+            if let Ok(state) = self.state.try_lock() {
+                return state;
+            }
+            std::hint::spin_loop();
+        }
         // A panic under the lock comes before a write (a record that can't be serialised), so
         // what is behind the lock is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -36,7 +36,8 @@ impl Redacted {
 
 /// The arguments (JSON text) as the record may keep them.
 pub fn arguments(raw: &str) -> Redacted {
-    let mut walk = Walk { raw: raw.as_bytes(), at: 0, depth: 0, out: String::with_capacity(raw.len().min(1024)) };
+    let mut walk =
+        Walk { raw: raw.as_bytes(), at: 0, depth: 0, out: String::with_capacity(raw.len().min(1024)) };
     walk.run();
     let redacted = walk.out;
     if redacted.len() > ARGUMENTS_BYTES {
@@ -158,7 +159,11 @@ impl Walk<'_> {
         let kept = if text.len() <= ARGUMENT_STRING_BYTES {
             text.len()
         } else {
-            units(text).map(|unit| unit.start).take_while(|start| *start <= ARGUMENT_STRING_BYTES).last().unwrap_or(0)
+            units(text)
+                .map(|unit| unit.start)
+                .take_while(|start| *start <= ARGUMENT_STRING_BYTES)
+                .last()
+                .unwrap_or(0)
         };
         self.out.push('"');
         self.out.push_str(&String::from_utf8_lossy(&text[..kept]));
@@ -194,7 +199,9 @@ fn units(text: &[u8]) -> impl Iterator<Item = Unit> {
         let start = at;
         let (length, chars) = match rest {
             [b'\\', b'u', b'd' | b'D', b'c'..=b'f' | b'C'..=b'F', ..] => (6, 0),
-            [b'\\', b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'b' | b'A'..=b'B', _, _, b'\\', b'u', ..] => (12, 1),
+            [b'\\', b'u', b'd' | b'D', b'8'..=b'9' | b'a'..=b'b' | b'A'..=b'B', _, _, b'\\', b'u', ..] => {
+                (12, 1)
+            }
             [b'\\', b'u', ..] => (6, 1),
             [b'\\', ..] => (2, 1),
             [first, ..] => (utf8_length(*first), 1),
@@ -228,7 +235,10 @@ mod tests {
     #[test]
     fn content_becomes_its_length_in_characters() {
         check(r#"{"path":"/a","content":"häß\n"}"#, r#"{"path":"/a","content":"<4 chars>"}"#);
-        check(r#"{"old_string" : "a" , "new_string":""}"#, r#"{"old_string":"<1 chars>","new_string":"<0 chars>"}"#);
+        check(
+            r#"{"old_string" : "a" , "new_string":""}"#,
+            r#"{"old_string":"<1 chars>","new_string":"<0 chars>"}"#,
+        );
         check(r#"{"content":"\ud83d\ude00\\\"\u00e4"}"#, r#"{"content":"<4 chars>"}"#);
         check(r#"{"content":"a\",\"b\":\"c"}"#, r#"{"content":"<9 chars>"}"#);
     }
@@ -248,12 +258,18 @@ mod tests {
 
     #[test]
     fn the_same_word_deeper_down_or_as_a_value_is_kept() {
-        check(r#"{"a":{"content":"x"},"b":"content","c":["content","x"]}"#, r#"{"a":{"content":"x"},"b":"content","c":["content","x"]}"#);
+        check(
+            r#"{"a":{"content":"x"},"b":"content","c":["content","x"]}"#,
+            r#"{"a":{"content":"x"},"b":"content","c":["content","x"]}"#,
+        );
     }
 
     #[test]
     fn everything_else_is_kept_but_white_space() {
-        check("{ \"n\" :\n 12345678901234567890.10 ,\t\"a\":[ true , null ] }", r#"{"n":12345678901234567890.10,"a":[true,null]}"#);
+        check(
+            "{ \"n\" :\n 12345678901234567890.10 ,\t\"a\":[ true , null ] }",
+            r#"{"n":12345678901234567890.10,"a":[true,null]}"#,
+        );
         check(r#"{"s":"a \" b\t"}"#, r#"{"s":"a \" b\t"}"#);
         check("{}", "{}");
     }
@@ -282,7 +298,19 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_not_kept() {
-        for bad in ["", "{", "secret", "{\"a\":\"secret", "{\"a\":1}}", "{\"a\\", "\"", "ä", "{\"content\":", "{\"content\"", "{\"a\":\"\n\"}"] {
+        for bad in [
+            "",
+            "{",
+            "secret",
+            "{\"a\":\"secret",
+            "{\"a\":1}}",
+            "{\"a\\",
+            "\"",
+            "ä",
+            "{\"content\":",
+            "{\"content\"",
+            "{\"a\":\"\n\"}",
+        ] {
             check(bad, &format!("\"<{} bytes, not JSON>\"", bad.len()));
         }
     }

@@ -214,8 +214,7 @@ mod tests {
 
     #[test]
     fn a_replaced_table_forgets_what_was_there() {
-        let (credentials, old, new) =
-            (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Rw));
+        let (credentials, old, new) = (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Rw));
         credentials.insert(record(&old));
         credentials.replace(vec![record(&new)]);
         assert!(credentials.identify(old.reveal(), NOW).is_err());

@@ -101,8 +101,7 @@ mod tests {
 
     const KINDS: [PrincipalKind; 4] =
         [PrincipalKind::Anonymous, PrincipalKind::Token, PrincipalKind::Admin, PrincipalKind::Local];
-    const CEILINGS: [Option<Tier>; 4] =
-        [None, Some(Tier::Read), Some(Tier::Operate), Some(Tier::Danger)];
+    const CEILINGS: [Option<Tier>; 4] = [None, Some(Tier::Read), Some(Tier::Operate), Some(Tier::Danger)];
 
     fn principal(kind: PrincipalKind, ceiling: Option<Tier>) -> Principal {
         Principal { kind, ceiling, name: "x".to_owned(), credential: "y".to_owned() }
@@ -162,10 +161,8 @@ mod tests {
             .map(|line| line.split_whitespace().skip(2).collect())
             .filter(|cells: &Vec<&str>| !cells.is_empty())
             .collect();
-        let principals: Vec<Principal> = KINDS
-            .iter()
-            .flat_map(|kind| CEILINGS.map(|ceiling| principal(*kind, ceiling)))
-            .collect();
+        let principals: Vec<Principal> =
+            KINDS.iter().flat_map(|kind| CEILINGS.map(|ceiling| principal(*kind, ceiling))).collect();
         assert_eq!(lines.len(), principals.len());
         for (principal, line) in principals.iter().zip(lines) {
             let mut row: Vec<&str> = Vec::new();
@@ -196,7 +193,9 @@ mod tests {
     fn a_riskier_tool_is_never_easier_to_reach() {
         for (kind, ceiling) in KINDS.iter().flat_map(|kind| CEILINGS.map(|c| (*kind, c))) {
             let principal = principal(kind, ceiling);
-            for (toolset, tiers) in ["host", "ops"].iter().flat_map(|t| Tier::ALL.windows(2).map(move |w| (*t, w))) {
+            for (toolset, tiers) in
+                ["host", "ops"].iter().flat_map(|t| Tier::ALL.windows(2).map(move |w| (*t, w)))
+            {
                 let [low, high] = [call(toolset, tiers[0]), call(toolset, tiers[1])];
                 assert!(!is_allowed(&principal, &high) || is_allowed(&principal, &low));
             }

@@ -6,9 +6,7 @@ use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use hayward_exec::{
-    Choice, Config, Executor, Job, Limits, SupervisorCommand, Survivors, inherited,
-};
+use hayward_exec::{Choice, Config, Executor, Job, Limits, SupervisorCommand, Survivors, inherited};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +14,7 @@ const ROUNDS: usize = 5;
 const JOBS: u32 = 400;
 
 fn main() -> ExitCode {
-    if std::env::args()
-        .nth(1)
-        .is_some_and(|arg| arg == "supervise")
-    {
+    if std::env::args().nth(1).is_some_and(|arg| arg == "supervise") {
         return hayward_exec::supervise();
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
@@ -30,24 +25,15 @@ fn main() -> ExitCode {
 }
 
 async fn compare(containment: Choice) {
-    let supervisor = SupervisorCommand {
-        program: "/proc/self/exe".into(),
-        args: vec!["supervise".into()],
-    };
-    let executor = Executor::new(Config {
-        supervisor,
-        containment,
-        limits: Limits::default(),
-    });
+    let supervisor = SupervisorCommand { program: "/proc/self/exe".into(), args: vec!["supervise".into()] };
+    let executor = Executor::new(Config { supervisor, containment, limits: Limits::default() });
     say(&executor.containment().to_string());
     for concurrency in [1, 16] {
         for round in 0..ROUNDS {
             let bare = measure(concurrency, spawn_bare).await;
             let executor = executor.clone();
             let ours = measure(concurrency, move || run(executor.clone())).await;
-            say(&format!(
-                "c={concurrency} round {round}: bare {bare}; ours {ours}"
-            ));
+            say(&format!("c={concurrency} round {round}: bare {bare}; ours {ours}"));
         }
     }
     executor.shutdown(Duration::ZERO).await;
@@ -85,9 +71,7 @@ async fn spawn_bare() {
         command.args(["-c", "true"]).stdin(Stdio::null());
         command.output().expect("sh can be started");
     };
-    tokio::task::spawn_blocking(spawn)
-        .await
-        .expect("a spawn doesn't panic");
+    tokio::task::spawn_blocking(spawn).await.expect("a spawn doesn't panic");
 }
 
 async fn run(executor: Executor) {
@@ -101,10 +85,7 @@ async fn run(executor: Executor) {
         timeout: Duration::from_secs(10),
         survivors: Survivors::End,
     };
-    executor
-        .run(job, &CancellationToken::new())
-        .await
-        .expect("`sh -c true` runs");
+    executor.run(job, &CancellationToken::new()).await.expect("`sh -c true` runs");
 }
 
 fn say(line: &str) {

@@ -39,9 +39,8 @@ impl Home {
     /// Makes a home beneath the cgroup that this process is in, or says why it can't be.
     pub(crate) fn create() -> Result<Self, String> {
         let parent = own_folder()?;
-        let no = |what: &str, error: &dyn std::fmt::Display| {
-            format!("{what} in `{}`: {error}", parent.display())
-        };
+        let no =
+            |what: &str, error: &dyn std::fmt::Display| format!("{what} in `{}`: {error}", parent.display());
         // Who moves from one cgroup to another must own what both are in.
         access(parent.join("cgroup.procs"), Access::WRITE_OK)
             .map_err(|error| no("can't move processes", &error))?;
@@ -63,11 +62,7 @@ impl Home {
             }
             // Before it was locked, another server may have taken it for a dead one's.
             if let Some(lock) = lock(&path).filter(|_| path.exists()) {
-                return Ok(Self {
-                    path,
-                    leaves: AtomicU64::new(0),
-                    _lock: lock,
-                });
+                return Ok(Self { path, leaves: AtomicU64::new(0), _lock: lock });
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
@@ -80,9 +75,7 @@ impl Home {
     /// Makes a leaf.
     pub(crate) fn leaf(&self) -> io::Result<Leaf> {
         let n = self.leaves.fetch_add(1, Ordering::Relaxed);
-        let leaf = Leaf {
-            path: self.path.join(format!("job-{n}")),
-        };
+        let leaf = Leaf { path: self.path.join(format!("job-{n}")) };
         fs::create_dir(&leaf.path)?;
         Ok(leaf)
     }
@@ -96,9 +89,7 @@ impl Home {
     pub(crate) fn clean_up_after_others(&self) {
         let homes = self.path.parent().map(folders).unwrap_or_default();
         let is_home = |path: &PathBuf| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|n| n.starts_with(HOME_PREFIX))
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|n| n.starts_with(HOME_PREFIX))
         };
         for home in homes.into_iter().filter(is_home) {
             // Ours is locked as well, by another open file.
@@ -164,10 +155,7 @@ impl Leaf {
     }
 
     /// What becomes of a leaf whose server is dead. Blocks.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "runs on a thread for what blocks"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "runs on a thread for what blocks")]
     fn clear(&self) {
         if !self.is_left() {
             self.kill();
@@ -193,10 +181,7 @@ fn remove_tree(path: &Path) -> bool {
 
 fn folders(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect()
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 fn lock(path: &Path) -> Option<File> {
@@ -220,8 +205,7 @@ fn locate(cgroups: &str, mounts: &str) -> Option<PathBuf> {
         let (root, point) = (fields.next()?, fields.next()?);
         // Where the mount shows a part of the tree only, our cgroup must be in that part.
         let below = own.strip_prefix(root).ok()?;
-        kind.starts_with("cgroup2 ")
-            .then(|| Path::new(point).join(below))
+        kind.starts_with("cgroup2 ").then(|| Path::new(point).join(below))
     })
 }
 
@@ -240,20 +224,12 @@ mod tests {
 
     #[test]
     fn the_pure_layout() {
-        check(
-            "0::/user.slice/a.scope\n",
-            PURE,
-            Some("/sys/fs/cgroup/user.slice/a.scope"),
-        );
+        check("0::/user.slice/a.scope\n", PURE, Some("/sys/fs/cgroup/user.slice/a.scope"));
     }
 
     #[test]
     fn the_hybrid_layout() {
-        check(
-            "4:memory:/x\n0::/\n",
-            HYBRID,
-            Some("/sys/fs/cgroup/unified"),
-        );
+        check("4:memory:/x\n0::/\n", HYBRID, Some("/sys/fs/cgroup/unified"));
     }
 
     #[test]
@@ -266,10 +242,6 @@ mod tests {
     #[test]
     fn no_cgroup_v2() {
         check("4:memory:/x\n", PURE, None);
-        check(
-            "0::/\n",
-            "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n",
-            None,
-        );
+        check("0::/\n", "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", None);
     }
 }

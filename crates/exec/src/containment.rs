@@ -33,11 +33,9 @@ pub enum Containment {
 impl fmt::Display for Containment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CgroupV2 { path } => write!(
-                f,
-                "commands are held by cgroups beneath `{}` and ended as a whole",
-                path.display()
-            ),
+            Self::CgroupV2 { path } => {
+                write!(f, "commands are held by cgroups beneath `{}` and ended as a whole", path.display())
+            }
             Self::Subreaper { reason } => write!(
                 f,
                 "commands are held by a subreaper and ended process by process, weaker than by \
@@ -55,12 +53,7 @@ pub(crate) fn establish(choice: Choice) -> (Containment, Option<Home>) {
         Choice::Subreaper => Err("cgroups are switched off".to_owned()),
     };
     match made {
-        Ok(home) => (
-            Containment::CgroupV2 {
-                path: home.path().to_owned(),
-            },
-            Some(home),
-        ),
+        Ok(home) => (Containment::CgroupV2 { path: home.path().to_owned() }, Some(home)),
         Err(reason) => (Containment::Subreaper { reason }, None),
     }
 }

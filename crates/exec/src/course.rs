@@ -32,11 +32,7 @@ pub(crate) async fn run(
     since: Instant,
 ) -> Result<Finished, ExecError> {
     let deadline = since.checked_add(job.timeout).unwrap_or(since + FOREVER);
-    let stop = Stop {
-        cancel,
-        closing: inner.closing(),
-        deadline,
-    };
+    let stop = Stop { cancel, closing: inner.closing(), deadline };
     let _turn = match stop.unless(inner.turn()).await {
         Ok(turn) => turn,
         Err(ending) => return Ok(unstarted(ending, since)),
@@ -50,21 +46,10 @@ pub(crate) async fn run(
             return Err(ExecError::supervisor("connect", error));
         }
     };
-    let course = Course {
-        inner,
-        job,
-        supervisor,
-        streams: &mut streams,
-    };
+    let course = Course { inner, job, supervisor, streams: &mut streams };
     let (ending, survivors) = course.follow(&stop, pipes).await?;
     let (stdout, stderr) = streams.into_captured();
-    Ok(Finished {
-        ending,
-        stdout,
-        stderr,
-        survivors,
-        duration: since.elapsed(),
-    })
+    Ok(Finished { ending, stdout, stderr, survivors, duration: since.elapsed() })
 }
 
 /// What stops a job before its own end.
@@ -137,20 +122,13 @@ impl Course<'_> {
             Survivors::Leave => Whom::PipeHolders,
         };
         let quiet = self.end(whom, SETTLE, ANSWER).await;
-        let is_empty = quiet
-            .as_ref()
-            .is_some_and(|q| q.is_alone && q.found.is_empty());
+        let is_empty = quiet.as_ref().is_some_and(|q| q.is_alone && q.found.is_empty());
         if is_empty {
             self.inner.give_back(self.supervisor);
             return Ok((ending, Vec::new()));
         }
         let is_gone = self.part(whom, quiet.is_some()).await;
-        Ok((
-            ending,
-            quiet
-                .map(|quiet| name(quiet, whom, is_gone))
-                .unwrap_or_default(),
-        ))
+        Ok((ending, quiet.map(|quiet| name(quiet, whom, is_gone)).unwrap_or_default()))
     }
 
     /// The job is stopped.
@@ -158,9 +136,7 @@ impl Course<'_> {
         let quiet = self.end(Whom::All, Duration::ZERO, ANSWER_AT_STOP).await;
         let is_gone = self.part(Whom::All, true).await;
         // Who was ended here isn't a survivor; who couldn't be ended is.
-        let mut stuck = quiet
-            .map(|quiet| name(quiet, Whom::All, is_gone))
-            .unwrap_or_default();
+        let mut stuck = quiet.map(|quiet| name(quiet, Whom::All, is_gone)).unwrap_or_default();
         stuck.retain(|survivor| survivor.fate == Fate::Stuck);
         Ok((ending, stuck))
     }
@@ -174,27 +150,17 @@ impl Course<'_> {
 
     async fn end(&mut self, whom: Whom, settle: Duration, answer: Duration) -> Option<Quiet> {
         let ms = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        let end = End {
-            whom,
-            settle_ms: ms(settle),
-            grace_ms: ms(self.inner.grace()),
-        };
-        self.streams
-            .drain_during(self.supervisor.end(end, answer))
-            .await
+        let end = End { whom, settle_ms: ms(settle), grace_ms: ms(self.inner.grace()) };
+        self.streams.drain_during(self.supervisor.end(end, answer)).await
     }
 
     /// Parts with the supervisor, and says whether all who were to end are gone.
     async fn part(self, whom: Whom, has_answered: bool) -> bool {
         let is_gone = if whom == Whom::PipeHolders && has_answered {
-            self.streams
-                .drain_during(self.inner.release(self.supervisor))
-                .await;
+            self.streams.drain_during(self.inner.release(self.supervisor)).await;
             true
         } else {
-            self.streams
-                .drain_during(self.inner.retire(self.supervisor))
-                .await
+            self.streams.drain_during(self.inner.retire(self.supervisor)).await
         };
         self.streams.drain_within(self.inner.drain_time()).await;
         is_gone
@@ -211,23 +177,11 @@ fn name(quiet: Quiet, whom: Whom, is_gone: bool) -> Vec<Survivor> {
         _ => Fate::Ended,
     };
     let named = found.into_iter().take(SURVIVORS_NAMED_MAX);
-    named
-        .map(|n| Survivor {
-            pid: n.pid,
-            fate: fate(n.pid, n.holds_pipe),
-            command: n.command,
-        })
-        .collect()
+    named.map(|n| Survivor { pid: n.pid, fate: fate(n.pid, n.holds_pipe), command: n.command }).collect()
 }
 
 fn unstarted(ending: Ending, since: Instant) -> Finished {
     let (stdout, stderr) = (Captured::default(), Captured::default());
     let duration: Duration = since.elapsed();
-    Finished {
-        ending,
-        stdout,
-        stderr,
-        survivors: Vec::new(),
-        duration,
-    }
+    Finished { ending, stdout, stderr, survivors: Vec::new(), duration }
 }

@@ -7,9 +7,8 @@
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that are passed on.
-const ALLOWED: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR",
-];
+const ALLOWED: &[&str] =
+    &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR"];
 
 /// Variables that start so are passed on.
 const ALLOWED_PREFIXES: &[&str] = &["LC_", "XDG_"];
@@ -19,14 +18,8 @@ const ALLOWED_ANY_CASE: &[&str] = &["http_proxy", "https_proxy", "no_proxy", "al
 
 /// The part of `variables` that a job inherits, with a `PATH` in any case.
 pub fn inherited(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let mut kept: Vec<_> = variables
-        .into_iter()
-        .filter(|(name, _)| is_allowed(name))
-        .collect();
-    if !kept
-        .iter()
-        .any(|(name, value)| name == "PATH" && !value.is_empty())
-    {
+    let mut kept: Vec<_> = variables.into_iter().filter(|(name, _)| is_allowed(name)).collect();
+    if !kept.iter().any(|(name, value)| name == "PATH" && !value.is_empty()) {
         kept.retain(|(name, _)| name != "PATH");
         kept.push(("PATH".to_owned(), PATH_DEFAULT.to_owned()));
     }
@@ -35,12 +28,8 @@ pub fn inherited(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(
 
 fn is_allowed(name: &str) -> bool {
     ALLOWED.contains(&name)
-        || ALLOWED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-        || ALLOWED_ANY_CASE
-            .iter()
-            .any(|lower| *lower == name || lower.to_uppercase() == name)
+        || ALLOWED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || ALLOWED_ANY_CASE.iter().any(|lower| *lower == name || lower.to_uppercase() == name)
 }
 
 #[cfg(test)]
@@ -48,9 +37,7 @@ mod tests {
     use super::*;
 
     fn names(given: &[(&str, &str)]) -> Vec<String> {
-        let given = given
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let given = given.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
         inherited(given).into_iter().map(|(name, _)| name).collect()
     }
 
@@ -86,13 +73,8 @@ mod tests {
     #[test]
     fn there_is_always_a_path() {
         for given in [&[][..], &[("PATH", "")][..]] {
-            let given = given
-                .iter()
-                .map(|(n, v): &(&str, &str)| ((*n).into(), (*v).into()));
-            assert_eq!(
-                inherited(given),
-                [("PATH".to_owned(), PATH_DEFAULT.to_owned())]
-            );
+            let given = given.iter().map(|(n, v): &(&str, &str)| ((*n).into(), (*v).into()));
+            assert_eq!(inherited(given), [("PATH".to_owned(), PATH_DEFAULT.to_owned())]);
         }
     }
 }

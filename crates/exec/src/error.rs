@@ -85,12 +85,9 @@ impl ExecError {
             (Step::WorkingDir, Errno::NOTDIR) => Self::NotADirectory { path },
             (Step::WorkingDir, Errno::ACCESS) => Self::PermissionDenied { path },
             (Step::Program, Errno::NOENT | Errno::NOTDIR) => Self::ProgramNotFound { program },
-            (Step::Program, Errno::ACCESS) => Self::PermissionDenied {
-                path: program.into(),
-            },
+            (Step::Program, Errno::ACCESS) => Self::PermissionDenied { path: program.into() },
             (Step::Program, Errno::TOOBIG) => Self::ArgumentsTooLong,
-            _ => Self::out_of_room(source)
-                .unwrap_or_else(|source| Self::NotStarted { program, source }),
+            _ => Self::out_of_room(source).unwrap_or_else(|source| Self::NotStarted { program, source }),
         }
     }
 
@@ -106,9 +103,7 @@ impl ExecError {
     /// What the caller can do about it, where there is something.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::WorkingDirNotFound { .. } | Self::NotADirectory { .. } => {
-                "name a directory that exists"
-            }
+            Self::WorkingDirNotFound { .. } | Self::NotADirectory { .. } => "name a directory that exists",
             Self::WorkingDirRelative { .. } => "use an absolute path",
             Self::PermissionDenied { .. } => "check the mode and owner of the path",
             Self::ProgramNotFound { .. } => "check its name and the PATH, or use its full path",

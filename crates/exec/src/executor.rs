@@ -99,12 +99,7 @@ impl Executor {
             drop(place);
             finished
         });
-        task.await.unwrap_or_else(|error| {
-            Err(ExecError::supervisor(
-                "follow",
-                std::io::Error::other(error),
-            ))
-        })
+        task.await.unwrap_or_else(|error| Err(ExecError::supervisor("follow", std::io::Error::other(error))))
     }
 
     /// What holds jobs together here.
@@ -129,10 +124,7 @@ impl Executor {
         let ladder = SETTLE + grace.max(inner.grace()) + KILL + ANSWER;
         let patience = inner.drain_time() + ladder + 2 * (EXIT + GONE);
         if timeout(patience, inner.tasks.wait()).await.is_err() {
-            tracing::warn!(
-                running = self.running(),
-                "commands are still there at the end"
-            );
+            tracing::warn!(running = self.running(), "commands are still there at the end");
         }
         let retiring = TaskTracker::new();
         for supervisor in inner.pool.close() {
@@ -164,14 +156,8 @@ impl Inner {
         let inner = Arc::clone(self);
         // It forks and makes a folder: not for a thread that serves others.
         let spawn = move || Supervisor::spawn(&inner.config.supervisor, inner.home.as_ref());
-        let spawned = self
-            .tasks
-            .spawn_blocking(spawn)
-            .await
-            .map_err(std::io::Error::other);
-        spawned
-            .flatten()
-            .map_err(|error| ExecError::supervisor("start", error))
+        let spawned = self.tasks.spawn_blocking(spawn).await.map_err(std::io::Error::other);
+        spawned.flatten().map_err(|error| ExecError::supervisor("start", error))
     }
 
     /// Takes a supervisor back after a clean job.
@@ -198,8 +184,7 @@ impl Inner {
 
     fn retire_aside(self: &Arc<Self>, supervisor: Supervisor) {
         let inner = Arc::clone(self);
-        self.tasks
-            .spawn(async move { inner.retire(supervisor).await });
+        self.tasks.spawn(async move { inner.retire(supervisor).await });
     }
 
     /// Lets a supervisor go; what is below it lives on.
@@ -248,7 +233,5 @@ impl Inner {
 }
 
 fn size(limit: u64) -> usize {
-    usize::try_from(limit)
-        .unwrap_or(usize::MAX)
-        .min(Semaphore::MAX_PERMITS)
+    usize::try_from(limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }

@@ -121,18 +121,12 @@ impl Job {
             "program"
         } else if self.args.iter().any(has_nul) {
             "argument"
-        } else if self
-            .env
-            .iter()
-            .any(|(name, value)| has_nul(name) || has_nul(value))
-        {
+        } else if self.env.iter().any(|(name, value)| has_nul(name) || has_nul(value)) {
             "environment"
         } else if self.cwd.as_os_str().as_encoded_bytes().contains(&0) {
             "working directory"
         } else if !self.cwd.is_absolute() {
-            return Err(ExecError::WorkingDirRelative {
-                path: self.cwd.clone(),
-            });
+            return Err(ExecError::WorkingDirRelative { path: self.cwd.clone() });
         } else {
             return Ok(());
         };

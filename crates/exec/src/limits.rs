@@ -48,8 +48,7 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(20);
 pub(crate) const REAP: Duration = Duration::from_secs(1);
 
 /// The first and the longest pause between two looks at something that is about to end.
-pub(crate) const PAUSE: (Duration, Duration) =
-    (Duration::from_millis(1), Duration::from_millis(20));
+pub(crate) const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// How long a supervisor may take for an answer, beyond the waits that it was asked for: as
 /// long as a busy machine needs, because without it nobody knows who is to live on.

@@ -71,15 +71,7 @@ impl Stream {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let pipe = Some(Receiver::from_owned_fd(reader)?);
         let captured = Captured::default();
-        Ok((
-            Self {
-                pipe,
-                captured,
-                bytes_max,
-                discarded: Vec::new(),
-            },
-            writer,
-        ))
+        Ok((Self { pipe, captured, bytes_max, discarded: Vec::new() }, writer))
     }
 
     async fn drain(&mut self) {

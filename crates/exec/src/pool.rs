@@ -65,14 +65,8 @@ impl Pool {
     /// Takes out who has been idle for this long.
     pub(crate) fn expire(&self, idle: Duration) -> Vec<Supervisor> {
         let mut state = self.state();
-        let fresh = state
-            .idle
-            .partition_point(|(since, _)| since.elapsed() >= idle);
-        state
-            .idle
-            .drain(..fresh)
-            .map(|(_, supervisor)| supervisor)
-            .collect()
+        let fresh = state.idle.partition_point(|(since, _)| since.elapsed() >= idle);
+        state.idle.drain(..fresh).map(|(_, supervisor)| supervisor).collect()
     }
 
     /// Removes leaves that nobody is in any more.

@@ -25,10 +25,7 @@ pub(crate) struct Process {
 pub(crate) fn family_of(root: i32) -> io::Result<Vec<Process>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let pid = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
+        let pid = entry?.file_name().to_str().and_then(|name| name.parse().ok());
         all.extend(pid.and_then(look));
     }
     Ok(family(root, &all))
@@ -50,11 +47,7 @@ fn family(root: i32, all: &[Process]) -> Vec<Process> {
         }
     }
     let is_relative = |process: &&Process| process.pid != root && known.contains(&process.pid);
-    all.iter()
-        .filter(is_relative)
-        .filter(|process| !process.is_dead)
-        .cloned()
-        .collect()
+    all.iter().filter(is_relative).filter(|process| !process.is_dead).cloned().collect()
 }
 
 impl Process {
@@ -129,20 +122,11 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, parent: i32, session: i32) -> Process {
-        Process {
-            pid,
-            parent,
-            session,
-            started: 1,
-            is_dead: false,
-        }
+        Process { pid, parent, session, started: 1, is_dead: false }
     }
 
     fn pids(root: i32, all: &[Process]) -> Vec<i32> {
-        family(root, all)
-            .iter()
-            .map(|process| process.pid)
-            .collect()
+        family(root, all).iter().map(|process| process.pid).collect()
     }
 
     #[test]
@@ -170,13 +154,7 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let stat = "7 (a) Z (b)) S 3 4 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 2 0 99 0 0";
-        let expected = Process {
-            pid: 7,
-            parent: 3,
-            session: 5,
-            started: 99,
-            is_dead: false,
-        };
+        let expected = Process { pid: 7, parent: 3, session: 5, started: 99, is_dead: false };
         assert_eq!(parse(7, stat), Some(expected));
         assert_eq!(parse(7, "7 (a"), None);
         assert_eq!(parse(7, "7 (a) S 1"), None);

@@ -67,12 +67,7 @@ struct Reaped {
 impl Supervisor {
     fn new() -> Option<Self> {
         let inbox = Inbox::on_stdin()?;
-        Some(Self {
-            inbox,
-            main: None,
-            pipes: [0; 2],
-            is_contained: false,
-        })
+        Some(Self { inbox, main: None, pipes: [0; 2], is_contained: false })
     }
 
     fn serve(&mut self) -> io::Result<Leave> {
@@ -88,10 +83,7 @@ impl Supervisor {
             if self.main.is_some() {
                 let reaped = self.reap();
                 if let Some(status) = reaped.main {
-                    self.tell(&Report::Ended {
-                        status,
-                        is_alone: reaped.is_alone,
-                    })?;
+                    self.tell(&Report::Ended { status, is_alone: reaped.is_alone })?;
                 }
             }
             if has_mail && !self.inbox.fill()? {
@@ -128,9 +120,7 @@ impl Supervisor {
             start::enter(cgroup).map_err(|error| start::failed(Step::EnterCgroup, &error))?;
             self.is_contained = true;
         }
-        self.pipes = pipes
-            .inodes()
-            .map_err(|error| start::failed(Step::Watch, &error))?;
+        self.pipes = pipes.inodes().map_err(|error| start::failed(Step::Watch, &error))?;
         Main::start(start, pipes)
     }
 
@@ -146,17 +136,9 @@ impl Supervisor {
         if !self.is_over_within(end.whom, end.grace_ms)? {
             self.kill(end.whom, KILL);
         }
-        let stuck = self
-            .family(end.whom)
-            .iter()
-            .map(|process| process.pid)
-            .collect();
+        let stuck = self.family(end.whom).iter().map(|process| process.pid).collect();
         let is_alone = self.reap().is_alone;
-        self.tell(&Report::Quiet {
-            found,
-            stuck,
-            is_alone,
-        })
+        self.tell(&Report::Quiet { found, stuck, is_alone })
     }
 
     /// Waits until those to end are gone, as long as it takes at most. Fails if the server is.
@@ -168,10 +150,7 @@ impl Supervisor {
                 return Ok(false);
             }
             // Asking for no event still tells of a hang-up.
-            let mut news = [PollFd::from_borrowed_fd(
-                self.inbox.socket(),
-                PollFlags::empty(),
-            )];
+            let mut news = [PollFd::from_borrowed_fd(self.inbox.socket(), PollFlags::empty())];
             if poll(&mut news, Some(&timespec(pause))).is_ok_and(|ready| ready > 0) {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
@@ -181,10 +160,7 @@ impl Supervisor {
     }
 
     /// Kills until they are gone, as long as it takes at most; says whether they are.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this process has one thread and no runtime"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this process has one thread and no runtime")]
     fn kill(&mut self, whom: Whom, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         let mut pause = PAUSE.0;
@@ -214,10 +190,7 @@ impl Supervisor {
                 }
                 Err(Errno::INTR) => {}
                 outcome => {
-                    return Reaped {
-                        main,
-                        is_alone: outcome.is_err(),
-                    };
+                    return Reaped { main, is_alone: outcome.is_err() };
                 }
             }
         }
@@ -236,11 +209,7 @@ impl Supervisor {
             command: process.command(),
             holds_pipe: process.holds(self.pipes),
         };
-        processes
-            .iter()
-            .take(SURVIVORS_NAMED_MAX)
-            .map(name)
-            .collect()
+        processes.iter().take(SURVIVORS_NAMED_MAX).map(name).collect()
     }
 
     fn tell(&self, report: &Report) -> io::Result<()> {

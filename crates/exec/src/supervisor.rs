@@ -60,10 +60,7 @@ pub(crate) struct Stuck {
 
 impl Supervisor {
     /// Starts one. Blocks for about a millisecond; needs a runtime around it.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place where supervisors start"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where supervisors start")]
     pub(crate) fn spawn(command: &SupervisorCommand, home: Option<&Home>) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -80,29 +77,17 @@ impl Supervisor {
         let child = spawned.inspect_err(|_| {
             leaf.as_ref().map(Leaf::remove);
         })?;
-        let pid = child
-            .id()
-            .and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         let pid = pid.expect("a child that nobody waited for has an id");
         let control = UnixStream::from_std(ours)?;
-        Ok(Self {
-            control,
-            frames: Frames::default(),
-            child,
-            pid,
-            leaf,
-            is_mute: false,
-        })
+        Ok(Self { control, frames: Frames::default(), child, pid, leaf, is_mute: false })
     }
 
     /// Whether it still listens. An idle supervisor has nothing to say, so a byte is as wrong
     /// as the end.
     pub(crate) fn is_listening(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(
-            recv(&self.control, &mut [0_u8; 1], flags),
-            Err(Errno::AGAIN)
-        )
+        matches!(recv(&self.control, &mut [0_u8; 1], flags), Err(Errno::AGAIN))
     }
 
     /// Asks for a job. The write ends of its pipes are only the supervisor's afterwards.
@@ -116,9 +101,7 @@ impl Supervisor {
         };
         let frame = encode(&Request::Start(start)).map_err(|_| ExecError::ArgumentsTooLong)?;
         let pipes = [pipes[0].as_fd(), pipes[1].as_fd()];
-        self.send(&frame, &pipes)
-            .await
-            .map_err(|error| ExecError::supervisor("reach", error))
+        self.send(&frame, &pipes).await.map_err(|error| ExecError::supervisor("reach", error))
     }
 
     /// Sends a frame; if this is dropped half-way, nothing more is sent.
@@ -132,12 +115,7 @@ impl Supervisor {
                 attached.push(SendAncillaryMessage::ScmRights(files));
             }
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-            Ok(sendmsg(
-                socket,
-                &[IoSlice::new(frame)],
-                &mut attached,
-                flags,
-            )?)
+            Ok(sendmsg(socket, &[IoSlice::new(frame)], &mut attached, flags)?)
         };
         let sent = socket.async_io(Interest::WRITABLE, first).await?;
         self.control.write_all(&frame[sent..]).await?;
@@ -153,13 +131,7 @@ impl Supervisor {
                 Ok(None) => {}
                 Err(_) => break,
             }
-            if self
-                .control
-                .read_buf(&mut self.frames.buffer)
-                .await
-                .unwrap_or(0)
-                == 0
-            {
+            if self.control.read_buf(&mut self.frames.buffer).await.unwrap_or(0) == 0 {
                 break;
             }
         }
@@ -182,22 +154,11 @@ impl Supervisor {
         if self.is_mute {
             return None;
         }
-        self.send(&encode(&Request::End(end)).ok()?, &[])
-            .await
-            .ok()?;
+        self.send(&encode(&Request::End(end)).ok()?, &[]).await.ok()?;
         loop {
             // The end of the main process may be reported before the request arrives.
-            if let Report::Quiet {
-                found,
-                stuck,
-                is_alone,
-            } = self.receive().await.ok()?
-            {
-                return Some(Quiet {
-                    found,
-                    stuck,
-                    is_alone,
-                });
+            if let Report::Quiet { found, stuck, is_alone } = self.receive().await.ok()? {
+                return Some(Quiet { found, stuck, is_alone });
             }
         }
     }
@@ -218,11 +179,7 @@ impl Supervisor {
             leaf.kill();
             is_gone = leaf.vacate().await;
         }
-        if is_gone {
-            Ok(())
-        } else {
-            Err(Stuck { leaf: self.leaf })
-        }
+        if is_gone { Ok(()) } else { Err(Stuck { leaf: self.leaf }) }
     }
 
     /// Lets it go without ending what is below it; gives the cgroup in which that lives on.
@@ -231,9 +188,7 @@ impl Supervisor {
             leaf.mark_left();
         }
         let frame = encode(&Request::Release).ok()?;
-        let is_told = timeout(ANSWER, self.send(&frame, &[]))
-            .await
-            .is_ok_and(|sent| sent.is_ok());
+        let is_told = timeout(ANSWER, self.send(&frame, &[])).await.is_ok_and(|sent| sent.is_ok());
         if !is_told || timeout(EXIT, self.child.wait()).await.is_err() {
             self.child.start_kill().ok();
             timeout(EXIT, self.child.wait()).await.ok();
@@ -264,11 +219,7 @@ async fn force(supervisor: Pid, leaf: Option<&Leaf>) -> bool {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);
         family = processes::family_of(supervisor.as_raw_pid()).unwrap_or_default();
-        looks = if family.is_empty() && has_exited(supervisor) {
-            looks + 1
-        } else {
-            0
-        };
+        looks = if family.is_empty() && has_exited(supervisor) { looks + 1 } else { 0 };
     }
     true
 }
@@ -276,8 +227,5 @@ async fn force(supervisor: Pid, leaf: Option<&Leaf>) -> bool {
 /// Looks without reaping.
 fn has_exited(child: Pid) -> bool {
     let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(
-        waitid(WaitId::Pid(child), look),
-        Ok(None) | Err(Errno::INTR)
-    )
+    !matches!(waitid(WaitId::Pid(child), look), Ok(None) | Err(Errno::INTR))
 }

@@ -115,10 +115,7 @@ pub(crate) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
             frame[..4].copy_from_slice(&length.to_le_bytes());
             Ok(frame)
         }
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "message longer than a frame",
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "message longer than a frame")),
     }
 }
 
@@ -154,13 +151,7 @@ mod tests {
     #[test]
     fn frames_come_out_as_they_went_in_however_they_are_cut() {
         let mut bytes = encode(&Request::Release).unwrap();
-        bytes.extend(
-            encode(&Report::Ended {
-                status: Status::Code(7),
-                is_alone: true,
-            })
-            .unwrap(),
-        );
+        bytes.extend(encode(&Report::Ended { status: Status::Code(7), is_alone: true }).unwrap());
         let mut frames = Frames::default();
         let (mut requests, mut reports) = (0, 0);
         for byte in bytes {
@@ -168,13 +159,7 @@ mod tests {
             if requests == 0 {
                 requests += usize::from(frames.next::<Request>().unwrap().is_some());
             } else if let Some(report) = frames.next::<Report>().unwrap() {
-                assert!(matches!(
-                    report,
-                    Report::Ended {
-                        status: Status::Code(7),
-                        is_alone: true
-                    }
-                ));
+                assert!(matches!(report, Report::Ended { status: Status::Code(7), is_alone: true }));
                 reports += 1;
             }
         }
@@ -185,18 +170,14 @@ mod tests {
     fn what_is_too_long_is_refused_on_both_sides() {
         let error = encode(&"x".repeat(FRAME_BYTES_MAX)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        let mut frames = Frames {
-            buffer: u32::MAX.to_le_bytes().to_vec(),
-        };
+        let mut frames = Frames { buffer: u32::MAX.to_le_bytes().to_vec() };
         let error = frames.next::<Request>().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn what_is_not_a_message_is_refused() {
-        let mut frames = Frames {
-            buffer: b"\x02\0\0\0{]".to_vec(),
-        };
+        let mut frames = Frames { buffer: b"\x02\0\0\0{]".to_vec() };
         frames.next::<Request>().unwrap_err();
     }
 }

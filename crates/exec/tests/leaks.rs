@@ -7,8 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Containment, Ending, Executor, Job, Limits, SupervisorCommand, Survivors,
-    inherited,
+    Choice, Config, Containment, Ending, Executor, Job, Limits, SupervisorCommand, Survivors, inherited,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +18,8 @@ const LANES: u64 = 16;
 fn job(n: usize) -> (Job, Ending) {
     let (script, timeout, ending) = match n % 5 {
         0 => ("exit 7", 20_000, Ending::Exited { code: 7 }),
-        1 => (
-            "yes | head -c 1M; exit 0",
-            20_000,
-            Ending::Exited { code: 0 },
-        ),
-        2 => (
-            "setsid -f sleep 3600; exit 1",
-            20_000,
-            Ending::Exited { code: 1 },
-        ),
+        1 => ("yes | head -c 1M; exit 0", 20_000, Ending::Exited { code: 0 }),
+        2 => ("setsid -f sleep 3600; exit 1", 20_000, Ending::Exited { code: 1 }),
         3 => ("trap '' TERM; sleep 3600", 50, Ending::TimedOut),
         _ => ("kill -9 $$", 20_000, Ending::Signaled { signal: 9 }),
     };
@@ -47,21 +38,9 @@ fn job(n: usize) -> (Job, Ending) {
 
 async fn run_all(containment: Choice) {
     let program = env!("CARGO_BIN_EXE_supervise").into();
-    let limits = Limits {
-        jobs_max: LANES,
-        grace_ms: 20,
-        drain_ms: 20,
-        ..Limits::default()
-    };
-    let supervisor = SupervisorCommand {
-        program,
-        args: vec![],
-    };
-    let executor = Executor::new(Config {
-        supervisor,
-        containment,
-        limits,
-    });
+    let limits = Limits { jobs_max: LANES, grace_ms: 20, drain_ms: 20, ..Limits::default() };
+    let supervisor = SupervisorCommand { program, args: vec![] };
+    let executor = Executor::new(Config { supervisor, containment, limits });
     let mut running = JoinSet::new();
     for n in 0..JOBS {
         let executor = executor.clone();
@@ -85,9 +64,7 @@ async fn run_all(containment: Choice) {
 fn children() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")));
-    children
-        .map(|pids| pids.unwrap_or_default().split_whitespace().count())
-        .sum()
+    children.map(|pids| pids.unwrap_or_default().split_whitespace().count()).sum()
 }
 
 fn open_files() -> usize {
@@ -105,10 +82,7 @@ fn many_jobs_leave_nothing() {
         assert_eq!(children(), 0, "a child or zombie is left");
         let since = Instant::now();
         while open_files() > before {
-            assert!(
-                since.elapsed() < Duration::from_secs(5),
-                "files are left open"
-            );
+            assert!(since.elapsed() < Duration::from_secs(5), "files are left open");
             std::thread::yield_now();
         }
     }

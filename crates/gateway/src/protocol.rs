@@ -206,7 +206,8 @@ fn reply_frame(id: &RequestId, era: Era, reply: Reply) -> Frame {
 
 /// The answer to a call whose task is gone without one, which only a panic of ours can cause.
 fn lost(id: &RequestId) -> Frame {
-    let error = RpcError::new(hayward_mcp::error::INTERNAL_ERROR, "the call was lost: look into the server's log");
+    let error =
+        RpcError::new(hayward_mcp::error::INTERNAL_ERROR, "the call was lost: look into the server's log");
     Frame::error(Some(id), &error)
 }
 
@@ -236,7 +237,8 @@ impl Wishes {
                 if let Some(logger) = logger {
                     params = params.str("logger", &logger);
                 }
-                is_wanted.then(|| Frame::notification("notifications/message", &params.raw("data", &data).end()))
+                is_wanted
+                    .then(|| Frame::notification("notifications/message", &params.raw("data", &data).end()))
             }
         }
     }

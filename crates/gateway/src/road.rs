@@ -63,13 +63,18 @@ struct Admitted<'a> {
 impl Road {
     /// A road to these toolsets; on a collision of names the first one wins. When `shutdown` fires,
     /// every running call is cancelled.
-    pub fn new(toolsets: Vec<Toolset>, record: Log, limits: &Limits, shutdown: &CancellationToken) -> Self {
+    pub fn new(
+        toolsets: Vec<Toolset>,
+        record: Log,
+        (limits, tool_limits): (&Limits, &hayward_tool::limits::Limits),
+        shutdown: &CancellationToken,
+    ) -> Self {
         let (calls, per_principal) = (count(limits.calls_max), count(limits.calls_per_principal_max));
         Self {
             admit: Admit::new(calls, per_principal, shutdown.clone()),
             router: Router::new(toolsets),
             record,
-            result_bytes_max: count(hayward_tool::limits::Limits::default().result_bytes_max),
+            result_bytes_max: count(tool_limits.result_bytes_max),
             overrun: Duration::from_millis(limits.overrun_ms),
         }
     }
@@ -145,10 +150,7 @@ impl Road {
             id: arrival.request_id.clone(),
             tool: descriptor.name.clone(),
             arguments: arrival.arguments.clone(),
-            caller: Caller {
-                principal: Arc::clone(&arrival.principal),
-                client: arrival.client.clone(),
-            },
+            caller: Caller { principal: Arc::clone(&arrival.principal), client: arrival.client.clone() },
             timeout_ms: u64::try_from(descriptor.timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let mut running = std::pin::pin!(run::run(&*admitted.route.tool, &cx, call, self.overrun));
@@ -162,7 +164,8 @@ impl Road {
     }
 
     fn unknown(&self, arrival: &Arrival) -> Refusal<'_> {
-        let error = ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {}", arrival.name));
+        let error =
+            ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {}", arrival.name));
         let error = match self.router.suggest(&arrival.name, &arrival.principal) {
             Some(meant) => error.suggest(format!("did you mean `{meant}`?")),
             None => error.suggest("call one of the tools that tools/list names"),

@@ -74,7 +74,8 @@ impl Sessions {
         });
         let mut state = self.lock();
         if state.open.len() >= self.capacity {
-            let idlest = state.open.values().min_by_key(|s| s.last_use.load(Ordering::Relaxed)).map(|s| s.id.clone());
+            let idlest =
+                state.open.values().min_by_key(|s| s.last_use.load(Ordering::Relaxed)).map(|s| s.id.clone());
             if let Some(idlest) = idlest.and_then(|id| state.open.remove(&id)) {
                 idlest.running.cancel_all();
             }

@@ -1,4 +1,5 @@
 //! The HTTP listener as a client sees it: both eras, refusals, streams, cancellation.
+#![cfg(test)]
 
 use std::time::Duration;
 
@@ -87,12 +88,14 @@ async fn each_era_refuses_in_its_own_way() {
     for method in ["initialize", "ping", "logging/setLevel"] {
         assert_eq!(modern_call(&server, method, None, json!({})).await.status, 404, "{method}");
     }
-    let mismatch = modern_call(&server, "tools/call", Some("other"), json!({"name": "test_simple_text"})).await;
+    let mismatch =
+        modern_call(&server, "tools/call", Some("other"), json!({"name": "test_simple_text"})).await;
     assert_eq!((mismatch.status, mismatch.json()["error"]["code"].clone()), (400, json!(-32020)));
     let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")];
     let without_meta = legacy(&server, &headers, &body("tools/list", &json!({}))).await;
     assert_eq!((without_meta.status, without_meta.json()["error"]["code"].clone()), (400, json!(-32602)));
-    let future = legacy(&server, &[("mcp-protocol-version", "2031-01-01")], &body("tools/list", &json!({}))).await;
+    let future =
+        legacy(&server, &[("mcp-protocol-version", "2031-01-01")], &body("tools/list", &json!({}))).await;
     assert_eq!((future.status, future.json()["error"]["code"].clone()), (400, json!(-32022)));
 }
 
@@ -123,18 +126,32 @@ async fn every_route_checks_host_origin_type_and_token() {
     let server = Server::start(fixture::conformance()).await.unwrap();
     let bearer = format!("Bearer {}", server.rw_token);
     let good = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let routes =
-        [("POST", "/mcp"), ("GET", "/mcp"), ("DELETE", "/mcp"), ("GET", "/health"), ("GET", "/version"),
-         ("GET", "/admin/tokens"), ("POST", "/admin/tokens"), ("DELETE", "/admin/tokens/x"), ("GET", "/nowhere")];
+    let routes = [
+        ("POST", "/mcp"),
+        ("GET", "/mcp"),
+        ("DELETE", "/mcp"),
+        ("GET", "/health"),
+        ("GET", "/version"),
+        ("GET", "/admin/tokens"),
+        ("POST", "/admin/tokens"),
+        ("DELETE", "/admin/tokens/x"),
+        ("GET", "/nowhere"),
+    ];
     for (method, path) in routes {
-        for bad in [("host", "evil.com"), ("origin", "http://evil.com"), ("origin", "null"), ("sec-fetch-site", "cross-site")] {
+        for bad in [
+            ("host", "evil.com"),
+            ("origin", "http://evil.com"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+        ] {
             let headers = [&good[..], &[bad]].concat();
             let bytes = request(method, server.address, path, &headers, "{}");
             let answer = send_raw(server.address, &bytes).await.unwrap();
             assert_eq!(answer.status, 403, "{method} {path} {bad:?}");
             assert!(answer.header("x-request-id").is_some());
         }
-        let anonymous = send_raw(server.address, &request(method, server.address, path, &[], "{}")).await.unwrap();
+        let anonymous =
+            send_raw(server.address, &request(method, server.address, path, &[], "{}")).await.unwrap();
         let is_public = matches!(path, "/health" | "/version" | "/nowhere");
         assert!(is_public || anonymous.status == 401, "{method} {path}: {}", anonymous.status);
     }
@@ -170,15 +187,22 @@ async fn bodies_that_are_no_message_are_refused_and_the_server_goes_on() {
         (r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}"#, 400),
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, 400),
     ] {
-        assert_eq!(legacy(&server, &[], text).await.status, status, "{:.60}", text);
+        assert_eq!(legacy(&server, &[], text).await.status, status, "{text:.60}");
     }
     let bearer = format!("Bearer {}", server.rw_token);
-    let mut invalid = request("POST", server.address, "/mcp", &[("authorization", &bearer), ("content-length", "3")], "\"x\"");
+    let mut invalid = request(
+        "POST",
+        server.address,
+        "/mcp",
+        &[("authorization", &bearer), ("content-length", "3")],
+        "\"x\"",
+    );
     let at = invalid.len() - 2;
     invalid[at] = 0xFF;
     assert_eq!(send_raw(server.address, &invalid).await.unwrap().status, 400);
     let huge = [("authorization", bearer.as_str()), ("content-length", "104857600")];
-    let answer = send_raw(server.address, &request("POST", server.address, "/mcp", &huge, "{")).await.unwrap();
+    let answer =
+        send_raw(server.address, &request("POST", server.address, "/mcp", &huge, "{")).await.unwrap();
     assert_eq!(answer.status, 413);
     assert_eq!(legacy(&server, &[], &body("ping", &json!({}))).await.status, 200);
 }
@@ -189,7 +213,11 @@ async fn a_body_without_a_declared_length_is_bounded_too() {
     let server = Server::start_with(fixture::conformance(), limits).await.unwrap();
     let bearer = format!("Bearer {}", server.rw_token);
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
-    let headers = [("authorization", bearer.as_str()), ("transfer-encoding", "chunked"), ("content-type", "application/json")];
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("transfer-encoding", "chunked"),
+        ("content-type", "application/json"),
+    ];
     let mut bytes = request("POST", server.address, "/mcp", &headers, "");
     bytes.extend_from_slice(chunk.repeat(4).as_bytes());
     assert_eq!(send_raw(server.address, &bytes).await.unwrap().status, 413);
@@ -201,11 +229,13 @@ async fn progress_comes_before_the_answer_and_only_if_it_is_wanted() {
     let wanted = json!({"name": "test_tool_with_progress", "_meta": {"progressToken": "p"}});
     let answer = legacy(&server, &[BOTH], &body("tools/call", &wanted)).await;
     assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-    let events: Vec<Value> = answer.events().iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+    let events: Vec<Value> =
+        answer.events().iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     assert_eq!(events.len(), 4);
     assert_eq!(events[1]["params"], json!({"progressToken": "p", "progress": 50.0, "total": 100.0}));
     assert!(events[3]["result"].is_object());
-    let plain = legacy(&server, &[BOTH], &body("tools/call", &json!({"name": "test_tool_with_progress"}))).await;
+    let plain =
+        legacy(&server, &[BOTH], &body("tools/call", &json!({"name": "test_tool_with_progress"}))).await;
     assert_eq!(plain.header("content-type"), Some("application/json"));
     let json_only = legacy(&server, &[("accept", "*/*")], &body("tools/call", &wanted)).await;
     assert_eq!(json_only.header("content-type"), Some("application/json"));
@@ -217,7 +247,8 @@ async fn a_long_call_shows_life_early() {
     let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
     let bearer = format!("Bearer {}", server.rw_token);
     let headers = [("authorization", bearer.as_str()), BOTH];
-    let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+    let call =
+        request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&call).await.unwrap();
     let mut seen = Vec::new();
@@ -249,14 +280,18 @@ async fn a_client_that_goes_cancels_its_call_and_the_outcome_is_recorded() {
         let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
         let bearer = format!("Bearer {}", server.rw_token);
         let headers = [("authorization", bearer.as_str()), accept];
-        let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+        let call =
+            request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(&call).await.unwrap();
         if accept == BOTH {
             stream.read_u8().await.unwrap();
         } else {
             // The intent in the record tells that the call runs.
-            while !std::fs::read_to_string(server.record().join("record.jsonl")).unwrap().contains("\"intent\"") {
+            while !std::fs::read_to_string(server.record().join("record.jsonl"))
+                .unwrap()
+                .contains("\"intent\"")
+            {
                 tokio::task::yield_now().await;
             }
         }
@@ -274,11 +309,14 @@ async fn a_cancelled_notification_ends_a_call_of_its_own_session_only() {
     let other = legacy(&server, &[], &initialize).await.header("mcp-session-id").unwrap().to_owned();
     let bearer = format!("Bearer {}", server.rw_token);
     let headers = [("authorization", bearer.as_str()), BOTH, ("mcp-session-id", &mine)];
-    let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+    let call =
+        request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&call).await.unwrap();
     stream.read_u8().await.unwrap();
-    let cancelled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}).to_string();
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+            .to_string();
     assert_eq!(legacy(&server, &[("mcp-session-id", &other)], &cancelled).await.status, 202);
     let early = tokio::time::timeout(Duration::from_millis(200), outcomes(&server, 1)).await;
     assert!(early.is_err(), "another session's call was cancelled");
@@ -292,7 +330,8 @@ async fn a_revoked_credential_ends_what_runs_under_it() {
     let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
     let bearer = format!("Bearer {}", server.rw_token);
     let headers = [("authorization", bearer.as_str()), BOTH];
-    let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
+    let call =
+        request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&call).await.unwrap();
     stream.read_u8().await.unwrap();
@@ -309,7 +348,8 @@ async fn a_tool_that_misbehaves_costs_its_own_call_only() {
     assert!(panicked["result"]["content"][0]["text"].as_str().unwrap().contains("InternalError"));
     let flooded = legacy(&server, &[], &body("tools/call", &json!({"name": "floods"}))).await.json();
     assert!(flooded["result"]["content"][0]["text"].as_str().unwrap().contains("ResultTooLarge"));
-    let endings: Vec<Value> = outcomes(&server, 2).await.iter().map(|record| record["code"].clone()).collect();
+    let endings: Vec<Value> =
+        outcomes(&server, 2).await.iter().map(|record| record["code"].clone()).collect();
     assert_eq!(endings, [json!("InternalError"), json!("ResultTooLarge")]);
 }
 
@@ -318,7 +358,10 @@ async fn an_unknown_tool_is_refused_with_the_name_that_was_meant_and_recorded() 
     let server = Server::start(fixture::conformance()).await.unwrap();
     let unknown = legacy(&server, &[], &body("tools/call", &json!({"name": "test_simple_txt"}))).await.json();
     let text = unknown["result"]["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("Unknown tool: test_simple_txt") && text.contains("did you mean `test_simple_text`?"), "{text}");
+    assert!(
+        text.contains("Unknown tool: test_simple_txt") && text.contains("did you mean `test_simple_text`?"),
+        "{text}"
+    );
     let record = std::fs::read_to_string(server.record().join("record.jsonl")).unwrap();
     assert!(record.contains("\"denied\"") && record.contains("test_simple_txt"), "{record}");
 }
@@ -333,6 +376,7 @@ async fn slow_heads_and_bodies_are_cut_off() {
     tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.expect("cut off").ok();
     let bearer = format!("Bearer {}", server.rw_token);
     let headers = [("authorization", bearer.as_str()), ("content-length", "1000")];
-    let answer = send_raw(server.address, &request("POST", server.address, "/mcp", &headers, "{")).await.unwrap();
+    let answer =
+        send_raw(server.address, &request("POST", server.address, "/mcp", &headers, "{")).await.unwrap();
     assert_eq!(answer.status, 408);
 }

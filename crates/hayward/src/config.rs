@@ -46,7 +46,7 @@ pub(crate) struct Serving {
     #[arg(long, env = "HAYWARD_SYNC_FILES", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) sync_files: bool,
 
-    /// Shell that runs the commands of bash_execute
+    /// Shell that runs the commands of `bash_execute`
     #[arg(long, env = "HAYWARD_SHELL", value_name = "PATH", default_value = "/bin/sh")]
     pub(crate) shell: PathBuf,
 
@@ -54,7 +54,7 @@ pub(crate) struct Serving {
     #[arg(long, env = "HAYWARD_CONTAINMENT", value_enum, default_value = "auto")]
     pub(crate) containment: Containment,
 
-    /// Sets a limit, e.g. host.read_lines_max=100000 (docs/reference/limits.md); may be repeated
+    /// Sets a limit, e.g. `host.read_lines_max=100000` (docs/reference/limits.md); may be repeated
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     pub(crate) limits: Vec<String>,
 }
@@ -74,6 +74,7 @@ pub(crate) struct AllLimits {
     pub(crate) exec: hayward_exec::Limits,
     pub(crate) tool: hayward_tool::limits::Limits,
     pub(crate) audit: hayward_audit::limits::Limits,
+    pub(crate) store: hayward_store::limits::Limits,
 }
 
 impl AllLimits {
@@ -84,6 +85,7 @@ impl AllLimits {
             .chain(hayward_exec::Limits::TABLE)
             .chain(hayward_gateway::limits::Limits::TABLE)
             .chain(hayward_host::limits::Limits::TABLE)
+            .chain(hayward_store::limits::Limits::TABLE)
             .chain(hayward_tool::limits::Limits::TABLE)
     }
 
@@ -93,6 +95,7 @@ impl AllLimits {
             Some("exec") => self.exec.set(key, value),
             Some("gateway") => self.gateway.set(key, value),
             Some("host") => self.host.set(key, value),
+            Some("store") => self.store.set(key, value),
             Some("tool") => self.tool.set(key, value),
             _ => Err(LimitError::UnknownKey { key: key.to_owned() }),
         }
@@ -142,21 +145,24 @@ fn refused(faults: &[String]) -> Failure {
 
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 fn from_environment() -> impl Iterator<Item = (&'static str, String)> {
-    AllLimits::table().filter_map(|limit| Some((limit.key, std::env::var(limit.environment_variable()).ok()?)))
+    AllLimits::table()
+        .filter_map(|limit| Some((limit.key, std::env::var(limit.environment_variable()).ok()?)))
 }
 
 /// The variables that commands may inherit a part of.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 impl Common {
     /// The data directory: what was said, else `hayward` in the XDG data home.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
         if let Some(dir) = &self.data_dir {
-            let absolute = std::path::absolute(dir)
-                .map_err(|error| Failure::configuration(anyhow::Error::from(error).context("invalid --data-dir")))?;
+            let absolute = std::path::absolute(dir).map_err(|error| {
+                Failure::configuration(anyhow::Error::from(error).context("invalid --data-dir"))
+            })?;
             return Ok(absolute);
         }
         let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
@@ -192,7 +198,9 @@ pub(crate) fn check_bind(address: IpAddr, insecure_http: bool) -> Result<(), Fai
     if address.is_loopback() || insecure_http {
         return Ok(());
     }
-    let message = format!("refusing to listen on `{address}` without encryption: tokens would cross the network in clear");
+    let message = format!(
+        "refusing to listen on `{address}` without encryption: tokens would cross the network in clear"
+    );
     Err(Failure::configuration(anyhow::anyhow!(message))
         .hint("listen on 127.0.0.1 and tunnel with ssh, or accept the risk with --insecure-http"))
 }

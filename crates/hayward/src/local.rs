@@ -66,7 +66,7 @@ pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken
                 line_bytes_max: usize::try_from(stack.limits.gateway.body_bytes_max).unwrap_or(usize::MAX),
                 shutdown,
             };
-            Some(Socket { path, accepting: tokio::spawn(clients.accept(listener)) })
+            Some(Socket { path, accepting: TaskTracker::new().spawn(clients.accept(listener)) })
         }
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, path = %path.display(), "no local socket");
@@ -96,7 +96,10 @@ impl Clients {
                 }
                 Ok(_) => tracing::warn!("a process of another user tried the local socket"),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a local client can't be accepted");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a local client can't be accepted"
+                    );
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -111,7 +114,12 @@ fn is_trusted(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn client(stream: UnixStream, protocol: Arc<Protocol>, line_bytes_max: usize, shutdown: CancellationToken) {
+async fn client(
+    stream: UnixStream,
+    protocol: Arc<Protocol>,
+    line_bytes_max: usize,
+    shutdown: CancellationToken,
+) {
     let (input, output) = stream.into_split();
     let mut input = BufReader::new(input);
     let Some(ceiling) = timeout(GREETING_TIMEOUT, greeting(&mut input)).await.ok().flatten() else {
@@ -134,11 +142,13 @@ async fn greeting<R: tokio::io::AsyncBufRead + Unpin>(input: &mut R) -> Option<T
 /// Connects standard input and output to the daemon that has this data directory.
 pub(crate) async fn join(data_dir: &Path, ceiling: Tier) -> Result<(), Failure> {
     let path = socket_path(data_dir);
-    let stream = step(UnixStream::connect(&path).await, || format!("failed to reach the daemon at `{}`", path.display()))?;
+    let stream = step(UnixStream::connect(&path).await, || {
+        format!("failed to reach the daemon at `{}`", path.display())
+    })?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
     let greeting = format!("hayward/1 {}\n", ceiling.role());
     step(to_daemon.write_all(greeting.as_bytes()).await, || "failed to greet the daemon".to_owned())?;
-    let forward = tokio::spawn(async move {
+    let forward = TaskTracker::new().spawn(async move {
         tokio::io::copy(&mut tokio::io::stdin(), &mut to_daemon).await.ok();
         // The end of our input is the end of the daemon's; its last answers still come.
         to_daemon.shutdown().await.ok();

@@ -3,8 +3,8 @@
 mod commands;
 mod config;
 mod failure;
-mod output;
 mod local;
+mod output;
 mod ready;
 mod runtime;
 mod stack;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
 
@@ -29,7 +30,7 @@ pub(crate) fn shutdown_signal() -> Result<CancellationToken, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     let shutdown = CancellationToken::new();
     let fired = shutdown.clone();
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         for round in 0..2 {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -37,7 +38,8 @@ pub(crate) fn shutdown_signal() -> Result<CancellationToken, Failure> {
             }
             fired.cancel();
             if round == 1 {
-                let _kill = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+                let _kill =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             }
         }
     });

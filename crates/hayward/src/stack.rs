@@ -37,14 +37,20 @@ pub(crate) struct Stack {
 impl Stack {
     /// Opens what is kept in the data directory and builds the road to this machine's tools, which reach
     /// neither the data directory nor `secret`, a further file of ours.
-    pub(crate) async fn build(data: DataDir, serving: &Serving, secret: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) async fn build(
+        data: DataDir,
+        serving: &Serving,
+        secret: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let limits = AllLimits::read(&serving.limits)?;
-        let store = open_store(data.path()).await?;
+        let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
         let audit = hayward_audit::LogConfig { limits: limits.audit.clone(), ..Default::default() };
-        let record = hayward_audit::Log::open(&data.path().join("audit"), audit)
-            .map_err(|error| Failure::unavailable(error).hint("look at the permissions and the free space of the data directory"))?;
+        let record = hayward_audit::Log::open(&data.path().join("audit"), audit).map_err(|error| {
+            Failure::unavailable(error)
+                .hint("look at the permissions and the free space of the data directory")
+        })?;
         let executor = executor(&limits, serving.containment);
         let host = Host::new(HostConfig {
             limits: limits.host.clone(),
@@ -62,7 +68,7 @@ impl Stack {
             instructions: toolset.instructions.to_owned(),
         };
         let calls = CancellationToken::new();
-        let road = Road::new(vec![toolset], record, &limits.gateway, &calls);
+        let road = Road::new(vec![toolset], record, (&limits.gateway, &limits.tool), &calls);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
         Ok(Self { protocol, credentials, store, limits, executor, calls, _data: data })
     }
@@ -94,8 +100,9 @@ pub(crate) fn acquire(path: &Path) -> Result<DataDir, Failure> {
 }
 
 /// Opens the database of a data directory.
-pub(crate) async fn open_store(path: &Path) -> Result<Store, Failure> {
-    let store = Store::open(path, StoreConfig::default()).await.map_err(hayward_api::Error::from)?;
+pub(crate) async fn open_store(path: &Path, limits: &AllLimits) -> Result<Store, Failure> {
+    let config = StoreConfig { limits: limits.store.clone() };
+    let store = Store::open(path, config).await.map_err(hayward_api::Error::from)?;
     Ok(store)
 }
 
@@ -105,7 +112,10 @@ fn executor(limits: &AllLimits, containment: Containment) -> Executor {
         Containment::Subreaper => Choice::Subreaper,
     };
     let executor = Executor::new(hayward_exec::Config {
-        supervisor: SupervisorCommand { program: "/proc/self/exe".into(), args: vec![crate::SUPERVISE.into()] },
+        supervisor: SupervisorCommand {
+            program: "/proc/self/exe".into(),
+            args: vec![crate::SUPERVISE.into()],
+        },
         containment: choice,
         limits: limits.exec.clone(),
     });

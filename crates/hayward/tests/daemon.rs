@@ -1,5 +1,5 @@
 //! The real binary: starts, tokens, roles, its record, its end.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg(test)]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -64,8 +64,12 @@ async fn each_role_sees_and_calls_its_own_tools() {
     let rw = ["bash_execute", "read_file", "write_file", "edit_file", "glob", "grep"];
     for (role, expect) in [("rw", &rw[..]), ("ro", &["read_file", "glob", "grep"])] {
         let listed = daemon.ask(daemon.token(role), "tools/list", json!({})).await.unwrap().json();
-        let names: Vec<&str> =
-            listed["result"]["tools"].as_array().unwrap().iter().filter_map(|tool| tool["name"].as_str()).collect();
+        let names: Vec<&str> = listed["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|tool| tool["name"].as_str())
+            .collect();
         assert_eq!(names, expect, "{role}");
     }
     let marker = data.join("must-not-be");
@@ -97,7 +101,10 @@ async fn every_call_has_an_intent_and_an_outcome_and_the_record_holds_no_content
     assert_eq!(kinds, ["intent", "outcome", "intent", "outcome"]);
     assert_eq!(records[0]["arguments"]["content"], "<6 chars>");
     assert_eq!(records[3]["intent"], records[2]["seq"]);
-    assert_eq!((records[3]["ending"].clone(), records[3]["code"].clone()), (json!("error"), json!("ExitCode:3")));
+    assert_eq!(
+        (records[3]["ending"].clone(), records[3]["code"].clone()),
+        (json!("error"), json!("ExitCode:3"))
+    );
 }
 
 #[tokio::test]
@@ -113,7 +120,9 @@ async fn tokens_are_made_shown_once_and_revoked_at_once() {
     assert!(!listed.body.contains(&token), "a token is shown once");
     let id = listed.json().as_object().unwrap().keys().next().unwrap().clone();
     assert!(token.contains(&id));
-    for bad in [r#"{"name":"x","role":"zz"}"#, r#"{"name":"x","role":"admin"}"#, "{}", "[]", r#"{"name":"../x"}"#] {
+    for bad in
+        [r#"{"name":"x","role":"zz"}"#, r#"{"name":"x","role":"admin"}"#, "{}", "[]", r#"{"name":"../x"}"#]
+    {
         assert_eq!(daemon.send("POST", "/admin/tokens", &admin, bad).await.unwrap().status, 400, "{bad}");
     }
     let twice = daemon.send("POST", "/admin/tokens", &admin, r#"{"name":"ci-bot"}"#).await.unwrap();
@@ -235,7 +244,9 @@ async fn a_client_that_goes_ends_its_command_and_whatever_that_started() {
         () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
     }
     until("the command outlived its client", || !is_running(&marker));
-    until("its outcome is not recorded", || records(&data).iter().any(|record| record["ending"] == "cancelled"));
+    until("its outcome is not recorded", || {
+        records(&data).iter().any(|record| record["ending"] == "cancelled")
+    });
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What mymcp 2.1.1 answers, asked of the real binary: its clients must not notice the change, but for
 //! what `docs/guides/mymcp.md` lists.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg(test)]
 
 use std::path::Path;
 
@@ -20,7 +20,8 @@ async fn check(daemon: &Daemon, (role, tool): (&str, &str), arguments: Value, ex
     if got == expect {
         return;
     }
-    let (mut got, expect): (Value, Value) = (serde_json::from_str(got).unwrap(), serde_json::from_str(expect).unwrap());
+    let (mut got, expect): (Value, Value) =
+        (serde_json::from_str(got).unwrap(), serde_json::from_str(expect).unwrap());
     if expect.get("suggestion").is_none() {
         assert!(got["suggestion"].as_str().is_some_and(|hint| !hint.is_empty()), "{tool} {arguments}: {got}");
         got.as_object_mut().unwrap().remove("suggestion");
@@ -142,7 +143,11 @@ async fn what_mymcp_got_wrong_is_an_error_here() {
     ] {
         let result = daemon.call("rw", tool, arguments).await.unwrap();
         let error: Value = serde_json::from_str(text(&result)).unwrap();
-        assert_eq!((error["error"].clone(), result["isError"].clone()), (json!(code), json!(true)), "{error}");
+        assert_eq!(
+            (error["error"].clone(), result["isError"].clone()),
+            (json!(code), json!(true)),
+            "{error}"
+        );
         assert!(error["suggestion"].is_string(), "{error}");
     }
 }
@@ -175,7 +180,14 @@ async fn routes_answer_as_recorded() {
     for (method, path, token, body, status, detail) in [
         ("GET", "/admin/tokens", "", "", 401, "Missing Bearer token"),
         ("GET", "/admin/tokens", "bad", "", 403, "Admin token required"),
-        ("POST", "/admin/tokens", admin, r#"{"name":"n","role":"zz"}"#, 400, "Invalid role: 'zz'. Must be 'ro' or 'rw'."),
+        (
+            "POST",
+            "/admin/tokens",
+            admin,
+            r#"{"name":"n","role":"zz"}"#,
+            400,
+            "Invalid role: 'zz'. Must be 'ro' or 'rw'.",
+        ),
         ("DELETE", "/admin/tokens/tok_zzz", admin, "", 404, "Token not found"),
         ("POST", "/mcp", "", "{}", 401, "Missing Bearer token"),
         ("POST", "/mcp", "bad", "{}", 401, "Invalid or disabled token"),
@@ -183,6 +195,10 @@ async fn routes_answer_as_recorded() {
         ("POST", "/mcp/", "bad", "{}", 404, "Not Found"),
     ] {
         let answer = daemon.send(method, path, token, body).await.unwrap();
-        assert_eq!((answer.status, answer.json()["detail"].clone()), (status, json!(detail)), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.json()["detail"].clone()),
+            (status, json!(detail)),
+            "{method} {path}"
+        );
     }
 }

@@ -10,6 +10,7 @@
 
 mod directory;
 mod error;
+mod feed;
 mod handle;
 mod identity;
 mod in_place;

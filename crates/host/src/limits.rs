@@ -90,6 +90,12 @@ pub(crate) const PATTERN_PARTS_MAX: usize = 60;
 /// Directories that a search visits before it calls more threads.
 pub(crate) const SERIAL_DIRECTORIES: usize = 32;
 
+/// Files that a search visits before it calls more threads.
+pub(crate) const SERIAL_FILES: usize = 16;
+
+/// Files that wait for a thread before the one that finds them visits them itself.
+pub(crate) const WAITING_FILES_MAX: usize = 64;
+
 /// How often a running command is reported to whoever listens.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 

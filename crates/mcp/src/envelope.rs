@@ -160,11 +160,19 @@ impl Fields {
             return Err(invalid(self.id, "`jsonrpc` is missing: send \"jsonrpc\": \"2.0\""));
         }
         match (self.method, self.id, self.result, self.error) {
-            (Some(method), Some(id), None, None) => Ok(Message::Request(Request { id, method, params: self.params })),
-            (Some(method), None, None, None) => Ok(Message::Notification(Notification { method, params: self.params })),
-            (None, Some(id), Some(result), None) => Ok(Message::Response(Response { id, result: Ok(result) })),
+            (Some(method), Some(id), None, None) => {
+                Ok(Message::Request(Request { id, method, params: self.params }))
+            }
+            (Some(method), None, None, None) => {
+                Ok(Message::Notification(Notification { method, params: self.params }))
+            }
+            (None, Some(id), Some(result), None) => {
+                Ok(Message::Response(Response { id, result: Ok(result) }))
+            }
             (None, Some(id), None, Some(error)) => Ok(Message::Response(Response { id, result: Err(error) })),
-            (_, id, _, _) => Err(invalid(id, "a message has `method`, or else `id` and one of `result` and `error`")),
+            (_, id, _, _) => {
+                Err(invalid(id, "a message has `method`, or else `id` and one of `result` and `error`"))
+            }
         }
     }
 }
@@ -241,7 +249,10 @@ mod tests {
     #[test]
     fn the_three_kinds_of_messages_are_told_apart() {
         assert!(matches!(read(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#), Ok(Message::Request(_))));
-        assert!(matches!(read(r#"{"jsonrpc":"2.0","method":"x","params":{}}"#), Ok(Message::Notification(_))));
+        assert!(matches!(
+            read(r#"{"jsonrpc":"2.0","method":"x","params":{}}"#),
+            Ok(Message::Notification(_))
+        ));
         assert!(matches!(read(r#"{"jsonrpc":"2.0","id":"a","result":{}}"#), Ok(Message::Response(_))));
         let Ok(Message::Response(error)) = read(r#"{"jsonrpc":"2.0","id":1,"error":{"code":1}}"#) else {
             panic!("no response")
@@ -251,7 +262,8 @@ mod tests {
 
     #[test]
     fn params_are_kept_to_the_letter() {
-        let Ok(Message::Request(request)) = read(r#"{"params": {"a" : 1.0e1}, "id":1, "jsonrpc":"2.0","method":"x"}"#)
+        let Ok(Message::Request(request)) =
+            read(r#"{"params": {"a" : 1.0e1}, "id":1, "jsonrpc":"2.0","method":"x"}"#)
         else {
             panic!("no request")
         };
@@ -276,7 +288,11 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#, INVALID_REQUEST, "`params`"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","result":1}"#, INVALID_REQUEST, "a message has"),
             (r#"{"jsonrpc":"2.0","id":1}"#, INVALID_REQUEST, "a message has"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"x","Method":"y"}"#, INVALID_REQUEST, "unknown member `Method`"),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"x","Method":"y"}"#,
+                INVALID_REQUEST,
+                "unknown member `Method`",
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":1,"a":2}}"#, PARSE_ERROR, "duplicate key"),
         ] {
             let rejected = read(text).unwrap_err();

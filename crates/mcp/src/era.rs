@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::json::{ArrayWriter, Raw};
+
 /// A released revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Revision {
@@ -62,6 +64,15 @@ impl Revision {
             Self::V2024_11_05 | Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
             Self::V2026_07_28 => Era::Modern,
         }
+    }
+
+    /// The names of the modern ones, newest first, as a JSON array.
+    pub fn modern_names() -> Raw {
+        let mut names = ArrayWriter::new(80);
+        for revision in Self::ALL.into_iter().filter(|revision| revision.era() == Era::Modern) {
+            names.push_str(revision.as_str());
+        }
+        names.end()
     }
 
     /// What `initialize` answers: the revision asked for if it is a legacy one that we speak,

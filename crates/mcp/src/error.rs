@@ -56,7 +56,8 @@ impl RpcError {
 
     /// The error object.
     pub fn to_raw(&self) -> Raw {
-        let object = ObjectWriter::new(self.message.len() + 64).int("code", self.code).str("message", &self.message);
+        let object =
+            ObjectWriter::new(self.message.len() + 64).int("code", self.code).str("message", &self.message);
         match &self.data {
             Some(data) => object.raw("data", data).end(),
             None => object.end(),

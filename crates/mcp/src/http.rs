@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use crate::envelope::Request;
 use crate::era::{Era, Revision};
 use crate::error::{
-    HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, MISSING_CLIENT_CAPABILITY,
-    PARSE_ERROR, RpcError, UNSUPPORTED_PROTOCOL_VERSION,
+    HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND,
+    MISSING_CLIENT_CAPABILITY, PARSE_ERROR, RpcError, UNSUPPORTED_PROTOCOL_VERSION,
 };
 use crate::json::Object;
 use crate::request::{self, META_VERSION, unsupported_version};
@@ -58,7 +58,8 @@ fn is_any(media: &str, names: &[&str]) -> bool {
 
 /// Whether a body is declared as JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let media = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media =
+        headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     is_any(media.split(';').next().unwrap_or_default().trim(), &["application/json"])
 }
 
@@ -74,7 +75,9 @@ pub fn era_of(headers: &HeaderMap, request: &Request) -> Result<Era, RpcError> {
         // `initialize` negotiates in its body; whatever header comes along is of no weight.
         (Era::Legacy, _) if request.method == "initialize" => Era::Legacy,
         (Era::Legacy, None) => Era::Legacy,
-        (Era::Legacy, Some(version)) => revision.map(Revision::era).ok_or_else(|| unsupported_version(version))?,
+        (Era::Legacy, Some(version)) => {
+            revision.map(Revision::era).ok_or_else(|| unsupported_version(version))?
+        }
     };
     if era == Era::Modern {
         check_modern(headers, request, version.as_deref())?;
@@ -143,12 +146,18 @@ fn mismatch(name: &HeaderName, what: &str) -> RpcError {
         "mcp-name" => "Mcp-Name",
         other => other,
     };
-    RpcError::new(HEADER_MISMATCH, format!("header mismatch: `{name}` {what}; headers repeat what the body says"))
+    RpcError::new(
+        HEADER_MISMATCH,
+        format!("header mismatch: `{name}` {what}; headers repeat what the body says"),
+    )
 }
 
 /// The revision that the header of a legacy request names, if it names one that we speak.
 pub fn named_revision(headers: &HeaderMap) -> Option<Revision> {
-    headers.get(PROTOCOL_VERSION).and_then(|value| value.to_str().ok()).and_then(|version| Revision::find(version.trim()))
+    headers
+        .get(PROTOCOL_VERSION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|version| Revision::find(version.trim()))
 }
 
 /// The status of an error answer. On the legacy path a 404 would mean that the session is gone,
@@ -156,7 +165,9 @@ pub fn named_revision(headers: &HeaderMap) -> Option<Revision> {
 pub fn status_of(era: Era, error: &RpcError) -> StatusCode {
     match (era, error.code) {
         (_, PARSE_ERROR | INVALID_REQUEST | UNSUPPORTED_PROTOCOL_VERSION)
-        | (Era::Modern, INVALID_PARAMS | HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY) => StatusCode::BAD_REQUEST,
+        | (Era::Modern, INVALID_PARAMS | HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY) => {
+            StatusCode::BAD_REQUEST
+        }
         (Era::Modern, METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         (Era::Modern, INTERNAL_ERROR) => StatusCode::INTERNAL_SERVER_ERROR,
         (Era::Legacy | Era::Modern, _) => StatusCode::OK,
@@ -223,7 +234,11 @@ mod tests {
             &[version, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6Q=?="), ("mcp-name", "b")],
             &[version, ("mcp-method", "TOOLS/CALL"), ("mcp-name", "=?base64?w6Q=?=")],
             &[version, ("mcp-name", "=?base64?w6Q=?=")],
-            &[("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6Q=?=")],
+            &[
+                ("mcp-protocol-version", "2025-11-25"),
+                ("mcp-method", "tools/call"),
+                ("mcp-name", "=?base64?w6Q=?="),
+            ],
             &[],
         ] {
             assert_eq!(era_of(&headers(bad), &call).unwrap_err().code, HEADER_MISMATCH, "{bad:?}");

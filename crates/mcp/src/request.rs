@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::envelope::{Notification, Request, RequestId};
 use crate::era::{Era, Revision};
 use crate::error::{RpcError, UNSUPPORTED_PROTOCOL_VERSION};
-use crate::json::{ArrayWriter, Object, ObjectWriter, Raw};
+use crate::json::{Object, ObjectWriter, Raw};
 use crate::limits::CLIENT_BYTES_MAX;
 use crate::logging::LogLevel;
 
@@ -104,7 +104,9 @@ impl Context {
     /// Reads the `_meta` of a modern request: version and capabilities are required.
     pub fn modern(params: Option<&Raw>) -> Result<Self, RpcError> {
         let meta = meta_of(params).unwrap_or_else(Object::empty);
-        let missing = |key: &str| RpcError::invalid_params(format!("`_meta` lacks `{key}`, which every request carries"));
+        let missing = |key: &str| {
+            RpcError::invalid_params(format!("`_meta` lacks `{key}`, which every request carries"))
+        };
         let version = meta.get_str(META_VERSION).ok_or_else(|| missing(META_VERSION))?;
         let revision = Revision::find(&version)
             .filter(|revision| revision.era() == Era::Modern)
@@ -135,13 +137,10 @@ fn progress_token(meta: &Object) -> Option<Raw> {
     meta.get("progressToken").filter(is_token)
 }
 
-/// A version that we don't speak, with those that we do.
+/// A version that we don't speak in the modern way, with those that we do: what `server/discover` says.
 pub fn unsupported_version(requested: &str) -> RpcError {
-    let mut supported = ArrayWriter::new(80);
-    for revision in Revision::ALL {
-        supported.push(&Raw::of(revision.as_str()).unwrap_or_else(|_| Raw::null()));
-    }
-    let data = ObjectWriter::new(120).raw("supported", &supported.end()).str("requested", requested).end();
+    let data =
+        ObjectWriter::new(120).raw("supported", &Revision::modern_names()).str("requested", requested).end();
     RpcError::new(UNSUPPORTED_PROTOCOL_VERSION, "unsupported protocol version: use one of `data.supported`")
         .with_data(data)
 }
@@ -177,9 +176,9 @@ impl Ask {
 
 fn read_initialize(params: Option<&Raw>) -> Result<Ask, RpcError> {
     let params = params.and_then(Object::of).unwrap_or_else(Object::empty);
-    let asked = params
-        .get_str("protocolVersion")
-        .ok_or_else(|| RpcError::invalid_params("`protocolVersion` is missing: name the revision that you speak"))?;
+    let asked = params.get_str("protocolVersion").ok_or_else(|| {
+        RpcError::invalid_params("`protocolVersion` is missing: name the revision that you speak")
+    })?;
     let client = params.get("clientInfo").map(|info| client_name(&info)).unwrap_or_default();
     Ok(Ask::Question(Question::Initialize { revision: Revision::negotiate(&asked), client }))
 }
@@ -189,7 +188,11 @@ fn read_level(params: Option<&Raw>) -> Result<Ask, RpcError> {
     level
         .and_then(|level| LogLevel::find(&level))
         .map(|level| Ask::Question(Question::SetLogLevel(level)))
-        .ok_or_else(|| RpcError::invalid_params("`level` must be one of debug, info, notice, warning, error, critical, alert, emergency"))
+        .ok_or_else(|| {
+            RpcError::invalid_params(
+                "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency",
+            )
+        })
 }
 
 fn read_call(params: Option<&Raw>) -> Result<CallTool, RpcError> {
@@ -260,7 +263,7 @@ mod tests {
         let error = Context::modern(request("x", &old).params.as_ref()).unwrap_err();
         let data: serde_json::Value = error.data.unwrap().view().unwrap();
         assert_eq!(data["requested"], "2025-11-25");
-        assert_eq!(data["supported"][0], "2026-07-28");
+        assert_eq!(data["supported"], serde_json::json!(["2026-07-28"]));
     }
 
     #[test]
@@ -279,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_call_may_come_without_arguments_and_not_without_a_name() {
-        for params in [r#"{"name":"t"}"#, r#"{"name":"t","arguments":null}"#, r#"{"name":"t","arguments":{}}"#] {
+        for params in
+            [r#"{"name":"t"}"#, r#"{"name":"t","arguments":null}"#, r#"{"name":"t","arguments":{}}"#]
+        {
             let Ok(Ask::Call(call)) = Ask::read(&request("tools/call", params), Era::Legacy) else {
                 panic!("{params}")
             };

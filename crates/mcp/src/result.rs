@@ -1,7 +1,7 @@
 //! Results, and what each era adds to them.
 
 use crate::era::{Era, Revision};
-use crate::json::{ArrayWriter, ObjectWriter, Raw};
+use crate::json::{ObjectWriter, Raw};
 
 /// Who we are, as clients are told.
 #[derive(Clone, Debug)]
@@ -57,14 +57,10 @@ pub fn initialize(identity: &Identity, revision: Revision) -> Raw {
 
 /// The result of `server/discover`.
 pub fn discover(identity: &Identity) -> Raw {
-    let mut versions = ArrayWriter::new(80);
-    for revision in Revision::ALL.into_iter().filter(|revision| revision.era() == Era::Modern) {
-        versions.push(&Raw::of(revision.as_str()).unwrap_or_else(|_| Raw::null()));
-    }
     let meta = ObjectWriter::new(120).raw("io.modelcontextprotocol/serverInfo", &identity.info()).end();
     let object = ObjectWriter::new(512 + identity.instructions.len())
         .str("resultType", "complete")
-        .raw("supportedVersions", &versions.end())
+        .raw("supportedVersions", &Revision::modern_names())
         .raw("capabilities", &capabilities())
         .str("instructions", &identity.instructions);
     CacheHint::PRIVATE.write(object).raw("_meta", &meta).end()
@@ -75,13 +71,16 @@ pub fn tools(era: Era, definitions: &Raw) -> Raw {
     let object = ObjectWriter::new(definitions.as_bytes().len() + 80);
     match era {
         Era::Legacy => object.raw("tools", definitions).end(),
-        Era::Modern => CacheHint::PRIVATE.write(object.str("resultType", "complete")).raw("tools", definitions).end(),
+        Era::Modern => {
+            CacheHint::PRIVATE.write(object.str("resultType", "complete")).raw("tools", definitions).end()
+        }
     }
 }
 
 /// A result that neither era caches: modern adds `resultType` unless it has one already.
 pub fn complete(era: Era, result: Raw) -> Raw {
-    let has_type = || crate::json::Object::of(&result).is_some_and(|object| object.get("resultType").is_some());
+    let has_type =
+        || crate::json::Object::of(&result).is_some_and(|object| object.get("resultType").is_some());
     if era == Era::Legacy || has_type() {
         return result;
     }

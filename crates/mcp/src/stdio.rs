@@ -28,7 +28,13 @@ pub struct LineReader<R> {
 impl<R: AsyncRead + Unpin> LineReader<R> {
     /// A reader whose lines have at most this many bytes.
     pub fn new(input: R, line_bytes_max: usize) -> Self {
-        Self { input, buffer: BytesMut::with_capacity(8 * 1024), searched: 0, line_bytes_max, is_skipping: false }
+        Self {
+            input,
+            buffer: BytesMut::with_capacity(8 * 1024),
+            searched: 0,
+            line_bytes_max,
+            is_skipping: false,
+        }
     }
 
     /// The next line that isn't empty; none at the end of the input. A last line without a line break

@@ -53,13 +53,12 @@ impl Store {
 
     /// The status of the resource of this uid, if it has one.
     pub async fn status(&self, uid: &str) -> Result<Option<Status>, StoreError> {
-        let row: Option<(i64, String, String)> = sqlx::query_as(
-            "SELECT observed_generation, status, updated_at FROM status WHERE uid = $1",
-        )
-        .bind(uid)
-        .fetch_optional(&self.pools.readers)
-        .await
-        .map_err(StoreError::at("read a status"))?;
+        let row: Option<(i64, String, String)> =
+            sqlx::query_as("SELECT observed_generation, status, updated_at FROM status WHERE uid = $1")
+                .bind(uid)
+                .fetch_optional(&self.pools.readers)
+                .await
+                .map_err(StoreError::at("read a status"))?;
         row.map(|(generation, status, updated_at)| {
             let observed_generation = generation.cast_unsigned();
             Ok(Status { observed_generation, status: parse(&status)?, updated_at })

@@ -6,6 +6,7 @@ use hayward_api::kinds::Descriptor;
 use serde_json::Value;
 use sqlx::Executor;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::dialect::{BEGIN_WRITE, Engine, Pools, Row};
 use crate::error::StoreError;
@@ -29,6 +30,8 @@ pub struct Store {
     pub(crate) pools: Pools,
     /// Says that there are changes to read, and which was the last.
     wake: watch::Sender<u64>,
+    /// Commits that run to their end although nobody waits any more.
+    commits: TaskTracker,
     limits: Limits,
 }
 
@@ -36,23 +39,18 @@ impl Store {
     /// Opens the database in this folder, or makes it, and brings it up to this program.
     pub async fn open(dir: &Path, config: StoreConfig) -> Result<Self, StoreError> {
         let pools = Pools::open(&dir.join(FILE)).await?;
-        Ok(Self { pools, wake: watch::Sender::new(0), limits: config.limits })
+        Ok(Self { pools, wake: watch::Sender::new(0), commits: TaskTracker::new(), limits: config.limits })
     }
 
     /// Begins a change of several things that happen together or not at all.
     pub async fn begin(&self) -> Result<Transaction, StoreError> {
         let inner = self.pools.writer.begin_with(BEGIN_WRITE).await;
         let inner = inner.map_err(StoreError::at("begin a change"))?;
-        Ok(Transaction::new(inner, self.wake.clone(), self.limits.history_rows_max))
+        Ok(Transaction::new(inner, self.wake.clone(), self.commits.clone(), self.limits.history_rows_max))
     }
 
     /// Stores a new resource.
-    pub async fn create(
-        &self,
-        key: &Key<'_>,
-        spec: &Value,
-        actor: &Actor,
-    ) -> Result<Resource, StoreError> {
+    pub async fn create(&self, key: &Key<'_>, spec: &Value, actor: &Actor) -> Result<Resource, StoreError> {
         let mut change = self.begin().await?;
         let resource = change.create(key, spec, actor).await?;
         change.commit().await?;
@@ -67,11 +65,7 @@ impl Store {
     /// Every resource of a kind in a scope (none: the whole system), by name.
     ///
     /// To follow them, take [`Store::revision`] first and watch from there.
-    pub async fn list(
-        &self,
-        kind: &Descriptor,
-        scope: Option<&str>,
-    ) -> Result<Vec<Resource>, StoreError> {
+    pub async fn list(&self, kind: &Descriptor, scope: Option<&str>) -> Result<Vec<Resource>, StoreError> {
         let rows: Vec<Row> =
             sqlx::query("SELECT * FROM resources WHERE kind = $1 AND scope = $2 ORDER BY name")
                 .bind(kind.name)
@@ -121,6 +115,8 @@ impl Store {
 
     /// Waits for what is running, then closes every connection.
     pub async fn close(&self) {
+        self.commits.close();
+        self.commits.wait().await;
         self.pools.readers.close().await;
         self.pools.writer.close().await;
     }

@@ -43,8 +43,7 @@ impl Store {
         let spec = json!({ "role": role, "enabled": true });
         let mut change = self.begin().await?;
         let resource = change.create(&Key::global(&DESCRIPTOR, name), &spec, actor).await?;
-        let credential =
-            NewCredential { id: token.id(), digest: token.digest(), expires_at_unix: None };
+        let credential = NewCredential { id: token.id(), digest: token.digest(), expires_at_unix: None };
         change.put_credential(&resource.metadata.uid, &credential).await?;
         change.commit().await?;
         Ok((resource.metadata, token))
@@ -165,8 +164,7 @@ fn pick(tokens: Vec<TokenEntry>, word: &str) -> Result<TokenEntry, StoreError> {
         |token, word| token.id.as_str() == word,
         |token, word| word.len() >= ID_PREFIX_CHARS && token.id.as_str().starts_with(word),
     ];
-    let Some(means) = ways.into_iter().find(|means| tokens.iter().any(|token| means(token, word)))
-    else {
+    let Some(means) = ways.into_iter().find(|means| tokens.iter().any(|token| means(token, word))) else {
         return Err(StoreError::NotFound { kind: DESCRIPTOR.name, name: word.to_owned() });
     };
     let mut found = tokens.into_iter().filter(|token| means(token, word));
@@ -210,7 +208,9 @@ mod tests {
 
     #[test]
     fn a_token_is_meant_by_name_uid_id_and_unique_beginning() {
-        for (word, uid) in [("a", "u1"), ("u2", "u2"), ("AAAA11111111", "u1"), ("AAAA1", "u1"), ("BBBB", "u3")] {
+        for (word, uid) in
+            [("a", "u1"), ("u2", "u2"), ("AAAA11111111", "u1"), ("AAAA1", "u1"), ("BBBB", "u3")]
+        {
             assert_eq!(picked(word).unwrap(), uid, "{word}");
         }
         assert_eq!(picked("AAAA22222222").unwrap(), "u3", "a name wins over an id");

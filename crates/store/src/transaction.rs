@@ -8,6 +8,7 @@ use hayward_auth::{Digest, TokenId};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::dialect::Engine;
@@ -33,6 +34,7 @@ pub struct NewCredential {
 pub struct Transaction {
     pub(crate) inner: sqlx::Transaction<'static, Engine>,
     wake: watch::Sender<u64>,
+    commits: TaskTracker,
     history_rows_max: u64,
     last_revision: Option<i64>,
 }
@@ -41,9 +43,10 @@ impl Transaction {
     pub(crate) fn new(
         inner: sqlx::Transaction<'static, Engine>,
         wake: watch::Sender<u64>,
+        commits: TaskTracker,
         history_rows_max: u64,
     ) -> Self {
-        Self { inner, wake, history_rows_max, last_revision: None }
+        Self { inner, wake, commits, history_rows_max, last_revision: None }
     }
 
     /// Stores a new resource.
@@ -134,11 +137,7 @@ impl Transaction {
     }
 
     /// Gives the resource of this uid a credential.
-    pub async fn put_credential(
-        &mut self,
-        uid: &str,
-        credential: &NewCredential,
-    ) -> Result<(), StoreError> {
+    pub async fn put_credential(&mut self, uid: &str, credential: &NewCredential) -> Result<(), StoreError> {
         sqlx::query("INSERT INTO credentials (id, uid, digest, expires_at) VALUES ($1, $2, $3, $4)")
             .bind(credential.id.as_str())
             .bind(uid)
@@ -162,7 +161,7 @@ impl Transaction {
                 .await
                 .map_err(StoreError::at("forget old history"))?;
         }
-        let commit = tokio::spawn(async move {
+        let commit = self.commits.clone().spawn(async move {
             self.inner.commit().await?;
             if let Some(revision) = self.last_revision {
                 self.wake.send_replace(revision.cast_unsigned());

@@ -59,10 +59,9 @@ impl fmt::Display for ArgumentError {
         match self {
             Self::NotAnObject => f.write_str("arguments must be an object; hint: send {\"name\": value, …}"),
             Self::Missing { name } => write!(f, "'{name}' is a required property"),
-            Self::Unknown { name, hint } => write!(
-                f,
-                "Additional properties are not allowed ('{name}' was unexpected); hint: {hint}"
-            ),
+            Self::Unknown { name, hint } => {
+                write!(f, "Additional properties are not allowed ('{name}' was unexpected); hint: {hint}")
+            }
             Self::WrongType { name, given, expected } => {
                 write!(f, "{name}: {given} is not of type '{expected}'; hint: send {expected}")
             }
@@ -95,7 +94,8 @@ pub fn check(schema: &Value, arguments: Value) -> Result<Map<String, Value>, Arg
     };
     let empty = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     arguments.retain(|name, value| !value.is_null() || required.contains(&name.as_str()));
     if let Some(name) = required.iter().find(|name| !arguments.contains_key(**name)) {
         // A misspelt name explains a missing one best.

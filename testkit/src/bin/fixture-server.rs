@@ -1,7 +1,7 @@
 //! The fixtures behind the real listener, for the conformance suite and for benchmarks.
 //!
-//! `fixture-server READY_FILE [TOOLS]`: writes where it listens to READY_FILE and serves until SIGTERM or
-//! SIGINT; with TOOLS, `echo` and that many further tools, else the fixtures of the suite.
+//! `fixture-server READY_FILE [TOOLS]`: writes where it listens to that file and serves until SIGTERM or
+//! SIGINT; with a number, `echo` and that many further tools, else the fixtures of the suite.
 
 use std::path::PathBuf;
 

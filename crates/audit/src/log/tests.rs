@@ -16,8 +16,7 @@ use crate::Ending;
 use crate::reader::{Line, Record, read_records};
 use crate::redact::{self, Redacted};
 
-const OK: Outcome<'static> =
-    Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: Some(3) };
+const OK: Outcome<'static> = Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: Some(3) };
 
 struct Sample {
     principal: Principal,
@@ -80,8 +79,7 @@ fn intents_outcomes_and_denials_are_numbered_in_order() {
     let seq = log.intent(&sample.intent()).unwrap();
     log.outcome(seq, &OK).unwrap();
     log.denied(&sample.intent(), "above_ceiling").unwrap();
-    let expected =
-        [RecordKind::Mark, RecordKind::Intent, RecordKind::Outcome, RecordKind::Denied];
+    let expected = [RecordKind::Mark, RecordKind::Intent, RecordKind::Outcome, RecordKind::Denied];
     assert_eq!(kinds(dir.path()), expected);
     let records = records(dir.path());
     assert!(records.iter().map(|record| record.seq).eq(1..=4));

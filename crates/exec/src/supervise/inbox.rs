@@ -5,9 +5,7 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send, sockopt,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send, sockopt};
 
 use crate::limits::CHUNK_BYTES;
 use crate::wire::{Frames, Request};
@@ -32,12 +30,7 @@ impl Inbox {
         let socket = rustix::stdio::stdin();
         sockopt::socket_type(socket).ok()?;
         let chunk = vec![0; CHUNK_BYTES];
-        Some(Self {
-            socket,
-            frames: Frames::default(),
-            files: VecDeque::new(),
-            chunk,
-        })
+        Some(Self { socket, frames: Frames::default(), files: VecDeque::new(), chunk })
     }
 
     pub(super) fn socket(&self) -> BorrowedFd<'static> {
@@ -54,20 +47,13 @@ impl Inbox {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut attached = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut self.chunk)];
-        let received = recvmsg(
-            self.socket,
-            &mut parts,
-            &mut attached,
-            RecvFlags::CMSG_CLOEXEC,
-        )?;
+        let received = recvmsg(self.socket, &mut parts, &mut attached, RecvFlags::CMSG_CLOEXEC)?;
         for message in attached.drain() {
             if let RecvAncillaryMessage::ScmRights(files) = message {
                 self.files.extend(files);
             }
         }
-        self.frames
-            .buffer
-            .extend_from_slice(&self.chunk[..received.bytes]);
+        self.frames.buffer.extend_from_slice(&self.chunk[..received.bytes]);
         Ok(received.bytes > 0)
     }
 
@@ -75,10 +61,7 @@ impl Inbox {
     pub(super) fn take_pipes(&mut self) -> io::Result<Pipes> {
         match (self.files.pop_front(), self.files.pop_front()) {
             (Some(stdout), Some(stderr)) => Ok(Pipes { stdout, stderr }),
-            _ => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a start without its pipes",
-            )),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a start without its pipes")),
         }
     }
 
@@ -94,9 +77,6 @@ impl Inbox {
 impl Pipes {
     /// By which their holders are found.
     pub(super) fn inodes(&self) -> io::Result<[u64; 2]> {
-        Ok([
-            rustix::fs::fstat(&self.stdout)?.st_ino,
-            rustix::fs::fstat(&self.stderr)?.st_ino,
-        ])
+        Ok([rustix::fs::fstat(&self.stdout)?.st_ino, rustix::fs::fstat(&self.stderr)?.st_ino])
     }
 }

@@ -32,10 +32,7 @@ impl Main {
         let pid = spawned.map_err(|error| failed(Step::Program, &error))?;
         // Ours until it is reaped, so its id is still its own.
         let handle = pidfd_open(pid, PidfdFlags::empty());
-        Ok(Self {
-            pid,
-            handle: handle.map_err(|error| failed(Step::Watch, &error.into()))?,
-        })
+        Ok(Self { pid, handle: handle.map_err(|error| failed(Step::Watch, &error.into()))? })
     }
 }
 
@@ -46,16 +43,9 @@ fn work_in(path: &OsStr) -> io::Result<()> {
     Ok(fchdir(openat(CWD, path, flags, Mode::empty())?)?)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place where jobs start"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place where jobs start")]
 fn spawn(start: &Start, pipes: Pipes) -> io::Result<Pid> {
-    let search = start
-        .env
-        .iter()
-        .find(|(name, _)| name == "PATH")
-        .map_or("", |(_, path)| path);
+    let search = start.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let child = Command::new(find(&start.program, search)?)
         .arg0(&start.program)
         .args(&start.args)
@@ -93,10 +83,7 @@ pub(super) fn enter(cgroup: &OsStr) -> io::Result<()> {
 }
 
 pub(super) fn failed(step: Step, error: &io::Error) -> NotStarted {
-    NotStarted {
-        step,
-        errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()),
-    }
+    NotStarted { step, errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()) }
 }
 
 #[cfg(test)]
@@ -105,10 +92,7 @@ mod tests {
 
     #[test]
     fn programs_are_found_in_absolute_entries_only() {
-        assert_eq!(
-            find("sh", "/nonexistent:/bin:/usr/bin").unwrap(),
-            Path::new("/bin/sh")
-        );
+        assert_eq!(find("sh", "/nonexistent:/bin:/usr/bin").unwrap(), Path::new("/bin/sh"));
         assert_eq!(find("./x", "").unwrap(), Path::new("./x"));
         for search in ["", ".", "bin", "/nonexistent"] {
             let error = find("sh", search).unwrap_err();
@@ -118,13 +102,7 @@ mod tests {
 
     #[test]
     fn a_directory_or_a_plain_file_is_no_program() {
-        assert_eq!(
-            find("etc", "/").unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
-        assert_eq!(
-            find("passwd", "/etc").unwrap_err().kind(),
-            io::ErrorKind::PermissionDenied
-        );
+        assert_eq!(find("etc", "/").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(find("passwd", "/etc").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
     }
 }

@@ -28,19 +28,10 @@ const SHORT: Duration = Duration::from_millis(700);
 
 async fn exit_codes_and_signals(cx: Fixture) {
     for code in [0, 1, 42, 255] {
-        assert_eq!(
-            cx.sh(&format!("exit {code}")).await.ending,
-            Ending::Exited { code }
-        );
+        assert_eq!(cx.sh(&format!("exit {code}")).await.ending, Ending::Exited { code });
     }
-    assert_eq!(
-        cx.sh("kill -9 $$").await.ending,
-        Ending::Signaled { signal: 9 }
-    );
-    assert_eq!(
-        cx.sh("kill -15 $$").await.ending,
-        Ending::Signaled { signal: 15 }
-    );
+    assert_eq!(cx.sh("kill -9 $$").await.ending, Ending::Signaled { signal: 9 });
+    assert_eq!(cx.sh("kill -15 $$").await.ending, Ending::Signaled { signal: 15 });
 }
 
 async fn a_deadline_keeps_what_was_written(cx: Fixture) {
@@ -68,11 +59,7 @@ async fn check_tidies_up(cx: &Fixture) {
     let finished = cx.run(sh_for(script, SHORT)).await.unwrap();
     assert_eq!(finished.ending, Ending::TimedOut);
     assert_eq!(finished.stdout.bytes, b"ready\ntidy\n");
-    assert!(
-        finished.duration < Duration::from_secs(20),
-        "{:?}",
-        finished.duration
-    );
+    assert!(finished.duration < Duration::from_secs(20), "{:?}", finished.duration);
 }
 
 /// Expects that a script comes to its deadline and leaves nobody behind.
@@ -88,31 +75,18 @@ async fn a_job_that_ignores_sigterm_is_killed(cx: Fixture) {
     let script = format!("trap '' TERM; sleep {sleep} & while :; do sleep {sleep}; done");
     let since = Instant::now();
     check_ends(&cx, &script, &sleep).await;
-    assert!(
-        since.elapsed() >= SHORT + Duration::from_millis(300),
-        "it had no grace"
-    );
+    assert!(since.elapsed() >= SHORT + Duration::from_millis(300), "it had no grace");
 }
 
 async fn daemons_that_left_the_session_end_with_their_job(cx: Fixture) {
     let sleep = marker();
     let daemon = format!("(setsid sh -c 'trap \"\" TERM; (sleep {sleep} &) ; sleep {sleep}' &)");
-    check_ends(
-        &cx,
-        &format!("{daemon}; {daemon} >/dev/null 2>&1; sleep {sleep}"),
-        &sleep,
-    )
-    .await;
+    check_ends(&cx, &format!("{daemon}; {daemon} >/dev/null 2>&1; sleep {sleep}"), &sleep).await;
 }
 
 async fn a_stopped_job_ends(cx: Fixture) {
     let sleep = marker();
-    check_ends(
-        &cx,
-        &format!("sleep {sleep} & kill -STOP $!; kill -STOP $$"),
-        &sleep,
-    )
-    .await;
+    check_ends(&cx, &format!("sleep {sleep} & kill -STOP $!; kill -STOP $$"), &sleep).await;
 }
 
 async fn a_job_that_closed_its_output_ends(cx: Fixture) {
@@ -128,9 +102,7 @@ async fn a_job_that_stops_its_supervisor_ends(cx: Fixture) {
 
 async fn a_job_that_kills_its_supervisor_ends(cx: Fixture) {
     let sleep = marker();
-    let error = cx
-        .run(sh(&format!("sleep {sleep} & kill -9 $PPID; sleep {sleep}")))
-        .await;
+    let error = cx.run(sh(&format!("sleep {sleep} & kill -9 $PPID; sleep {sleep}"))).await;
     assert!(matches!(error, Err(ExecError::SupervisorLost)), "{error:?}");
     assert_eq!(alive(&sleep), 0);
     // And the next job has a supervisor again.
@@ -139,14 +111,8 @@ async fn a_job_that_kills_its_supervisor_ends(cx: Fixture) {
 
 async fn a_large_tree_ends(cx: Fixture) {
     let sleep = marker();
-    let branch =
-        format!("(for i in 1 2 3 4 5 6 7 8 9; do (trap '' TERM; sleep {sleep}) & done; wait) &");
-    check_ends(
-        &cx,
-        &format!("for i in $(seq 20); do {branch} done; wait"),
-        &sleep,
-    )
-    .await;
+    let branch = format!("(for i in 1 2 3 4 5 6 7 8 9; do (trap '' TERM; sleep {sleep}) & done; wait) &");
+    check_ends(&cx, &format!("for i in $(seq 20); do {branch} done; wait"), &sleep).await;
 }
 
 async fn a_tree_that_forks_on_ends(cx: Fixture) {
@@ -173,10 +139,7 @@ async fn cancelling_ends_a_job(cx: Fixture) {
     assert_eq!(cx.executor.running(), 1);
     cancel.cancel();
     let finished = running.await.unwrap().unwrap();
-    assert_eq!(
-        (finished.ending, finished.stdout.bytes),
-        (Ending::Cancelled, b"before\n".into())
-    );
+    assert_eq!((finished.ending, finished.stdout.bytes), (Ending::Cancelled, b"before\n".into()));
     assert_eq!(alive(&sleep), 0);
 }
 

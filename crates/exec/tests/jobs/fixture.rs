@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Containment, ExecError, Executor, Finished, Job, Limits, SupervisorCommand,
-    Survivors, inherited,
+    Choice, Config, Containment, ExecError, Executor, Finished, Job, Limits, SupervisorCommand, Survivors,
+    inherited,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,19 +22,9 @@ pub(crate) struct Fixture {
 
 /// The settings of most tests.
 pub(crate) fn config(containment: Choice) -> Config {
-    let limits = Limits {
-        grace_ms: 300,
-        ..Limits::default()
-    };
+    let limits = Limits { grace_ms: 300, ..Limits::default() };
     let program = PathBuf::from(env!("CARGO_BIN_EXE_supervise"));
-    Config {
-        supervisor: SupervisorCommand {
-            program,
-            args: vec![],
-        },
-        containment,
-        limits,
-    }
+    Config { supervisor: SupervisorCommand { program, args: vec![] }, containment, limits }
 }
 
 /// Runs a test and checks that its executor leaves nothing behind.
@@ -43,14 +33,9 @@ pub(crate) async fn with<F: Future<Output = ()>>(choice: Choice, test: impl FnOn
 }
 
 /// The same with settings of its own.
-pub(crate) async fn with_config<F: Future<Output = ()>>(
-    config: Config,
-    test: impl FnOnce(Fixture) -> F,
-) {
+pub(crate) async fn with_config<F: Future<Output = ()>>(config: Config, test: impl FnOnce(Fixture) -> F) {
     let wants_cgroup = config.containment == Choice::Detect;
-    let fixture = Fixture {
-        executor: Executor::new(config),
-    };
+    let fixture = Fixture { executor: Executor::new(config) };
     if wants_cgroup && fixture.home().is_none() {
         eprintln!("skipped: {}", fixture.executor.containment());
         return;
@@ -59,12 +44,7 @@ pub(crate) async fn with_config<F: Future<Output = ()>>(
     fixture.executor.shutdown(Duration::from_millis(300)).await;
     assert_eq!(fixture.executor.running(), 0);
     if let Some(home) = fixture.home() {
-        assert!(
-            !home.exists(),
-            "{} is left: {:?}",
-            home.display(),
-            fixture.leaves()
-        );
+        assert!(!home.exists(), "{} is left: {:?}", home.display(), fixture.leaves());
     }
 }
 
@@ -89,10 +69,7 @@ impl Fixture {
     /// The cgroups of its supervisors.
     pub(crate) fn leaves(&self) -> Vec<PathBuf> {
         let entries = self.home().and_then(|home| fs::read_dir(home).ok());
-        let paths = entries
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.unwrap().path());
+        let paths = entries.into_iter().flatten().map(|entry| entry.unwrap().path());
         paths.filter(|path| path.is_dir()).collect()
     }
 }
@@ -113,10 +90,7 @@ pub(crate) fn sh(script: &str) -> Job {
 
 /// The same with a deadline.
 pub(crate) fn sh_for(script: &str, timeout: Duration) -> Job {
-    Job {
-        timeout,
-        ..sh(script)
-    }
+    Job { timeout, ..sh(script) }
 }
 
 /// Seconds to sleep that nobody else sleeps, to find a process by.
@@ -133,11 +107,8 @@ pub(crate) fn alive(marker: &str) -> usize {
         // A zombie has no command line.
         String::from_utf8_lossy(&line).contains(marker)
     };
-    let pids = fs::read_dir("/proc")
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name());
-    pids.filter(|pid| has_marker(&pid.to_string_lossy()))
-        .count()
+    let pids = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().file_name());
+    pids.filter(|pid| has_marker(&pid.to_string_lossy())).count()
 }
 
 /// Waits until something is so.

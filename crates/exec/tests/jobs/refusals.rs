@@ -31,93 +31,43 @@ async fn working_directories_that_cannot_be(cx: Fixture) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     fs::write(path.join("file"), "").unwrap();
-    let at = |cwd: &str| Job {
-        cwd: path.join(cwd),
-        ..sh("exit 0")
-    };
-    assert_refused!(
-        cx.run(at("gone")).await,
-        ExecError::WorkingDirNotFound { .. }
-    );
+    let at = |cwd: &str| Job { cwd: path.join(cwd), ..sh("exit 0") };
+    assert_refused!(cx.run(at("gone")).await, ExecError::WorkingDirNotFound { .. });
     assert_refused!(cx.run(at("file")).await, ExecError::NotADirectory { .. });
-    assert_refused!(
-        cx.run(at("file/below")).await,
-        ExecError::NotADirectory { .. }
-    );
-    let relative = Job {
-        cwd: "tmp".into(),
-        ..sh("exit 0")
-    };
+    assert_refused!(cx.run(at("file/below")).await, ExecError::NotADirectory { .. });
+    let relative = Job { cwd: "tmp".into(), ..sh("exit 0") };
     assert_refused!(cx.run(relative).await, ExecError::WorkingDirRelative { .. });
-    assert_eq!(
-        cx.run(at("")).await.unwrap().ending,
-        Ending::Exited { code: 0 }
-    );
+    assert_eq!(cx.run(at("")).await.unwrap().ending, Ending::Exited { code: 0 });
 }
 
 async fn working_directories_of_any_bytes(cx: Fixture) {
     let folder = tempfile::tempdir().unwrap();
     let cwd = folder.path().join(OsStr::from_bytes(b"\xff \n'"));
     fs::create_dir(&cwd).unwrap();
-    let finished = cx
-        .run(Job {
-            cwd: cwd.clone(),
-            ..sh("pwd")
-        })
-        .await
-        .unwrap();
+    let finished = cx.run(Job { cwd: cwd.clone(), ..sh("pwd") }).await.unwrap();
     let said = finished.stdout.bytes.strip_suffix(b"\n").unwrap();
     assert_eq!(said, cwd.canonicalize().unwrap().as_os_str().as_bytes());
 }
 
 async fn programs_that_cannot_be(cx: Fixture) {
-    let run = |program: &str| {
-        cx.run(Job {
-            program: program.to_owned(),
-            ..sh("exit 0")
-        })
-    };
-    assert_refused!(
-        run("no-such-program").await,
-        ExecError::ProgramNotFound { .. }
-    );
-    assert_refused!(
-        run("/bin/no-such-program").await,
-        ExecError::ProgramNotFound { .. }
-    );
+    let run = |program: &str| cx.run(Job { program: program.to_owned(), ..sh("exit 0") });
+    assert_refused!(run("no-such-program").await, ExecError::ProgramNotFound { .. });
+    assert_refused!(run("/bin/no-such-program").await, ExecError::ProgramNotFound { .. });
     assert_refused!(run("").await, ExecError::ProgramNotFound { .. });
     assert_refused!(run("/etc/passwd").await, ExecError::PermissionDenied { .. });
     assert_refused!(run("/etc").await, ExecError::PermissionDenied { .. });
-    let no_path = Job {
-        env: vec![],
-        ..sh("exit 0")
-    };
+    let no_path = Job { env: vec![], ..sh("exit 0") };
     assert_refused!(cx.run(no_path).await, ExecError::ProgramNotFound { .. });
 }
 
 async fn nul_bytes(cx: Fixture) {
     let nul = || "a\0b".to_owned();
     for job in [
-        Job {
-            program: nul(),
-            ..sh("")
-        },
-        Job {
-            args: vec![nul()],
-            ..sh("")
-        },
-        Job {
-            env: vec![("A".to_owned(), nul())],
-            ..sh("")
-        },
-        Job {
-            env: vec![(nul(), "A".to_owned())],
-            ..sh("")
-        },
-        Job {
-            cwd: "/a\0b".into(),
-            ..sh("")
-        },
+        Job { program: nul(), ..sh("") },
+        Job { args: vec![nul()], ..sh("") },
+        Job { env: vec![("A".to_owned(), nul())], ..sh("") },
+        Job { env: vec![(nul(), "A".to_owned())], ..sh("") },
+        Job { cwd: "/a\0b".into(), ..sh("") },
     ] {
         assert_refused!(cx.run(job).await, ExecError::NulByte { .. });
     }
@@ -127,34 +77,18 @@ async fn arguments_that_are_too_long(cx: Fixture) {
     let long = |bytes: usize| sh(&format!(": {}", "x".repeat(bytes)));
     assert_refused!(cx.run(long(200 << 10)).await, ExecError::ArgumentsTooLong);
     assert_refused!(cx.run(long(10 << 20)).await, ExecError::ArgumentsTooLong);
-    let many = Job {
-        args: vec!["x".repeat(100_000); 70],
-        ..sh("")
-    };
+    let many = Job { args: vec!["x".repeat(100_000); 70], ..sh("") };
     assert_refused!(cx.run(many).await, ExecError::ArgumentsTooLong);
-    assert_eq!(
-        cx.run(long(100 << 10)).await.unwrap().ending,
-        Ending::Exited { code: 0 }
-    );
-    let many = Job {
-        program: "true".to_owned(),
-        args: vec!["x".repeat(100_000); 15],
-        ..sh("")
-    };
-    assert_eq!(
-        cx.run(many).await.unwrap().ending,
-        Ending::Exited { code: 0 }
-    );
+    assert_eq!(cx.run(long(100 << 10)).await.unwrap().ending, Ending::Exited { code: 0 });
+    let many = Job { program: "true".to_owned(), args: vec!["x".repeat(100_000); 15], ..sh("") };
+    assert_eq!(cx.run(many).await.unwrap().ending, Ending::Exited { code: 0 });
 }
 
 async fn a_refused_job_costs_no_supervisor(cx: Fixture) {
     let parent = async || cx.sh("echo $PPID").await.stdout.bytes;
     let first = parent().await;
     for _ in 0..10 {
-        let job = Job {
-            program: "no-such-program".to_owned(),
-            ..sh("")
-        };
+        let job = Job { program: "no-such-program".to_owned(), ..sh("") };
         assert_refused!(cx.run(job).await, ExecError::ProgramNotFound { .. });
     }
     assert_eq!(parent().await, first);
@@ -176,20 +110,9 @@ fn as_nobody(folder: &tempfile::TempDir, before: &[&str]) -> Option<Config> {
     fs::copy(env!("CARGO_BIN_EXE_supervise"), &program).unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let fixed = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let args = fixed
-        .iter()
-        .chain(before)
-        .map(Into::into)
-        .chain([program.into()])
-        .collect();
-    let supervisor = SupervisorCommand {
-        program: "/usr/bin/setpriv".into(),
-        args,
-    };
-    Some(Config {
-        supervisor,
-        ..config(Choice::Subreaper)
-    })
+    let args = fixed.iter().chain(before).map(Into::into).chain([program.into()]).collect();
+    let supervisor = SupervisorCommand { program: "/usr/bin/setpriv".into(), args };
+    Some(Config { supervisor, ..config(Choice::Subreaper) })
 }
 
 #[tokio::test]
@@ -203,10 +126,7 @@ async fn a_working_directory_without_permission() {
     fs::set_permissions(&cwd, fs::Permissions::from_mode(0o700)).unwrap();
     with_config(config, async |cx: Fixture| {
         for cwd in [cwd.clone(), cwd.join("below")] {
-            let job = Job {
-                cwd,
-                ..sh("exit 0")
-            };
+            let job = Job { cwd, ..sh("exit 0") };
             assert_refused!(cx.run(job).await, ExecError::PermissionDenied { .. });
         }
         assert_eq!(cx.sh("exit 4").await.ending, Ending::Exited { code: 4 });
@@ -222,10 +142,7 @@ async fn no_room_for_another_process() {
         return;
     };
     with_config(config, async |cx: Fixture| {
-        assert_refused!(
-            cx.run(sh("exit 0")).await,
-            ExecError::TooManyProcesses { .. }
-        );
+        assert_refused!(cx.run(sh("exit 0")).await, ExecError::TooManyProcesses { .. });
     })
     .await;
 }
@@ -237,10 +154,7 @@ async fn turns_and_places_are_limited() {
     with_config(config, async |cx: Fixture| {
         let sleep = marker();
         let first = tokio::spawn({
-            let (cx, job) = (
-                cx.clone(),
-                sh_for(&format!("sleep {sleep}"), Duration::from_secs(2)),
-            );
+            let (cx, job) = (cx.clone(), sh_for(&format!("sleep {sleep}"), Duration::from_secs(2)));
             async move { cx.run(job).await }
         });
         until("the first runs", || cx.executor.running() == 1).await;
@@ -260,10 +174,7 @@ async fn a_supervisor_that_never_answers() {
     let mut config = config(Choice::Detect);
     config.supervisor.program = "/bin/cat".into();
     with_config(config, async |cx: Fixture| {
-        let finished = cx
-            .run(sh_for("exit 0", Duration::from_millis(100)))
-            .await
-            .unwrap();
+        let finished = cx.run(sh_for("exit 0", Duration::from_millis(100))).await.unwrap();
         assert_eq!(finished.ending, Ending::TimedOut);
     })
     .await;
@@ -275,14 +186,8 @@ async fn a_supervisor_that_cannot_be_started() {
         let mut config = config(Choice::Detect);
         config.supervisor.program = program.into();
         with_config(config, async |cx: Fixture| {
-            let error = cx
-                .run(sh_for("exit 0", Duration::from_secs(3)))
-                .await
-                .unwrap_err();
-            let is_expected = matches!(
-                error,
-                ExecError::SupervisorFailed { .. } | ExecError::SupervisorLost
-            );
+            let error = cx.run(sh_for("exit 0", Duration::from_secs(3))).await.unwrap_err();
+            let is_expected = matches!(error, ExecError::SupervisorFailed { .. } | ExecError::SupervisorLost);
             assert!(is_expected, "{program}: {error:?}");
         })
         .await;

@@ -19,9 +19,7 @@ struct Dead {
 fn die(containment: Choice, jobs: Vec<Job>, is_ready: impl Fn() -> bool) -> Dead {
     let runtime = Runtime::new().unwrap();
     let fixture = runtime.block_on(async {
-        let fixture = Fixture {
-            executor: Executor::new(config(containment)),
-        };
+        let fixture = Fixture { executor: Executor::new(config(containment)) };
         for job in jobs {
             let executor: Executor = fixture.executor.clone();
             tokio::spawn(async move { executor.run(job, &CancellationToken::new()).await });
@@ -38,10 +36,7 @@ fn die(containment: Choice, jobs: Vec<Job>, is_ready: impl Fn() -> bool) -> Dead
 fn succeed_until_gone(runtime: &Runtime, home: Option<&Path>) {
     let since = Instant::now();
     while home.is_some_and(Path::exists) {
-        assert!(
-            since.elapsed() < Duration::from_secs(20),
-            "it is never removed"
-        );
+        assert!(since.elapsed() < Duration::from_secs(20), "it is never removed");
         runtime.block_on(with(Choice::Detect, async |_| {}));
     }
 }
@@ -50,15 +45,8 @@ fn succeed_until_gone(runtime: &Runtime, home: Option<&Path>) {
 fn its_jobs_end_with_it() {
     for containment in [Choice::Detect, Choice::Subreaper] {
         let sleep = marker();
-        let daemon =
-            format!("trap '' TERM; setsid -f sleep {sleep} >/dev/null 2>&1; sleep {sleep}");
-        let jobs = vec![
-            sh(&daemon),
-            Job {
-                survivors: Survivors::Leave,
-                ..sh(&daemon)
-            },
-        ];
+        let daemon = format!("trap '' TERM; setsid -f sleep {sleep} >/dev/null 2>&1; sleep {sleep}");
+        let jobs = vec![sh(&daemon), Job { survivors: Survivors::Leave, ..sh(&daemon) }];
         let dead = die(containment, jobs, || alive(&sleep) >= 6);
         let runtime = Runtime::new().unwrap();
         runtime.block_on(until("they are gone", || alive(&sleep) == 0));
@@ -75,17 +63,11 @@ fn what_was_left_alone_on_purpose_outlives_it_and_its_successor() {
     let runtime = Runtime::new().unwrap();
     let (executor, finished) = runtime.block_on(async {
         let executor = Executor::new(config(Choice::Detect));
-        let job = Job {
-            survivors: Survivors::Leave,
-            ..sh(&script)
-        };
+        let job = Job { survivors: Survivors::Leave, ..sh(&script) };
         let finished = executor.run(job, &CancellationToken::new()).await.unwrap();
         (executor, finished)
     });
-    let home = Fixture {
-        executor: executor.clone(),
-    }
-    .home();
+    let home = Fixture { executor: executor.clone() }.home();
     runtime.shutdown_timeout(Duration::from_secs(5));
     drop(executor);
 
@@ -93,11 +75,7 @@ fn what_was_left_alone_on_purpose_outlives_it_and_its_successor() {
     let Some(home) = home else { return };
     runtime.block_on(with(Choice::Detect, async |_| {}));
     assert_eq!((alive(&sleep), home.exists()), (1, true));
-    kill_process(
-        Pid::from_raw(finished.survivors[0].pid).unwrap(),
-        Signal::KILL,
-    )
-    .unwrap();
+    kill_process(Pid::from_raw(finished.survivors[0].pid).unwrap(), Signal::KILL).unwrap();
     runtime.block_on(until("it is gone", || alive(&sleep) == 0));
     succeed_until_gone(&runtime, Some(&home));
 }

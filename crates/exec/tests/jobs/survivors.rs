@@ -17,22 +17,14 @@ crate::in_both_containments! {
 }
 
 fn leaving(script: &str) -> Job {
-    Job {
-        survivors: Survivors::Leave,
-        ..sh(script)
-    }
+    Job { survivors: Survivors::Leave, ..sh(script) }
 }
 
 fn check(finished: &Finished, marker: &str, fate: Fate) {
     assert_eq!(finished.ending, Ending::Exited { code: 0 });
     assert_eq!(finished.stdout.bytes, b"done\n");
-    let [survivor] = &finished.survivors[..] else {
-        unreachable!("{finished:?}")
-    };
-    assert_eq!(
-        (survivor.fate, &*survivor.command),
-        (fate, &*format!("sleep {marker}"))
-    );
+    let [survivor] = &finished.survivors[..] else { unreachable!("{finished:?}") };
+    assert_eq!((survivor.fate, &*survivor.command), (fate, &*format!("sleep {marker}")));
     let is_alive = fate == Fate::Left;
     assert_eq!(alive(marker), usize::from(is_alive));
 }
@@ -41,10 +33,7 @@ async fn who_holds_a_pipe_is_ended_in_either_mode(cx: Fixture) {
     for make in [sh, leaving] {
         let sleep = marker();
         let since = Instant::now();
-        let finished = cx
-            .run(make(&format!("setsid -f sleep {sleep}; echo done")))
-            .await
-            .unwrap();
+        let finished = cx.run(make(&format!("setsid -f sleep {sleep}; echo done"))).await.unwrap();
         check(&finished, &sleep, Fate::Ended);
         assert!(since.elapsed() < Duration::from_secs(5));
     }
@@ -60,25 +49,14 @@ async fn who_holds_no_pipe_is_left_alone_if_so_asked(cx: Fixture) {
     let (sleep, held) = (marker(), marker());
     let script = format!("sleep {held} & nohup sleep {sleep} >/dev/null 2>&1 & echo done");
     let mut finished = cx.run(leaving(&script)).await.unwrap();
-    let ended = finished
-        .survivors
-        .iter()
-        .position(|s| s.command.contains(&held))
-        .unwrap();
-    assert_eq!(
-        (finished.survivors.remove(ended).fate, alive(&held)),
-        (Fate::Ended, 0)
-    );
+    let ended = finished.survivors.iter().position(|s| s.command.contains(&held)).unwrap();
+    assert_eq!((finished.survivors.remove(ended).fate, alive(&held)), (Fate::Ended, 0));
     check(&finished, &sleep, Fate::Left);
     // It outlives other jobs, and even the executor.
     cx.sh("exit 0").await;
     cx.executor.shutdown(Duration::ZERO).await;
     assert_eq!(alive(&sleep), 1);
-    kill_process(
-        Pid::from_raw(finished.survivors[0].pid).unwrap(),
-        Signal::KILL,
-    )
-    .unwrap();
+    kill_process(Pid::from_raw(finished.survivors[0].pid).unwrap(), Signal::KILL).unwrap();
     until("it is gone", || alive(&sleep) == 0).await;
 }
 
@@ -91,13 +69,7 @@ async fn who_is_about_to_end_is_no_survivor(cx: Fixture) {
 async fn what_a_holder_still_writes_is_kept(cx: Fixture) {
     let sleep = marker();
     let script = format!("(echo more; sleep {sleep}) & echo done >&2; head -c 1M /dev/zero >&2");
-    let finished = cx
-        .run(Job {
-            stderr_bytes_max: 2 << 20,
-            ..sh(&script)
-        })
-        .await
-        .unwrap();
+    let finished = cx.run(Job { stderr_bytes_max: 2 << 20, ..sh(&script) }).await.unwrap();
     assert_eq!(finished.stdout.bytes, b"more\n");
     assert_eq!(finished.stderr.bytes.len(), (1 << 20) + 5);
     assert_eq!(alive(&sleep), 0);
@@ -119,11 +91,7 @@ async fn a_leaf_goes_when_who_was_left_in_it_is_gone() {
         let finished = cx.run(leaving(&script)).await.unwrap();
         check(&finished, &sleep, Fate::Left);
         assert_eq!(cx.leaves().len(), 1);
-        kill_process(
-            Pid::from_raw(finished.survivors[0].pid).unwrap(),
-            Signal::KILL,
-        )
-        .unwrap();
+        kill_process(Pid::from_raw(finished.survivors[0].pid).unwrap(), Signal::KILL).unwrap();
         until("its cgroup is removed", || cx.leaves().is_empty()).await;
     })
     .await;

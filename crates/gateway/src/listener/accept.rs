@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::Request;
 use axum::body::Body;
 use axum::response::Response;
-use ::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,7 +22,8 @@ use super::http::{App, enter, named, router};
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
+    let places =
+        Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
     let routes = router(Arc::clone(&app));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
@@ -34,7 +35,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         };
         match accepted {
             Ok((stream, address)) => {
-                let connection = connection(stream, address, Arc::clone(&app), routes.clone(), shutdown.clone());
+                let connection =
+                    connection(stream, address, Arc::clone(&app), routes.clone(), shutdown.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(place);
@@ -56,7 +58,13 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, app: Arc<App>, routes: axum::Router, shutdown: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Arc<App>,
+    routes: axum::Router,
+    shutdown: CancellationToken,
+) {
     // Without this, small answers wait for the peer's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");

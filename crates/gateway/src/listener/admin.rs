@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use ::http::{HeaderMap, Request, StatusCode};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::response::Response;
-use ::http::{HeaderMap, Request, StatusCode};
 use hayward_api::kinds::token::Role;
 use hayward_api::{Error, Principal};
 use hayward_auth::{Action, Decision, decide};
@@ -96,10 +96,7 @@ pub(crate) async fn revoke(
         Err(refused) => return refused,
     };
     match app.tokens.revoke(&token, &administrator).await {
-        Ok(id) => {
-            app.protocol.road().revoke(&id);
-            answer::object(StatusCode::OK, &json!({ "revoked": id }))
-        }
+        Ok(id) => answer::object(StatusCode::OK, &json!({ "revoked": id })),
         Err(error) if error.code == hayward_api::Code::NotFound => {
             answer::detail(StatusCode::NOT_FOUND, "Token not found")
         }

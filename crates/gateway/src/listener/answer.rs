@@ -5,10 +5,10 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use ::http::{HeaderValue, StatusCode, header};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use ::http::{HeaderValue, StatusCode, header};
 use hayward_mcp::envelope::Frame;
 use http_body::{Frame as BodyFrame, SizeHint};
 use tokio::sync::mpsc;

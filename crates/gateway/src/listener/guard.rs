@@ -41,7 +41,9 @@ impl Objection {
 
     pub(crate) fn message(self) -> &'static str {
         match self {
-            Self::Host => "Host not allowed; hint: use localhost, or start the server with --allowed-host NAME",
+            Self::Host => {
+                "Host not allowed; hint: use localhost, or start the server with --allowed-host NAME"
+            }
             Self::Origin => "Origin not allowed; hint: start the server with --allowed-origin URL",
             Self::ContentType => "Content-Type must be application/json",
         }
@@ -129,7 +131,8 @@ fn split_port(host: &str) -> Option<(String, Option<&str>)> {
         "" => None,
         rest => Some(rest.strip_prefix(':')?),
     };
-    let is_plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+    let is_plain =
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
     is_plain.then(|| (name.to_lowercase(), port))
 }
 
@@ -157,9 +160,16 @@ mod tests {
         for host in ["localhost", "LOCALHOST:8765", "127.0.0.1:1", "127.9.9.9", "[::1]:8765", "nas.lan:80"] {
             assert_eq!(check("GET", "/health", &[("host", host)]), Ok(()), "{host}");
         }
-        for host in
-            ["evil.com", "localhost.evil.com", "127.0.0.1.evil.com", "", "0.0.0.0", "[::1", "localhost:x", "a@localhost"]
-        {
+        for host in [
+            "evil.com",
+            "localhost.evil.com",
+            "127.0.0.1.evil.com",
+            "",
+            "0.0.0.0",
+            "[::1",
+            "localhost:x",
+            "a@localhost",
+        ] {
             assert_eq!(check("GET", "/health", &[("host", host)]), Err(Objection::Host), "{host}");
         }
         assert_eq!(check("GET", "/health", &[]), Err(Objection::Host));
@@ -171,10 +181,20 @@ mod tests {
     #[test]
     fn pages_of_our_own_port_and_listed_ones_pass_and_others_do_not() {
         let host = ("host", "localhost:8765");
-        for origin in ["http://localhost:8765", "http://127.0.0.1:8765", "http://localhost:6274", "http://nas.lan:8765"] {
+        for origin in
+            ["http://localhost:8765", "http://127.0.0.1:8765", "http://localhost:6274", "http://nas.lan:8765"]
+        {
             assert_eq!(check("GET", "/mcp", &[host, ("origin", origin)]), Ok(()), "{origin}");
         }
-        for origin in ["http://evil.com", "null", "", "http://localhost:1", "http://localhost", "file://", "http://evil.com:8765"] {
+        for origin in [
+            "http://evil.com",
+            "null",
+            "",
+            "http://localhost:1",
+            "http://localhost",
+            "file://",
+            "http://evil.com:8765",
+        ] {
             assert_eq!(check("GET", "/mcp", &[host, ("origin", origin)]), Err(Objection::Origin), "{origin}");
         }
         assert_eq!(check("GET", "/mcp", &[host, ("sec-fetch-site", "cross-site")]), Err(Objection::Origin));

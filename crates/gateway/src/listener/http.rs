@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::Credentials;
@@ -104,7 +104,8 @@ fn chosen_id(headers: &HeaderMap) -> Option<String> {
 
 /// Step 2, identify: the caller of a tool route.
 pub(crate) fn identify(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {
-    let principal = authenticate(app, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
+    let principal =
+        authenticate(app, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
     // The administrator's token manages; it is no caller of tools.
     match principal.kind {
         PrincipalKind::Token | PrincipalKind::Local => Ok(principal),
@@ -152,7 +153,12 @@ mod tests {
     #[test]
     fn a_bearer_token_stands_once_behind_its_scheme() {
         assert_eq!(bearer(&headers(&[("authorization", "bearer  x")])), Some("x"));
-        for bad in [&[][..], &[("authorization", "Bearer ")], &[("authorization", "Basic x")], &[("authorization", "x")]] {
+        for bad in [
+            &[][..],
+            &[("authorization", "Bearer ")],
+            &[("authorization", "Basic x")],
+            &[("authorization", "x")],
+        ] {
             assert_eq!(bearer(&headers(bad)), None, "{bad:?}");
         }
         assert_eq!(bearer(&headers(&[("authorization", "Bearer a"), ("authorization", "Bearer b")])), None);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header};
 use hayward_api::Principal;
 use hayward_mcp::envelope::{Frame, Message, Notification, Request, RequestId};
 use hayward_mcp::era::Era;
@@ -45,7 +45,9 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: HttpRequest<Body>
 /// `GET /mcp`: this server has nothing to say unasked, so it offers no stream (2025-11-25, transports).
 pub(crate) async fn not_offered(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     match identify(&app, &headers) {
-        Ok(_) => method_not_allowed("Method Not Allowed: this server offers no stream of its own; POST instead"),
+        Ok(_) => {
+            method_not_allowed("Method Not Allowed: this server offers no stream of its own; POST instead")
+        }
         Err(refused) => refused,
     }
 }
@@ -76,16 +78,22 @@ fn refusal(status: StatusCode, id: Option<&RequestId>, message: &str) -> Respons
 
 /// The session that a request names. Only an ended one is refused: a client whose session was lost in
 /// a restart goes on without one.
-fn find_session(app: &App, headers: &HeaderMap, principal: &Principal) -> Result<Option<Arc<Session>>, Response> {
+fn find_session(
+    app: &App,
+    headers: &HeaderMap,
+    principal: &Principal,
+) -> Result<Option<Arc<Session>>, Response> {
     let Some(id) = session_id(headers) else {
         return Ok(None);
     };
     match app.sessions.find(id, &principal.credential) {
         Found::Open(session) => Ok(Some(session)),
         Found::Unknown => Ok(None),
-        Found::Ended => {
-            Err(refusal(StatusCode::NOT_FOUND, None, "Not Found: this session was ended; begin with initialize"))
-        }
+        Found::Ended => Err(refusal(
+            StatusCode::NOT_FOUND,
+            None,
+            "Not Found: this session was ended; begin with initialize",
+        )),
     }
 }
 
@@ -96,7 +104,8 @@ async fn read_message(limits: &Limits, headers: &HeaderMap, body: Body) -> Resul
         let message = format!("the body is larger than {bytes_max} bytes; send large files by other means");
         refusal(StatusCode::PAYLOAD_TOO_LARGE, None, &message)
     };
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > bytes_max) {
         return Err(too_large());
     }
@@ -106,7 +115,9 @@ async fn read_message(limits: &Limits, headers: &HeaderMap, body: Body) -> Resul
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(_broken)) => return Err(refusal(StatusCode::BAD_REQUEST, None, "the body ended early")),
-        Err(_elapsed) => return Err(refusal(StatusCode::REQUEST_TIMEOUT, None, "the body took too long to come")),
+        Err(_elapsed) => {
+            return Err(refusal(StatusCode::REQUEST_TIMEOUT, None, "the body took too long to come"));
+        }
     };
     Message::read(bytes).map_err(|rejected| {
         answer::json(StatusCode::BAD_REQUEST, Frame::error(rejected.id.as_ref(), &rejected.error))
@@ -128,11 +139,12 @@ impl Visit<'_> {
             Message::Request(request) => {
                 let id = request.id.clone();
                 match era_of(&self.head.headers, &request) {
-                    Ok(era) => self
-                        .request(request, era)
-                        .await
-                        .unwrap_or_else(|error| answer::json(status_of(era, &error), Frame::error(Some(&id), &error))),
-                    Err(error) => answer::json(status_of(Era::Modern, &error), Frame::error(Some(&id), &error)),
+                    Ok(era) => self.request(request, era).await.unwrap_or_else(|error| {
+                        answer::json(status_of(era, &error), Frame::error(Some(&id), &error))
+                    }),
+                    Err(error) => {
+                        answer::json(status_of(Era::Modern, &error), Frame::error(Some(&id), &error))
+                    }
                 }
             }
             Message::Notification(notification) => self.notification(&notification),

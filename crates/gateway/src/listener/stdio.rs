@@ -54,7 +54,7 @@ where
         gone: shutdown.child_token(),
         agreed: Mutex::default(),
     });
-    let writer = tokio::spawn(write_all(output, receiver, client.gone.clone()));
+    let writer = TaskTracker::new().spawn(write_all(output, receiver, client.gone.clone()));
     let read = client.read_all(LineReader::new(input, local.line_bytes_max)).await;
     client.tasks.close();
     // A script that pipes its requests in still gets the answers that are about to come.
@@ -82,7 +82,11 @@ struct Client {
 }
 
 /// Writes frames until there are no more; a broken output ends the client.
-async fn write_all<W: AsyncWrite + Unpin>(mut output: W, mut frames: mpsc::Receiver<Frame>, gone: CancellationToken) {
+async fn write_all<W: AsyncWrite + Unpin>(
+    mut output: W,
+    mut frames: mpsc::Receiver<Frame>,
+    gone: CancellationToken,
+) {
     while let Some(frame) = frames.recv().await {
         if write_line(&mut output, frame).await.is_err() {
             gone.cancel();
@@ -92,7 +96,10 @@ async fn write_all<W: AsyncWrite + Unpin>(mut output: W, mut frames: mpsc::Recei
 }
 
 impl Client {
-    async fn read_all<R: AsyncRead + Unpin>(self: &Arc<Self>, mut lines: LineReader<R>) -> std::io::Result<()> {
+    async fn read_all<R: AsyncRead + Unpin>(
+        self: &Arc<Self>,
+        mut lines: LineReader<R>,
+    ) -> std::io::Result<()> {
         loop {
             let line = tokio::select! {
                 () = self.gone.cancelled() => return Ok(()),
@@ -104,7 +111,10 @@ impl Client {
                     Err(rejected) => self.send(Frame::error(rejected.id.as_ref(), &rejected.error)).await,
                 },
                 Some(Line::TooLong) => {
-                    let error = RpcError::new(INVALID_REQUEST, "the line is too long; send large files by other means");
+                    let error = RpcError::new(
+                        INVALID_REQUEST,
+                        "the line is too long; send large files by other means",
+                    );
                     self.send(Frame::error(None, &error)).await;
                 }
                 None => return Ok(()),
@@ -140,7 +150,8 @@ impl Client {
             Ask::Question(question) => {
                 match &question {
                     Question::Initialize { revision, client } => {
-                        *self.agreed() = Agreed { revision: *revision, client: client.clone(), ..Agreed::default() };
+                        *self.agreed() =
+                            Agreed { revision: *revision, client: client.clone(), ..Agreed::default() };
                     }
                     Question::SetLogLevel(level) => self.agreed().log_level = *level,
                     Question::Discover | Question::Ping | Question::ListTools => {}

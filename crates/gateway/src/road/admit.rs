@@ -79,7 +79,8 @@ impl Admit {
 
 fn busy(who: &str, max: usize) -> ToolError {
     let message = format!("{who} has {max} calls running already; this one was not started");
-    ToolError::new("RateLimited", Code::RateLimited, message).suggest("wait for a running call to end, then retry")
+    ToolError::new("RateLimited", Code::RateLimited, message)
+        .suggest("wait for a running call to end, then retry")
 }
 
 impl Drop for Permit {

@@ -9,7 +9,10 @@ use hayward_tool::{Outcome, Reply, ToolError};
 pub(crate) fn shape(outcome: Outcome, result_bytes_max: usize) -> Outcome {
     match &outcome.reply {
         Reply::Result(raw) if raw.as_bytes().len() > result_bytes_max => {
-            let message = format!("the result has {} bytes, more than the {result_bytes_max} that fit", raw.as_bytes().len());
+            let message = format!(
+                "the result has {} bytes, more than the {result_bytes_max} that fit",
+                raw.as_bytes().len()
+            );
             ToolError::new("ResultTooLarge", Code::TooLarge, message)
                 .suggest("ask for less at once: fewer lines, fewer results, a narrower pattern")
                 .into()

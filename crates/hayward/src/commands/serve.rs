@@ -9,6 +9,7 @@ use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Guard, serve};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::config::{Common, Serving, check_bind};
 use crate::failure::Failure;
@@ -42,8 +43,13 @@ pub(crate) struct Args {
     #[arg(long = "allowed-host", env = "HAYWARD_ALLOWED_HOSTS", value_name = "NAME", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
 
-    /// Origin of web pages that may send requests, e.g. http://localhost:6274; may be repeated
-    #[arg(long = "allowed-origin", env = "HAYWARD_ALLOWED_ORIGINS", value_name = "URL", value_delimiter = ',')]
+    /// Origin of web pages that may send requests, e.g. `http://localhost:6274`; may be repeated
+    #[arg(
+        long = "allowed-origin",
+        env = "HAYWARD_ALLOWED_ORIGINS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
     allowed_origins: Vec<String>,
 
     #[command(flatten)]
@@ -80,7 +86,7 @@ async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
 
     let app = app(&args, &stack, address);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
-    let listening = tokio::spawn(serve(listener, app, shutdown.clone()));
+    let mut listening = TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
     let url = format!("http://{address}/mcp");
     if let Some(path) = &args.ready_file {
         announce(path, &url, temporary.as_ref())?;
@@ -89,7 +95,6 @@ async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
 
     shutdown.cancelled().await;
     // First what runs may end by itself, then it is cancelled.
-    let mut listening = listening;
     let grace = Duration::from_millis(stack.limits.gateway.drain_ms);
     if timeout(grace, &mut listening).await.is_err() {
         stack.cancel_calls();
@@ -108,8 +113,14 @@ async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-        let failure = Failure::unavailable(anyhow::Error::from(error).context(format!("failed to listen on `{address}`")));
-        if in_use { failure.hint("something listens there already: choose another port with --port") } else { failure }
+        let failure = Failure::unavailable(
+            anyhow::Error::from(error).context(format!("failed to listen on `{address}`")),
+        );
+        if in_use {
+            failure.hint("something listens there already: choose another port with --port")
+        } else {
+            failure
+        }
     })
 }
 
@@ -123,7 +134,7 @@ fn app(args: &Args, stack: &Stack, address: SocketAddr) -> Arc<App> {
         protocol: Arc::clone(&stack.protocol),
         sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
         credentials: Arc::clone(&stack.credentials),
-        tokens: Arc::new(TokenDesk::new(stack.store.clone(), Arc::clone(&stack.credentials))),
+        tokens: Arc::new(TokenDesk::new(stack)),
         guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),
         limits,
         version: VERSION,

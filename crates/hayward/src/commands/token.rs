@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use hayward_api::{Error, Principal, Tier};
 use hayward_api::kinds::token::Role;
+use hayward_api::{Error, Principal, Tier};
 use hayward_gateway::tokens::TokenView;
 use hayward_store::{Actor, Store};
 
-use crate::config::Common;
+use crate::config::{AllLimits, Common};
 use crate::failure::Failure;
 use crate::stack::{acquire, open_store};
 use crate::tokens::view;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     runtime::block_on(async move {
         let data = acquire(&args.common.data_dir()?)?;
-        let store = open_store(data.path()).await?;
+        let store = open_store(data.path(), &AllLimits::read(&[])?).await?;
         let done = act(&store, args.action).await;
         store.close().await;
         done
@@ -120,7 +120,8 @@ fn named(token: &str) -> Result<String, Failure> {
     let Some(path) = token.strip_prefix('@').map(PathBuf::from) else {
         return Ok(token.to_owned());
     };
-    let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read token file `{}`", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("failed to read token file `{}`", path.display()))?;
     Ok(crate::tokens::named(text.trim()))
 }
 

@@ -7,13 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ignore::overrides::Override;
-use ignore::{DirEntry, WalkBuilder, WalkState};
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, stat};
+use ignore::{DirEntry, WalkBuilder};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
 
 use super::Fs;
-use super::directory::{is_kernels, kind_of};
+use super::directory::{Fence, is_kernels, kind_of};
+use super::feed::Feed;
 use super::handle::Handle;
 use super::protect::Census;
+use crate::limits::{SERIAL_FILES, WAITING_FILES_MAX};
 
 /// Files that the walk reads in every directory, by name and without asking what they are.
 const RULE_FILES: [&str; 4] = [".gitignore", ".ignore", ".rgignore", ".git/info/exclude"];
@@ -26,51 +28,88 @@ pub(crate) struct Tree<'a> {
     pub(crate) path: &'a Path,
     /// Globs of the caller.
     pub(crate) filter: Override,
-    /// Threads that walk.
+    /// Threads that visit files.
     pub(crate) threads: usize,
 }
 
+/// A visitor of files.
+pub(crate) trait Visit: FnMut(&Path, File, &Stat) -> ControlFlow<()> {}
+
+impl<V: FnMut(&Path, File, &Stat) -> ControlFlow<()>> Visit for V {}
+
 impl Fs {
     /// Calls a visitor of `start` with each file, in no order, until one says to stop. Each thread has
-    /// a visitor of its own.
-    pub(crate) fn each_file<V>(&self, tree: &Tree<'_>, start: impl Fn() -> V)
-    where
-        V: FnMut(&Path, File) -> ControlFlow<()> + Send,
-    {
-        let fence = self.fence();
-        let is_kernels = is_kernels(tree.root, tree.root.stat().st_dev);
-        let shows = |file: &File| {
-            if is_kernels {
-                self.shows_file(file) // names of /proc change their meaning from process to process
-            } else {
-                fstat(file).is_ok_and(|stat| !fence.hides((&stat).into()))
+    /// a visitor of its own; there is one thread until there are some files.
+    pub(crate) fn each_file<V: Visit>(&self, tree: &Tree<'_>, start: impl Fn() -> V + Sync) {
+        let door = Door {
+            fs: self,
+            fence: self.fence(),
+            is_kernels: is_kernels(tree.root, tree.root.stat().st_dev),
+        };
+        let walk = walk_of(tree, door.is_kernels, door.fence.census());
+        let feed = Feed::new(WAITING_FILES_MAX);
+        let help = || {
+            let mut visit = start();
+            while let Some(entry) = feed.take() {
+                if door.pass(&entry, &mut visit).is_break() {
+                    feed.abandon();
+                }
             }
         };
-        let walk = walk_of(tree, is_kernels, fence.census());
-        walk.build_parallel().run(|| {
+        std::thread::scope(|scope| {
             let mut visit = start();
-            Box::new(move |entry| {
-                let Some((entry, file)) = entry.ok().and_then(open_regular) else {
-                    return WalkState::Continue;
-                };
-                if shows(&file) && visit(entry.path(), file).is_break() {
-                    return WalkState::Quit;
+            let mut count = 0;
+            for entry in walk.build().filter_map(Result::ok).filter(is_file) {
+                count += 1;
+                if count == SERIAL_FILES {
+                    (1..tree.threads).for_each(|_| drop(scope.spawn(help)));
                 }
-                WalkState::Continue
-            })
+                let is_alone = count < SERIAL_FILES || tree.threads == 1;
+                let Some(entry) = (if is_alone { Some(entry) } else { feed.offer(entry) }) else {
+                    continue;
+                };
+                if door.pass(&entry, &mut visit).is_break() {
+                    feed.abandon();
+                }
+                if feed.is_closed() {
+                    break;
+                }
+            }
+            feed.close();
+            help();
         });
     }
+}
 
-    fn shows_file(&self, file: &File) -> bool {
+/// Where files pass on their way to a visitor.
+struct Door<'a> {
+    fs: &'a Fs,
+    fence: Fence<'a>,
+    is_kernels: bool,
+}
+
+impl Door<'_> {
+    fn pass(&self, entry: &DirEntry, visit: &mut impl Visit) -> ControlFlow<()> {
+        match open_regular(entry.path()) {
+            Some((file, stat)) if self.shows(&file, &stat) => visit(entry.path(), file, &stat),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn shows(&self, file: &File, stat: &Stat) -> bool {
+        if !self.is_kernels {
+            return !self.fence.hides(stat.into());
+        }
+        // Names in /proc change their meaning from process to process.
         let handle = file.try_clone().ok().and_then(|file| Handle::of(file.into()).ok());
-        handle.is_some_and(|handle| self.protection.check(&handle).is_ok())
+        handle.is_some_and(|handle| self.fs.protection.check(&handle).is_ok())
     }
 }
 
 fn walk_of(tree: &Tree<'_>, is_kernels: bool, census: &Arc<Census>) -> WalkBuilder {
     let census = Arc::clone(census);
     let mut walk = WalkBuilder::new(tree.path);
-    walk.overrides(tree.filter.clone()).threads(tree.threads);
+    walk.overrides(tree.filter.clone());
     if tree.path.ancestors().all(has_plain_rules) {
         walk.add_custom_ignore_filename(".rgignore");
     } else {
@@ -104,16 +143,17 @@ fn has_plain_rules(directory: &Path) -> bool {
     })
 }
 
+fn is_file(entry: &DirEntry) -> bool {
+    entry.file_type().is_some_and(|kind| kind.is_file())
+}
+
 /// Opens what the walk took for a regular file, if it still is one.
 ///
 /// By name, unlike all else in this room, because three system calls for each file of a large tree are
 /// too many; `O_NONBLOCK` keeps a FIFO that was put there in this moment from holding us up.
-fn open_regular(entry: DirEntry) -> Option<(DirEntry, File)> {
-    if !entry.file_type()?.is_file() {
-        return None;
-    }
+fn open_regular(path: &Path) -> Option<(File, Stat)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(entry.path(), flags, Mode::empty()).ok()?;
-    let is_regular = fstat(&file).is_ok_and(|stat| kind_of(&stat) == FileType::RegularFile);
-    is_regular.then(|| (entry, File::from(file)))
+    let file = open(path, flags, Mode::empty()).ok()?;
+    let stat = fstat(&file).ok()?;
+    (kind_of(&stat) == FileType::RegularFile).then(|| (File::from(file), stat))
 }

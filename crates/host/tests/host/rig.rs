@@ -142,7 +142,6 @@ impl Answer {
 }
 
 /// Makes a file.
-#[expect(clippy::disallowed_methods, reason = "a fixture needs no durability")]
 pub(crate) fn put(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::write(path, content).unwrap();
 }

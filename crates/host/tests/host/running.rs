@@ -156,7 +156,7 @@ async fn a_cancelled_command_is_ended() {
     let pid_file = rig.work("pid");
     let command = format!("echo $$ >{}; sleep 603", text(&pid_file));
     let cancel = CancellationToken::new();
-    let cx = Cx::new(Duration::from_secs(60), cancel.clone());
+    let cx = Cx::new(Duration::from_mins(1), cancel.clone());
     let watch = async {
         while !std::fs::read_to_string(&pid_file).is_ok_and(|pid| pid.ends_with('\n')) {
             tokio::task::yield_now().await;

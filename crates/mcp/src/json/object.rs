@@ -33,7 +33,8 @@ pub struct Member<'a> {
 impl Object {
     /// The members of `raw`; none if it is no object.
     pub fn of(raw: &Raw) -> Option<Self> {
-        raw.is_object().then(|| Self { members: Reader { text: raw.as_bytes(), at: 1 }.members(), raw: raw.clone() })
+        raw.is_object()
+            .then(|| Self { members: Reader { text: raw.as_bytes(), at: 1 }.members(), raw: raw.clone() })
     }
 
     /// An object without members.
@@ -184,7 +185,8 @@ mod tests {
     #[test]
     fn members_are_the_slices_between_the_borders() {
         let got = object(r#"{ "a" : 1 ,"b":"x,}\"]", "c":{"d":[1,{"e":"}"}]},"f":[] , "n":null}"#);
-        let list: Vec<_> = got.iter().map(|m| (m.key().into_owned(), m.value().as_str().to_owned())).collect();
+        let list: Vec<_> =
+            got.iter().map(|m| (m.key().into_owned(), m.value().as_str().to_owned())).collect();
         let expect =
             [("a", "1"), ("b", r#""x,}\"]""#), ("c", r#"{"d":[1,{"e":"}"}]}"#), ("f", "[]"), ("n", "null")];
         assert_eq!(list, expect.map(|(k, v)| (k.to_owned(), v.to_owned())));

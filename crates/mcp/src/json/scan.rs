@@ -400,8 +400,19 @@ mod tests {
     #[test]
     fn valid_json_passes() {
         for text in [
-            "{}", "[]", " null ", "true", "-0.5e+10", "\"\"", r#""\ud83d\ude00\n""#, "[[],{},[1,2]]",
-            r#"{"a":{"b":[{"a":1},{"a":2}]},"b":"x"}"#, "0", "1E5", "[1 , 2]", "{\"a\" : 1 }",
+            "{}",
+            "[]",
+            " null ",
+            "true",
+            "-0.5e+10",
+            "\"\"",
+            r#""\ud83d\ude00\n""#,
+            "[[],{},[1,2]]",
+            r#"{"a":{"b":[{"a":1},{"a":2}]},"b":"x"}"#,
+            "0",
+            "1E5",
+            "[1 , 2]",
+            "{\"a\" : 1 }",
         ] {
             check(text, &Ok(()));
         }
@@ -409,15 +420,15 @@ mod tests {
 
     #[test]
     fn broken_json_is_refused() {
-        for text in [
-            "{", "[", "\"", "tru", "[1", "{\"a\"", "{\"a\":", "-", "1.", "1e", "",
-        ] {
+        for text in ["{", "[", "\"", "tru", "[1", "{\"a\"", "{\"a\":", "-", "1.", "1e", ""] {
             assert!(scan(text.as_bytes(), Limits::default()).is_err(), "{text:?}");
         }
         for text in ["01", "1 2", "{}x"] {
             check(text, &Err(Defect::Trailing));
         }
-        for text in ["[1,]", "{,}", "{\"a\":1,}", "nul", "{a:1}", "\"\t\"", "[}", "{]", "+1", ".5", "NaN", "'a'"] {
+        for text in
+            ["[1,]", "{,}", "{\"a\":1,}", "nul", "{a:1}", "\"\t\"", "[}", "{]", "+1", ".5", "NaN", "'a'"]
+        {
             check(text, &Err(Defect::Syntax));
         }
         for text in [r#""\x""#, r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, r#""\u12g4""#] {

@@ -92,10 +92,20 @@ impl ArrayWriter {
 
     /// Adds an element.
     pub fn push(&mut self, value: &Raw) {
+        self.separate();
+        self.out.extend_from_slice(value.as_bytes());
+    }
+
+    /// Adds an element that is a string.
+    pub fn push_str(&mut self, value: &str) {
+        self.separate();
+        escape_str_into(value, &mut self.out);
+    }
+
+    fn separate(&mut self) {
         if self.out.len() > 1 {
             self.out.push(b',');
         }
-        self.out.extend_from_slice(value.as_bytes());
     }
 
     /// Ends the array.

@@ -18,6 +18,9 @@ use crate::host::Host;
 use crate::limits::{CHUNK_BYTES, size};
 use page::{Page, Window};
 
+/// What a page is expected to have at most; a larger one grows.
+const PAGE_BYTES_GUESS: usize = 256 << 10;
+
 /// The tool.
 pub(crate) struct ReadFile(pub(crate) Arc<Host>);
 
@@ -85,7 +88,7 @@ fn read(host: &Host, cx: &Cx, path: &AbsPath, window: Window) -> Result<ReadFile
     // A byte more than the file seems to have, so that its end is seen with the next read at once.
     let bytes = usize::try_from(stat.st_size).unwrap_or(CHUNK_BYTES).saturating_add(1);
     let mut chunk = vec![0; bytes.clamp(4 << 10, CHUNK_BYTES)];
-    let mut page = Page::new(window);
+    let mut page = Page::new(window, bytes.min(PAGE_BYTES_GUESS) / 4 * 5);
     let is_cut_short = loop {
         let count = read_chunk(&file, &mut chunk, path)?;
         if count == 0 {

@@ -1,7 +1,7 @@
 //! Searches one file, or all files of a tree with several threads, until there is enough.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -11,11 +11,17 @@ use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
 use hayward_api::Code;
 use hayward_tool::{Cx, Stop, ToolError};
 use ignore::overrides::Override;
+use rustix::buffer::spare_capacity;
+use rustix::fs::Stat;
 
 use super::lines::{Budget, FileLines, Limit, Lines};
 use super::sink::FileSink;
 use super::{OutputMode, Stopping};
 use crate::fs::{AbsPath, Fs, FsError, Tree};
+
+/// A file of fewer bytes is read at once. Not more than the library looks at for binary data, so that
+/// a small file is judged as it is in pieces.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// One search.
 pub(super) struct Search<'a> {
@@ -40,8 +46,7 @@ impl Search<'_> {
         let files = if root.is_directory() {
             self.search_tree(fs, &Tree { root: &root, path: path.as_path(), filter, threads }, &budget)
         } else {
-            let (file, _) = fs.open_file(path)?;
-            self.search_alone(file, path.as_path(), &budget)?
+            self.search_alone(fs.open_file(path)?, path.as_path(), &budget)?
         };
         match self.cx.stop() {
             Some(Stop::Deadline) => Err(ToolError::timeout("grep timed out")
@@ -59,12 +64,14 @@ impl Search<'_> {
     fn search_tree(&self, fs: &Fs, tree: &Tree<'_>, budget: &Budget) -> Vec<FileLines> {
         let found = Mutex::new(Vec::new());
         fs.each_file(tree, || {
-            let mut searcher = self.searcher(BinaryDetection::quit(b'\0'));
+            let mut desk = self.desk(BinaryDetection::quit(b'\0'));
             let found = &found;
-            move |path, file| {
+            move |path: &Path, file: File, stat: &Stat| {
                 // A file that can't be read, or no further, is left out as if it weren't there.
-                let text = self.search(&mut searcher, file, (path, false), budget).unwrap_or(None);
-                if let Some(text) = text {
+                let mut sink = FileSink::new(self.mode, budget, path, false);
+                if self.search(&mut desk, file, stat, &mut sink).is_ok()
+                    && let Some(text) = sink.into_text()
+                {
                     let lines = FileLines { path: path.to_owned(), text };
                     found.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
                 }
@@ -79,36 +86,46 @@ impl Search<'_> {
     }
 
     /// Searches a file that was named: binary or not, and errors are told.
-    fn search_alone(&self, file: File, path: &Path, budget: &Budget) -> Result<Vec<FileLines>, ToolError> {
-        let mut searcher = self.searcher(BinaryDetection::convert(b'\0'));
-        match self.search(&mut searcher, file, (path, true), budget) {
-            Ok(text) => Ok(text.map(|text| FileLines { path: path.to_owned(), text }).into_iter().collect()),
-            Err(_) if self.cx.stop().is_some() => Ok(Vec::new()), // told by the caller
+    fn search_alone(
+        &self,
+        (file, stat): (File, Stat),
+        path: &Path,
+        budget: &Budget,
+    ) -> Result<Vec<FileLines>, ToolError> {
+        let mut desk = self.desk(BinaryDetection::convert(b'\0'));
+        let mut sink = FileSink::new(self.mode, budget, path, true);
+        match self.search(&mut desk, file, &stat, &mut sink) {
+            Ok(()) => {}
+            Err(_) if self.cx.stop().is_some() => return Ok(Vec::new()), // told by the caller
             Err(error) if error.raw_os_error().is_none() => {
                 let bytes_max = self.buffer_bytes_max;
                 let message = format!("{} has lines of more than {bytes_max} bytes", path.display());
-                Err(ToolError::new("FileTooLarge", Code::TooLarge, message)
-                    .suggest("Use fewer context_lines, or a command"))
+                return Err(ToolError::new("FileTooLarge", Code::TooLarge, message)
+                    .suggest("Use fewer context_lines, or a command"));
             }
-            Err(error) => Err(FsError::of_io("read", path, &error).into()),
+            Err(error) => return Err(FsError::of_io("read", path, &error).into()),
         }
+        let lines = sink.into_text().map(|text| FileLines { path: path.to_owned(), text });
+        Ok(lines.into_iter().collect())
     }
 
-    fn search(
-        &self,
-        searcher: &mut Searcher,
-        file: File,
-        (path, is_alone): (&Path, bool),
-        budget: &Budget,
-    ) -> io::Result<Option<String>> {
-        let name = path.to_string_lossy();
-        let mut sink = FileSink::new(self.mode, budget, &name, is_alone);
-        searcher.search_reader(&self.matcher, Stopping { file, cx: self.cx }, &mut sink)?;
-        Ok(sink.into_text())
+    /// Searches a file; a small one with a single read.
+    fn search(&self, desk: &mut Desk, file: File, stat: &Stat, sink: &mut FileSink<'_>) -> io::Result<()> {
+        let Desk { searcher, buffer } = desk;
+        buffer.clear();
+        let bytes = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
+        if bytes < SMALL_BYTES {
+            rustix::io::read(&file, spare_capacity(buffer))?;
+            if buffer.len() == bytes && bytes > 0 {
+                return searcher.search_slice(&self.matcher, buffer, sink);
+            }
+        }
+        let file = buffer.chain(Stopping { file, cx: self.cx });
+        searcher.search_reader(&self.matcher, file, sink)
     }
 
-    fn searcher(&self, binary: BinaryDetection) -> Searcher {
-        SearcherBuilder::new()
+    fn desk(&self, binary: BinaryDetection) -> Desk {
+        let searcher = SearcherBuilder::new()
             .line_number(self.mode == OutputMode::Content)
             .before_context(self.context)
             .after_context(self.context)
@@ -116,6 +133,13 @@ impl Search<'_> {
             .heap_limit(Some(self.buffer_bytes_max))
             // A file that shrinks while it is mapped would end the process.
             .memory_map(MmapChoice::never())
-            .build()
+            .build();
+        Desk { searcher, buffer: Vec::with_capacity(SMALL_BYTES) }
     }
+}
+
+/// What a thread searches with.
+struct Desk {
+    searcher: Searcher,
+    buffer: Vec<u8>,
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::path::Path;
 
 use grep_searcher::{Searcher, Sink, SinkContext, SinkFinish, SinkMatch};
 
@@ -12,19 +13,17 @@ use super::lines::Budget;
 pub(super) struct FileSink<'a> {
     mode: OutputMode,
     budget: &'a Budget,
-    /// The path that each line starts with; none if only one file is searched.
-    path: Option<&'a str>,
-    /// The path that `files` names.
-    name: &'a str,
+    path: &'a Path,
+    /// Only one file is searched: lines don't say which.
+    is_alone: bool,
     text: String,
     matches: u64,
     binary_at: Option<u64>,
 }
 
 impl<'a> FileSink<'a> {
-    pub(super) fn new(mode: OutputMode, budget: &'a Budget, name: &'a str, is_alone: bool) -> Self {
-        let path = (!is_alone).then_some(name);
-        Self { mode, budget, path, name, text: String::new(), matches: 0, binary_at: None }
+    pub(super) fn new(mode: OutputMode, budget: &'a Budget, path: &'a Path, is_alone: bool) -> Self {
+        Self { mode, budget, path, is_alone, text: String::new(), matches: 0, binary_at: None }
     }
 
     /// The lines, if there are any.
@@ -52,31 +51,35 @@ impl<'a> FileSink<'a> {
         let kept = &line[..line.len().min(self.budget.line_bytes_max())];
         let cut = if kept.len() < line.len() { " [LINE TRUNCATED]" } else { "" };
         let (text, number) = (String::from_utf8_lossy(kept), number.unwrap_or(0));
-        match self.path {
-            Some(path) => self.put(format_args!("{path}{mark}{number}{mark}{text}{cut}")),
-            None => self.put(format_args!("{number}{mark}{text}{cut}")),
+        if self.is_alone {
+            return self.put(format_args!("{number}{mark}{text}{cut}"));
         }
+        let path = self.path.display();
+        self.put(format_args!("{path}{mark}{number}{mark}{text}{cut}"))
     }
 
     fn put_count(&mut self) {
-        let matches = self.matches;
-        match self.path {
-            Some(path) => self.put(format_args!("{path}:{matches}")),
-            None => self.put(format_args!("{matches}")),
-        };
+        let (path, matches) = (self.path.display(), self.matches);
+        if self.is_alone {
+            self.put(format_args!("{matches}"));
+        } else {
+            self.put(format_args!("{path}:{matches}"));
+        }
     }
 
     /// Says that a file with matches is binary, and where that showed.
     fn put_binary(&mut self, at: u64, is_left: bool) {
+        let path = self.path.display();
         let what = if is_left {
             "WARNING: stopped searching binary file after match"
         } else {
             "binary file matches"
         };
-        match self.path {
-            Some(path) => self.put(format_args!("{path}: {what} (found \"\\0\" byte around offset {at})")),
-            None => self.put(format_args!("{what} (found \"\\0\" byte around offset {at})")),
-        };
+        if self.is_alone {
+            self.put(format_args!("{what} (found \"\\0\" byte around offset {at})"));
+        } else {
+            self.put(format_args!("{path}: {what} (found \"\\0\" byte around offset {at})"));
+        }
     }
 }
 
@@ -88,8 +91,8 @@ impl Sink for FileSink<'_> {
         Ok(match self.mode {
             OutputMode::Count => true,
             OutputMode::Files => {
-                let name = self.name;
-                self.put(format_args!("{name}"));
+                let path = self.path.display();
+                self.put(format_args!("{path}"));
                 false
             }
             // The text of a binary file is no text: that there is a match has to do.

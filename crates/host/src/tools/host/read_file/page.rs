@@ -3,8 +3,6 @@
 //! Lines end at a line feed; carriage returns before it go too. What is before and behind the page is
 //! only counted.
 
-use std::fmt::Write;
-
 use memchr::{memchr, memchr_iter};
 
 /// Which lines make the page.
@@ -48,10 +46,11 @@ pub(super) struct Finished {
 }
 
 impl Page {
-    pub(super) fn new(window: Window) -> Self {
+    /// An empty page that will probably have about so many bytes.
+    pub(super) fn new(window: Window, bytes: usize) -> Self {
         Self {
             window,
-            content: String::new(),
+            content: String::with_capacity(bytes),
             ended: 0,
             has_rest: false,
             shown: 0,
@@ -152,10 +151,26 @@ impl Page {
         if self.shown > 0 {
             self.content.push('\n');
         }
-        let number = self.window.first + self.shown;
-        write!(self.content, "{number:>4}\t{text}{mark}").expect("a string takes everything");
+        push_number(self.window.first + self.shown, &mut self.content);
+        self.content.push('\t');
+        self.content.push_str(&text);
+        self.content.push_str(mark);
         self.shown += 1;
     }
+}
+
+/// Adds a number, four characters wide at least. By hand, because the general way of formatting costs
+/// more than all else that is done for a line.
+fn push_number(mut number: u64, out: &mut String) {
+    let mut digits = [b' '; 20];
+    let mut at = digits.len();
+    while number > 0 {
+        at -= 1;
+        digits[at] = b"0123456789"[(number % 10) as usize];
+        number /= 10;
+    }
+    let start = at.min(digits.len() - 4);
+    out.extend(digits[start..].iter().map(|digit| char::from(*digit)));
 }
 
 fn without_returns(line: &[u8]) -> &[u8] {
@@ -174,7 +189,7 @@ mod tests {
     const WINDOW: Window = Window { first: 1, lines: 100, line_bytes_max: 8, page_bytes_max: 1000 };
 
     fn page(window: Window, file: &[u8], chunk_bytes: usize) -> (String, u64, u64, bool) {
-        let mut page = Page::new(window);
+        let mut page = Page::new(window, 0);
         for chunk in file.chunks(chunk_bytes) {
             page.take(chunk);
         }
@@ -214,6 +229,17 @@ mod tests {
         check(WINDOW, b"12345678\r\n", "   1\t12345678", 1);
         check(WINDOW, b"123456789\nx", "   1\t12345678 [LINE TRUNCATED]\n   2\tx", 2);
         check(WINDOW, b"a\xff\0b\n", "   1\ta\u{fffd}\0b", 1);
+    }
+
+    #[test]
+    fn numbers_are_four_wide_and_grow() {
+        for (number, expect) in
+            [(7, "   7"), (1234, "1234"), (12345, "12345"), (u64::MAX, "18446744073709551615")]
+        {
+            let mut out = String::new();
+            push_number(number, &mut out);
+            assert_eq!(out, expect);
+        }
     }
 
     #[test]
