@@ -55,7 +55,8 @@ impl Tool for Fixture {
     fn call<'a>(&'a self, cx: &'a Cx, call: Call) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let result = (self.action)(cx, call).await;
-            Outcome { verdict: Verdict::ok(), reply: Reply::Result(Raw::of(&result).expect("plain JSON")) }
+            let reply = Reply::Result(Raw::of(&result).expect("plain JSON"));
+            Outcome { verdict: Verdict::ok(), reply, detail: None }
         })
     }
 }

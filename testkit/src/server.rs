@@ -12,7 +12,7 @@ use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
 use hayward_gateway::listener::{App, Guard, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
-use hayward_gateway::{Protocol, Road, Sessions};
+use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_tool::{BoxFuture, Toolset};
 use tokio::net::TcpListener;
@@ -34,6 +34,7 @@ pub struct Server {
     /// What is behind the listener.
     pub protocol: Arc<Protocol>,
     shutdown: CancellationToken,
+    listening: TaskTracker,
     data: tempfile::TempDir,
 }
 
@@ -50,12 +51,17 @@ impl Server {
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
         let record = hayward_audit::Log::open(data.path(), hayward_audit::LogConfig::default())?;
-        let road =
-            Road::new(vec![toolset], record, (&limits, &hayward_tool::limits::Limits::default()), &shutdown);
+        let credentials = Arc::new(Credentials::new());
+        let parts = RoadParts {
+            record,
+            credentials: Arc::clone(&credentials),
+            limits: &limits,
+            tool_limits: &hayward_tool::limits::Limits::default(),
+        };
+        let road = Road::new(vec![toolset], parts);
         let identity =
             Identity { name: "hayward".into(), version: "0".into(), instructions: "Fixtures.".into() };
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
-        let credentials = Arc::new(Credentials::new());
         let [rw_token, ro_token, admin_token] =
             [Role::Rw, Role::Ro, Role::Admin].map(|role| add_token(&credentials, role));
         let app = Arc::new(App {
@@ -67,8 +73,20 @@ impl Server {
             limits,
             version: "0",
         });
-        TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
-        Ok(Self { address, rw_token, ro_token, admin_token, credentials, protocol, shutdown, data })
+        let listening = TaskTracker::new();
+        listening.spawn(serve(listener, app, shutdown.clone()));
+        listening.close();
+        Ok(Self {
+            address,
+            rw_token,
+            ro_token,
+            admin_token,
+            credentials,
+            protocol,
+            shutdown,
+            listening,
+            data,
+        })
     }
 
     /// The URL of its endpoint.
@@ -84,6 +102,11 @@ impl Server {
     /// Begins to shut down, as a signal would.
     pub fn shut_down(&self) {
         self.shutdown.cancel();
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&self) {
+        self.listening.wait().await;
     }
 
     /// Writes what a script needs to reach it.
@@ -126,22 +149,20 @@ fn add_token(credentials: &Credentials, role: Role) -> String {
 /// Fixtures keep no tokens.
 struct NoTokens;
 
-impl NoTokens {
-    fn refuse<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {
-        Box::pin(async { Err(Error::new(Code::Unsupported, "fixtures keep no tokens")) })
-    }
+fn refuse<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {
+    Box::pin(async { Err(Error::new(Code::Unsupported, "fixtures keep no tokens")) })
 }
 
 impl Tokens for NoTokens {
-    fn list(&self) -> BoxFuture<'_, Result<Vec<TokenView>, Error>> {
-        Self::refuse()
+    fn list(&self) -> BoxFuture<'static, Result<Vec<TokenView>, Error>> {
+        refuse()
     }
 
-    fn create<'a>(&'a self, _: &'a str, _: Role, _: &'a Principal) -> BoxFuture<'a, Result<String, Error>> {
-        Self::refuse()
+    fn create(&self, _: String, _: Role, _: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+        refuse()
     }
 
-    fn revoke<'a>(&'a self, _: &'a str, _: &'a Principal) -> BoxFuture<'a, Result<String, Error>> {
-        Self::refuse()
+    fn revoke(&self, _: String, _: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+        refuse()
     }
 }

@@ -157,7 +157,9 @@ impl Error {
 ///
 /// Close enough is an edit distance of at most a third of the word (at least one).
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let budget = (word.chars().count() / 3).max(1);
+    // Nobody mistypes a novel, and comparing one would take its time.
+    let length = Some(word.chars().count()).filter(|length| *length <= WORD_CHARS_MAX)?;
+    let budget = (length / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| (edit_distance(word, candidate), candidate))
@@ -165,6 +167,9 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+/// Characters of a word that is compared with others.
+const WORD_CHARS_MAX: usize = 64;
 
 /// Levenshtein distance in characters, case folded.
 fn edit_distance(a: &str, b: &str) -> usize {
@@ -201,5 +206,7 @@ mod tests {
         assert_eq!(did_you_mean("Timeout", words), Some("timeout"));
         assert_eq!(did_you_mean("workdir", words), None);
         assert_eq!(did_you_mean("banana", words), None);
+        let novel = "timeout".repeat(1_000_000);
+        assert_eq!(did_you_mean(&novel, [novel.as_str()]), None);
     }
 }

@@ -3,6 +3,7 @@
 //! Everything above speaks in these words, so this crate has no I/O, no async
 //! and no clock: times are values that somebody else took.
 
+mod ending;
 pub mod error;
 pub mod kinds;
 pub mod limits;
@@ -11,6 +12,7 @@ pub mod names;
 pub mod principal;
 pub mod tier;
 
+pub use ending::Ending;
 pub use error::{Code, Error};
 pub use kinds::Kind;
 pub use metadata::Metadata;

@@ -29,5 +29,5 @@ mod syncer;
 pub use error::AuditError;
 pub use log::{Log, LogConfig, Seq, Sync};
 pub use reader::{Line, Record, Records, read_records};
-pub use record::{Ending, Intent, Outcome, RecordKind};
+pub use record::{Intent, Outcome, RecordKind};
 pub use redact::Redacted;

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Principal, Tier};
+use hayward_api::{Ending, Principal, Tier};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
@@ -48,24 +48,6 @@ pub struct Outcome<'a> {
     pub message: Option<&'a str>,
     /// How long it took; none if nobody knows.
     pub duration_ms: Option<u64>,
-}
-
-/// The words for how a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ending {
-    /// It did what was asked.
-    Ok,
-    /// It ran and failed.
-    Error,
-    /// It was refused and had no effect.
-    Denied,
-    /// It was cancelled; part of it may have happened.
-    Cancelled,
-    /// Its time was over; part of it may have happened.
-    Timeout,
-    /// Nobody knows.
-    Unknown,
 }
 
 /// The kinds of records.

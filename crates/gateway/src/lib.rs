@@ -15,5 +15,5 @@ mod session;
 pub mod tokens;
 
 pub use protocol::Protocol;
-pub use road::Road;
+pub use road::{Road, RoadParts};
 pub use session::Sessions;

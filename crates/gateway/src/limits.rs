@@ -25,6 +25,8 @@ hayward_api::limits! {
         first_byte_ms: Milliseconds = 2_000 in 0..=60_000,
         /// Time between signs of life on a silent event stream.
         keep_alive_ms: Milliseconds = 15_000 in 100..=300_000,
+        /// Time in which a client must read some of its answer; one that reads nothing is hung up on.
+        stall_timeout_ms: Milliseconds = 30_000 in 100..=3_600_000,
         /// Time beyond its deadline that a call gets to end by itself before it is dropped.
         overrun_ms: Milliseconds = 5_000 in 0..=60_000,
         /// Time that running calls get to end at a shutdown before they are cancelled.
@@ -34,6 +36,9 @@ hayward_api::limits! {
 
 /// Time that the calls of a stdio client may still take once its input has ended.
 pub(crate) const END_OF_INPUT_GRACE: Duration = Duration::from_millis(500);
+
+/// Time that cancelled calls, and answers on their way to a slow client, get at an end.
+pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// Messages that may wait for a slow reader of an event stream.
 pub(crate) const STREAM_QUEUE: usize = 32;

@@ -3,9 +3,11 @@
 mod accept;
 mod admin;
 mod answer;
+mod body;
 mod guard;
 pub mod http;
 mod mcp;
+mod stall;
 mod stdio;
 
 pub use accept::serve;

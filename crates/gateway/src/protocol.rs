@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use hayward_api::Principal;
+use hayward_api::{Code, Error, Principal};
 use hayward_mcp::envelope::{Frame, RequestId};
 use hayward_mcp::era::Era;
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::request_id::RequestIds;
-use crate::road::{Arrival, Road};
+use crate::road::{Arrival, Permit, Road};
 use crate::session::Running;
 
 /// The protocol in front of a road.
@@ -65,7 +65,14 @@ pub(crate) struct RunningCall {
 }
 
 /// The walk of one call down the road, up to its answer. None if something of ours panicked.
-type Course = Pin<Box<dyn Future<Output = Option<Frame>> + Send>>;
+type Course = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
+
+/// The answer to a call.
+pub(crate) struct Answer {
+    pub(crate) frame: Frame,
+    /// The call's place on the road, given up when the answer has left.
+    pub(crate) hold: Option<Permit>,
+}
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
@@ -88,7 +95,7 @@ pub(crate) enum News {
     /// Something that the client wants to hear meanwhile.
     Meanwhile(Frame),
     /// The answer, after which nothing comes.
-    Answer(Frame),
+    Answer(Answer),
 }
 
 impl RunningCall {
@@ -113,11 +120,20 @@ impl RunningCall {
         }
     }
 
+    /// Goes on by itself from here: whoever follows it may be held up by a slow client, and its
+    /// deadline must hold all the same.
+    pub(crate) fn go_on(&mut self) {
+        if let Some(course) = self.course.take() {
+            let going = self.calls.spawn(course);
+            self.course = Some(Box::pin(async move { going.await.ok().flatten() }));
+        }
+    }
+
     /// The answer, for a client that can't hear anything meanwhile.
-    pub(crate) async fn answer(mut self) -> Frame {
+    pub(crate) async fn answer(mut self) -> Answer {
         loop {
-            if let News::Answer(frame) = self.next().await {
-                return frame;
+            if let News::Answer(answer) = self.next().await {
+                return answer;
             }
         }
     }
@@ -148,6 +164,19 @@ impl Protocol {
     /// Runs something that belongs to a call, so that a shutdown waits for it.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.calls.spawn(task);
+    }
+
+    /// Makes a change beside the tools: recorded like a call, and made as a whole even if nobody waits for
+    /// it any more.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        arrival: Arrival,
+        change: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let road = Arc::clone(&self.road);
+        let made = self.calls.spawn(async move { road.change(&arrival, change).await });
+        let lost = |_| Error::new(Code::Internal, "the change was lost: look into the server's log");
+        made.await.map_err(lost)?
     }
 
     /// Answers what needs no walk: everything but calls.
@@ -186,11 +215,12 @@ impl Protocol {
         let listener = wishes.is_any().then(|| notices.clone());
         let walk = AssertUnwindSafe(async move { road.call(arrival, stop, listener).await }).catch_unwind();
         let course = Box::pin(async move {
-            let reply = walk.await.ok();
+            let walked = walk.await.ok();
             if let Some(running) = running {
                 running.end(&id);
             }
-            Some(reply_frame(&id, era, reply?))
+            let (reply, hold) = walked?;
+            Some(Answer { frame: reply_frame(&id, era, reply), hold })
         });
         let (calls, place) = (self.calls.clone(), self.calls.token());
         Ok(RunningCall { id: answered, course: Some(course), notices, wishes, cancel, calls, _place: place })
@@ -204,11 +234,11 @@ fn reply_frame(id: &RequestId, era: Era, reply: Reply) -> Frame {
     }
 }
 
-/// The answer to a call whose task is gone without one, which only a panic of ours can cause.
-fn lost(id: &RequestId) -> Frame {
+/// The answer to a call that ended without one, which only a panic of ours can cause.
+fn lost(id: &RequestId) -> Answer {
     let error =
         RpcError::new(hayward_mcp::error::INTERNAL_ERROR, "the call was lost: look into the server's log");
-    Frame::error(Some(id), &error)
+    Answer { frame: Frame::error(Some(id), &error), hold: None }
 }
 
 impl Wishes {

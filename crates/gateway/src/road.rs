@@ -9,32 +9,48 @@
 
 mod admit;
 mod approve;
+mod record;
 mod route;
 mod run;
 mod shape;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hayward_api::{Code, Principal};
-use hayward_audit::{Intent, Log, Redacted, Seq, redact};
-use hayward_auth::{Decision, Reason, decide};
+use hayward_api::{Code, Error, Principal};
+use hayward_audit::Log;
+use hayward_auth::{Credentials, Decision, Reason, decide};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Call, Caller, Cx, Ending, Listener, Outcome, Reply, ToolError, Toolset, Verdict};
+use hayward_tool::{Call, Caller, Cx, Listener, Outcome, Reply, ToolError, Toolset};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
-use admit::{Admit, Permit};
+use admit::Admit;
+pub(crate) use admit::Permit;
+use record::Recorder;
 use route::{Route, Router};
 
 /// The road, built once for the tools that lie at its end.
 pub struct Road {
     admit: Arc<Admit>,
     router: Router,
-    record: Log,
+    credentials: Arc<Credentials>,
+    recorder: Recorder,
     result_bytes_max: usize,
     overrun: Duration,
+}
+
+/// What a road is built with.
+pub struct RoadParts<'a> {
+    /// Where every call is recorded.
+    pub record: Log,
+    /// Who has which credential, at this moment.
+    pub credentials: Arc<Credentials>,
+    /// The limits of the gateway.
+    pub limits: &'a Limits,
+    /// The limits of the contract with toolsets.
+    pub tool_limits: &'a hayward_tool::limits::Limits,
 }
 
 /// A call as it arrives at the road: who, what, and where from.
@@ -61,20 +77,16 @@ struct Admitted<'a> {
 }
 
 impl Road {
-    /// A road to these toolsets; on a collision of names the first one wins. When `shutdown` fires,
-    /// every running call is cancelled.
-    pub fn new(
-        toolsets: Vec<Toolset>,
-        record: Log,
-        (limits, tool_limits): (&Limits, &hayward_tool::limits::Limits),
-        shutdown: &CancellationToken,
-    ) -> Self {
+    /// A road to these toolsets; on a collision of names the first one wins.
+    pub fn new(toolsets: Vec<Toolset>, parts: RoadParts<'_>) -> Self {
+        let limits = parts.limits;
         let (calls, per_principal) = (count(limits.calls_max), count(limits.calls_per_principal_max));
         Self {
-            admit: Admit::new(calls, per_principal, shutdown.clone()),
+            admit: Admit::new(calls, per_principal),
             router: Router::new(toolsets),
-            record,
-            result_bytes_max: count(tool_limits.result_bytes_max),
+            credentials: parts.credentials,
+            recorder: Recorder::new(parts.record),
+            result_bytes_max: count(parts.tool_limits.result_bytes_max),
             overrun: Duration::from_millis(limits.overrun_ms),
         }
     }
@@ -89,39 +101,55 @@ impl Road {
         self.admit.revoke(credential);
     }
 
-    /// Walks one call down the road. Ends soon after `cancel` fires.
-    pub async fn call(
+    /// Cancels every running call.
+    pub fn cancel_all(&self) {
+        self.admit.cancel_all();
+    }
+
+    /// Walks one call down the road. Ends soon after `cancel` fires. The permit comes with the reply: it is
+    /// held until the reply has left, so that answers which nobody reads count as running calls.
+    pub(crate) async fn call(
         &self,
         arrival: Arrival,
         cancel: CancellationToken,
         progress: Option<Listener>,
-    ) -> Reply {
+    ) -> (Reply, Option<Permit>) {
         let admitted = match self.admit(&arrival) {
             Ok(admitted) => admitted,
-            Err(refusal) => return self.refuse(&arrival, refusal),
+            Err(Refusal { route, error }) => {
+                return (self.recorder.denied(&arrival, route, error).reply, None);
+            }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
-        let arguments = redact::arguments(arrival.arguments.as_str());
-        let seq = match self.record.intent(&intent(&arrival, Some(admitted.route), &arguments, "allow")) {
-            Ok(seq) => seq,
-            Err(error) => return unrecorded(&error, "so nothing was done").reply,
+        let open = match self.recorder.intent(&arrival, Some(admitted.route)) {
+            Ok(open) => open,
+            Err(error) => return (Outcome::from(error).reply, None),
         };
-        let started = Instant::now();
         // 8 run: with a deadline and a cancellation, always.
         let outcome = self.run(&arrival, &admitted, cancel, progress).await;
         // 9 shape: what leaves is bounded.
         let outcome = shape::shape(outcome, self.result_bytes_max);
         // 10 outcome: recorded before the reply leaves.
-        match self.record_outcome(seq, &outcome.verdict, started.elapsed()) {
-            Ok(()) => outcome.reply,
-            Err(error) => unrecorded(&error, "although the call has run").reply,
-        }
+        (self.recorder.outcome(open, outcome).reply, Some(admitted.permit))
+    }
+
+    /// Makes a change beside the tools, recorded like a call.
+    pub(crate) async fn change<T>(
+        &self,
+        arrival: &Arrival,
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.recorder.around(arrival, change).await
     }
 
     /// Steps 3 to 6: everything that can speak against a call before it has an effect.
     fn admit(&self, arrival: &Arrival) -> Result<Admitted<'_>, Refusal<'_>> {
         // 3 admit: spend from the caller's share, so that no caller can starve the others.
-        let permit = self.admit.enter(&arrival.principal).map_err(|error| Refusal { route: None, error })?;
+        let is_current = || self.credentials.is_current(&arrival.principal, now_unix());
+        let permit = self
+            .admit
+            .enter(&arrival.principal, is_current)
+            .map_err(|error| Refusal { route: None, error })?;
         // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
         let route = self.router.find(&arrival.name).ok_or_else(|| self.unknown(arrival))?;
         // 5 decide: the same function that lists.
@@ -185,33 +213,6 @@ impl Road {
             Reason::NoCredential | Reason::NotAdmin | Reason::ToolsetNotGranted => self.unknown(arrival),
         }
     }
-
-    /// Answers a call that had no effect; the refusal is recorded as well.
-    fn refuse(&self, arrival: &Arrival, refusal: Refusal<'_>) -> Reply {
-        let reason = refusal.error.message.clone();
-        let arguments = redact::arguments(arrival.arguments.as_str());
-        match self.record.denied(&intent(arrival, refusal.route, &arguments, "deny"), &reason) {
-            Ok(_) => Outcome::from(refusal.error).reply,
-            Err(error) => unrecorded(&error, "so nothing was done").reply,
-        }
-    }
-
-    fn record_outcome(
-        &self,
-        seq: Seq,
-        verdict: &Verdict,
-        duration: Duration,
-    ) -> Result<(), hayward_audit::AuditError> {
-        self.record.outcome(
-            seq,
-            &hayward_audit::Outcome {
-                ending: ending(verdict.ending),
-                code: verdict.code.as_deref(),
-                message: verdict.message.as_deref(),
-                duration_ms: u64::try_from(duration.as_millis()).ok(),
-            },
-        )
-    }
 }
 
 /// Why a call goes no further.
@@ -221,47 +222,10 @@ struct Refusal<'a> {
     error: ToolError,
 }
 
-/// What the record is told of a call before it runs, or when it is refused.
-fn intent<'a>(
-    arrival: &'a Arrival,
-    route: Option<&Route>,
-    arguments: &'a Redacted,
-    decision: &'a str,
-) -> Intent<'a> {
-    Intent {
-        request_id: &arrival.request_id,
-        principal: &arrival.principal,
-        client_address: arrival.address,
-        client_name: Some(arrival.client.as_str()).filter(|client| !client.is_empty()),
-        server: route.map_or("", |route| route.toolset),
-        tool: &arrival.name,
-        tier: route.map(|route| route.tool.descriptor().tier),
-        arguments,
-        decision,
-    }
-}
-
-fn ending(ending: Ending) -> hayward_audit::Ending {
-    match ending {
-        Ending::Ok => hayward_audit::Ending::Ok,
-        Ending::Error => hayward_audit::Ending::Error,
-        Ending::Denied => hayward_audit::Ending::Denied,
-        Ending::Cancelled => hayward_audit::Ending::Cancelled,
-        Ending::Timeout => hayward_audit::Ending::Timeout,
-        Ending::Unknown => hayward_audit::Ending::Unknown,
-    }
-}
-
-/// The record can't be written: the caller is told that, and not what else may have come of the call.
-fn unrecorded(error: &hayward_audit::AuditError, consequence: &str) -> Outcome {
-    tracing::error!(error = error as &dyn std::error::Error, "the record can't be written");
-    ToolError::new(
-        "AuditUnavailable",
-        Code::Unavailable,
-        format!("the record of calls can't be written, {consequence}"),
-    )
-    .suggest("the server's operator has to look at the disk under its data directory")
-    .into()
+/// Seconds since 1970, for expiry.
+pub(crate) fn now_unix() -> i64 {
+    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn count(limit: u64) -> usize {

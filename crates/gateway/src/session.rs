@@ -73,12 +73,10 @@ impl Sessions {
             last_use: AtomicU64::new(self.stamp()),
         });
         let mut state = self.lock();
-        if state.open.len() >= self.capacity {
-            let idlest =
-                state.open.values().min_by_key(|s| s.last_use.load(Ordering::Relaxed)).map(|s| s.id.clone());
-            if let Some(idlest) = idlest.and_then(|id| state.open.remove(&id)) {
-                idlest.running.cancel_all();
-            }
+        if state.open.len() >= self.capacity
+            && let Some(idlest) = state.idlest(credential)
+        {
+            state.open.remove(&idlest);
         }
         state.open.insert(session.id.clone(), Arc::clone(&session));
         session
@@ -132,6 +130,16 @@ impl Session {
 }
 
 impl State {
+    /// The session that makes room: the caller's own idlest if it has one, so that nobody pushes others
+    /// out, and none in which something runs.
+    fn idlest(&self, credential: &str) -> Option<String> {
+        let idle = self.open.values().filter(|session| session.running.is_empty());
+        let key = |session: &&Arc<Session>| {
+            (session.credential != credential, session.last_use.load(Ordering::Relaxed))
+        };
+        idle.min_by_key(key).map(|session| session.id.clone())
+    }
+
     fn remember_ended(&mut self, id: String) {
         if self.ended_order.len() >= ENDED_SESSIONS_MAX
             && let Some(oldest) = self.ended_order.pop_front()
@@ -168,6 +176,11 @@ impl Running {
         if let Some(cancel) = self.lock().get(id) {
             cancel.cancel();
         }
+    }
+
+    /// Whether nothing runs.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     /// Cancels everything.
@@ -221,6 +234,20 @@ mod tests {
         for kept in [first, third] {
             assert!(matches!(sessions.find(&kept.id, "me"), Found::Open(_)));
         }
+    }
+
+    #[test]
+    fn a_flood_of_sessions_pushes_out_its_own_and_never_one_that_works() {
+        let sessions = Sessions::new(2);
+        let (mine, theirs) = (open(&sessions, "me"), open(&sessions, "you"));
+        let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
+        assert!(theirs.running.begin(&id, &CancellationToken::new()));
+        for _ in 0..9 {
+            open(&sessions, "flood");
+        }
+        assert!(matches!(sessions.find(&theirs.id, "you"), Found::Open(_)));
+        assert!(matches!(sessions.find(&mine.id, "me"), Found::Unknown), "an idle one makes room once");
+        assert_eq!(sessions.lock().open.len(), 2);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The port through which the token routes reach whatever keeps tokens.
 
+use std::sync::Arc;
+
 use hayward_api::kinds::token::Role;
 use hayward_api::{Error, Principal};
 use hayward_tool::BoxFuture;
@@ -22,21 +24,20 @@ pub struct TokenView {
     pub role: Role,
 }
 
-/// What keeps tokens. A change is seen by `identify` before the future ends, and is made as a whole even
-/// if the future is dropped.
+/// What keeps tokens. A change is seen by `identify` before its future ends.
 pub trait Tokens: Send + Sync {
-    /// Every token, oldest first.
-    fn list(&self) -> BoxFuture<'_, Result<Vec<TokenView>, Error>>;
+    /// Every token, by name.
+    fn list(&self) -> BoxFuture<'static, Result<Vec<TokenView>, Error>>;
 
     /// Makes a token; returns it with the secret that is shown once.
-    fn create<'a>(
-        &'a self,
-        name: &'a str,
+    fn create(
+        &self,
+        name: String,
         role: Role,
-        actor: &'a Principal,
-    ) -> BoxFuture<'a, Result<String, Error>>;
+        actor: Arc<Principal>,
+    ) -> BoxFuture<'static, Result<String, Error>>;
 
     /// Revokes a token, named by itself, its id or a unique prefix of its id, and cancels what runs under
     /// it; returns the id.
-    fn revoke<'a>(&'a self, token: &'a str, actor: &'a Principal) -> BoxFuture<'a, Result<String, Error>>;
+    fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>>;
 }

@@ -380,3 +380,48 @@ async fn slow_heads_and_bodies_are_cut_off() {
         send_raw(server.address, &request("POST", server.address, "/mcp", &headers, "{")).await.unwrap();
     assert_eq!(answer.status, 408);
 }
+
+#[tokio::test]
+async fn a_name_that_is_a_novel_is_refused_at_once() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let name = "test_simple_txt".repeat(200_000);
+    let refused = legacy(&server, &[], &body("tools/call", &json!({"name": name}))).await;
+    assert_eq!(refused.json()["error"]["code"], -32602);
+    assert!(refused.body.len() < 1000, "the novel is not told back");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_hung_up_on_and_holds_its_place_until_then() {
+    let limits = Limits { stall_timeout_ms: 300, calls_per_principal_max: 1, ..Limits::default() };
+    let server = Server::start_with(fixture::echo(0), limits).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let message = "x".repeat(8 << 20);
+    let call = body("tools/call", &json!({"name": "echo", "arguments": {"message": message}}));
+    let bytes = request("POST", server.address, "/mcp", &[("authorization", &bearer)], &call);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    assert_eq!(outcomes(&server, 1).await.len(), 1);
+    let small = body("tools/call", &json!({"name": "echo", "arguments": {"message": "y"}}));
+    let busy = legacy(&server, &[], &small).await.json();
+    assert!(busy["result"]["content"][0]["text"].as_str().unwrap().contains("RateLimited"), "{busy}");
+    let started = std::time::Instant::now();
+    while legacy(&server, &[], &small).await.json()["result"]["isError"] == true {
+        assert!(started.elapsed() < Duration::from_secs(10), "the place is never given up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_client_that_does_not_read() {
+    let limits = Limits { drain_ms: 50, ..Limits::default() };
+    let server = Server::start_with(fixture::echo(0), limits).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let call = body("tools/call", &json!({"name": "echo", "arguments": {"message": "x".repeat(8 << 20)}}));
+    let bytes = request("POST", server.address, "/mcp", &[("authorization", &bearer)], &call);
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    assert_eq!(outcomes(&server, 1).await.len(), 1);
+    server.shut_down();
+    tokio::time::timeout(Duration::from_secs(20), server.ended()).await.expect("it ends");
+}

@@ -28,6 +28,7 @@ impl Client {
             protocol: Arc::clone(&server.protocol),
             principal: Arc::new(Principal::local("test", Tier::Read)),
             line_bytes_max: 1 << 16,
+            drain: Duration::from_millis(100),
         };
         let served = tokio::spawn(serve_stdio(far_input, far_output, local, CancellationToken::new()));
         let (output, input) = tokio::io::split(near);

@@ -47,7 +47,7 @@ pub(crate) struct Serving {
     pub(crate) sync_files: bool,
 
     /// Shell that runs the commands of `bash_execute`
-    #[arg(long, env = "HAYWARD_SHELL", value_name = "PATH", default_value = "/bin/sh")]
+    #[arg(long, env = "HAYWARD_SHELL", value_name = "PATH", default_value = SHELL)]
     pub(crate) shell: PathBuf,
 
     /// What holds the processes of a command together: auto takes a cgroup where there is one
@@ -58,6 +58,20 @@ pub(crate) struct Serving {
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     pub(crate) limits: Vec<String>,
 }
+
+impl Serving {
+    /// Whether nothing was said: then somebody else's settings do as well.
+    pub(crate) fn is_default(&self) -> bool {
+        self.protected_paths.is_empty()
+            && self.sync_files
+            && self.shell.as_os_str() == SHELL
+            && matches!(self.containment, Containment::Auto)
+            && self.limits.is_empty()
+    }
+}
+
+/// The shell when nothing is said.
+const SHELL: &str = "/bin/sh";
 
 /// What holds the processes of a command together.
 #[derive(ValueEnum, Clone, Copy, Debug)]

@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_api::{Principal, Tier};
-use hayward_gateway::Protocol;
 use hayward_gateway::listener::{Local, serve_stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +27,12 @@ use crate::stack::{Stack, step};
 
 /// Bytes of the first line.
 const GREETING_BYTES_MAX: u64 = 64;
+/// Clients at once.
+const CLIENTS_MAX: usize = 64;
+/// How long a daemon may take from its lock to its socket.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two tries.
+const CONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// Time in which the first line must have come.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -61,11 +67,8 @@ pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken
     });
     match listener {
         Ok(listener) => {
-            let clients = Clients {
-                protocol: Arc::clone(&stack.protocol),
-                line_bytes_max: usize::try_from(stack.limits.gateway.body_bytes_max).unwrap_or(usize::MAX),
-                shutdown,
-            };
+            let local = stack.local(Arc::new(Principal::anonymous()));
+            let clients = Clients { local, places: Arc::new(Semaphore::new(CLIENTS_MAX)), shutdown };
             Some(Socket { path, accepting: TaskTracker::new().spawn(clients.accept(listener)) })
         }
         Err(error) => {
@@ -76,8 +79,10 @@ pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken
 }
 
 struct Clients {
-    protocol: Arc<Protocol>,
-    line_bytes_max: usize,
+    /// What every client is served with, but for who it is.
+    local: Local,
+    /// Bounds them.
+    places: Arc<Semaphore>,
     shutdown: CancellationToken,
 }
 
@@ -87,12 +92,15 @@ impl Clients {
         loop {
             let accepted = tokio::select! {
                 () = self.shutdown.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                accepted = self.accept_one(&listener) => accepted,
             };
             match accepted {
-                Ok((stream, _)) if is_trusted(&stream) => {
-                    let protocol = Arc::clone(&self.protocol);
-                    clients.spawn(client(stream, protocol, self.line_bytes_max, self.shutdown.clone()));
+                Ok((stream, place)) if is_trusted(&stream) => {
+                    let serving = client(stream, self.local.clone(), self.shutdown.clone());
+                    clients.spawn(async move {
+                        serving.await;
+                        drop(place);
+                    });
                 }
                 Ok(_) => tracing::warn!("a process of another user tried the local socket"),
                 Err(error) => {
@@ -107,6 +115,16 @@ impl Clients {
         clients.close();
         clients.wait().await;
     }
+
+    /// The next client, once there is a place for it.
+    async fn accept_one(
+        &self,
+        listener: &UnixListener,
+    ) -> std::io::Result<(UnixStream, Option<OwnedSemaphorePermit>)> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (stream, _) = listener.accept().await?;
+        Ok((stream, place))
+    }
 }
 
 fn is_trusted(stream: &UnixStream) -> bool {
@@ -114,12 +132,7 @@ fn is_trusted(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn client(
-    stream: UnixStream,
-    protocol: Arc<Protocol>,
-    line_bytes_max: usize,
-    shutdown: CancellationToken,
-) {
+async fn client(stream: UnixStream, local: Local, shutdown: CancellationToken) {
     let (input, output) = stream.into_split();
     let mut input = BufReader::new(input);
     let Some(ceiling) = timeout(GREETING_TIMEOUT, greeting(&mut input)).await.ok().flatten() else {
@@ -127,7 +140,7 @@ async fn client(
         return;
     };
     let principal = Arc::new(Principal::local("local", ceiling));
-    let local = Local { protocol, principal, line_bytes_max };
+    let local = Local { principal, ..local };
     if let Err(error) = serve_stdio(input, output, local, shutdown).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a local client ended early");
     }
@@ -142,8 +155,8 @@ async fn greeting<R: tokio::io::AsyncBufRead + Unpin>(input: &mut R) -> Option<T
 /// Connects standard input and output to the daemon that has this data directory.
 pub(crate) async fn join(data_dir: &Path, ceiling: Tier) -> Result<(), Failure> {
     let path = socket_path(data_dir);
-    let stream = step(UnixStream::connect(&path).await, || {
-        format!("failed to reach the daemon at `{}`", path.display())
+    let stream = connect(&path).await.map_err(|failure| {
+        failure.hint("start `hayward serve` on this directory, so that several clients share one daemon")
     })?;
     let (mut from_daemon, mut to_daemon) = stream.into_split();
     let greeting = format!("hayward/1 {}\n", ceiling.role());
@@ -156,4 +169,17 @@ pub(crate) async fn join(data_dir: &Path, ceiling: Tier) -> Result<(), Failure> 
     let copied = tokio::io::copy(&mut from_daemon, &mut tokio::io::stdout()).await;
     forward.abort();
     step(copied.map(drop), || "the connection to the daemon broke".to_owned())
+}
+
+/// Connects to a process that has the directory and may be about to listen.
+async fn connect(path: &Path) -> Result<UnixStream, Failure> {
+    let started = Instant::now();
+    loop {
+        match UnixStream::connect(path).await {
+            Err(_) if started.elapsed() < CONNECT_TIMEOUT => tokio::time::sleep(CONNECT_PAUSE).await,
+            connected => {
+                return step(connected, || format!("failed to reach the daemon at `{}`", path.display()));
+            }
+        }
+    }
 }

@@ -1,19 +1,20 @@
 //! Everything behind the listeners, wired together: store, credentials, record, executor, host, road.
 
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hayward_api::Principal;
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, SupervisorCommand};
-use hayward_gateway::{Protocol, Road};
+use hayward_gateway::listener::Local;
+use hayward_gateway::{Protocol, Road, RoadParts};
 use hayward_host::{Host, HostConfig};
 use hayward_mcp::result::Identity;
-use hayward_store::{DataDir, Store, StoreConfig};
+use hayward_store::{DataDir, LockError, Store, StoreConfig};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{AllLimits, Containment, Serving, environment};
 use crate::failure::Failure;
@@ -28,21 +29,19 @@ pub(crate) struct Stack {
     pub(crate) store: Store,
     pub(crate) limits: AllLimits,
     executor: Executor,
-    /// Cancels every running call.
-    calls: CancellationToken,
     /// Held until the end: nobody else owns the directory meanwhile.
     _data: DataDir,
 }
 
 impl Stack {
     /// Opens what is kept in the data directory and builds the road to this machine's tools, which reach
-    /// neither the data directory nor `secret`, a further file of ours.
+    /// neither the data directory nor `secrets`, further files of ours.
     pub(crate) async fn build(
         data: DataDir,
         serving: &Serving,
-        secret: Option<&Path>,
+        limits: AllLimits,
+        secrets: Vec<PathBuf>,
     ) -> Result<Self, Failure> {
-        let limits = AllLimits::read(&serving.limits)?;
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
@@ -54,7 +53,7 @@ impl Stack {
         let executor = executor(&limits, serving.containment);
         let host = Host::new(HostConfig {
             limits: limits.host.clone(),
-            protected: iter::once(data.path()).chain(secret).map(Path::to_owned).collect(),
+            protected: iter::once(data.path().to_owned()).chain(secrets).collect(),
             extra_protected: serving.protected_paths.clone(),
             sync_files: serving.sync_files,
             shell: serving.shell.clone(),
@@ -67,10 +66,25 @@ impl Stack {
             version: VERSION.to_owned(),
             instructions: toolset.instructions.to_owned(),
         };
-        let calls = CancellationToken::new();
-        let road = Road::new(vec![toolset], record, (&limits.gateway, &limits.tool), &calls);
+        let parts = RoadParts {
+            record,
+            credentials: Arc::clone(&credentials),
+            limits: &limits.gateway,
+            tool_limits: &limits.tool,
+        };
+        let road = Road::new(vec![toolset], parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
-        Ok(Self { protocol, credentials, store, limits, executor, calls, _data: data })
+        Ok(Self { protocol, credentials, store, limits, executor, _data: data })
+    }
+
+    /// What a client on byte streams is served with.
+    pub(crate) fn local(&self, principal: Arc<Principal>) -> Local {
+        Local {
+            protocol: Arc::clone(&self.protocol),
+            principal,
+            line_bytes_max: usize::try_from(self.limits.gateway.body_bytes_max).unwrap_or(usize::MAX),
+            drain: Duration::from_millis(self.limits.gateway.drain_ms),
+        }
     }
 
     /// Lets running calls end, cancels those that don't, and leaves no process behind. New calls
@@ -78,24 +92,34 @@ impl Stack {
     pub(crate) async fn close(self) {
         let grace = Duration::from_millis(self.limits.gateway.drain_ms);
         if timeout(grace, self.protocol.drain()).await.is_err() {
-            self.cancel_calls();
+            self.protocol.road().cancel_all();
             self.protocol.drain().await;
         }
         self.executor.shutdown(Duration::from_millis(self.limits.exec.grace_ms)).await;
         self.store.close().await;
     }
+}
 
-    /// Cancels every running call; their outcomes are recorded all the same.
-    pub(crate) fn cancel_calls(&self) {
-        self.calls.cancel();
+/// A data directory that can't be had.
+pub(crate) struct Locked {
+    /// Whether a process has it.
+    pub(crate) is_held: bool,
+    /// What to tell.
+    pub(crate) failure: Failure,
+}
+
+impl From<Locked> for Failure {
+    fn from(locked: Locked) -> Self {
+        locked.failure
     }
 }
 
 /// Takes the data directory, or says who has it.
-pub(crate) fn acquire(path: &Path) -> Result<DataDir, Failure> {
+pub(crate) fn acquire(path: &Path) -> Result<DataDir, Locked> {
     DataDir::acquire(path).map_err(|error| {
+        let is_held = matches!(error, LockError::Held { .. });
         let hint = error.hint();
-        Failure::unavailable(error).hint(hint)
+        Locked { is_held, failure: Failure::unavailable(error).hint(hint) }
     })
 }
 

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use hayward_api::kinds::token::Role;
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Code, Error, Principal};
+use hayward_api::{Error, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::Protocol;
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_store::{Actor, Store, TokenEntry};
 use hayward_tool::BoxFuture;
-use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
 use crate::stack::Stack;
@@ -78,16 +77,8 @@ pub(crate) fn named(word: &str) -> String {
 }
 
 /// Keeps tokens in the store, and the table of credentials in step with it.
-///
-/// A change that was begun runs to its end even if whoever asked for it goes away meanwhile: a token
-/// that is revoked in the store and still accepted would be the worst of both.
-pub(crate) struct TokenDesk {
-    parts: Parts,
-    changes: TaskTracker,
-}
-
 #[derive(Clone)]
-struct Parts {
+pub(crate) struct TokenDesk {
     store: Store,
     credentials: Arc<Credentials>,
     protocol: Arc<Protocol>,
@@ -96,62 +87,47 @@ struct Parts {
 impl TokenDesk {
     /// A desk over the store and the credentials of this stack.
     pub(crate) fn new(stack: &Stack) -> Self {
-        let parts = Parts {
+        Self {
             store: stack.store.clone(),
             credentials: Arc::clone(&stack.credentials),
             protocol: Arc::clone(&stack.protocol),
-        };
-        Self { parts, changes: TaskTracker::new() }
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        change: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let gone = |_| Error::new(Code::Internal, "the change was lost: look into the server's log");
-        self.changes.spawn(change).await.map_err(gone)?
-    }
-}
-
-impl Parts {
-    async fn create(self, name: String, role: Role, actor: Actor) -> Result<String, Error> {
-        let (_metadata, token) = self.store.create_token(&name, role, &actor).await?;
-        let records = self.store.credential_records().await?;
-        // Only the new one is added: temporary tokens stand in no store.
-        records
-            .into_iter()
-            .filter(|record| record.id == token.id())
-            .for_each(|record| self.credentials.insert(record));
-        Ok(token.reveal().to_owned())
-    }
-
-    async fn revoke(self, word: String, actor: Actor) -> Result<String, Error> {
-        let revoked = self.store.revoke_token(&word, &actor).await?;
-        self.credentials.remove(revoked.id);
-        let id = revoked.id.to_string();
-        self.protocol.road().revoke(&id);
-        Ok(id)
+        }
     }
 }
 
 impl Tokens for TokenDesk {
-    fn list(&self) -> BoxFuture<'_, Result<Vec<TokenView>, Error>> {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<TokenView>, Error>> {
+        let desk = self.clone();
+        Box::pin(async move { Ok(desk.store.list_tokens().await?.into_iter().map(view).collect()) })
+    }
+
+    fn create(
+        &self,
+        name: String,
+        role: Role,
+        actor: Arc<Principal>,
+    ) -> BoxFuture<'static, Result<String, Error>> {
+        let desk = self.clone();
         Box::pin(async move {
-            let stored = self.parts.store.list_tokens().await?;
-            Ok(stored.into_iter().map(view).collect())
+            let (_metadata, token) = desk.store.create_token(&name, role, &Actor::from(&*actor)).await?;
+            // Only the new one is added: temporary tokens stand in no store.
+            let stored = desk.store.credential_records().await?;
+            if let Some(record) = stored.into_iter().find(|record| record.id == token.id()) {
+                desk.credentials.insert(record);
+            }
+            Ok(token.reveal().to_owned())
         })
     }
 
-    fn create<'a>(
-        &'a self,
-        name: &'a str,
-        role: Role,
-        actor: &'a Principal,
-    ) -> BoxFuture<'a, Result<String, Error>> {
-        Box::pin(self.run(self.parts.clone().create(name.to_owned(), role, actor.into())))
-    }
-
-    fn revoke<'a>(&'a self, token: &'a str, actor: &'a Principal) -> BoxFuture<'a, Result<String, Error>> {
-        Box::pin(self.run(self.parts.clone().revoke(named(token), actor.into())))
+    fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+        let desk = self.clone();
+        Box::pin(async move {
+            let revoked = desk.store.revoke_token(&named(&token), &Actor::from(&*actor)).await?;
+            // First nobody is let in under it any more, then what runs is ended.
+            desk.credentials.remove(revoked.id);
+            let id = revoked.id.to_string();
+            desk.protocol.road().revoke(&id);
+            Ok(id)
+        })
     }
 }

@@ -316,3 +316,105 @@ async fn a_daemon_that_is_told_to_stop_ends_what_runs_and_records_it() {
     assert!(!is_running(&marker));
     assert!(records(&data).iter().any(|record| record["ending"] == "cancelled"));
 }
+
+#[tokio::test]
+async fn a_revoked_token_runs_nothing_even_if_its_request_was_on_the_way() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (dir, data) = scratch();
+    let daemon = start(&data);
+    let admin = daemon.token("admin").to_owned();
+    let made =
+        daemon.send("POST", "/admin/tokens", &admin, r#"{"name":"late","role":"rw"}"#).await.unwrap().json();
+    let token = made["token"].as_str().unwrap();
+    let marker = dir.path().join("ran");
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": "bash_execute", "arguments": {"command": format!("touch {}", marker.display())},
+    }})
+    .to_string();
+    let bearer = format!("Bearer {token}");
+    let bytes = hayward_testkit::client::request(
+        "POST",
+        daemon.address,
+        "/mcp",
+        &[("authorization", &bearer)],
+        &body,
+    );
+    let mut stream = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    stream.write_all(&bytes[..bytes.len() - 20]).await.unwrap();
+    // An answer on another connection tells that the head was read by now.
+    daemon.ask(token, "ping", json!({})).await.unwrap();
+    assert_eq!(daemon.send("DELETE", "/admin/tokens/late", &admin, "").await.unwrap().status, 200);
+    stream.write_all(&bytes[bytes.len() - 20..]).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("the credential was revoked") && !marker.exists(), "{answer}");
+}
+
+#[tokio::test]
+async fn making_and_revoking_tokens_is_recorded_without_the_token() {
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let admin = daemon.token("admin").to_owned();
+    let made = daemon.send("POST", "/admin/tokens", &admin, r#"{"name":"bot"}"#).await.unwrap().json();
+    let token = made["token"].as_str().unwrap();
+    daemon.send("DELETE", &format!("/admin/tokens/{token}"), &admin, "").await.unwrap();
+    let records = records(&data);
+    let tools: Vec<&str> = records.iter().filter_map(|record| record["tool"].as_str()).collect();
+    assert_eq!(tools, ["tokens.create", "tokens.revoke"]);
+    assert_eq!(records.iter().filter(|record| record["ending"] == "ok").count(), 2);
+    let text = std::fs::read_to_string(data.join("audit/record.jsonl")).unwrap();
+    assert!(!text.contains(&token[25..]), "the secret half is not in the record");
+}
+
+#[tokio::test]
+async fn tokens_that_the_banner_wrote_to_a_file_are_out_of_reach() {
+    let (dir, data) = scratch();
+    let log = dir.path().join("log");
+    let mut command = command(BINARY, ["serve", "--port", "0", "--data-dir", data.to_str().unwrap()]);
+    let ready = dir.path().join("ready");
+    let mut child =
+        command.arg("--ready-file").arg(&ready).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+    until("it does not listen", || std::fs::read_to_string(&log).unwrap().contains("Stop with Ctrl-C"));
+    let told: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+    let address =
+        told["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches("/mcp").parse().unwrap();
+    let bearer = format!("Bearer {}", told["ro_token"].as_str().unwrap());
+    for path in
+        ["/proc/self/fd/2".to_owned(), format!("/proc/{}/fd/2", child.id()), log.display().to_string()]
+    {
+        for (tool, arguments) in
+            [("read_file", json!({"file_path": path})), ("grep", json!({"pattern": "hwd_", "path": path}))]
+        {
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}});
+            let (headers, body) = ([("authorization", bearer.as_str())], body.to_string());
+            let answer = hayward_testkit::client::post(address, "/mcp", &headers, &body).await.unwrap();
+            assert!(answer.body.contains("ProtectedPath"), "{tool} {path}: {}", answer.body);
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_second_stdio_client_shares_the_first_ones_record() {
+    use std::io::{BufRead, Write};
+    let (_dir, data) = scratch();
+    let mut first = command(BINARY, ["stdio", "--data-dir", data.to_str().unwrap()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut input, output) = (first.stdin.take().unwrap(), first.stdout.take().unwrap());
+    input.write_all(CALL.as_bytes()).unwrap();
+    let mut line = String::new();
+    std::io::BufReader::new(output).read_line(&mut line).unwrap();
+    assert_eq!(stdio(&data, &[], CALL)[0]["result"]["isError"], false);
+    // Settings of its own would be silently without effect there.
+    let refused =
+        command(BINARY, ["stdio", "--protect", "/x", "--data-dir", data.to_str().unwrap()]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(5));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("hint: "));
+    drop(input);
+    assert!(first.wait().unwrap().success());
+    assert_eq!(records(&data).iter().filter(|record| record["type"] == "outcome").count(), 2);
+}

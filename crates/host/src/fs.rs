@@ -8,6 +8,7 @@
 //! path that the kernel tells, the kind of file), not by how it was spelt, and is then opened through
 //! the handle, so that nothing can be swapped in between. No device, FIFO or socket is ever opened.
 
+mod cached;
 mod directory;
 mod error;
 mod feed;
@@ -32,6 +33,7 @@ pub(crate) use tree::Tree;
 
 use crate::host::HostConfig;
 use crate::limits::size;
+use cached::LocalDisks;
 use protect::Protection;
 use turns::Turns;
 
@@ -39,6 +41,7 @@ use turns::Turns;
 pub(crate) struct Fs {
     protection: Protection,
     turns: Turns,
+    local_disks: LocalDisks,
     syncs: bool,
     in_place_bytes_max: usize,
 }
@@ -52,6 +55,7 @@ impl Fs {
                 size(config.limits.protected_files_max),
             ),
             turns: Turns::default(),
+            local_disks: LocalDisks::find(),
             syncs: config.sync_files,
             in_place_bytes_max: size(config.limits.in_place_bytes_max),
         }
@@ -63,6 +67,7 @@ impl Fs {
         Self {
             protection: Protection::new(&[], &[], 1_000),
             turns: Turns::default(),
+            local_disks: LocalDisks::find(),
             syncs: true,
             in_place_bytes_max: 1_000,
         }

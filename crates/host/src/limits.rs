@@ -81,6 +81,9 @@ pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// What is read from a file at once.
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
 
+/// Bytes of a file that is read without a thread of its own, if it is in memory.
+pub(crate) const CACHED_BYTES_MAX: usize = 128 << 10;
+
 /// What is read from a directory at once.
 pub(crate) const ENTRIES_BYTES: usize = 32 << 10;
 
@@ -90,11 +93,11 @@ pub(crate) const PATTERN_PARTS_MAX: usize = 60;
 /// Directories that a search visits before it calls more threads.
 pub(crate) const SERIAL_DIRECTORIES: usize = 32;
 
-/// Files that a search visits before it calls more threads.
-pub(crate) const SERIAL_FILES: usize = 16;
+/// Files that a thread of a search takes at once; it calls more threads if there are more.
+pub(crate) const FILES_AT_ONCE: usize = 16;
 
-/// Files that wait for a thread before the one that finds them visits them itself.
-pub(crate) const WAITING_FILES_MAX: usize = 64;
+/// How many such batches wait for a thread before the one that finds files visits them itself.
+pub(crate) const WAITING_BATCHES_MAX: usize = 16;
 
 /// How often a running command is reported to whoever listens.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(5);

@@ -17,5 +17,8 @@ pub const ID_BYTES_MAX: usize = 256;
 /// The greatest integer id: beyond 2^53 - 1 JavaScript clients can't tell neighbours apart.
 pub const ID_INTEGER_MAX: i64 = (1 << 53) - 1;
 
+/// Bytes of the name of what a request is applied to.
+pub const NAME_BYTES_MAX: usize = 256;
+
 /// Bytes of a client's name and version that are kept.
 pub const CLIENT_BYTES_MAX: usize = 200;

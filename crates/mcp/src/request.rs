@@ -6,7 +6,7 @@ use crate::envelope::{Notification, Request, RequestId};
 use crate::era::{Era, Revision};
 use crate::error::{RpcError, UNSUPPORTED_PROTOCOL_VERSION};
 use crate::json::{Object, ObjectWriter, Raw};
-use crate::limits::CLIENT_BYTES_MAX;
+use crate::limits::{CLIENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::logging::LogLevel;
 
 /// The key of `_meta` that makes a request modern.
@@ -197,9 +197,9 @@ fn read_level(params: Option<&Raw>) -> Result<Ask, RpcError> {
 
 fn read_call(params: Option<&Raw>) -> Result<CallTool, RpcError> {
     let params = params.and_then(Object::of).unwrap_or_else(Object::empty);
-    let name = params
-        .get_str("name")
-        .ok_or_else(|| RpcError::invalid_params("`name` must be a string: name the tool to call"))?;
+    let name = params.get_str("name").filter(|name| name.len() <= NAME_BYTES_MAX).ok_or_else(|| {
+        RpcError::invalid_params("`name` must be a string of at most 256 bytes: name the tool to call")
+    })?;
     let arguments = match params.get("arguments") {
         None => Raw::empty_object(),
         Some(raw) if raw.is_null() => Raw::empty_object(),
@@ -290,7 +290,8 @@ mod tests {
             };
             assert_eq!((call.name.as_str(), call.arguments.as_str()), ("t", "{}"));
         }
-        for params in ["{}", r#"{"name":1}"#, r#"{"name":"t","arguments":[]}"#] {
+        let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(257));
+        for params in ["{}", &long, r#"{"name":1}"#, r#"{"name":"t","arguments":[]}"#] {
             let error = Ask::read(&request("tools/call", params), Era::Legacy).unwrap_err();
             assert_eq!(error.code, INVALID_PARAMS, "{params}");
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "hayward.lock";
@@ -25,6 +25,14 @@ pub enum LockError {
         path: PathBuf,
         /// Its permissions.
         mode: u32,
+    },
+    /// It is another user's, who could put anything in its place.
+    #[error("data directory `{path}` belongs to another user (uid {owner})")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// The system failed at one step.
     #[error("failed to {step} `{path}`")]
@@ -54,7 +62,7 @@ impl LockError {
         match self {
             Self::Held { .. } => "stop that process, or use another `--data-dir`".to_owned(),
             Self::Exposed { path, .. } => format!("run `chmod 700 {}`", path.display()),
-            Self::Io { .. } => "use a `--data-dir` that you own".to_owned(),
+            Self::Foreign { .. } | Self::Io { .. } => "use a `--data-dir` that you own".to_owned(),
         }
     }
 }
@@ -71,7 +79,11 @@ impl DataDir {
     /// Takes the directory; makes it, for its owner only, if it isn't there.
     pub fn acquire(path: &Path) -> Result<Self, LockError> {
         create_private(path)?;
-        let mode = fs::metadata(path).map_err(LockError::io("look at", path))?.permissions().mode();
+        let found = fs::metadata(path).map_err(LockError::io("look at", path))?;
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            return Err(LockError::Foreign { path: path.to_owned(), owner: found.uid() });
+        }
+        let mode = found.permissions().mode();
         if mode & 0o022 != 0 {
             return Err(LockError::Exposed { path: path.to_owned(), mode: mode & 0o777 });
         }
@@ -184,6 +196,17 @@ mod tests {
         assert!(error.to_string().ends_with(&format!("in use by process {}", std::process::id())));
         drop(first);
         DataDir::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        if std::os::unix::fs::chown(parent.path(), Some(65534), None).is_err() {
+            println!("skipped: only root can give a directory away");
+            return;
+        }
+        let error = DataDir::acquire(parent.path()).unwrap_err();
+        assert!(matches!(error, LockError::Foreign { owner: 65534, .. }), "{error}");
     }
 
     #[test]

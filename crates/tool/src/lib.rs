@@ -19,6 +19,7 @@ pub use arguments::{ArgumentError, check as check_arguments};
 pub use call::{Call, Caller};
 pub use cx::{Cx, Listener, Progress, Stop};
 pub use descriptor::{Annotations, Descriptor};
-pub use outcome::{Ending, Outcome, Reply, ToolError, Verdict};
+pub use hayward_api::Ending;
+pub use outcome::{Outcome, Reply, ToolError, Verdict};
 pub use tool::{BoxFuture, Tool, Toolset};
 pub use typed::{Typed, TypedTool};

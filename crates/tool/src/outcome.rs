@@ -1,42 +1,10 @@
 //! How a call ended.
 
-use hayward_api::Code;
+use hayward_api::{Code, Ending};
 use hayward_mcp::json::{ObjectWriter, Raw};
 use serde::{Deserialize, Serialize};
 
 use crate::text::python_style;
-
-/// The word of the record for how a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ending {
-    /// It did what was asked.
-    Ok,
-    /// It ran and failed.
-    Error,
-    /// It was refused and had no effect.
-    Denied,
-    /// It was cancelled; part of it may have happened.
-    Cancelled,
-    /// Its time was over; part of it may have happened.
-    Timeout,
-    /// Nobody knows, e.g. because what ran it is gone.
-    Unknown,
-}
-
-impl Ending {
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Error => "error",
-            Self::Denied => "denied",
-            Self::Cancelled => "cancelled",
-            Self::Timeout => "timeout",
-            Self::Unknown => "unknown",
-        }
-    }
-}
 
 /// How a call ended, for the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +52,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// For the caller.
     pub reply: Reply,
+    /// For the log, and for it alone: what the caller must not see.
+    pub detail: Option<String>,
 }
 
 impl Outcome {
@@ -99,7 +69,7 @@ impl Outcome {
                 .end())
         });
         match result {
-            Ok(result) => Self { verdict, reply: Reply::Result(result) },
+            Ok(result) => Self { verdict, reply: Reply::Result(result), detail: None },
             Err(error) => ToolError::internal(format!("result can't be written: {error}")).into(),
         }
     }
@@ -112,9 +82,13 @@ impl Outcome {
         Self {
             verdict: Verdict::failed(Ending::Error, "InvalidArguments", message),
             reply: Reply::Result(error_result(&escaped)),
+            detail: None,
         }
     }
 }
+
+/// The code of a defect of ours.
+const INTERNAL: &str = "InternalError";
 
 /// A failure of a tool that its caller is told: an error result with JSON in its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,9 +122,17 @@ impl ToolError {
     pub fn internal(detail: impl Into<String>) -> Self {
         Self {
             detail: Some(detail.into()),
-            ..Self::new("InternalError", Code::Internal, "the tool failed with an unexpected error")
+            ..Self::new(INTERNAL, Code::Internal, "the tool failed with an unexpected error")
                 .suggest("retry once; if it fails again, look into the server's log")
         }
+    }
+
+    /// The same failure, a defect naming the tool that has it.
+    pub(crate) fn of_tool(mut self, name: &str) -> Self {
+        if self.code == INTERNAL {
+            self.message = format!("Tool '{name}' failed with an unexpected error");
+        }
+        self
     }
 
     /// The call was cancelled.
@@ -191,14 +173,8 @@ impl From<ToolError> for Outcome {
             suggestion: error.suggestion.as_deref(),
         };
         let escaped = python_style(&text).expect("strings and a bool serialise");
-        let message = match &error.detail {
-            Some(detail) => format!("{}: {detail}", error.message),
-            None => error.message.clone(),
-        };
-        Self {
-            verdict: Verdict::failed(error.ending(), error.code, message),
-            reply: Reply::Result(error_result(&escaped)),
-        }
+        let verdict = Verdict::failed(error.ending(), error.code, error.message.clone());
+        Self { verdict, reply: Reply::Result(error_result(&escaped)), detail: error.detail }
     }
 }
 
@@ -252,6 +228,7 @@ mod tests {
     fn the_detail_of_a_defect_is_for_the_log_only() {
         let outcome = Outcome::from(ToolError::internal("/secret/place"));
         assert!(!result(&outcome).to_string().contains("secret"));
-        assert!(outcome.verdict.message.unwrap().contains("/secret/place"));
+        assert_eq!(outcome.detail.as_deref(), Some("/secret/place"));
+        assert!(!outcome.verdict.message.unwrap().contains("secret"));
     }
 }

@@ -92,7 +92,7 @@ impl<T: TypedTool> Tool for Typed<T> {
             };
             match self.tool.run(cx, args).await {
                 Ok(output) => Outcome::structured(self.tool.verdict(&output), &output),
-                Err(error) => error.into(),
+                Err(error) => error.of_tool(T::NAME).into(),
             }
         })
     }
@@ -172,8 +172,9 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::Ending;
     use crate::call::Caller;
-    use crate::outcome::{Ending, Reply};
+    use crate::outcome::Reply;
 
     struct Double;
 

@@ -12,9 +12,9 @@ use hayward_api::{Principal, Tier};
 use serde_json::Value;
 
 use super::*;
-use crate::Ending;
 use crate::reader::{Line, Record, read_records};
 use crate::redact::{self, Redacted};
+use hayward_api::Ending;
 
 const OK: Outcome<'static> = Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: Some(3) };
 

@@ -13,15 +13,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::http::{App, enter, named, router};
+use super::stall::Stalling;
+use crate::limits::CANCEL_GRACE;
 
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
-    let connections = TaskTracker::new();
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let places =
         Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
     let routes = router(Arc::clone(&app));
@@ -37,8 +40,9 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
             Ok((stream, address)) => {
                 let connection =
                     connection(stream, address, Arc::clone(&app), routes.clone(), shutdown.clone());
+                let cut = cut.clone();
                 connections.spawn(async move {
-                    connection.await;
+                    cut.run_until_cancelled(connection).await;
                     drop(place);
                 });
             }
@@ -48,7 +52,15 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
     // The socket closes first, so that nobody connects to a server that is about to go.
     drop(listener);
     connections.close();
-    connections.wait().await;
+    // What runs may end by itself, then it is cancelled, and who doesn't take an answer is cut off.
+    let drain = Duration::from_millis(app.limits.drain_ms);
+    if timeout(drain, connections.wait()).await.is_err() {
+        app.protocol.road().cancel_all();
+    }
+    if timeout(CANCEL_GRACE, connections.wait()).await.is_err() {
+        cut.cancel();
+        connections.wait().await;
+    }
 }
 
 /// Most errors of `accept` are the peer's and gone at once; without file descriptors, waiting helps.
@@ -70,6 +82,7 @@ async fn connection(
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
         return;
     }
+    let stream = Stalling::new(stream, Duration::from_millis(app.limits.stall_timeout_ms));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -2,22 +2,29 @@
 
 use std::sync::Arc;
 
+use ::http::request::Parts;
 use ::http::{HeaderMap, Request, StatusCode};
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hayward_api::kinds::token::Role;
 use hayward_api::{Error, Principal};
 use hayward_auth::{Action, Decision, decide};
+use hayward_mcp::json::Raw;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::answer;
-use super::http::{App, authenticate};
+use super::body::read as read_body;
+use super::http::{App, Arrived, authenticate};
+use crate::road::Arrival;
 use crate::tokens::TokenView;
 
 /// Bytes of the body of one request for a token.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Characters of a token that the record shows: kind and public id at most.
+const SHOWN_CHARS: usize = 22;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,32 +63,29 @@ fn shown(token: &TokenView) -> Value {
 /// `POST {name, role?}`: makes a token and shows it, once.
 pub(crate) async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
-    let administrator = match administrator(&app, &head.headers) {
-        Ok(administrator) => administrator,
-        Err(refused) => return refused,
+    let made = async {
+        let actor = administrator(&app, &head.headers)?;
+        let bytes = read_body(&head.headers, body, BODY_BYTES_MAX, &app.limits)
+            .await
+            .map_err(|fault| answer::detail(fault.status(), fault.message()))?;
+        let bad = |message: &str| answer::detail(StatusCode::BAD_REQUEST, message);
+        let wanted: Wanted =
+            serde_json::from_slice(&bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
+        let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
+        let arrival = arrival(&head, &actor, "tokens.create", &json!({ "name": wanted.name, "role": role }));
+        let change = app.tokens.create(wanted.name.clone(), role, actor);
+        let token = app.protocol.change(arrival, change).await.map_err(|error| failed(&error))?;
+        let shown = json!({ "token": token, "name": wanted.name, "role": role });
+        Ok(answer::object(StatusCode::OK, &shown))
     };
-    let wanted = match to_bytes(body, BODY_BYTES_MAX).await {
-        Ok(bytes) => serde_json::from_slice::<Wanted>(&bytes),
-        Err(_too_large) => return answer::detail(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-    };
-    let wanted = match wanted {
-        Ok(wanted) => wanted,
-        Err(error) => return answer::detail(StatusCode::BAD_REQUEST, &format!("invalid body: {error}")),
-    };
-    let role = match wanted.role.as_deref() {
-        None | Some("ro") => Role::Ro,
-        Some("rw") => Role::Rw,
-        Some(other) => {
-            let message = format!("Invalid role: '{other}'. Must be 'ro' or 'rw'.");
-            return answer::detail(StatusCode::BAD_REQUEST, &message);
-        }
-    };
-    match app.tokens.create(&wanted.name, role, &administrator).await {
-        Ok(token) => {
-            let shown = json!({ "token": token, "name": wanted.name, "role": role });
-            answer::object(StatusCode::OK, &shown)
-        }
-        Err(error) => failed(&error),
+    made.await.unwrap_or_else(|refused: Response| refused)
+}
+
+fn role_of(word: Option<&str>) -> Result<Role, String> {
+    match word {
+        None | Some("ro") => Ok(Role::Ro),
+        Some("rw") => Ok(Role::Rw),
+        Some(other) => Err(format!("Invalid role: '{other}'. Must be 'ro' or 'rw'.")),
     }
 }
 
@@ -89,18 +93,35 @@ pub(crate) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
     Path(token): Path<String>,
-    headers: HeaderMap,
+    request: Request<Body>,
 ) -> Response {
-    let administrator = match administrator(&app, &headers) {
-        Ok(administrator) => administrator,
+    let (head, _body) = request.into_parts();
+    let actor = match administrator(&app, &head.headers) {
+        Ok(actor) => actor,
         Err(refused) => return refused,
     };
-    match app.tokens.revoke(&token, &administrator).await {
+    // A whole token in the path would be a secret in the record: its public beginning says enough.
+    let shown: String = token.chars().take(SHOWN_CHARS).collect();
+    let arrival = arrival(&head, &actor, "tokens.revoke", &json!({ "token": shown }));
+    match app.protocol.change(arrival, app.tokens.revoke(token, actor)).await {
         Ok(id) => answer::object(StatusCode::OK, &json!({ "revoked": id })),
         Err(error) if error.code == hayward_api::Code::NotFound => {
             answer::detail(StatusCode::NOT_FOUND, "Token not found")
         }
         Err(error) => failed(&error),
+    }
+}
+
+/// What the record is told of a change.
+fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) -> Arrival {
+    let arrived = head.extensions.get::<Arrived>();
+    Arrival {
+        principal: Arc::clone(actor),
+        address: arrived.map(|arrived| arrived.peer),
+        request_id: arrived.map(|arrived| arrived.id.clone()).unwrap_or_default(),
+        client: String::new(),
+        name: name.to_owned(),
+        arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
     }
 }
 

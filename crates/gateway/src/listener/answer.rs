@@ -13,9 +13,17 @@ use hayward_mcp::envelope::Frame;
 use http_body::{Frame as BodyFrame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::road::Permit;
+
 /// One frame as JSON.
 pub(crate) fn json(status: StatusCode, frame: Frame) -> Response {
     respond(status, "application/json", Pieces::new(frame.pieces))
+}
+
+/// The answer to a call as JSON; its place on the road is held until the answer has left.
+pub(crate) fn held(status: StatusCode, frame: Frame, hold: Option<Permit>) -> Response {
+    let pieces = Pieces { hold, ..Pieces::new(frame.pieces) };
+    respond(status, "application/json", pieces)
 }
 
 /// One frame as the only event of a stream.
@@ -64,14 +72,17 @@ where
 /// Pieces that are written one after the other, with their length known, so that the head and a
 /// small body leave in one write.
 struct Pieces {
-    pieces: VecDeque<Bytes>,
+    waiting: VecDeque<Bytes>,
     rest: u64,
+    /// Given up when this is dropped.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    hold: Option<Permit>,
 }
 
 impl Pieces {
     fn new(pieces: Vec<Bytes>) -> Self {
         let rest = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { pieces: pieces.into(), rest }
+        Self { waiting: pieces.into(), rest, hold: None }
     }
 }
 
@@ -83,13 +94,13 @@ impl http_body::Body for Pieces {
         mut self: Pin<&mut Self>,
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
+        let piece = self.waiting.pop_front();
         self.rest -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Poll::Ready(piece.map(|piece| Ok(BodyFrame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
+        self.waiting.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -15,14 +15,14 @@ use hayward_mcp::era::Era;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::http::{Accepts, SESSION_ID, era_of, named_revision, session_id, status_of};
 use hayward_mcp::request::{Agreed, Ask, CallTool, Context, Question, read_cancelled};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, sleep, timeout};
+use tokio::time::{Instant, interval_at, sleep};
 
 use super::answer;
+use super::body::read as read_body;
 use super::http::{App, Arrived, identify};
 use crate::limits::{Limits, STREAM_QUEUE};
-use crate::protocol::{Beginning, News, RunningCall, Sender};
+use crate::protocol::{Answer, Beginning, News, RunningCall, Sender};
 use crate::session::{Found, Session};
 
 /// `POST /mcp`: one message.
@@ -97,28 +97,11 @@ fn find_session(
     }
 }
 
-/// The whole body, bounded in size and time, as one message.
+/// The whole body as one message.
 async fn read_message(limits: &Limits, headers: &HeaderMap, body: Body) -> Result<Message, Response> {
-    let bytes_max = limits.body_bytes_max;
-    let too_large = || {
-        let message = format!("the body is larger than {bytes_max} bytes; send large files by other means");
-        refusal(StatusCode::PAYLOAD_TOO_LARGE, None, &message)
-    };
-    let declared =
-        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > bytes_max) {
-        return Err(too_large());
-    }
-    let body = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    let read = timeout(Duration::from_millis(limits.body_timeout_ms), body.collect()).await;
-    let bytes = match read {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Ok(Err(_broken)) => return Err(refusal(StatusCode::BAD_REQUEST, None, "the body ended early")),
-        Err(_elapsed) => {
-            return Err(refusal(StatusCode::REQUEST_TIMEOUT, None, "the body took too long to come"));
-        }
-    };
+    let bytes = read_body(headers, body, limits.body_bytes_max, limits)
+        .await
+        .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
     Message::read(bytes).map_err(|rejected| {
         answer::json(StatusCode::BAD_REQUEST, Frame::error(rejected.id.as_ref(), &rejected.error))
     })
@@ -213,16 +196,21 @@ impl Visit<'_> {
         let sender = self.sender();
         let mut call = self.app.protocol.begin(Beginning { id, call, context, sender, running })?;
         if !self.accepts.events {
-            return Ok(answer::json(StatusCode::OK, call.answer().await));
+            let Answer { frame, hold } = call.answer().await;
+            return Ok(answer::held(StatusCode::OK, frame, hold));
         }
         let first = tokio::select! {
             biased;
             news = call.next() => match news {
-                News::Answer(frame) => return Ok(self.respond(frame)),
+                News::Answer(Answer { frame, hold }) if self.accepts.json => {
+                    return Ok(answer::held(StatusCode::OK, frame, hold));
+                }
+                News::Answer(answer) => return Ok(self.respond(answer.frame)),
                 News::Meanwhile(frame) => hayward_mcp::sse::event(frame),
             },
             () = sleep(Duration::from_millis(self.app.limits.first_byte_ms)) => keep_alive(),
         };
+        call.go_on();
         let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
         let every = Duration::from_millis(self.app.limits.keep_alive_ms);
         self.app.protocol.spawn(stream(call, first, sender, every));
@@ -245,6 +233,8 @@ async fn stream(mut call: RunningCall, first: Vec<Bytes>, sender: mpsc::Sender<B
     let mut silence = interval_at(Instant::now() + every, every);
     let mut pieces = first;
     let mut is_answered = false;
+    // The call's place, until its answer is out.
+    let mut held = None;
     loop {
         for piece in pieces {
             if sender.send(piece).await.is_err() {
@@ -252,6 +242,7 @@ async fn stream(mut call: RunningCall, first: Vec<Bytes>, sender: mpsc::Sender<B
             }
         }
         if is_answered {
+            drop(held);
             return;
         }
         pieces = tokio::select! {
@@ -259,9 +250,10 @@ async fn stream(mut call: RunningCall, first: Vec<Bytes>, sender: mpsc::Sender<B
             () = sender.closed() => return,
             news = call.next() => match news {
                 News::Meanwhile(frame) => hayward_mcp::sse::event(frame),
-                News::Answer(frame) => {
+                News::Answer(answer) => {
                     is_answered = true;
-                    hayward_mcp::sse::event(frame)
+                    held = answer.hold;
+                    hayward_mcp::sse::event(answer.frame)
                 }
             },
             _ = silence.tick() => keep_alive(),

@@ -1,11 +1,12 @@
 //! One client on a pair of byte streams: standard input and output, or a socket of this machine.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hayward_api::Principal;
 use hayward_mcp::envelope::{Frame, Message, Request};
 use hayward_mcp::era::Era;
-use hayward_mcp::error::{INVALID_REQUEST, RpcError};
+use hayward_mcp::error::{INTERNAL_ERROR, INVALID_REQUEST, RpcError};
 use hayward_mcp::request::{Agreed, Ask, Context, Question, era_of, read_cancelled};
 use hayward_mcp::stdio::{Line, LineReader, write_line};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,11 +15,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{END_OF_INPUT_GRACE, STDIO_REQUESTS_MAX, STREAM_QUEUE};
+use crate::limits::{CANCEL_GRACE, END_OF_INPUT_GRACE, STDIO_REQUESTS_MAX, STREAM_QUEUE};
 use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender};
 use crate::session::Running;
 
 /// What a client on byte streams is served with.
+#[derive(Clone)]
 pub struct Local {
     /// The protocol, with the road behind it.
     pub protocol: Arc<Protocol>,
@@ -26,10 +28,12 @@ pub struct Local {
     pub principal: Arc<Principal>,
     /// Bytes that one line may have.
     pub line_bytes_max: usize,
+    /// Time that running calls get to end at a shutdown before they are cancelled.
+    pub drain: Duration,
 }
 
-/// Serves one client until its input ends, `shutdown` fires, or its output breaks. What is running
-/// then is cancelled, and has ended when this returns.
+/// Serves one client until its input ends, `shutdown` fires, or its output breaks. What is running then
+/// may end by itself for a while, and is cancelled.
 ///
 /// # Errors
 /// What reading the input fails with.
@@ -50,20 +54,31 @@ where
         output: sender,
         running: Running::default(),
         places: Arc::new(Semaphore::new(STDIO_REQUESTS_MAX)),
+        calls: TaskTracker::new(),
         tasks: TaskTracker::new(),
-        gone: shutdown.child_token(),
+        gone: CancellationToken::new(),
         agreed: Mutex::default(),
     });
-    let writer = TaskTracker::new().spawn(write_all(output, receiver, client.gone.clone()));
-    let read = client.read_all(LineReader::new(input, local.line_bytes_max)).await;
-    client.tasks.close();
+    let writer = client.tasks.spawn(write_all(output, receiver, client.gone.clone()));
+    let read = client.read_all(LineReader::new(input, local.line_bytes_max), &shutdown).await;
+    client.calls.close();
     // A script that pipes its requests in still gets the answers that are about to come.
-    if timeout(END_OF_INPUT_GRACE, client.tasks.wait()).await.is_err() {
+    let grace = if shutdown.is_cancelled() { local.drain } else { END_OF_INPUT_GRACE };
+    if timeout(grace, client.calls.wait()).await.is_err() {
         client.running.cancel_all();
-        client.tasks.wait().await;
     }
+    // What a cancelled call still says is passed on; a client that doesn't read is not waited for.
+    if timeout(CANCEL_GRACE, client.calls.wait()).await.is_err() {
+        client.gone.cancel();
+        client.calls.wait().await;
+    }
+    let gone = client.gone.clone();
     drop(client);
-    writer.await.ok();
+    let abort = writer.abort_handle();
+    if timeout(CANCEL_GRACE, writer).await.is_err() {
+        gone.cancel();
+        abort.abort();
+    }
     read
 }
 
@@ -73,10 +88,13 @@ struct Client {
     principal: Arc<Principal>,
     output: mpsc::Sender<Frame>,
     running: Running,
-    /// Bounds the requests in flight: a client that sends more waits to be read.
+    /// Bounds the calls in flight.
     places: Arc<Semaphore>,
+    /// What follows the calls in flight.
+    calls: TaskTracker,
+    /// What writes.
     tasks: TaskTracker,
-    /// Fires when the output broke or we shut down.
+    /// Fires when the output broke, or nobody reads it.
     gone: CancellationToken,
     agreed: Mutex<Agreed>,
 }
@@ -99,10 +117,12 @@ impl Client {
     async fn read_all<R: AsyncRead + Unpin>(
         self: &Arc<Self>,
         mut lines: LineReader<R>,
+        shutdown: &CancellationToken,
     ) -> std::io::Result<()> {
         loop {
             let line = tokio::select! {
                 () = self.gone.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(()),
                 line = lines.next() => line?,
             };
             match line {
@@ -160,14 +180,18 @@ impl Client {
                 self.send(Frame::result(&request.id, result)).await;
             }
             Ask::Call(call) => {
-                let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                    return Ok(());
+                // Never waited for: the next line may be what ends one of the running calls.
+                let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+                    return Err(RpcError::new(
+                        INTERNAL_ERROR,
+                        "too many calls are running: wait for one to end",
+                    ));
                 };
                 let (sender, running) = (self.sender(), Some(self.running.clone()));
                 let beginning = Beginning { id: request.id, call, context, sender, running };
                 let running = self.protocol.begin(beginning)?;
                 let client = Arc::clone(self);
-                self.tasks.spawn(async move {
+                self.calls.spawn(async move {
                     client.follow(running).await;
                     drop(place);
                 });
@@ -178,6 +202,7 @@ impl Client {
 
     /// Passes on what a call tells, and its answer.
     async fn follow(&self, mut call: RunningCall) {
+        call.go_on();
         loop {
             let news = tokio::select! {
                 news = call.next() => news,
@@ -185,7 +210,7 @@ impl Client {
             };
             match news {
                 News::Meanwhile(frame) => self.send(frame).await,
-                News::Answer(frame) => return self.send(frame).await,
+                News::Answer(answer) => return self.send(answer.frame).await,
             }
         }
     }
@@ -200,7 +225,10 @@ impl Client {
 
     async fn send(&self, frame: Frame) {
         // If nobody writes any more, the client is gone and misses nothing.
-        self.output.send(frame).await.ok();
+        tokio::select! {
+            sent = self.output.send(frame) => sent.ok(),
+            () = self.gone.cancelled() => None,
+        };
     }
 
     fn agreed(&self) -> std::sync::MutexGuard<'_, Agreed> {

@@ -13,7 +13,7 @@ pub(crate) struct Admit {
     calls_max: usize,
     per_principal_max: usize,
     /// The parent of all strings: pulling it cancels every call.
-    shutdown: CancellationToken,
+    all: CancellationToken,
     state: Mutex<State>,
 }
 
@@ -40,18 +40,29 @@ pub(crate) struct Permit {
 }
 
 impl Admit {
-    pub(crate) fn new(calls_max: usize, per_principal_max: usize, shutdown: CancellationToken) -> Arc<Self> {
-        Arc::new(Self { calls_max, per_principal_max, shutdown, state: Mutex::default() })
+    pub(crate) fn new(calls_max: usize, per_principal_max: usize) -> Arc<Self> {
+        let all = CancellationToken::new();
+        Arc::new(Self { calls_max, per_principal_max, all, state: Mutex::default() })
     }
 
     /// Lets a call in, or says how it may come in.
-    pub(crate) fn enter(self: &Arc<Self>, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
+    ///
+    /// `is_current` is asked under the lock that [`Admit::revoke`] takes: whoever revokes takes the
+    /// credential away first, so a call either finds it gone here or has a seat that is pulled there.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        principal: &Arc<Principal>,
+        is_current: impl FnOnce() -> bool,
+    ) -> Result<Permit, ToolError> {
         let mut state = self.lock();
+        if !is_current() {
+            return Err(revoked());
+        }
         if state.calls >= self.calls_max {
             return Err(busy("the server", self.calls_max));
         }
         if !state.seats.contains_key(&principal.credential) {
-            let seat = Seat { calls: 0, pulled: self.shutdown.child_token() };
+            let seat = Seat { calls: 0, pulled: self.all.child_token() };
             state.seats.insert(principal.credential.clone(), seat);
         }
         let pulled = match state.seats.get_mut(&principal.credential) {
@@ -65,6 +76,11 @@ impl Admit {
         Ok(Permit { admit: Arc::clone(self), principal: Arc::clone(principal), pulled })
     }
 
+    /// Cancels every call.
+    pub(crate) fn cancel_all(&self) {
+        self.all.cancel();
+    }
+
     /// Cancels every call of a credential, which gets no further ones: it can't be identified any more.
     pub(crate) fn revoke(&self, credential: &str) {
         if let Some(seat) = self.lock().seats.remove(credential) {
@@ -75,6 +91,11 @@ impl Admit {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn revoked() -> ToolError {
+    ToolError::new("PermissionDenied", Code::Forbidden, "the credential was revoked")
+        .suggest("ask the administrator for a new token")
 }
 
 fn busy(who: &str, max: usize) -> ToolError {
@@ -106,23 +127,30 @@ mod tests {
 
     #[test]
     fn one_caller_can_use_up_its_own_share_only() {
-        let admit = Admit::new(3, 2, CancellationToken::new());
-        let held: Vec<_> = (0..2).map(|_| admit.enter(&named("a")).unwrap()).collect();
-        assert_eq!(admit.enter(&named("a")).unwrap_err().code, "RateLimited");
-        let other = admit.enter(&named("b")).unwrap();
-        assert!(admit.enter(&named("c")).is_err(), "the server is full");
+        let admit = Admit::new(3, 2);
+        let held: Vec<_> = (0..2).map(|_| admit.enter(&named("a"), || true).unwrap()).collect();
+        assert_eq!(admit.enter(&named("a"), || true).unwrap_err().code, "RateLimited");
+        let other = admit.enter(&named("b"), || true).unwrap();
+        assert!(admit.enter(&named("c"), || true).is_err(), "the server is full");
         drop(held);
-        assert!(admit.enter(&named("a")).is_ok());
+        assert!(admit.enter(&named("a"), || true).is_ok());
         drop(other);
         assert_eq!(admit.lock().calls, 0);
     }
 
     #[test]
     fn a_revocation_reaches_the_running_calls_of_that_credential_only() {
-        let admit = Admit::new(9, 9, CancellationToken::new());
-        let (a, b) = (admit.enter(&named("a")).unwrap(), admit.enter(&named("b")).unwrap());
+        let admit = Admit::new(9, 9);
+        let (a, b) = (admit.enter(&named("a"), || true).unwrap(), admit.enter(&named("b"), || true).unwrap());
         admit.revoke("a");
         assert!(a.pulled.is_cancelled());
         assert!(!b.pulled.is_cancelled());
+    }
+
+    #[test]
+    fn a_credential_that_was_revoked_meanwhile_gets_no_seat() {
+        let admit = Admit::new(9, 9);
+        assert_eq!(admit.enter(&named("a"), || false).unwrap_err().code, "PermissionDenied");
+        assert!(admit.lock().seats.is_empty());
     }
 }

@@ -3,15 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Guard, serve};
 use tokio::net::TcpListener;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Common, Serving, check_bind};
+use crate::config::{AllLimits, Common, Serving, check_bind};
 use crate::failure::Failure;
 use crate::stack::{Stack, VERSION, acquire, step};
 use crate::tokens::{Temporary, TokenDesk};
@@ -61,11 +59,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
+    let limits = AllLimits::read(&args.serving.limits)?;
     check_bind(args.host, args.insecure_http)?;
-    runtime::block_on(serve_until_signal(args))
+    runtime::block_on(serve_until_signal(args, limits))
 }
 
-async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
+async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Failure> {
     args.ready_file = match args.ready_file.map(std::path::absolute).transpose() {
         Ok(path) => path,
         Err(error) => return Err(Failure::configuration(error)),
@@ -73,20 +72,21 @@ async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
     let data_dir = data.path().to_owned();
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = bind(address).await?;
+    let address = step(listener.local_addr(), || "failed to read the address".to_owned())?;
     if let Some(path) = &args.ready_file {
         // One that a killed process left would tell of a server that isn't there.
         std::fs::remove_file(path).ok();
     }
-    let address = SocketAddr::new(args.host, args.port);
-    let listener = bind(address).await?;
-    let address = step(listener.local_addr(), || "failed to read the address".to_owned())?;
     // The ready file holds tokens that may do more than whoever reads files with a lesser one.
-    let stack = Stack::build(data, &args.serving, args.ready_file.as_deref()).await?;
+    let secrets = args.ready_file.iter().cloned().chain(own_outputs()).collect();
+    let stack = Stack::build(data, &args.serving, limits, secrets).await?;
     let temporary = Temporary::unless_stored(&stack).await?;
 
     let app = app(&args, &stack, address);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
-    let mut listening = TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
+    let listening = TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
     let url = format!("http://{address}/mcp");
     if let Some(path) = &args.ready_file {
         announce(path, &url, temporary.as_ref())?;
@@ -94,12 +94,7 @@ async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
     output::tell(&banner(&url, temporary.as_ref()));
 
     shutdown.cancelled().await;
-    // First what runs may end by itself, then it is cancelled.
-    let grace = Duration::from_millis(stack.limits.gateway.drain_ms);
-    if timeout(grace, &mut listening).await.is_err() {
-        stack.cancel_calls();
-        listening.await.ok();
-    }
+    listening.await.ok();
     if let Some(socket) = socket {
         socket.close().await;
     }
@@ -108,6 +103,14 @@ async fn serve_until_signal(mut args: Args) -> Result<(), Failure> {
         std::fs::remove_file(path).ok();
     }
     Ok(())
+}
+
+/// The files that standard output and error go to, if they are files: the banner tells tokens there.
+fn own_outputs() -> impl Iterator<Item = PathBuf> {
+    ["/proc/self/fd/1", "/proc/self/fd/2"]
+        .into_iter()
+        .filter(|stream| std::fs::metadata(stream).is_ok_and(|metadata| metadata.is_file()))
+        .filter_map(|stream| std::fs::read_link(stream).ok())
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {

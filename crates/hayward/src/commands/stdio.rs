@@ -5,12 +5,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use hayward_api::kinds::token::Role;
 use hayward_api::{Principal, Tier};
-use hayward_gateway::listener::{Local, serve_stdio};
-use hayward_store::{DataDir, LockError};
+use hayward_gateway::listener::serve_stdio;
+use hayward_store::DataDir;
 
-use crate::config::{Common, Serving};
+use crate::config::{AllLimits, Common, Serving};
 use crate::failure::Failure;
-use crate::stack::{Stack, acquire};
+use crate::stack::{Locked, Stack, acquire};
 use crate::{local, runtime};
 
 /// Serves this machine's tools on standard input and output.
@@ -48,28 +48,37 @@ impl ClientRole {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
-    runtime::block_on(serve(args))
+    let limits = AllLimits::read(&args.serving.limits)?;
+    runtime::block_on(serve(args, limits))
 }
 
-async fn serve(args: Args) -> Result<(), Failure> {
+async fn serve(args: Args, limits: AllLimits) -> Result<(), Failure> {
     let path = args.common.data_dir()?;
     let ceiling = args.role.ceiling();
-    match DataDir::acquire(&path) {
-        Err(LockError::Held { .. }) => local::join(&path, ceiling).await,
-        Err(_) => acquire(&path).map(drop),
-        Ok(data) => alone(data, &args.serving, ceiling).await,
+    match acquire(&path) {
+        Ok(data) => alone(data, &args.serving, limits, ceiling).await,
+        Err(Locked { is_held: true, .. }) if args.serving.is_default() => local::join(&path, ceiling).await,
+        Err(Locked { is_held: true, failure }) => {
+            let hint = "leave out the options of serving: the daemon that has the directory has its own";
+            Err(failure.hint(hint))
+        }
+        Err(locked) => Err(locked.failure),
     }
 }
 
-async fn alone(data: DataDir, serving: &Serving, ceiling: Tier) -> Result<(), Failure> {
+/// Serves by itself, and further clients of the same directory through its socket.
+async fn alone(data: DataDir, serving: &Serving, limits: AllLimits, ceiling: Tier) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
-    let stack = Stack::build(data, serving, None).await?;
-    let local = Local {
-        protocol: Arc::clone(&stack.protocol),
-        principal: Arc::new(Principal::local("stdio", ceiling)),
-        line_bytes_max: usize::try_from(stack.limits.gateway.body_bytes_max).unwrap_or(usize::MAX),
-    };
-    let served = serve_stdio(tokio::io::stdin(), tokio::io::stdout(), local, shutdown).await;
+    let data_dir = data.path().to_owned();
+    let stack = Stack::build(data, serving, limits, Vec::new()).await?;
+    let socket = local::listen(&data_dir, &stack, shutdown.clone());
+    let principal = Arc::new(Principal::local("stdio", ceiling));
+    let client = stack.local(principal);
+    let served = serve_stdio(tokio::io::stdin(), tokio::io::stdout(), client, shutdown.clone()).await;
+    shutdown.cancel();
+    if let Some(socket) = socket {
+        socket.close().await;
+    }
     stack.close().await;
     served.context("failed to read standard input")?;
     Ok(())

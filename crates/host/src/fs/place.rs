@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use hayward_tool::Cx;
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, open, openat, readlink, statat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, open, openat, readlink, statat};
 use rustix::io::Errno;
 
 use super::Fs;
@@ -65,7 +65,7 @@ impl Fs {
             let place = match self.look(path) {
                 Ok(target) => {
                     target.require_regular(path.as_path())?;
-                    self.place_of(target)
+                    Self::place_of(target)
                 }
                 Err(FsError::NotFound { .. }) if missing == Missing::Create => self.new_place(path)?,
                 Err(error) => return Err(error),
@@ -99,10 +99,12 @@ impl Fs {
     }
 
     /// The place of a file that exists; none if it went meanwhile.
-    fn place_of(&self, target: Handle) -> Option<Place> {
+    fn place_of(target: Handle) -> Option<Place> {
         let name = target.real().file_name()?.to_owned();
         let parent = open(target.real().parent()?, DIRECTORY, Mode::empty()).ok()?;
-        self.checked(parent, name, Some(target)).ok()
+        let parent_id = (&fstat(&parent).ok()?).into();
+        // Nothing above the target is protected: that was checked with the target.
+        Some(Place { parent, parent_id, name, target: Some(target) })
     }
 
     /// The place of a file that doesn't exist, in directories that are made if need be.
@@ -119,14 +121,17 @@ impl Fs {
             Err(Errno::NOENT) => self.make_directories(parent)?,
             Err(errno) => return Err(FsError::of("open", parent, errno)),
         };
-        self.checked(parent, name.to_owned(), None).map(Some)
+        self.empty_place(parent, name.to_owned()).map(Some)
     }
 
-    fn checked(&self, parent: OwnedFd, name: OsString, target: Option<Handle>) -> Result<Place, FsError> {
+    /// A place for a new file, in a directory that isn't protected.
+    fn empty_place(&self, parent: OwnedFd, name: OsString) -> Result<Place, FsError> {
         let held = parent.try_clone().map_err(|error| FsError::of_io("hold", Path::new(&name), &error))?;
         let held = Handle::of(held).map_err(|errno| FsError::of("look up", Path::new(&name), errno))?;
         self.protection.check(&held)?;
-        Ok(Place { parent, parent_id: held.id(), name, target })
+        // The name that it was asked for by may have led here through `..`.
+        self.protection.check_missing(&held.real().join(&name))?;
+        Ok(Place { parent, parent_id: held.id(), name, target: None })
     }
 
     /// Makes the missing directories of a path, each in one that isn't protected.
@@ -145,9 +150,8 @@ impl Fs {
 
     fn make_directory(&self, parent: OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, FsError> {
         let failed = |errno| FsError::of("make directories for", path, errno);
-        let place = self.checked(parent, name.to_owned(), None)?;
+        let place = self.empty_place(parent, name.to_owned())?;
         let would_be = Handle::of(place.parent).map_err(failed)?;
-        self.protection.check_missing(&would_be.real().join(name))?;
         match mkdirat(&would_be, name, Mode::from_raw_mode(0o777)) {
             Ok(()) => self.sync_directory(&would_be, path)?,
             Err(Errno::EXIST) => {} // somebody was faster

@@ -35,7 +35,7 @@ pub(crate) enum Written {
 
 /// What became of an attempt.
 enum Attempt {
-    Done(Written),
+    Done,
     /// Somebody else changed the file.
     Outrun,
     /// The file can't be replaced, only overwritten.
@@ -48,7 +48,7 @@ impl Fs {
         for _ in 0..RACES_MAX {
             let (place, _turn) = self.place_in_turn(cx, path, Missing::Create)?;
             match self.write_at(cx, &place, path.as_path(), content)? {
-                Attempt::Done(written) => return Ok(written),
+                Attempt::Done => return Ok(Written::Atomically),
                 Attempt::Irreplaceable => return self.write_over(&place, path, content, None),
                 Attempt::Outrun => {}
             }
@@ -74,7 +74,7 @@ impl Fs {
                 return Ok(Written::Atomically);
             }
             match self.edit_at(cx, &place, path.as_path(), (&version, &old, &new))? {
-                Attempt::Done(written) => return Ok(written),
+                Attempt::Done => return Ok(Written::Atomically),
                 Attempt::Irreplaceable => {
                     return Ok(self.write_over(&place, path, &new, Some(&old))?);
                 }
@@ -99,7 +99,7 @@ impl Fs {
             Err(errno) => return Err(FsError::of("replace", path, errno)),
         }
         self.sync_directory(&place.parent, path)?;
-        Ok(Attempt::Done(Written::Atomically))
+        Ok(Attempt::Done)
     }
 
     fn edit_at(
@@ -134,7 +134,7 @@ impl Fs {
         }
         drop(temp); // removes the old file, so that the directory is synced without it
         self.sync_directory(&place.parent, path)?;
-        Ok(Attempt::Done(Written::Atomically))
+        Ok(Attempt::Done)
     }
 
     /// The file that will take the place, complete and synced; none if there can't be one.

@@ -1,21 +1,24 @@
 //! Every file beneath a directory that a search by content may see: ripgrep's walk with its rules
 //! (hidden and ignored files are left out), inside our fence.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::ControlFlow;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use ignore::overrides::Override;
 use ignore::{DirEntry, WalkBuilder};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
+use rustix::io::Errno;
 
 use super::Fs;
 use super::directory::{Fence, is_kernels, kind_of};
 use super::feed::Feed;
 use super::handle::Handle;
 use super::protect::Census;
-use crate::limits::{SERIAL_FILES, WAITING_FILES_MAX};
+use crate::limits::{FILES_AT_ONCE, WAITING_BATCHES_MAX};
 
 /// Files that the walk reads in every directory, by name and without asking what they are.
 const RULE_FILES: [&str; 4] = [".gitignore", ".ignore", ".rgignore", ".git/info/exclude"];
@@ -47,36 +50,39 @@ impl Fs {
             is_kernels: is_kernels(tree.root, tree.root.stat().st_dev),
         };
         let walk = walk_of(tree, door.is_kernels, door.fence.census());
-        let feed = Feed::new(WAITING_FILES_MAX);
+        let feed = Feed::new(WAITING_BATCHES_MAX);
+        let work = |batch: Vec<DirEntry>, visit: &mut V| {
+            if door.pass(&batch, visit).is_break() {
+                feed.abandon();
+            }
+        };
         let help = || {
             let mut visit = start();
-            while let Some(entry) = feed.take() {
-                if door.pass(&entry, &mut visit).is_break() {
-                    feed.abandon();
-                }
+            while let Some(batch) = feed.take() {
+                work(batch, &mut visit);
             }
         };
         std::thread::scope(|scope| {
             let mut visit = start();
-            let mut count = 0;
-            for entry in walk.build().filter_map(Result::ok).filter(is_file) {
-                count += 1;
-                if count == SERIAL_FILES {
+            let mut files = walk.build().filter_map(Result::ok).filter(is_file);
+            for count in 0.. {
+                let batch: Vec<_> = files.by_ref().take(FILES_AT_ONCE).collect();
+                if batch.is_empty() || feed.is_closed() {
+                    break;
+                }
+                if count == 1 {
                     (1..tree.threads).for_each(|_| drop(scope.spawn(help)));
                 }
-                let is_alone = count < SERIAL_FILES || tree.threads == 1;
-                let Some(entry) = (if is_alone { Some(entry) } else { feed.offer(entry) }) else {
-                    continue;
-                };
-                if door.pass(&entry, &mut visit).is_break() {
-                    feed.abandon();
-                }
-                if feed.is_closed() {
-                    break;
+                let is_alone = count == 0 || tree.threads == 1;
+                let batch = if is_alone { Some(batch) } else { feed.offer(batch) };
+                if let Some(batch) = batch {
+                    work(batch, &mut visit);
                 }
             }
             feed.close();
-            help();
+            while let Some(batch) = feed.take() {
+                work(batch, &mut visit);
+            }
         });
     }
 }
@@ -89,11 +95,20 @@ struct Door<'a> {
 }
 
 impl Door<'_> {
-    fn pass(&self, entry: &DirEntry, visit: &mut impl Visit) -> ControlFlow<()> {
-        match open_regular(entry.path()) {
-            Some((file, stat)) if self.shows(&file, &stat) => visit(entry.path(), file, &stat),
-            _ => ControlFlow::Continue(()),
+    /// Lets files pass, most of which are in the same directory as the one before.
+    fn pass(&self, batch: &[DirEntry], visit: &mut impl Visit) -> ControlFlow<()> {
+        let mut nearby: Option<(&Path, OwnedFd)> = None;
+        for entry in batch {
+            let parent = entry.path().parent().unwrap_or(Path::new("/"));
+            if nearby.as_ref().is_none_or(|(path, _)| *path != parent) {
+                nearby = open_directory(parent).ok().map(|(directory, _)| (parent, directory));
+            }
+            let file = nearby.as_ref().and_then(|(_, directory)| open_regular(directory, entry.file_name()));
+            if let Some((file, stat)) = file.filter(|(file, stat)| self.shows(file, stat)) {
+                visit(entry.path(), file, &stat)?;
+            }
         }
+        ControlFlow::Continue(())
     }
 
     fn shows(&self, file: &File, stat: &Stat) -> bool {
@@ -110,7 +125,8 @@ fn walk_of(tree: &Tree<'_>, is_kernels: bool, census: &Arc<Census>) -> WalkBuild
     let census = Arc::clone(census);
     let mut walk = WalkBuilder::new(tree.path);
     walk.overrides(tree.filter.clone());
-    if tree.path.ancestors().all(has_plain_rules) {
+    let is_plain = |above| open_directory(above).is_ok_and(|(above, _)| has_plain_rules(&above));
+    if tree.path.ancestors().all(is_plain) {
         walk.add_custom_ignore_filename(".rgignore");
     } else {
         walk.standard_filters(false).hidden(true);
@@ -123,21 +139,24 @@ fn walk_of(tree: &Tree<'_>, is_kernels: bool, census: &Arc<Census>) -> WalkBuild
 }
 
 fn may_enter(path: &Path, is_inside_kernels: bool, census: &Census) -> bool {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(directory) = open(path, flags, Mode::empty()) else {
-        return false;
-    };
-    let Ok(stat) = fstat(&directory) else {
+    let Ok((directory, stat)) = open_directory(path) else {
         return false;
     };
     census.root_of((&stat).into()).is_none()
         && (is_inside_kernels || !is_kernels(&directory, stat.st_dev))
-        && has_plain_rules(path)
+        && has_plain_rules(&directory)
+}
+
+fn open_directory(path: &Path) -> Result<(OwnedFd, Stat), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = open(path, flags, Mode::empty())?;
+    let stat = fstat(&directory)?;
+    Ok((directory, stat))
 }
 
 /// Whether the rule files of a directory can be read: the walk would wait for a FIFO for ever.
-fn has_plain_rules(directory: &Path) -> bool {
-    RULE_FILES.iter().all(|name| match stat(directory.join(name)) {
+fn has_plain_rules(directory: &OwnedFd) -> bool {
+    RULE_FILES.iter().all(|name| match statat(directory, *name, AtFlags::empty()) {
         Ok(stat) => matches!(kind_of(&stat), FileType::RegularFile | FileType::Directory),
         Err(_) => true,
     })
@@ -151,9 +170,9 @@ fn is_file(entry: &DirEntry) -> bool {
 ///
 /// By name, unlike all else in this room, because three system calls for each file of a large tree are
 /// too many; `O_NONBLOCK` keeps a FIFO that was put there in this moment from holding us up.
-fn open_regular(path: &Path) -> Option<(File, Stat)> {
+fn open_regular(directory: &OwnedFd, name: &OsStr) -> Option<(File, Stat)> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::empty()).ok()?;
+    let file = openat(directory, name, flags, Mode::empty()).ok()?;
     let stat = fstat(&file).ok()?;
     (kind_of(&stat) == FileType::RegularFile).then(|| (File::from(file), stat))
 }

@@ -19,6 +19,11 @@ fn path_of(argument: &str, text: &str) -> Result<AbsPath, ToolError> {
     })
 }
 
+/// A size in the seed's words: `10MB`.
+fn megabytes(bytes: usize) -> String {
+    if bytes.is_multiple_of(1 << 20) { format!("{}MB", bytes >> 20) } else { format!("{bytes} bytes") }
+}
+
 /// A number of the caller within `1..=most`.
 fn clamp(given: Option<i64>, default: u64, most: u64) -> u64 {
     given.map_or(default, |given| u64::try_from(given).unwrap_or(0)).clamp(1, most)

@@ -3,7 +3,7 @@
 use hayward_api::Tier;
 use serde_json::{Value, json};
 
-use crate::rig::Rig;
+use crate::rig::{Rig, text};
 
 #[tokio::test]
 async fn tools_are_listed_in_the_order_of_the_seed() {
@@ -97,5 +97,46 @@ async fn descriptions_and_schemas_are_as_a_model_reads_them() {
     let all = serde_json::to_string(&definitions).unwrap();
     for odd in ["$ref", "$defs", "\"anyOf\"", "\"null\"", "\"format\""] {
         assert!(!all.contains(odd), "{odd}");
+    }
+}
+
+#[tokio::test]
+async fn results_are_spelt_as_the_seed_spells_them() {
+    let rig = Rig::new();
+    let path = rig.file("x.txt", "a\nb\n");
+    let shown = text(&path);
+    for (tool, arguments, expect) in [
+        (
+            "bash_execute",
+            json!({"command": "echo hi; echo err >&2; exit 3"}),
+            r#"{"stdout": "hi\n", "stderr": "err\n", "exit_code": 3, "timed_out": false}"#.to_owned(),
+        ),
+        (
+            "read_file",
+            json!({"file_path": path, "limit": 1}),
+            r#"{"content": "   1\ta", "total_lines": 2, "truncated": true}"#.to_owned(),
+        ),
+        (
+            "write_file",
+            json!({"file_path": path, "content": "a\nb\n"}),
+            r#"{"success": true, "bytes_written": 4}"#.to_owned(),
+        ),
+        (
+            "edit_file",
+            json!({"file_path": path, "old_string": "a", "new_string": "z"}),
+            r#"{"success": true, "replacements": 1}"#.to_owned(),
+        ),
+        (
+            "glob",
+            json!({"pattern": "**/*.txt", "path": rig.work("")}),
+            format!(r#"{{"files": ["{shown}"], "count": 1, "truncated": false}}"#),
+        ),
+        (
+            "grep",
+            json!({"pattern": "z", "path": rig.work("")}),
+            format!(r#"{{"results": "{shown}:1:z", "match_count": 1}}"#),
+        ),
+    ] {
+        assert_eq!(rig.call(tool, arguments).await.raw, expect, "{tool}");
     }
 }

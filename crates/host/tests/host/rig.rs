@@ -26,6 +26,8 @@ pub(crate) struct Rig {
 pub(crate) struct Answer {
     pub(crate) verdict: Verdict,
     pub(crate) is_error: bool,
+    /// The text block as it stands.
+    pub(crate) raw: String,
     /// The JSON of the text block, or the text itself.
     pub(crate) text: Value,
 }
@@ -132,12 +134,12 @@ impl Answer {
     fn of(outcome: &Outcome) -> Self {
         let Reply::Result(raw) = &outcome.reply else { panic!("{outcome:?}") };
         let result: Value = raw.view().unwrap();
-        let text = result["content"][0]["text"].as_str().unwrap();
-        let text = serde_json::from_str(text).unwrap_or_else(|_| text.into());
+        let raw = result["content"][0]["text"].as_str().unwrap().to_owned();
+        let text = serde_json::from_str(&raw).unwrap_or_else(|_| raw.clone().into());
         if result["isError"] == false {
             assert_eq!(result["structuredContent"], text, "the text is the structure");
         }
-        Self { verdict: outcome.verdict.clone(), is_error: result["isError"] == true, text }
+        Self { verdict: outcome.verdict.clone(), is_error: result["isError"] == true, raw, text }
     }
 }
 

@@ -10,7 +10,7 @@ use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::path_of;
+use super::{megabytes, path_of};
 use crate::fs::{AbsPath, FsError, Written};
 use crate::host::Host;
 use crate::limits::size;
@@ -67,18 +67,15 @@ impl TypedTool for EditFile {
         let bytes_max = size(self.0.limits.edit_string_bytes_max);
         for (name, text) in [("old_string", &args.old_string), ("new_string", &args.new_string)] {
             if text.len() > bytes_max {
-                let message = format!("{name} exceeds {} limit", mebibytes(bytes_max));
+                let message = format!("{name} exceeds {} limit", megabytes(bytes_max));
                 return Err(ToolError::new("FileTooLarge", Code::TooLarge, message)
                     .suggest("Replace a smaller part, or write the whole file"));
             }
         }
         let host = Arc::clone(&self.0);
         let (replacements, written) = self.0.threads.run(cx, move |cx| edit(&host, cx, &path, &args)).await?;
-        Ok(EditFileOutput {
-            success: true,
-            replacements,
-            atomic: (written == Written::InPlace).then_some(false),
-        })
+        let atomic = (written == Written::InPlace).then_some(false);
+        Ok(EditFileOutput { success: true, replacements, atomic })
     }
 }
 
@@ -126,12 +123,4 @@ fn refused(why: &NoReplacement) -> EditError {
         }
     };
     EditError(ToolError::new(code, kind, why.to_string()).suggest(hint))
-}
-
-/// `1MB`, as the seed says it.
-fn mebibytes(bytes: usize) -> String {
-    match bytes {
-        bytes if bytes.is_multiple_of(1 << 20) => format!("{}MB", bytes >> 20),
-        bytes => format!("{bytes} bytes"),
-    }
 }

@@ -78,6 +78,9 @@ impl TypedTool for ReadFile {
             line_bytes_max: size(limits.read_line_bytes_max),
             page_bytes_max: size(limits.read_page_bytes_max),
         };
+        if let Some(content) = self.0.fs.read_cached(&path) {
+            return Ok(page_of(&content, window));
+        }
         let host = Arc::clone(&self.0);
         self.0.threads.run(cx, move |cx| Ok(read(&host, cx, &path, window)?)).await
     }
@@ -102,6 +105,15 @@ fn read(host: &Host, cx: &Cx, path: &AbsPath, window: Window) -> Result<ReadFile
         }
     };
     Ok(output(page, is_cut_short))
+}
+
+/// A page of a file that was read as a whole.
+fn page_of(content: &[u8], window: Window) -> ReadFileOutput {
+    let mut page = Page::new(window, content.len() / 4 * 5);
+    if !content.is_empty() {
+        page.take(content);
+    }
+    output(page, false)
 }
 
 fn read_chunk(mut file: &File, chunk: &mut [u8], path: &AbsPath) -> Result<usize, FsError> {

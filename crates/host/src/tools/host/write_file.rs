@@ -8,7 +8,7 @@ use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::path_of;
+use super::{megabytes, path_of};
 use crate::fs::Written;
 use crate::host::Host;
 use crate::limits::size;
@@ -57,17 +57,14 @@ impl TypedTool for WriteFile {
         let path = path_of("file_path", &args.file_path)?;
         let (bytes, bytes_max) = (args.content.len(), size(self.0.limits.write_bytes_max));
         if bytes > bytes_max {
-            let message = format!("Content is {bytes} bytes, max is {bytes_max}");
+            let message = format!("Content is {bytes} bytes, max is {bytes_max} ({})", megabytes(bytes_max));
             return Err(ToolError::new("FileTooLarge", Code::TooLarge, message)
                 .suggest("Write the file in parts with a command, or transfer it"));
         }
         let host = Arc::clone(&self.0);
         let work = move |cx: &Cx| Ok(host.fs.write(cx, &path, args.content.as_bytes())?);
         let written = self.0.threads.run(cx, work).await?;
-        Ok(WriteFileOutput {
-            success: true,
-            bytes_written: bytes,
-            atomic: (written == Written::InPlace).then_some(false),
-        })
+        let atomic = (written == Written::InPlace).then_some(false);
+        Ok(WriteFileOutput { success: true, bytes_written: bytes, atomic })
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use grep_regex::RegexMatcher;
 use grep_searcher::{BinaryDetection, MmapChoice, Searcher, SearcherBuilder};
@@ -41,6 +42,7 @@ impl Search<'_> {
         filter: Override,
         threads: usize,
     ) -> Result<Lines, ToolError> {
+        let since = Instant::now();
         let root = fs.look(path)?;
         let budget = Budget::new(self.limit);
         let files = if root.is_directory() {
@@ -49,8 +51,10 @@ impl Search<'_> {
             self.search_alone(fs.open_file(path)?, path.as_path(), &budget)?
         };
         match self.cx.stop() {
-            Some(Stop::Deadline) => Err(ToolError::timeout("grep timed out")
-                .suggest("Search a smaller directory, or narrow the files with glob")),
+            Some(Stop::Deadline) => {
+                Err(ToolError::timeout(format!("grep timed out after {}s", since.elapsed().as_secs()))
+                    .suggest("Search a smaller directory, or narrow the files with glob"))
+            }
             Some(stop) => Err(stop.into()),
             None => Ok(Lines {
                 files,

@@ -3,6 +3,8 @@
 //! Lines end at a line feed; carriage returns before it go too. What is before and behind the page is
 //! only counted.
 
+use std::borrow::Cow;
+
 use memchr::{memchr, memchr_iter};
 
 /// Which lines make the page.
@@ -143,7 +145,8 @@ impl Page {
 
     fn put(&mut self, line: &[u8], mark: &str) {
         let line = if mark.is_empty() { without_returns(line) } else { line };
-        let text = String::from_utf8_lossy(line);
+        // Most text is valid, and that is found out faster than it is mended.
+        let text = str::from_utf8(line).map_or_else(|_| String::from_utf8_lossy(line), Cow::Borrowed);
         if self.shown > 0 && self.content.len() + text.len() > self.window.page_bytes_max {
             self.is_full = true;
             return;
@@ -170,7 +173,7 @@ fn push_number(mut number: u64, out: &mut String) {
         number /= 10;
     }
     let start = at.min(digits.len() - 4);
-    out.extend(digits[start..].iter().map(|digit| char::from(*digit)));
+    out.push_str(str::from_utf8(&digits[start..]).expect("digits are ASCII"));
 }
 
 fn without_returns(line: &[u8]) -> &[u8] {

@@ -1,0 +1,118 @@
+//! Steps 7 and 10, intent and outcome: nothing has an effect before its intent is recorded, and no reply
+//! leaves before its outcome is.
+
+use std::time::{Duration, Instant};
+
+use hayward_api::{Code, Ending, Error};
+use hayward_audit::{AuditError, Intent, Log, Redacted, Seq, redact};
+use hayward_tool::{Outcome, ToolError, Verdict};
+
+use super::Arrival;
+use super::route::Route;
+
+/// Writes the record of what goes down the road.
+#[derive(Debug)]
+pub(crate) struct Recorder(Log);
+
+/// An intent whose outcome is owed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    seq: Seq,
+    since: Instant,
+}
+
+impl Recorder {
+    pub(crate) fn new(log: Log) -> Self {
+        Self(log)
+    }
+
+    /// Records that this is about to happen. If it fails, it must not happen.
+    pub(crate) fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
+        let arguments = redact::arguments(arrival.arguments.as_str());
+        let seq = self
+            .0
+            .intent(&intent(arrival, route, &arguments, "allow"))
+            .map_err(|error| unrecorded(&error, "so nothing was done"))?;
+        Ok(Open { seq, since: Instant::now() })
+    }
+
+    /// Records how it ended, and passes it on; what can't be recorded is not told as done.
+    pub(crate) fn outcome(&self, open: Open, outcome: Outcome) -> Outcome {
+        if let Some(detail) = &outcome.detail {
+            tracing::error!(code = outcome.verdict.code, detail, "a call failed");
+        }
+        match self.close(open, &outcome.verdict) {
+            Ok(()) => outcome,
+            Err(error) => unrecorded(&error, "although the call has run").into(),
+        }
+    }
+
+    /// Records that this was asked for and refused, and says so.
+    pub(crate) fn denied(&self, arrival: &Arrival, route: Option<&Route>, refusal: ToolError) -> Outcome {
+        let arguments = redact::arguments(arrival.arguments.as_str());
+        match self.0.denied(&intent(arrival, route, &arguments, "deny"), &refusal.message) {
+            Ok(_) => refusal.into(),
+            Err(error) => unrecorded(&error, "so nothing was done").into(),
+        }
+    }
+
+    /// Records a change that is made beside the tools, around the change itself.
+    pub(crate) async fn around<T>(
+        &self,
+        arrival: &Arrival,
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let unavailable = |error: ToolError| Error::new(Code::Unavailable, error.message);
+        let open = self.intent(arrival, None).map_err(unavailable)?;
+        let changed = change.await;
+        let verdict = match &changed {
+            Ok(_) => Verdict::ok(),
+            Err(error) => Verdict::failed(Ending::Error, error.code.as_str(), error.message.clone()),
+        };
+        self.close(open, &verdict)
+            .map_err(|error| unavailable(unrecorded(&error, "although the change was made")))?;
+        changed
+    }
+
+    fn close(&self, open: Open, verdict: &Verdict) -> Result<(), AuditError> {
+        let outcome = hayward_audit::Outcome {
+            ending: verdict.ending,
+            code: verdict.code.as_deref(),
+            message: verdict.message.as_deref(),
+            duration_ms: millis(open.since.elapsed()),
+        };
+        self.0.outcome(open.seq, &outcome)
+    }
+}
+
+fn millis(duration: Duration) -> Option<u64> {
+    u64::try_from(duration.as_millis()).ok()
+}
+
+/// What the record is told of a call before it runs, or when it is refused.
+fn intent<'a>(
+    arrival: &'a Arrival,
+    route: Option<&Route>,
+    arguments: &'a Redacted,
+    decision: &'a str,
+) -> Intent<'a> {
+    Intent {
+        request_id: &arrival.request_id,
+        principal: &arrival.principal,
+        client_address: arrival.address,
+        client_name: Some(arrival.client.as_str()).filter(|client| !client.is_empty()),
+        server: route.map_or("", |route| route.toolset),
+        tool: &arrival.name,
+        tier: route.map(|route| route.tool.descriptor().tier),
+        arguments,
+        decision,
+    }
+}
+
+/// The record can't be written: the caller is told that, and not what else may have come of the call.
+fn unrecorded(error: &AuditError, consequence: &str) -> ToolError {
+    tracing::error!(error = error as &dyn std::error::Error, "a call can't be recorded");
+    let message = format!("the record of calls can't be written, {consequence}");
+    ToolError::new("AuditUnavailable", Code::Unavailable, message)
+        .suggest("the server's operator has to look at the disk under its data directory")
+}
