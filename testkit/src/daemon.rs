@@ -123,6 +123,25 @@ impl Drop for Daemon {
     }
 }
 
+/// Mounts a small file system in memory; false where that isn't allowed.
+pub fn mount_tmpfs(path: &Path, size: &str) -> bool {
+    let options = format!("size={size}");
+    let path = path.display().to_string();
+    succeeds("mount", &["-t", "tmpfs", "-o", &options, "hayward-test", &path])
+}
+
+/// Takes it away again.
+pub fn unmount(path: &Path) {
+    succeeds("umount", &["-l", &path.display().to_string()]);
+}
+
+fn succeeds(program: &str, args: &[&str]) -> bool {
+    command(program, args)
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
 /// The text of a result's first block.
 pub fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()

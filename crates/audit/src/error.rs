@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use hayward_api::{Code, Error};
+use rustix::io::Errno;
 
 /// Why something could not be recorded or read.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum AuditError {
         #[source]
         source: io::Error,
     },
-    /// An earlier failure closed the record; nothing is written until it is reopened.
+    /// An earlier failure closed the record, and its cause lasts or has not been looked at again.
     #[error("record `{path}` is closed since it failed to {step}")]
     Closed {
         /// The file of the record.
@@ -45,6 +46,9 @@ impl AuditError {
     /// What the operator can do.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Io { source, .. } if is_out_of_descriptors(source) => {
+                "raise the limit on open files of the daemon"
+            }
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "free space on the disk of the data directory"
@@ -54,10 +58,14 @@ impl AuditError {
                 }
                 _ => "look at the disk of the data directory",
             },
-            Self::Closed { .. } => "repair what the log says of the failure, then restart",
+            Self::Closed { .. } => "repair what the log says of the failure; the record then opens by itself",
             Self::NotOpen { .. } => "report this as a defect",
         }
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl From<AuditError> for Error {

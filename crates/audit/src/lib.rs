@@ -1,29 +1,50 @@
 //! The record: an intent before every effect, an outcome before every reply.
 //!
-//! A call that can't be recorded is refused, so this crate fails closed: after the first write or
-//! sync that fails it takes nothing more until it is reopened. What is written survives the death
-//! of the process at once, and the death of the machine within [`limits::SYNC_WITHIN`].
+//! A call that can't be recorded is refused, so this crate fails closed: after a write or a sync
+//! that fails it takes nothing, and tries again at most every [`limits::RETRY_AFTER`] until the
+//! cause is gone. What is written survives the death of the process at once, and the death of the
+//! machine within [`limits::SYNC_WITHIN`].
 //!
 //! One line of JSON per record, in `record.jsonl`, and in older files `record.1.jsonl`, …:
 //!
 //! | `type` | says |
 //! |---|---|
-//! | `mark` | which intents were open here; stands at the start of each file and every so often |
+//! | `mark` | which intents are open here; stands at the start of each file and every so often |
 //! | `intent` | who is about to do what, with which arguments |
 //! | `outcome` | how the intent of that number ended |
 //! | `denied` | what was asked for and refused, intent and outcome in one |
+//!
+//! `seq` is the order of the records. `time` and `mono_ns` are taken a little earlier, before the
+//! record waits for its turn, so that of two records written at once the later may be the older.
+//!
+//! After a failure the record goes on with a mark whose `reopened_after` names the step that
+//! failed; calls that ran meanwhile keep their intents, and those that ended meanwhile have the
+//! outcome `unknown`. When the disk was full, it goes on in the same file. After anything else, a
+//! failed sync above all, the file is put aside and never written again, since what the kernel
+//! couldn't carry to the disk may be gone from its cache too: what stands before such a mark may
+//! be incomplete after a power loss.
+//!
+//! A full file is put aside; if that fails (no descriptor, no room), the old one is written on and
+//! it is tried again. Files put aside are deleted, oldest first, only if there are more than
+//! `audit.files_kept` *and* they are older than `audit.files_kept_ms_min`, so that nobody can wash
+//! the record away by filling it; or if all of them together exceed `audit.files_kept_bytes_max`,
+//! which the log warns of. What one call can write is bounded by [`limits::ARGUMENTS_BYTES`], and
+//! by [`limits::DENIED_ARGUMENTS_BYTES`] if it is refused.
 //!
 //! Nothing here decides what is recorded, and no secret comes this far: arguments enter through
 //! [`redact`] only.
 
 mod error;
+mod escape;
 mod file;
+mod folder;
 pub mod limits;
 mod log;
 mod reader;
 mod record;
 mod recovery;
 pub mod redact;
+mod retention;
 mod syncer;
 
 pub use error::AuditError;

@@ -7,8 +7,12 @@ hayward_api::limits! {
     pub struct Limits("audit") {
         /// Size at which the file of the record is put aside and a new one begun.
         file_bytes_max: Bytes = 67_108_864 in 65_536..=1_073_741_824,
-        /// Files put aside that are kept; the oldest beyond them are deleted.
+        /// Files put aside that are kept however old they are; more are kept while they are young.
         files_kept: Count = 16 in 1..=10_000,
+        /// Age up to which a file put aside is kept, however many there are.
+        files_kept_ms_min: Milliseconds = 86_400_000 in 0..=31_536_000_000,
+        /// Bytes of all files put aside, beyond which the oldest is deleted even if it is young.
+        files_kept_bytes_max: Bytes = 4_294_967_296 in 67_108_864..=1_099_511_627_776,
     }
 }
 
@@ -23,10 +27,18 @@ pub const MARK_BYTES: u64 = 256 * 1024;
 pub const WORD_CHARS: usize = 256;
 /// Characters of the message of an outcome.
 pub const MESSAGE_CHARS: usize = 200;
-/// Bytes that one string in the arguments keeps.
-pub const ARGUMENT_STRING_BYTES: usize = 8 * 1024;
+/// Bytes that one string in the arguments keeps: less than all of them, so that the others stay.
+pub const ARGUMENT_STRING_BYTES: usize = 6 * 1024;
 /// Bytes that all arguments of a call keep.
-pub const ARGUMENTS_BYTES: usize = 64 * 1024;
+pub const ARGUMENTS_BYTES: usize = 8 * 1024;
+/// Bytes that all arguments of a refused call keep: whoever may do nothing may not write much.
+pub const DENIED_ARGUMENTS_BYTES: usize = 1024;
+/// Time between two attempts to open the record again, or to put a full file aside.
+pub const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// Room that a file must have before the record begins, or goes on after a failure, in it.
+pub const RESERVE_BYTES: u64 = 64 * 1024;
+/// Time between two warnings that files are deleted before their time.
+pub const WARN_AFTER: Duration = Duration::from_mins(1);
 /// Bytes of a line that the reader takes for a record.
 pub const LINE_BYTES: u64 = 4 * 1024 * 1024;
 

@@ -42,7 +42,8 @@ pub struct Record {
     pub intent: Option<u64>,
     /// The numbers of the open intents, if it is a mark.
     pub open: Vec<u64>,
-    /// The whole record: one JSON object.
+    /// The whole record: one JSON object. Its `time` and `mono_ns` were taken before `seq` was
+    /// given, so they may go back a little from one record to the next; `seq` is the order.
     pub text: String,
 }
 

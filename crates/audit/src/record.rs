@@ -1,8 +1,9 @@
 //! What a record says, and how it is written as one line of JSON.
 //!
 //! Every string goes through the JSON writer and every word is cut to its limit, so that nothing a
-//! client sends can end a line, forge a field or fill the disk with a name.
+//! client sends can end a line, forge a field, fill the disk with a name or steer a terminal.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use hayward_api::principal::PrincipalKind;
@@ -11,7 +12,8 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::limits::{MESSAGE_CHARS, WORD_CHARS};
+use crate::escape::escaped;
+use crate::limits::{DENIED_ARGUMENTS_BYTES, MESSAGE_CHARS, WORD_CHARS};
 use crate::redact::Redacted;
 
 /// What is about to happen.
@@ -72,12 +74,22 @@ pub(crate) const LEFT_OPEN: Outcome<'static> = Outcome {
     duration_ms: None,
 };
 
+/// The outcome of an intent that could not be written when it was there.
+pub(crate) const NOT_WRITTEN: Outcome<'static> = Outcome {
+    ending: Ending::Unknown,
+    code: Some("NotWritten"),
+    message: Some("the record was closed when the call ended"),
+    duration_ms: None,
+};
+
 #[derive(Serialize)]
 pub(crate) struct MarkBody<'a> {
     pub(crate) boot_id: &'a str,
     pub(crate) pid: u32,
     /// Bytes of a line before this one that a crash tore.
     pub(crate) torn_bytes: u64,
+    /// The step whose failure had closed the record until here.
+    pub(crate) reopened_after: Option<&'static str>,
     pub(crate) open: Vec<u64>,
 }
 
@@ -90,7 +102,7 @@ pub(crate) struct IntentBody<'a> {
     server: Word<'a>,
     tool: Word<'a>,
     tier: Option<Tier>,
-    arguments: &'a Redacted,
+    arguments: Cow<'a, Redacted>,
     decision: Word<'a>,
 }
 
@@ -118,7 +130,7 @@ impl<'a> IntentBody<'a> {
             server: Word(intent.server),
             tool: Word(intent.tool),
             tier: intent.tier,
-            arguments: intent.arguments,
+            arguments: Cow::Borrowed(intent.arguments),
             decision: Word(intent.decision),
         }
     }
@@ -134,7 +146,9 @@ pub(crate) struct DeniedBody<'a> {
 
 impl<'a> DeniedBody<'a> {
     pub(crate) fn new(intent: &Intent<'a>, reason: &'a str) -> Self {
-        Self { intent: IntentBody::new(intent), ending: Ending::Denied, reason: Word(reason) }
+        let arguments = intent.arguments.within(DENIED_ARGUMENTS_BYTES);
+        let intent = IntentBody { arguments, ..IntentBody::new(intent) };
+        Self { intent, ending: Ending::Denied, reason: Word(reason) }
     }
 }
 
@@ -169,9 +183,10 @@ struct Stamped<'a, B> {
     body: &'a B,
 }
 
-/// A record but for its number, which it gets in its turn: all that takes time is done before.
+/// A record but for its number, which it gets in its turn: all that takes time is done before,
+/// and so is reading the clocks.
 #[derive(Debug)]
-pub(crate) struct Draft(Vec<u8>);
+pub(crate) struct Draft(String);
 
 impl Draft {
     /// Writes down a record.
@@ -180,7 +195,7 @@ impl Draft {
         let mut text = Vec::with_capacity(512);
         serde_json::to_writer(&mut text, &stamped).expect("strings and numbers go into memory");
         text.push(b'\n');
-        Self(text)
+        Self(escaped(String::from_utf8(text).expect("JSON is UTF-8")))
     }
 
     /// Appends its line under this number, with its newline.
@@ -188,7 +203,7 @@ impl Draft {
         line.extend_from_slice(b"{\"seq\":");
         line.extend_from_slice(seq.to_string().as_bytes());
         line.push(b',');
-        line.extend_from_slice(&self.0[1..]);
+        line.extend_from_slice(&self.0.as_bytes()[1..]);
     }
 }
 
@@ -285,6 +300,33 @@ mod tests {
             let value: Value = serde_json::from_str(&line).unwrap();
             assert_eq!(value["seq"], 7);
             assert_eq!(value["tool"], evil);
+        }
+    }
+
+    #[test]
+    fn no_character_that_steers_a_terminal_is_written_as_it_is() {
+        let ranges = ['\u{7f}'..='\u{9f}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}'];
+        let more = ['\u{2066}'..='\u{2069}', '\u{feff}'..='\u{feff}'];
+        for evil in ranges.into_iter().chain(more).flatten() {
+            let text = format!("a{evil}b");
+            let name = || text.clone();
+            let principal = Principal { name: name(), credential: name(), ..Principal::anonymous() };
+            let raw = serde_json::json!({ "path": text, text.as_str(): [text] }).to_string();
+            let arguments = redact::arguments(&raw);
+            let intent = Intent { server: &text, decision: &text, ..intent(&principal, &arguments, &text) };
+            let outcome = Outcome { code: Some(&text), message: Some(&text), ..LEFT_OPEN };
+            let escape = format!("a\\u{:04x}b", u32::from(evil));
+            for (draft, strings) in [
+                (Draft::new(RecordKind::Intent, &IntentBody::new(&intent)), 10),
+                (Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, &text)), 11),
+                (Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)), 2),
+            ] {
+                assert!(!draft.0.contains(evil), "{}", draft.0);
+                assert_eq!(draft.0.matches(&escape).count(), strings, "{}", draft.0);
+                let value: Value = serde_json::from_str(&draft.0).unwrap();
+                let back = if strings == 2 { &value["message"] } else { &value["arguments"][&text][0] };
+                assert_eq!(back, &Value::from(text.as_str()));
+            }
         }
     }
 

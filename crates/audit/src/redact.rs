@@ -1,11 +1,13 @@
 //! Arguments of a call as the record may keep them.
 //!
 //! What a file is to hold, or held, is not the record's business: those values become their
-//! length. Long strings are cut, so that one call can't fill the record. Everything else is kept
+//! length. Long strings are cut, and what is too long as a whole becomes one string: its start and
+//! its size, so that one call can't fill the record. Everything else is kept
 //! byte for byte (numbers beyond 2^53 too), because this walks over the JSON text and doesn't
 //! decode it. It is a pure function; its input is expected to be checked JSON, and if it isn't,
 //! nothing of it is kept.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -13,25 +15,62 @@ use memchr::{memchr, memchr2};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::escape::{escaped, is_control};
 use crate::limits::{ARGUMENT_STRING_BYTES, ARGUMENTS_BYTES};
 
 /// Members of the arguments whose values are content.
 const CONTENT: [&str; 3] = ["content", "old_string", "new_string"];
 
 /// Arguments that are fit for the record: one JSON value on one line, without content.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Redacted(Box<RawValue>);
+pub struct Redacted {
+    json: Box<RawValue>,
+    /// How long they were when they came.
+    #[serde(skip)]
+    original_bytes: usize,
+}
 
 impl Redacted {
     /// The JSON text.
     pub fn as_str(&self) -> &str {
-        self.0.get()
+        self.json.get()
     }
 
-    fn note(text: &str) -> Self {
-        Self(serde_json::value::to_raw_value(text).expect("a string is JSON"))
+    fn new(json: Box<RawValue>, original_bytes: usize) -> Self {
+        Self { json, original_bytes }
     }
+
+    /// The same, or a string with its start and its original size, in this many bytes.
+    pub(crate) fn within(&self, bytes_max: usize) -> Cow<'_, Self> {
+        if self.as_str().len() <= bytes_max {
+            return Cow::Borrowed(self);
+        }
+        let size = format!("<cut, {} bytes in all>", self.original_bytes);
+        // What is such a string already is cut as text, so that it isn't quoted twice.
+        let text = serde_json::from_str(self.as_str()).unwrap_or_else(|_| self.as_str().to_owned());
+        let kept = quoted_prefix(&text, bytes_max.saturating_sub(size.len() + 2));
+        Cow::Owned(Self::new(string(&format!("{kept}{size}")), self.original_bytes))
+    }
+}
+
+fn string(text: &str) -> Box<RawValue> {
+    let json = serde_json::to_string(text).expect("memory takes it");
+    RawValue::from_string(escaped(json)).expect("a string is JSON")
+}
+
+/// The start of a text that takes no more than this many bytes between quotes.
+fn quoted_prefix(text: &str, bytes_max: usize) -> &str {
+    let mut bytes = 0;
+    let end = text.char_indices().find(|(_, character)| {
+        bytes += match character {
+            '"' | '\\' => 2,
+            other if other.is_control() || is_control(*other) => "\\u0000".len(),
+            other => other.len_utf8(),
+        };
+        bytes > bytes_max
+    });
+    end.map_or(text, |(end, _)| &text[..end])
 }
 
 /// The arguments (JSON text) as the record may keep them.
@@ -39,17 +78,9 @@ pub fn arguments(raw: &str) -> Redacted {
     let mut walk =
         Walk { raw: raw.as_bytes(), at: 0, depth: 0, out: String::with_capacity(raw.len().min(1024)) };
     walk.run();
-    let redacted = walk.out;
-    if redacted.len() > ARGUMENTS_BYTES {
-        return Redacted::note(&shortened(&redacted));
-    }
-    RawValue::from_string(redacted)
-        .map_or_else(|_| Redacted::note(&format!("<{} bytes, not JSON>", raw.len())), Redacted)
-}
-
-fn shortened(text: &str) -> String {
-    let end = text.floor_char_boundary(ARGUMENTS_BYTES / 4);
-    format!("{}<{} bytes cut>", &text[..end], text.len() - end)
+    let json = RawValue::from_string(escaped(walk.out))
+        .unwrap_or_else(|_| string(&format!("<{} bytes, not JSON>", raw.len())));
+    Redacted::new(json, raw.len()).within(ARGUMENTS_BYTES).into_owned()
 }
 
 /// Walks over the tokens of one JSON value and writes what is kept, without white space.
@@ -292,8 +323,25 @@ mod tests {
     fn many_short_strings_are_cut_as_a_whole() {
         let raw = json!({ "a": vec!["0123456789"; 100_000] }).to_string();
         let redacted = arguments(&raw);
-        assert!(redacted.as_str().len() < ARGUMENTS_BYTES);
-        assert!(redacted.as_str().ends_with(" bytes cut>\""));
+        assert!((ARGUMENTS_BYTES - 8..=ARGUMENTS_BYTES).contains(&redacted.as_str().len()));
+        assert!(redacted.as_str().ends_with(&format!("<cut, {} bytes in all>\"", raw.len())));
+    }
+
+    #[test]
+    fn arguments_are_cut_again_with_their_first_size_and_within_the_bound() {
+        for raw in [
+            json!({ "a": "x".repeat(5000) }).to_string(),
+            json!(vec!["\u{1}ä\\\"\u{85}\u{202e}"; 10_000]).to_string(),
+            json!("\u{1}\u{7f}\u{feff}ä\"".repeat(400)).to_string(),
+        ] {
+            let redacted = arguments(&raw);
+            assert!(redacted.as_str().len() <= ARGUMENTS_BYTES, "{raw}");
+            let cut = redacted.within(1024);
+            assert!((1010..=1024).contains(&cut.as_str().len()), "{}", cut.as_str());
+            assert!(cut.as_str().ends_with(&format!("<cut, {} bytes in all>\"", raw.len())));
+            assert!(serde_json::from_str::<String>(cut.as_str()).is_ok());
+        }
+        assert_eq!(arguments("{}").within(1024).as_str(), "{}");
     }
 
     #[test]
@@ -310,6 +358,7 @@ mod tests {
             "{\"content\":",
             "{\"content\"",
             "{\"a\":\"\n\"}",
+            &format!("{{\"a\":\"secret{}", "x,".repeat(10_000)),
         ] {
             check(bad, &format!("\"<{} bytes, not JSON>\"", bad.len()));
         }

@@ -1,8 +1,8 @@
 //! The thread that carries what was written to the disk.
 //!
 //! It never holds the lock while it syncs, so writers don't wait for the disk. A sync that fails
-//! closes the record: what the kernel could not write may be gone from its cache too, so trying
-//! again would only pretend.
+//! closes the record, also if its file was put aside meanwhile: a failure is told once per open
+//! file, so whoever put it aside may not have seen it.
 
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -13,7 +13,7 @@ use crate::log::Shared;
 
 /// Starts the thread; it ends when the log is dropped, after a last sync.
 pub(crate) fn spawn(shared: Arc<Shared>) -> Result<thread::JoinHandle<()>, AuditError> {
-    let dir = shared.dir.clone();
+    let dir = shared.folder.path.clone();
     thread::Builder::new()
         .name("audit-sync".to_owned())
         .spawn(move || while sync_once(&shared) {})
@@ -30,15 +30,10 @@ fn sync_once(shared: &Shared) -> bool {
         return !state.is_closing;
     }
     state.is_dirty = false;
-    let (file, epoch) = (Arc::clone(&state.file.file), state.epoch);
+    let (file, path) = (Arc::clone(&state.file.file), state.file.path.clone());
     drop(state);
-    if let Err(error) = file.sync_data() {
-        let mut state = shared.lock();
-        // A record that was reopened meanwhile has a new file and a clean start.
-        if state.epoch == epoch {
-            tracing::error!(path = %state.file.path.display(), %error, "failed to sync the record");
-            state.failed_step = Some("sync");
-        }
+    if let Err(error) = file.sync_data().map_err(AuditError::io("sync", &path)) {
+        shared.fail(&mut shared.lock(), &error);
     }
     true
 }

@@ -101,6 +101,11 @@ impl Road {
         self.admit.revoke(credential);
     }
 
+    /// Whether calls can be recorded; while they can't, every call is refused.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recorder.is_open()
+    }
+
     /// Cancels every running call.
     pub fn cancel_all(&self) {
         self.admit.cancel_all();

@@ -418,3 +418,44 @@ fn a_second_stdio_client_shares_the_first_ones_record() {
     assert!(first.wait().unwrap().success());
     assert_eq!(records(&data).iter().filter(|record| record["type"] == "outcome").count(), 2);
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_refuses_every_call_until_it_can() {
+    let (_dir, data) = scratch();
+    std::fs::create_dir(&data).unwrap();
+    if !hayward_testkit::daemon::mount_tmpfs(&data, "2m") {
+        println!("skipped: only root can mount");
+        return;
+    }
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let daemon = start(&data);
+    let filler = data.join("tmp-filler");
+    std::fs::write(&filler, vec![0; 64 << 10]).unwrap();
+    let mut size = 64 << 10;
+    while std::fs::write(&filler, vec![0; size]).is_ok() {
+        size += 64 << 10;
+    }
+    let marker = data.with_extension("ran");
+    let arguments = json!({"command": format!("echo x >> {}", marker.display())});
+    let mut calls = 0;
+    let refused = loop {
+        let result = daemon.call("rw", "bash_execute", arguments.clone()).await.unwrap();
+        if result["isError"] == true {
+            break result;
+        }
+        calls += 1;
+        assert!(calls < 10_000, "the disk never fills up");
+    };
+    assert!(text(&refused).contains("AuditUnavailable"), "{refused}");
+    assert_eq!(daemon.send("GET", "/health", "", "").await.unwrap().status, 503);
+    let effects = std::fs::read_to_string(&marker).unwrap_or_default().lines().count();
+    assert!(effects <= calls + 1, "{effects} effects of {calls} recorded calls");
+    std::fs::remove_file(&filler).unwrap();
+    let started = Instant::now();
+    while daemon.call("rw", "bash_execute", arguments.clone()).await.unwrap()["isError"] == true {
+        assert!(started.elapsed() < Duration::from_secs(10), "it never recovers");
+    }
+    assert_eq!(daemon.send("GET", "/health", "", "").await.unwrap().status, 200);
+    drop(daemon);
+    hayward_testkit::daemon::unmount(&data);
+}

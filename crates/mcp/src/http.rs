@@ -8,14 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use crate::envelope::Request;
 use crate::era::{Era, Revision};
 use crate::error::{
     HEADER_MISMATCH, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND,
     MISSING_CLIENT_CAPABILITY, PARSE_ERROR, RpcError, UNSUPPORTED_PROTOCOL_VERSION,
 };
-use crate::json::Object;
-use crate::request::{self, META_VERSION, unsupported_version};
+use crate::request::{Params, unsupported_version};
 
 /// The session of a legacy request.
 pub const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -67,33 +65,36 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 ///
 /// A body with modern `_meta` is modern; so is one whose header names a revision that isn't a
 /// legacy one, so that a client of a revision still to come is told which ones there are.
-pub fn era_of(headers: &HeaderMap, request: &Request) -> Result<Era, RpcError> {
+pub fn era_of(headers: &HeaderMap, method: &str, params: &Params) -> Result<Era, RpcError> {
     let version = header(headers, &PROTOCOL_VERSION)?;
     let revision = version.as_deref().and_then(Revision::find);
-    let era = match (request::era_of(request.params.as_ref()), &version) {
+    let era = match (params.era(), &version) {
         (Era::Modern, _) => Era::Modern,
         // `initialize` negotiates in its body; whatever header comes along is of no weight.
-        (Era::Legacy, _) if request.method == "initialize" => Era::Legacy,
+        (Era::Legacy, _) if method == "initialize" => Era::Legacy,
         (Era::Legacy, None) => Era::Legacy,
         (Era::Legacy, Some(version)) => {
             revision.map(Revision::era).ok_or_else(|| unsupported_version(version))?
         }
     };
     if era == Era::Modern {
-        check_modern(headers, request, version.as_deref())?;
+        check_modern(headers, method, params, version.as_deref())?;
     }
     Ok(era)
 }
 
-fn check_modern(headers: &HeaderMap, request: &Request, version: Option<&str>) -> Result<(), RpcError> {
-    let params = request.params.as_ref().and_then(Object::of).unwrap_or_else(Object::empty);
-    let meta = params.get_object("_meta").unwrap_or_else(Object::empty);
+fn check_modern(
+    headers: &HeaderMap,
+    method: &str,
+    params: &Params,
+    version: Option<&str>,
+) -> Result<(), RpcError> {
     // A missing `_meta` is told as such; with one, header and body have to name one version.
-    if let Some(in_body) = meta.get_str(META_VERSION) {
+    if let Some(in_body) = params.version() {
         expect(&PROTOCOL_VERSION, version, &in_body)?;
     }
-    expect(&METHOD, header(headers, &METHOD)?.as_deref(), &request.method)?;
-    let key = match request.method.as_str() {
+    expect(&METHOD, header(headers, &METHOD)?.as_deref(), method)?;
+    let key = match method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
         "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
@@ -184,7 +185,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::envelope::Message;
+    use crate::envelope::{Message, Request};
 
     fn request(method: &str, params: &str) -> Request {
         let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
@@ -192,6 +193,10 @@ mod tests {
             Message::Request(request) => request,
             other => panic!("{other:?}"),
         }
+    }
+
+    fn era(headers: &HeaderMap, request: &Request) -> Result<Era, RpcError> {
+        era_of(headers, &request.method, &Params::of(request))
     }
 
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
@@ -226,7 +231,7 @@ mod tests {
         let call = request("tools/call", &format!(r#"{{"name":"ä",{META}}}"#));
         let version = ("mcp-protocol-version", "2026-07-28");
         let good = headers(&[version, ("mcp-method", "tools/call"), ("mcp-name", "=?base64?w6Q=?=")]);
-        assert_eq!(era_of(&good, &call), Ok(Era::Modern));
+        assert_eq!(era(&good, &call), Ok(Era::Modern));
         for bad in [
             &[version, ("mcp-method", "tools/call")][..],
             &[version, ("mcp-method", "tools/call"), ("mcp-name", "b")],
@@ -241,7 +246,7 @@ mod tests {
             ],
             &[],
         ] {
-            assert_eq!(era_of(&headers(bad), &call).unwrap_err().code, HEADER_MISMATCH, "{bad:?}");
+            assert_eq!(era(&headers(bad), &call).unwrap_err().code, HEADER_MISMATCH, "{bad:?}");
         }
     }
 
@@ -249,19 +254,19 @@ mod tests {
     fn a_legacy_request_needs_no_headers_and_old_ones_are_ignored() {
         let list = request("tools/list", "{}");
         for given in [&[][..], &[("mcp-protocol-version", "2025-06-18"), ("mcp-method", "other")]] {
-            assert_eq!(era_of(&headers(given), &list), Ok(Era::Legacy));
+            assert_eq!(era(&headers(given), &list), Ok(Era::Legacy));
         }
-        let unknown = era_of(&headers(&[("mcp-protocol-version", "2031-01-01")]), &list).unwrap_err();
+        let unknown = era(&headers(&[("mcp-protocol-version", "2031-01-01")]), &list).unwrap_err();
         assert_eq!(unknown.code, UNSUPPORTED_PROTOCOL_VERSION);
         let initialize = request("initialize", "{}");
-        assert_eq!(era_of(&headers(&[("mcp-protocol-version", "2031-01-01")]), &initialize), Ok(Era::Legacy));
+        assert_eq!(era(&headers(&[("mcp-protocol-version", "2031-01-01")]), &initialize), Ok(Era::Legacy));
     }
 
     #[test]
     fn a_modern_header_over_a_body_without_meta_is_modern() {
         let list = request("tools/list", "{}");
         let given = headers(&[("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/list")]);
-        assert_eq!(era_of(&given, &list), Ok(Era::Modern));
+        assert_eq!(era(&given, &list), Ok(Era::Modern));
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! never decides who may do what. What it knows:
 //!
 //! ```text
-//! bytes ── json::scan ──► envelope::Message ── era::of ──► request::read ──► what is asked for
-//!                                                                │
-//! bytes ◄── reply::Reply ◄── result.rs (what each era adds to a result) ◄── what came of it
+//! bytes ── json::scan ──► envelope::Message ── request::era_of ──► request::Ask
+//!                                                                     │ (somebody answers)
+//! bytes ◄──────────────── envelope::Frame ◄── result (what each era adds) ◄──┘
 //! ```
 //!
 //! `http` and `stdio` hold the rules of the two transports.

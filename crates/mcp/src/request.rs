@@ -88,22 +88,41 @@ pub struct CallTool {
     pub arguments: Raw,
 }
 
-/// Which era a request's own content says it is of.
-pub fn era_of(params: Option<&Raw>) -> Era {
-    match meta_of(params).and_then(|meta| meta.get(META_VERSION)) {
-        Some(_) => Era::Modern,
-        None => Era::Legacy,
-    }
+/// The parameters of a request, taken apart once.
+#[derive(Clone, Debug)]
+pub struct Params {
+    members: Object,
+    meta: Object,
 }
 
-fn meta_of(params: Option<&Raw>) -> Option<Object> {
-    params.and_then(Object::of)?.get_object("_meta")
+impl Params {
+    /// The parameters of a request; none are an empty object.
+    pub fn of(request: &Request) -> Self {
+        let members = request.params.as_ref().and_then(Object::of).unwrap_or_else(Object::empty);
+        let meta = members.get_object("_meta").unwrap_or_else(Object::empty);
+        Self { members, meta }
+    }
+
+    /// Which era the request's own content says it is of.
+    pub fn era(&self) -> Era {
+        if self.meta.has(META_VERSION) { Era::Modern } else { Era::Legacy }
+    }
+
+    /// The parameter of this name, if it is a string.
+    pub fn get_str(&self, name: &str) -> Option<String> {
+        self.members.get_str(name)
+    }
+
+    /// The revision that the body names, if it names one.
+    pub fn version(&self) -> Option<String> {
+        self.meta.get_str(META_VERSION)
+    }
 }
 
 impl Context {
     /// Reads the `_meta` of a modern request: version and capabilities are required.
-    pub fn modern(params: Option<&Raw>) -> Result<Self, RpcError> {
-        let meta = meta_of(params).unwrap_or_else(Object::empty);
+    pub fn modern(params: &Params) -> Result<Self, RpcError> {
+        let meta = &params.meta;
         let missing = |key: &str| {
             RpcError::invalid_params(format!("`_meta` lacks `{key}`, which every request carries"))
         };
@@ -116,12 +135,12 @@ impl Context {
         }
         let client = meta.get(META_CLIENT).map(|info| client_name(&info)).unwrap_or_default();
         let log_level = meta.get_str(META_LOG_LEVEL).and_then(|level| LogLevel::find(&level));
-        Ok(Self { revision, client, log_level, progress_token: progress_token(&meta) })
+        Ok(Self { revision, client, log_level, progress_token: progress_token(meta) })
     }
 
     /// Reads the `_meta` of a legacy request; the rest was agreed on before.
-    pub fn legacy(params: Option<&Raw>, agreed: Agreed) -> Self {
-        let progress_token = meta_of(params).and_then(|meta| progress_token(&meta));
+    pub fn legacy(params: &Params, agreed: Agreed) -> Self {
+        let progress_token = progress_token(&params.meta);
         let Agreed { revision, client, log_level } = agreed;
         Self { revision, client, log_level: Some(log_level), progress_token }
     }
@@ -161,21 +180,20 @@ fn client_name(info: &Raw) -> String {
 
 impl Ask {
     /// What a request asks for, in the words of its era.
-    pub fn read(request: &Request, era: Era) -> Result<Self, RpcError> {
-        match (request.method.as_str(), era) {
-            ("initialize", Era::Legacy) => read_initialize(request.params.as_ref()),
+    pub fn read(method: &str, params: &Params, era: Era) -> Result<Self, RpcError> {
+        match (method, era) {
+            ("initialize", Era::Legacy) => read_initialize(&params.members),
             ("ping", Era::Legacy) => Ok(Self::Question(Question::Ping)),
-            ("logging/setLevel", Era::Legacy) => read_level(request.params.as_ref()),
+            ("logging/setLevel", Era::Legacy) => read_level(&params.members),
             ("server/discover", Era::Modern) => Ok(Self::Question(Question::Discover)),
             ("tools/list", _) => Ok(Self::Question(Question::ListTools)),
-            ("tools/call", _) => read_call(request.params.as_ref()).map(Self::Call),
+            ("tools/call", _) => read_call(&params.members).map(Self::Call),
             (method, _) => Err(RpcError::method_not_found(method)),
         }
     }
 }
 
-fn read_initialize(params: Option<&Raw>) -> Result<Ask, RpcError> {
-    let params = params.and_then(Object::of).unwrap_or_else(Object::empty);
+fn read_initialize(params: &Object) -> Result<Ask, RpcError> {
     let asked = params.get_str("protocolVersion").ok_or_else(|| {
         RpcError::invalid_params("`protocolVersion` is missing: name the revision that you speak")
     })?;
@@ -183,9 +201,9 @@ fn read_initialize(params: Option<&Raw>) -> Result<Ask, RpcError> {
     Ok(Ask::Question(Question::Initialize { revision: Revision::negotiate(&asked), client }))
 }
 
-fn read_level(params: Option<&Raw>) -> Result<Ask, RpcError> {
-    let level = params.and_then(Object::of).and_then(|params| params.get_str("level"));
-    level
+fn read_level(params: &Object) -> Result<Ask, RpcError> {
+    params
+        .get_str("level")
         .and_then(|level| LogLevel::find(&level))
         .map(|level| Ask::Question(Question::SetLogLevel(level)))
         .ok_or_else(|| {
@@ -195,8 +213,7 @@ fn read_level(params: Option<&Raw>) -> Result<Ask, RpcError> {
         })
 }
 
-fn read_call(params: Option<&Raw>) -> Result<CallTool, RpcError> {
-    let params = params.and_then(Object::of).unwrap_or_else(Object::empty);
+fn read_call(params: &Object) -> Result<CallTool, RpcError> {
     let name = params.get_str("name").filter(|name| name.len() <= NAME_BYTES_MAX).ok_or_else(|| {
         RpcError::invalid_params("`name` must be a string of at most 256 bytes: name the tool to call")
     })?;
@@ -231,20 +248,28 @@ mod tests {
         }
     }
 
+    fn params(method: &str, params: &str) -> Params {
+        Params::of(&request(method, params))
+    }
+
+    fn ask(method: &str, params: &str, era: Era) -> Result<Ask, RpcError> {
+        Ask::read(method, &self::params(method, params), era)
+    }
+
     const MODERN: &str = r#"{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28",
         "io.modelcontextprotocol/clientCapabilities":{},"progressToken":"p",
         "io.modelcontextprotocol/clientInfo":{"name":"c\u001b","version":"1"}}}"#;
 
     #[test]
     fn the_content_of_a_request_tells_its_era() {
-        assert_eq!(era_of(request("x", MODERN).params.as_ref()), Era::Modern);
-        assert_eq!(era_of(request("x", r#"{"_meta":{"progressToken":1}}"#).params.as_ref()), Era::Legacy);
-        assert_eq!(era_of(None), Era::Legacy);
+        assert_eq!(params("x", MODERN).era(), Era::Modern);
+        assert_eq!(params("x", r#"{"_meta":{"progressToken":1}}"#).era(), Era::Legacy);
+        assert_eq!(params("x", "{}").era(), Era::Legacy);
     }
 
     #[test]
     fn a_modern_request_carries_its_context() {
-        let context = Context::modern(request("tools/call", MODERN).params.as_ref()).unwrap();
+        let context = Context::modern(&params("tools/call", MODERN)).unwrap();
         assert_eq!(context.revision, Revision::V2026_07_28);
         assert_eq!(context.client, "c 1");
         assert_eq!(context.progress_token.unwrap().as_str(), "\"p\"");
@@ -257,10 +282,10 @@ mod tests {
         for (params, code) in
             [("{}", INVALID_PARAMS), (no_capabilities, INVALID_PARAMS), (&old, UNSUPPORTED_PROTOCOL_VERSION)]
         {
-            let error = Context::modern(request("tools/list", params).params.as_ref()).unwrap_err();
+            let error = Context::modern(&self::params("tools/list", params)).unwrap_err();
             assert_eq!(error.code, code, "{params}");
         }
-        let error = Context::modern(request("x", &old).params.as_ref()).unwrap_err();
+        let error = Context::modern(&params("x", &old)).unwrap_err();
         let data: serde_json::Value = error.data.unwrap().view().unwrap();
         assert_eq!(data["requested"], "2025-11-25");
         assert_eq!(data["supported"], serde_json::json!(["2026-07-28"]));
@@ -275,7 +300,7 @@ mod tests {
             ("tools/Call", Era::Legacy),
             ("nope", Era::Modern),
         ] {
-            let error = Ask::read(&request(method, "{}"), era).unwrap_err();
+            let error = ask(method, "{}", era).unwrap_err();
             assert_eq!(error.code, METHOD_NOT_FOUND, "{method}");
         }
     }
@@ -285,14 +310,12 @@ mod tests {
         for params in
             [r#"{"name":"t"}"#, r#"{"name":"t","arguments":null}"#, r#"{"name":"t","arguments":{}}"#]
         {
-            let Ok(Ask::Call(call)) = Ask::read(&request("tools/call", params), Era::Legacy) else {
-                panic!("{params}")
-            };
+            let Ok(Ask::Call(call)) = ask("tools/call", params, Era::Legacy) else { panic!("{params}") };
             assert_eq!((call.name.as_str(), call.arguments.as_str()), ("t", "{}"));
         }
         let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(257));
         for params in ["{}", &long, r#"{"name":1}"#, r#"{"name":"t","arguments":[]}"#] {
-            let error = Ask::read(&request("tools/call", params), Era::Legacy).unwrap_err();
+            let error = ask("tools/call", params, Era::Legacy).unwrap_err();
             assert_eq!(error.code, INVALID_PARAMS, "{params}");
         }
     }

@@ -4,7 +4,7 @@ use hayward_api::{Code, Ending};
 use hayward_mcp::json::{ObjectWriter, Raw};
 use serde::{Deserialize, Serialize};
 
-use crate::text::python_style;
+use crate::text::python_style_into;
 
 /// How a call ended, for the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,15 +60,7 @@ impl Outcome {
     /// The outcome of a result that was produced as a typed value: one text block that holds the
     /// value as JSON, and the value itself as `structuredContent`.
     pub fn structured<T: Serialize>(verdict: Verdict, value: &T) -> Self {
-        let result = Raw::of(value).and_then(|structured| {
-            let content = text_block(&python_style(value)?);
-            Ok(ObjectWriter::new(content.as_bytes().len() + structured.as_bytes().len() + 64)
-                .raw("content", &content)
-                .raw("structuredContent", &structured)
-                .bool("isError", false)
-                .end())
-        });
-        match result {
+        match write_structured(value) {
             Ok(result) => Self { verdict, reply: Reply::Result(result), detail: None },
             Err(error) => ToolError::internal(format!("result can't be written: {error}")).into(),
         }
@@ -172,10 +164,24 @@ impl From<ToolError> for Outcome {
             message: &error.message,
             suggestion: error.suggestion.as_deref(),
         };
-        let escaped = python_style(&text).expect("strings and a bool serialise");
+        let text = serde_json::to_vec(&text).expect("strings and a bool serialise");
+        let mut escaped = Vec::with_capacity(text.len() * 2);
+        python_style_into(&text, &mut escaped);
         let verdict = Verdict::failed(error.ending(), error.code, error.message.clone());
         Self { verdict, reply: Reply::Result(error_result(&escaped)), detail: error.detail }
     }
+}
+
+/// A result with a value as text and as structure, written into one buffer: results are long.
+fn write_structured<T: Serialize>(value: &T) -> Result<Raw, serde_json::Error> {
+    let structured = serde_json::to_vec(value)?;
+    let mut out = Vec::with_capacity(structured.len() * 2 + structured.len() / 8 + 128);
+    out.extend_from_slice(br#"{"content":[{"type":"text","text":""#);
+    python_style_into(&structured, &mut out);
+    out.extend_from_slice(br#""}],"structuredContent":"#);
+    out.extend_from_slice(&structured);
+    out.extend_from_slice(br#","isError":false}"#);
+    Ok(hayward_mcp::json::from_written(out))
 }
 
 fn error_result(escaped: &[u8]) -> Raw {

@@ -174,7 +174,7 @@ mod tests {
         std::fs::write(caller, include_str!("caller.template")).unwrap();
 
         let mut cargo = step::cargo();
-        cargo.current_dir(&root).env("CARGO_TARGET_DIR", workspace::target());
+        cargo.current_dir(&root).env("CARGO_TARGET_DIR", workspace::target().join("scratch"));
         cargo.args(["test", "--offline", "--quiet", "--package", "hayward-host"]);
         cargo.args(["--test", "greet_moon"]);
         step::capture(&mut cargo).unwrap();

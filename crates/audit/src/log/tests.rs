@@ -1,10 +1,12 @@
-//! Tests of the writer with real files, real crashes and a real full disk.
+//! Tests of the writer with real files and real crashes.
+
+mod failures;
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use hayward_api::{Principal, Tier};
 use serde_json::Value;
 
 use super::*;
+use crate::folder::Folder;
 use crate::reader::{Line, Record, read_records};
 use crate::redact::{self, Redacted};
 use hayward_api::Ending;
@@ -49,7 +52,7 @@ fn open(dir: &Path) -> Log {
 }
 
 fn small() -> LogConfig {
-    let limits = Limits { file_bytes_max: 4096, files_kept: 2 };
+    let limits = Limits { file_bytes_max: 4096, files_kept: 2, files_kept_ms_min: 0, ..Limits::default() };
     LogConfig { sync: Sync::Off, limits }
 }
 
@@ -60,6 +63,22 @@ fn lines(path: &Path) -> Vec<Line> {
 fn records(dir: &Path) -> Vec<Record> {
     let lines = lines(&dir.join("record.jsonl")).into_iter();
     lines.filter_map(|line| if let Line::Record(record) = line { Some(record) } else { None }).collect()
+}
+
+fn aside(dir: &Path) -> Vec<PathBuf> {
+    let aside = Folder::open(dir).unwrap().aside().unwrap();
+    aside.iter().map(|file| dir.join(format!("record.{}.jsonl", file.number))).collect()
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    aside(dir).into_iter().chain([dir.join("record.jsonl")]).filter(|path| path.exists()).collect()
+}
+
+/// All records of all files; nothing else may stand in them.
+fn whole_record(dir: &Path) -> Vec<Record> {
+    let lines = files(dir).into_iter().flat_map(|path| lines(&path));
+    let record = |line| if let Line::Record(record) = line { record } else { panic!("{line:?}") };
+    lines.map(record).collect()
 }
 
 fn kinds(dir: &Path) -> Vec<RecordKind> {
@@ -166,22 +185,60 @@ fn a_full_file_is_put_aside_and_the_oldest_are_deleted() {
         let seq = log.intent(&sample.intent()).unwrap();
         log.outcome(seq, &OK).unwrap();
     }
-    let older = file::put_aside(dir.path()).unwrap();
+    let older = aside(dir.path());
     assert_eq!(older.len(), 2);
-    assert!(older[0].0 > 1, "some were deleted");
-    let mut seqs = Vec::new();
-    for path in older.iter().map(|(_, path)| path.as_path()).chain([&*dir.path().join("record.jsonl")]) {
+    assert!(!dir.path().join("record.1.jsonl").exists(), "some were deleted");
+    for path in files(dir.path()) {
         assert!(fs::metadata(path).unwrap().len() < 4096 + 1024);
-        for line in lines(path) {
-            let Line::Record(record) = line else { panic!("{line:?}") };
-            seqs.push(record.seq);
-        }
     }
+    let seqs: Vec<u64> = whole_record(dir.path()).iter().map(|record| record.seq).collect();
     assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
-    assert_eq!(records(dir.path())[0].open, [long_running.get()]);
+    assert_eq!(records(dir.path())[0].open[0], long_running.get());
+    for pair in whole_record(dir.path()).windows(2).filter(|pair| pair[0].kind == RecordKind::Mark) {
+        // An intent is open until its outcome is written, also if a mark comes just before that.
+        assert!(pair[1].intent.is_none_or(|intent| pair[0].open.contains(&intent)), "{pair:?}");
+    }
     drop(log);
     drop(Log::open(dir.path(), small()).unwrap());
     assert_eq!(outcome_of(&records(dir.path()), long_running.get()), ["unknown"]);
+}
+
+#[test]
+fn filling_the_record_deletes_nothing_young_until_it_is_too_large() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let fill = |config: &LogConfig| {
+        let log = Log::open(dir.path(), config.clone()).unwrap();
+        for _ in 0..100 {
+            log.denied(&sample.intent(), "above_ceiling").unwrap();
+        }
+        whole_record(dir.path())
+    };
+    let mut config = small();
+    config.limits.files_kept_ms_min = 86_400_000;
+    let records = fill(&config);
+    assert!(records.iter().map(|record| record.seq).eq(1..=records.len() as u64));
+    assert!(aside(dir.path()).len() > 4);
+    config.limits.files_kept_bytes_max = 3 * 5120;
+    assert!(fill(&config)[0].seq > 1);
+    assert_eq!(aside(dir.path()).len(), 3);
+}
+
+#[test]
+fn what_one_call_can_write_is_bounded() {
+    let (dir, mut sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let raw = format!("{{\"a\":[{}1]}}", "\"\\u0000\u{9b}\",".repeat(50_000));
+    sample.arguments = redact::arguments(&raw);
+    let log = open(dir.path());
+    log.intent(&sample.intent()).unwrap();
+    log.denied(&sample.intent(), "above_ceiling").unwrap();
+    let records = records(dir.path());
+    for (record, bytes_max) in [(&records[1], 8 * 1024), (&records[2], 1024)] {
+        assert!((bytes_max..bytes_max + 600).contains(&record.text.len()), "{}", record.text);
+        let arguments = serde_json::from_str::<Value>(&record.text).unwrap()["arguments"].clone();
+        let text = arguments.as_str().unwrap();
+        assert!(text.starts_with("{\"a\":[\"\\u0000\\u009b"), "{text}");
+        assert!(text.ends_with(&format!("<cut, {} bytes in all>", raw.len())), "{text}");
+    }
 }
 
 #[test]
@@ -243,39 +300,6 @@ fn background_and_each_leave_nothing_unsynced() {
     assert!(log.syncer.is_none());
 }
 
-#[test]
-fn a_failed_sync_closes_the_record_until_it_is_reopened() {
-    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
-    let log = open(dir.path());
-    // A pipe can be written and never be synced.
-    let (reader, writer) = std::io::pipe().unwrap();
-    log.shared.lock().file.file = Arc::new(fs::File::from(std::os::fd::OwnedFd::from(writer)));
-    log.intent(&sample.intent()).expect("the write itself works");
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while log.shared.lock().failed_step.is_none() {
-        assert!(Instant::now() < deadline, "the failure went unnoticed");
-        std::thread::yield_now();
-    }
-    let error = log.intent(&sample.intent()).unwrap_err();
-    assert!(matches!(error, AuditError::Closed { step: "sync", .. }), "{error}");
-    assert!(log.denied(&sample.intent(), "x").is_err());
-    log.reopen().unwrap();
-    log.intent(&sample.intent()).unwrap();
-    drop(reader);
-}
-
-#[test]
-fn reopening_keeps_the_intents_of_running_calls() {
-    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
-    let log = open(dir.path());
-    let running = log.intent(&sample.intent()).unwrap();
-    log.shared.lock().failed_step = Some("write");
-    assert!(log.intent(&sample.intent()).is_err());
-    log.reopen().unwrap();
-    log.outcome(running, &OK).unwrap();
-    assert_eq!(outcome_of(&records(dir.path()), running.get()), ["ok"]);
-}
-
 /// Runs this very test again as a child, with `HAYWARD_TEST_DIR` set, through a shell line.
 fn child(test: &str, dir: &Path, shell: &str) -> Command {
     #[expect(clippy::disallowed_methods, reason = "the test has to kill a process of its own")]
@@ -324,33 +348,4 @@ fn every_acknowledged_intent_survives_a_kill() {
         assert_eq!(outcome_of(&records, seq), ["unknown"], "intent {seq}");
     }
     assert!(records.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1));
-}
-
-/// The shell's limit on file sizes acts like a full disk: a write up to it is short, the next fails.
-#[test]
-fn a_full_disk_refuses_everything_and_leaves_no_half_line() {
-    let sample = Sample::new();
-    if let Some(dir) = child_dir() {
-        let log = open(Path::new(&dir));
-        let written = std::iter::from_fn(|| log.intent(&sample.intent()).ok()).count();
-        let error = log.intent(&sample.intent()).unwrap_err();
-        assert!(matches!(error, AuditError::Closed { step: "write", .. }), "{error}");
-        assert!(log.denied(&sample.intent(), "x").is_err());
-        writeln!(std::io::stdout(), "written {written}").unwrap();
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let limited = "trap '' XFSZ; ulimit -f 24;";
-    let mut child = child("a_full_disk_refuses_everything_and_leaves_no_half_line", dir.path(), limited);
-    let output = child.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let written: usize = text.lines().find_map(|line| line.strip_prefix("written ")?.parse().ok()).unwrap();
-    assert!(written > 10, "{text}");
-    let path = dir.path().join("record.jsonl");
-    let lines = lines(&path);
-    assert!(lines.iter().all(|line| matches!(line, Line::Record(_))), "{lines:?}");
-    assert_eq!(lines.len(), written + 1);
-    let log = open(dir.path());
-    log.intent(&sample.intent()).expect("there is room again");
 }

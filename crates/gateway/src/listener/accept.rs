@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::Request;
+use ::http::{Method, Request};
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::http::{App, enter, named, router};
+use super::mcp;
 use super::stall::Stalling;
 use crate::limits::CANCEL_GRACE;
 
@@ -110,7 +112,13 @@ async fn answer(
 ) -> Result<Response, std::convert::Infallible> {
     let mut request = request.map(Body::new);
     match enter(&app, peer, &mut request) {
+        // The one route that is asked thousands of times a second needs no search for it.
+        Ok(id) if is_call(&request) => Ok(named(mcp::post(State(app), request).await, &id)),
         Ok(id) => routes.oneshot(request).await.map(|response| named(response, &id)),
         Err(refused) => Ok(refused),
     }
+}
+
+fn is_call(request: &Request<Body>) -> bool {
+    request.method() == Method::POST && request.uri().path() == "/mcp"
 }

@@ -12,6 +12,7 @@ use axum::routing::{delete, get, post};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::Credentials;
+use serde_json::json;
 
 use super::guard::Guard;
 use super::{admin, answer, mcp};
@@ -66,11 +67,16 @@ pub fn router(app: Arc<App>) -> Router {
 }
 
 async fn health(State(app): State<Arc<App>>) -> Response {
-    answer::object(StatusCode::OK, &serde_json::json!({ "status": "ok", "version": app.version }))
+    if app.protocol.road().is_recording() {
+        return answer::object(StatusCode::OK, &json!({ "status": "ok", "version": app.version }));
+    }
+    let reason = "calls can't be recorded, so they are refused";
+    let body = json!({ "status": "unavailable", "version": app.version, "reason": reason });
+    answer::object(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
 async fn version(State(app): State<Arc<App>>) -> Response {
-    answer::object(StatusCode::OK, &serde_json::json!({ "version": app.version }))
+    answer::object(StatusCode::OK, &json!({ "version": app.version }))
 }
 
 /// Names the request, and checks what every request must pass.

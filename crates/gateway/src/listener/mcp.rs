@@ -14,7 +14,7 @@ use hayward_mcp::envelope::{Frame, Message, Notification, Request, RequestId};
 use hayward_mcp::era::Era;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::http::{Accepts, SESSION_ID, era_of, named_revision, session_id, status_of};
-use hayward_mcp::request::{Agreed, Ask, CallTool, Context, Question, read_cancelled};
+use hayward_mcp::request::{Agreed, Ask, CallTool, Context, Params, Question, read_cancelled};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, sleep};
 
@@ -120,15 +120,15 @@ impl Visit<'_> {
     async fn serve(self, message: Message) -> Response {
         match message {
             Message::Request(request) => {
-                let id = request.id.clone();
-                match era_of(&self.head.headers, &request) {
-                    Ok(era) => self.request(request, era).await.unwrap_or_else(|error| {
-                        answer::json(status_of(era, &error), Frame::error(Some(&id), &error))
-                    }),
-                    Err(error) => {
-                        answer::json(status_of(Era::Modern, &error), Frame::error(Some(&id), &error))
-                    }
-                }
+                let params = Params::of(&request);
+                let era = era_of(&self.head.headers, &request.method, &params);
+                let (answered_as, served) = match era {
+                    Ok(era) => (era, self.request(&request, &params, era).await),
+                    Err(error) => (Era::Modern, Err(error)),
+                };
+                served.unwrap_or_else(|error| {
+                    answer::json(status_of(answered_as, &error), Frame::error(Some(&request.id), &error))
+                })
             }
             Message::Notification(notification) => self.notification(&notification),
             // Nothing was asked of the client, so nothing waits for this answer.
@@ -145,21 +145,21 @@ impl Visit<'_> {
         answer::empty(StatusCode::ACCEPTED)
     }
 
-    async fn request(self, request: Request, era: Era) -> Result<Response, RpcError> {
-        let context = self.context(&request, era)?;
-        match Ask::read(&request, era)? {
+    async fn request(self, request: &Request, params: &Params, era: Era) -> Result<Response, RpcError> {
+        let context = self.context(params, era)?;
+        match Ask::read(&request.method, params, era)? {
             Ask::Question(question) => Ok(self.question(&request.id, &question, era)),
-            Ask::Call(call) => self.call(request.id, call, context).await,
+            Ask::Call(call) => self.call(request.id.clone(), call, context).await,
         }
     }
 
-    fn context(&self, request: &Request, era: Era) -> Result<Context, RpcError> {
+    fn context(&self, params: &Params, era: Era) -> Result<Context, RpcError> {
         match era {
-            Era::Modern => Context::modern(request.params.as_ref()),
+            Era::Modern => Context::modern(params),
             Era::Legacy => {
                 let mut agreed = self.session.as_ref().map(|session| session.agreed()).unwrap_or_default();
                 agreed.revision = named_revision(&self.head.headers).unwrap_or(agreed.revision);
-                Ok(Context::legacy(request.params.as_ref(), agreed))
+                Ok(Context::legacy(params, agreed))
             }
         }
     }

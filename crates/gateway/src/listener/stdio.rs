@@ -7,7 +7,7 @@ use hayward_api::Principal;
 use hayward_mcp::envelope::{Frame, Message, Request};
 use hayward_mcp::era::Era;
 use hayward_mcp::error::{INTERNAL_ERROR, INVALID_REQUEST, RpcError};
-use hayward_mcp::request::{Agreed, Ask, Context, Question, era_of, read_cancelled};
+use hayward_mcp::request::{Agreed, Ask, Context, Params, Question, read_cancelled};
 use hayward_mcp::stdio::{Line, LineReader, write_line};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
@@ -161,12 +161,13 @@ impl Client {
     }
 
     async fn request(self: &Arc<Self>, request: Request) -> Result<(), RpcError> {
-        let era = era_of(request.params.as_ref());
+        let params = Params::of(&request);
+        let era = params.era();
         let context = match era {
-            Era::Modern => Context::modern(request.params.as_ref())?,
-            Era::Legacy => Context::legacy(request.params.as_ref(), self.agreed().clone()),
+            Era::Modern => Context::modern(&params)?,
+            Era::Legacy => Context::legacy(&params, self.agreed().clone()),
         };
-        match Ask::read(&request, era)? {
+        match Ask::read(&request.method, &params, era)? {
             Ask::Question(question) => {
                 match &question {
                     Question::Initialize { revision, client } => {

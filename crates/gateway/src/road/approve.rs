@@ -14,7 +14,8 @@ pub(crate) fn approve(tier: Tier) -> Result<(), ToolError> {
             "ApprovalUnavailable",
             Code::Forbidden,
             "tools of the danger tier need an approval, and nobody can give one here",
-        )),
+        )
+        .suggest("use a tool of a lower tier, or ask the operator to do it")),
     }
 }
 

@@ -26,6 +26,11 @@ impl Recorder {
         Self(log)
     }
 
+    /// Whether anything can be recorded.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+
     /// Records that this is about to happen. If it fails, it must not happen.
     pub(crate) fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
         let arguments = redact::arguments(arrival.arguments.as_str());

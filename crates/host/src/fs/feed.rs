@@ -1,4 +1,4 @@
-//! A queue between one thread that finds work and helpers that do it, with nobody who sleeps for a
+//! A queue between one thread that finds work and workers that do it, with nobody who sleeps for a
 //! fixed time: a small search is over before such a pause would be.
 
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ impl<T> Feed<T> {
         Self { shared: Mutex::new(shared), changed: Condvar::new(), most }
     }
 
-    /// Queues work for a helper, or gives it back if the queue is full.
+    /// Queues work for a worker, or gives it back if the queue is full.
     pub(super) fn offer(&self, work: T) -> Option<T> {
         let mut shared = self.lock();
         if shared.waiting.len() >= self.most {
@@ -86,12 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_queue_wakes_its_helpers_and_keeps_nothing() {
+    fn an_abandoned_queue_wakes_its_workers_and_keeps_nothing() {
         let feed = Feed::new(2);
         std::thread::scope(|scope| {
-            let helper = scope.spawn(|| feed.take());
+            let worker = scope.spawn(|| feed.take());
             feed.abandon();
-            assert_eq!(helper.join().unwrap(), None);
+            assert_eq!(worker.join().unwrap(), None);
         });
         feed.offer(1);
         feed.abandon();

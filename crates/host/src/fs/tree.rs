@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use hayward_tool::Cx;
 use ignore::overrides::Override;
 use ignore::{DirEntry, WalkBuilder};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
@@ -25,6 +26,8 @@ const RULE_FILES: [&str; 4] = [".gitignore", ".ignore", ".rgignore", ".git/info/
 
 /// What is walked and how.
 pub(crate) struct Tree<'a> {
+    /// The call that it is walked for.
+    pub(crate) cx: &'a Cx,
     /// A directory that was looked up.
     pub(crate) root: &'a Handle,
     /// The same as its caller named it.
@@ -41,7 +44,7 @@ pub(crate) trait Visit: FnMut(&Path, File, &Stat) -> ControlFlow<()> {}
 impl<V: FnMut(&Path, File, &Stat) -> ControlFlow<()>> Visit for V {}
 
 impl Fs {
-    /// Calls a visitor of `start` with each file, in no order, until one says to stop. Each thread has
+    /// Calls a visitor of `start` with each file, in no order, until one says to stop or the call has to. Each thread has
     /// a visitor of its own; there is one thread until there are some files.
     pub(crate) fn each_file<V: Visit>(&self, tree: &Tree<'_>, start: impl Fn() -> V + Sync) {
         let door = Door {
@@ -64,7 +67,8 @@ impl Fs {
         };
         std::thread::scope(|scope| {
             let mut visit = start();
-            let mut files = walk.build().filter_map(Result::ok).filter(is_file);
+            let entries = walk.build().take_while(|_| tree.cx.stop().is_none());
+            let mut files = entries.filter_map(Result::ok).filter(is_file);
             for count in 0.. {
                 let batch: Vec<_> = files.by_ref().take(FILES_AT_ONCE).collect();
                 if batch.is_empty() || feed.is_closed() {
@@ -101,7 +105,7 @@ impl Door<'_> {
         for entry in batch {
             let parent = entry.path().parent().unwrap_or(Path::new("/"));
             if nearby.as_ref().is_none_or(|(path, _)| *path != parent) {
-                nearby = open_directory(parent).ok().map(|(directory, _)| (parent, directory));
+                nearby = self.enter(parent).map(|directory| (parent, directory));
             }
             let file = nearby.as_ref().and_then(|(_, directory)| open_regular(directory, entry.file_name()));
             if let Some((file, stat)) = file.filter(|(file, stat)| self.shows(file, stat)) {
@@ -109,6 +113,14 @@ impl Door<'_> {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// Opens a directory, judged by where it really is: between the walk and now, somebody may have put a
+    /// symbolic link in its place or above it.
+    fn enter(&self, path: &Path) -> Option<OwnedFd> {
+        let (directory, _) = open_directory(path).ok()?;
+        let handle = Handle::of(directory.try_clone().ok()?).ok()?;
+        self.fs.protection.check(&handle).ok().map(|()| directory)
     }
 
     fn shows(&self, file: &File, stat: &Stat) -> bool {

@@ -168,6 +168,19 @@ async fn a_search_ends_with_its_call() {
 }
 
 #[tokio::test]
+async fn a_search_that_finds_no_file_ends_with_its_call_too() {
+    let rig = Rig::new();
+    let cx = Cx::new(Duration::from_millis(30), CancellationToken::new());
+    let arguments = json!({"pattern": "x", "path": "/usr", "glob": "*.no_such_extension"});
+    let since = std::time::Instant::now();
+    let answer = rig.call_within(&cx, "grep", arguments).await;
+    assert!(since.elapsed() < Duration::from_secs(5));
+    let message = answer.text["message"].as_str().unwrap_or_default();
+    // Told by the thread itself, which has therefore ended; a machine with a small /usr is through.
+    assert!(message == "grep timed out after 0s" || !answer.is_error, "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_whole_system_is_searched_without_its_kernels_files() {
     let rig = Rig::new();
     let arguments =

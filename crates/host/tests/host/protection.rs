@@ -179,3 +179,43 @@ async fn what_is_beside_or_above_is_free() {
     rig.ok("write_file", json!({"file_path": above, "content": "x"})).await;
     assert!(std::fs::metadata(above).unwrap().ino() > 0);
 }
+
+#[tokio::test]
+async fn a_protected_path_that_is_not_there_yet_is_not_reached_through_a_new_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.conf");
+    let rig = Rig::with(|config| config.extra_protected = vec![missing.clone()]);
+    for detour in [missing.clone(), folder.path().join("new/../missing.conf")] {
+        let arguments = json!({"file_path": detour, "content": "x"});
+        let answer = rig.call("write_file", arguments).await;
+        assert_eq!(answer.text["error"], "ProtectedPath", "{}", detour.display());
+        assert!(!missing.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_swapped_for_a_link_while_it_is_searched_shows_nothing_protected() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let secret = tempfile::tempdir().unwrap();
+    std::fs::write(secret.path().join("f"), "the protected secret\n").unwrap();
+    let rig = Rig::with(|config| config.extra_protected = vec![secret.path().to_owned()]);
+    let folder = tempfile::tempdir().unwrap();
+    let (plain, link) = (folder.path().join("swapped"), folder.path().join("link"));
+    std::fs::create_dir(&plain).unwrap();
+    std::fs::write(plain.join("f"), "nothing\n").unwrap();
+    std::os::unix::fs::symlink(secret.path(), &link).unwrap();
+    let is_over = std::sync::Arc::new(AtomicBool::new(false));
+    let stop = std::sync::Arc::clone(&is_over);
+    let swapping = std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            renameat_with(CWD, &plain, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+        }
+    });
+    for _ in 0..300 {
+        let answer = rig.call("grep", json!({"pattern": "secret", "path": folder.path()})).await;
+        assert_eq!(answer.text["match_count"], 0, "{}", answer.raw);
+    }
+    is_over.store(true, Ordering::Relaxed);
+    swapping.join().unwrap();
+}

@@ -47,6 +47,11 @@ impl Object {
         self.iter().find(|member| member.is(key)).map(Member::value)
     }
 
+    /// Whether there is such a member.
+    pub fn has(&self, key: &str) -> bool {
+        self.iter().any(|member| member.is(key))
+    }
+
     /// The value of a member that is a string.
     pub fn get_str(&self, key: &str) -> Option<String> {
         self.get(key).and_then(|value| value.view().ok())

@@ -91,10 +91,10 @@ impl Search<'_> {
                 self.work(queue, &mut newest, usize::MAX);
                 newest
             };
-            let helpers: Vec<_> = (1..self.threads).map(|_| scope.spawn(help)).collect();
+            let workers: Vec<_> = (1..self.threads).map(|_| scope.spawn(help)).collect();
             self.work(queue, newest, usize::MAX);
-            for helper in helpers {
-                newest.merge(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            for worker in workers {
+                newest.merge(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
         });
     }

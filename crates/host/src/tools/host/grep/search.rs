@@ -46,7 +46,11 @@ impl Search<'_> {
         let root = fs.look(path)?;
         let budget = Budget::new(self.limit);
         let files = if root.is_directory() {
-            self.search_tree(fs, &Tree { root: &root, path: path.as_path(), filter, threads }, &budget)
+            self.search_tree(
+                fs,
+                &Tree { cx: self.cx, root: &root, path: path.as_path(), filter, threads },
+                &budget,
+            )
         } else {
             self.search_alone(fs.open_file(path)?, path.as_path(), &budget)?
         };

@@ -1,0 +1,200 @@
+//! The steps around a record: recover from a failure, make room, append, carry to the disk.
+
+use std::error::Error as _;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::error::AuditError;
+use crate::folder::Folder;
+use crate::limits::{MARK_BYTES, RETRY_AFTER, SPINS, WARN_AFTER};
+use crate::record::Draft;
+use crate::retention;
+
+use super::failure::{Failure, Footing};
+use super::state::State;
+use super::{LogConfig, Sync};
+
+/// What the writer and the thread that syncs share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) folder: Folder,
+    config: LogConfig,
+    state: Mutex<State>,
+    pub(crate) wake: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn open(dir: &Path, config: LogConfig) -> Result<Self, AuditError> {
+        let folder = Folder::open(dir)?;
+        let state = Mutex::new(State::open(&folder, config.sync)?);
+        Ok(Self { folder, config, state, wake: Condvar::new() })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // The lock is held for one write into the page cache, which is over before a thread that went
+        // to sleep would be awake again.
+        for _ in 0..SPINS {
+            if let Ok(state) = self.state.try_lock() {
+                return state;
+            }
+            std::hint::spin_loop();
+        }
+        // A panic under the lock comes before a write (a record that can't be serialised), so
+        // what is behind the lock is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a record and gives it its number. It is safe from the death of the process only.
+    pub(crate) fn append(&self, state: &mut State, draft: &Draft) -> Result<u64, AuditError> {
+        self.recover(state)?;
+        let written = self.make_room(state).and_then(|()| state.append(draft));
+        written.inspect_err(|error| self.fail(state, error))
+    }
+
+    /// Sees to it that what was written reaches the disk as the configuration says.
+    pub(crate) fn settle(&self, state: &mut State) -> Result<(), AuditError> {
+        self.carry(state).inspect_err(|error| self.fail(state, error))
+    }
+
+    fn carry(&self, state: &mut State) -> Result<(), AuditError> {
+        match self.config.sync {
+            Sync::Off => {}
+            Sync::Each => state.file.sync()?,
+            Sync::Background if state.is_dirty => {}
+            Sync::Background => {
+                state.is_dirty = true;
+                self.wake.notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a full file aside, and sets a mark where one is due.
+    fn make_room(&self, state: &mut State) -> Result<(), AuditError> {
+        if state.file.size >= self.config.limits.file_bytes_max {
+            self.rotate(state)?;
+        }
+        if state.unmarked() >= MARK_BYTES {
+            state.mark(0, None)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a full file aside. What stops that but leaves the file fit for use is no reason to stop:
+    /// it is written on, and tried again later.
+    fn rotate(&self, state: &mut State) -> Result<(), AuditError> {
+        let now = Instant::now();
+        if state.rotate_at.is_some_and(|at| now < at) {
+            return Ok(());
+        }
+        if self.config.sync != Sync::Off {
+            state.file.sync()?;
+        }
+        if let Err(error) = self.begin_fresh(state, None) {
+            if state.rotate_at.replace(now + RETRY_AFTER).is_none() {
+                tell(&error, "failed to put a full file aside: it is written on until that works");
+            }
+            return Ok(());
+        }
+        state.rotate_at = None;
+        self.sync_names()
+    }
+
+    /// Begins a fresh file in the place of the one in use; if that fails, nothing has changed.
+    fn begin_fresh(&self, state: &mut State, reopened_after: Option<&'static str>) -> Result<(), AuditError> {
+        let begun = self.folder.next().and_then(|next| {
+            let next = state.begin(next, self.config.sync, reopened_after)?;
+            self.folder.install(next)
+        });
+        state.adopt(begun.inspect_err(|_| self.folder.discard_next())?);
+        self.delete_old(state);
+        Ok(())
+    }
+
+    fn sync_names(&self) -> Result<(), AuditError> {
+        if self.config.sync == Sync::Off { Ok(()) } else { self.folder.sync() }
+    }
+
+    /// Deletes what need not be kept. The record goes on if it can't.
+    fn delete_old(&self, state: &mut State) {
+        let deleted = self.folder.aside().and_then(|aside| {
+            let doomed = retention::doomed(&aside, &self.config.limits);
+            aside[..doomed.count].iter().try_for_each(|file| self.folder.delete_aside(file.number))?;
+            Ok(doomed.is_early)
+        });
+        if matches!(deleted, Ok(false)) || state.warned_at.is_some_and(|at| at.elapsed() < WARN_AFTER) {
+            return;
+        }
+        state.warned_at = Some(Instant::now());
+        match deleted {
+            Ok(_) => tracing::warn!(
+                hint = "raise `audit.files_kept_bytes_max`, and find out who fills the record",
+                "the record is too large: files of it are deleted before their time"
+            ),
+            Err(error) => tell(&error, "failed to delete old files of the record"),
+        }
+    }
+
+    /// Closes the record: nothing is written until its cause is gone.
+    pub(crate) fn fail(&self, state: &mut State, error: &AuditError) {
+        tell(error, "the record is closed: every call is refused");
+        self.note(state, error);
+    }
+
+    /// Remembers a failure, and takes a file that can't be trusted out of use, so that a restart
+    /// doesn't go on in it either.
+    fn note(&self, state: &mut State, error: &AuditError) {
+        let earlier = state.failure;
+        let failure = Failure::new(error, Instant::now()).after(earlier);
+        let was_trusted = earlier.is_none_or(|earlier| earlier.footing == Footing::SameFile);
+        state.failure = Some(failure);
+        if failure.footing == Footing::FreshFile
+            && was_trusted
+            && let Err(error) = self.folder.put_aside()
+        {
+            tell(&error, "failed to put the file aside that failed");
+        }
+    }
+
+    /// Opens the record again if a failure has closed it, some time has passed and its cause is gone.
+    pub(crate) fn recover(&self, state: &mut State) -> Result<(), AuditError> {
+        let Some(Failure { step, footing, retry_at }) = state.failure else {
+            return Ok(());
+        };
+        let closed = || AuditError::Closed { path: self.folder.path.clone(), step };
+        if Instant::now() < retry_at {
+            return Err(closed());
+        }
+        if let Err(error) = self.reopen(state, step, footing) {
+            tracing::debug!(%error, "the record stays closed");
+            self.note(state, &error);
+            return Err(closed());
+        }
+        state.failure = None;
+        tracing::warn!(step, "the record is open again after a failure");
+        Ok(())
+    }
+
+    fn reopen(&self, state: &mut State, step: &'static str, footing: Footing) -> Result<(), AuditError> {
+        match footing {
+            Footing::SameFile => {
+                state.file.cut()?;
+                state.file.reserve()?;
+                state.mark(0, Some(step))?;
+            }
+            Footing::FreshFile => {
+                self.begin_fresh(state, Some(step))?;
+                self.sync_names()?;
+            }
+        }
+        state.settle_owed()?;
+        self.carry(state)
+    }
+}
+
+/// Tells the log of a failure, with its cause and the way out.
+fn tell(error: &AuditError, what: &str) {
+    let cause = error.source().map(tracing::field::display);
+    tracing::error!(%error, cause, hint = error.hint(), "{what}");
+}
