@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use hayward_api::Principal;
@@ -47,7 +48,21 @@ pub enum IdentifyError {
     Unknown,
 }
 
-type Table = HashMap<TokenId, Arc<CredentialRecord>>;
+type Table = HashMap<TokenId, Arc<Entry>>;
+
+/// A record, and when it was last used.
+#[derive(Debug)]
+struct Entry {
+    record: CredentialRecord,
+    /// Unix time since it was last asked for; 0 if it wasn't used since.
+    used_unix: AtomicI64,
+}
+
+impl Entry {
+    fn of(record: CredentialRecord) -> Arc<Self> {
+        Arc::new(Self { record, used_unix: AtomicI64::new(0) })
+    }
+}
 
 /// Every credential, as a snapshot that is replaced whole.
 #[derive(Debug)]
@@ -70,17 +85,17 @@ impl Credentials {
 
     /// Puts these records in the place of all that were there.
     pub fn replace(&self, records: Vec<CredentialRecord>) {
-        let table: Table = records.into_iter().map(|record| (record.id, Arc::new(record))).collect();
+        let table: Table = records.into_iter().map(|record| (record.id, Entry::of(record))).collect();
         self.table.store(Arc::new(table));
         self.count_up();
     }
 
     /// Adds a record, or replaces the one of the same id.
     pub fn insert(&self, record: CredentialRecord) {
-        let record = Arc::new(record);
+        let entry = Entry::of(record);
         self.table.rcu(|table| {
             let mut table = Table::clone(table);
-            table.insert(record.id, Arc::clone(&record));
+            table.insert(entry.record.id, Arc::clone(&entry));
             table
         });
         self.count_up();
@@ -102,12 +117,23 @@ impl Credentials {
         const DUMMY: Digest = Digest::from_bytes([0; 32]);
         let shown = Token::parse(presented).map_err(|_| IdentifyError::Malformed)?;
         let table = self.table.load();
-        let record = table.get(&shown.id);
-        let is_match: bool = record.map_or(&DUMMY, |found| &found.digest).ct_eq(&shown.digest).into();
-        match record {
-            Some(found) if is_match && found.is_live(now_unix) => Ok(Arc::clone(&found.principal)),
+        let entry = table.get(&shown.id);
+        let digest = entry.map_or(&DUMMY, |found| &found.record.digest);
+        let is_match: bool = digest.ct_eq(&shown.digest).into();
+        match entry {
+            Some(found) if is_match && found.record.is_live(now_unix) => {
+                found.used_unix.store(now_unix, Ordering::Relaxed);
+                Ok(Arc::clone(&found.record.principal))
+            }
             _ => Err(IdentifyError::Unknown),
         }
+    }
+
+    /// Which credentials were used since this was last asked, and when (Unix time).
+    pub fn take_used(&self) -> Vec<(TokenId, i64)> {
+        let table = self.table.load();
+        let used = table.iter().map(|(id, entry)| (*id, entry.used_unix.swap(0, Ordering::Relaxed)));
+        used.filter(|(_, used_unix)| *used_unix != 0).collect()
     }
 
     /// Whether a principal that was identified earlier would still be the same one now.
@@ -118,9 +144,9 @@ impl Credentials {
             PrincipalKind::Anonymous | PrincipalKind::Local => true,
             PrincipalKind::Token | PrincipalKind::Admin => {
                 let table = self.table.load();
-                TokenId::parse(&principal.credential)
-                    .and_then(|id| table.get(&id))
-                    .is_some_and(|record| record.is_live(now_unix) && *record.principal == *principal)
+                TokenId::parse(&principal.credential).and_then(|id| table.get(&id)).is_some_and(|entry| {
+                    entry.record.is_live(now_unix) && *entry.record.principal == *principal
+                })
             }
         }
     }
@@ -173,6 +199,16 @@ mod tests {
         assert_eq!(credentials.identify(token.reveal(), NOW).unwrap().name, "ci");
         credentials.remove(token.id());
         assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+    }
+
+    #[test]
+    fn a_use_is_told_once_and_a_refusal_is_none() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        credentials.insert(record(&token));
+        credentials.identify(token.reveal(), NOW).unwrap();
+        credentials.identify(Token::mint(Role::Ro).reveal(), NOW).unwrap_err();
+        assert_eq!(credentials.take_used(), [(token.id(), NOW)]);
+        assert_eq!(credentials.take_used(), []);
     }
 
     #[test]

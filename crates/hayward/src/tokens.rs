@@ -1,6 +1,7 @@
 //! Tokens: the temporary ones of a first start, and the desk that makes and revokes stored ones.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hayward_api::kinds::token::Role;
 use hayward_api::principal::PrincipalKind;
@@ -10,9 +11,14 @@ use hayward_gateway::Protocol;
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_store::{Actor, Store, TokenEntry};
 use hayward_tool::BoxFuture;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::stack::Stack;
+
+/// How often it is written down which tokens were used.
+const NOTE_EVERY: Duration = Duration::from_mins(1);
 
 /// Tokens that die with the process.
 pub(crate) struct Temporary {
@@ -95,10 +101,36 @@ impl TokenDesk {
     }
 }
 
+impl TokenDesk {
+    /// Writes down which tokens were used, now and then until `shutdown` fires and once more then.
+    pub(crate) async fn note_uses_until(self, shutdown: CancellationToken) {
+        loop {
+            let is_last = shutdown.run_until_cancelled(sleep(NOTE_EVERY)).await.is_none();
+            if let Err(error) = self.note_uses().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the last uses of tokens are lost");
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    async fn note_uses(&self) -> Result<(), Error> {
+        let used = self.credentials.take_used();
+        if used.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.flush_last_used(&used).await?)
+    }
+}
+
 impl Tokens for TokenDesk {
     fn list(&self) -> BoxFuture<'static, Result<Vec<TokenView>, Error>> {
         let desk = self.clone();
-        Box::pin(async move { Ok(desk.store.list_tokens().await?.into_iter().map(view).collect()) })
+        Box::pin(async move {
+            desk.note_uses().await?;
+            Ok(desk.store.list_tokens().await?.into_iter().map(view).collect())
+        })
     }
 
     fn create(

@@ -119,6 +119,7 @@ async fn tokens_are_made_shown_once_and_revoked_at_once() {
     let listed = daemon.send("GET", "/admin/tokens", &admin, "").await.unwrap();
     assert!(!listed.body.contains(&token), "a token is shown once");
     let id = listed.json().as_object().unwrap().keys().next().unwrap().clone();
+    assert!(listed.json()[&id]["last_used"].is_string(), "{}", listed.body);
     assert!(token.contains(&id));
     for bad in
         [r#"{"name":"x","role":"zz"}"#, r#"{"name":"x","role":"admin"}"#, "{}", "[]", r#"{"name":"../x"}"#]

@@ -84,7 +84,9 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Fai
     let stack = Stack::build(data, &args.serving, limits, secrets).await?;
     let temporary = Temporary::unless_stored(&stack).await?;
 
-    let app = app(&args, &stack, address);
+    let desk = TokenDesk::new(&stack);
+    let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
+    let app = app(&args, &stack, desk, address);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
     let listening = TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
     let url = format!("http://{address}/mcp");
@@ -95,6 +97,7 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Fai
 
     shutdown.cancelled().await;
     listening.await.ok();
+    noting.await.ok();
     if let Some(socket) = socket {
         socket.close().await;
     }
@@ -127,7 +130,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-fn app(args: &Args, stack: &Stack, address: SocketAddr) -> Arc<App> {
+fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<App> {
     let mut hosts = args.allowed_hosts.clone();
     if !address.ip().is_unspecified() {
         hosts.push(address.ip().to_string());
@@ -137,7 +140,7 @@ fn app(args: &Args, stack: &Stack, address: SocketAddr) -> Arc<App> {
         protocol: Arc::clone(&stack.protocol),
         sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
         credentials: Arc::clone(&stack.credentials),
-        tokens: Arc::new(TokenDesk::new(stack)),
+        tokens: Arc::new(desk),
         guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),
         limits,
         version: VERSION,
