@@ -41,6 +41,13 @@ fn is_running(marker: &str) -> bool {
     lines.any(|line| String::from_utf8_lossy(&line).contains(marker))
 }
 
+/// Waits until a process with this marker in its command line runs.
+async fn runs(marker: &str) {
+    while !is_running(marker) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn the_ready_file_is_private_and_names_tokens_that_die_with_the_process() {
     let (_dir, data) = scratch();
@@ -219,7 +226,7 @@ async fn a_killed_daemon_leaves_no_process_and_its_open_intent_ends_unknown() {
         let mut ask = std::pin::pin!(daemon.ask(&token, "tools/call", arguments));
         tokio::select! {
             _ = &mut ask => panic!("it ended"),
-            () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+            () = runs(&marker) => {}
         }
         daemon.signal(Signal::KILL).unwrap();
         assert!(ask.await.is_err());
@@ -242,7 +249,7 @@ async fn a_client_that_goes_ends_its_command_and_whatever_that_started() {
     let ask = daemon.ask(&token, "tools/call", arguments);
     tokio::select! {
         _ = ask => panic!("it ended"),
-        () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+        () = runs(&marker) => {}
     }
     until("the command outlived its client", || !is_running(&marker));
     until("its outcome is not recorded", || {
@@ -308,7 +315,7 @@ async fn a_daemon_that_is_told_to_stop_ends_what_runs_and_records_it() {
         let mut ask = std::pin::pin!(daemon.ask(&token, "tools/call", arguments));
         tokio::select! {
             _ = &mut ask => panic!("it ended"),
-            () = async { while !is_running(&marker) { tokio::time::sleep(Duration::from_millis(5)).await } } => {}
+            () = runs(&marker) => {}
         }
         daemon.signal(Signal::TERM).unwrap();
         assert!(text(&ask.await.unwrap().json()["result"]).contains("cancelled"));
