@@ -48,7 +48,7 @@ mod retention;
 mod syncer;
 
 pub use error::AuditError;
-pub use log::{Log, LogConfig, Seq, Sync};
+pub use log::{Log, LogConfig, Queued, Seq, Sync};
 pub use reader::{Line, Record, Records, read_records};
 pub use record::{Intent, Outcome, RecordKind};
 pub use redact::Redacted;

@@ -23,6 +23,8 @@ pub const SYNC_WITHIN: Duration = Duration::from_millis(50);
 pub const SYNC_DELAY: Duration = Duration::from_millis(25);
 /// Bytes of records between two marks: what a start has to read after a crash.
 pub const MARK_BYTES: u64 = 256 * 1024;
+/// Bytes of records that are written in one go at most, but for the last of them.
+pub const BATCH_BYTES: usize = 64 * 1024;
 /// Characters of a name, id or word in a record.
 pub const WORD_CHARS: usize = 256;
 /// Characters of the message of an outcome.

@@ -1,10 +1,11 @@
 //! The writer: numbers records, appends them, and refuses everything while that fails.
 //!
-//! One short lock and one `write` per record, so it can be called from async code; the exceptions
-//! are [`Sync::Each`], which waits for the disk, and, rarely, a new file. One log owns its folder:
-//! the lock on the data directory sees to that.
+//! A short lock to queue a record, and one `write` for all that are queued, so it can be called from
+//! async code; the exceptions are [`Sync::Each`], which waits for the disk, and, rarely, a new file.
+//! One log owns its folder: the lock on the data directory sees to that.
 
 mod failure;
+mod queue;
 mod shared;
 mod state;
 
@@ -17,6 +18,8 @@ use crate::limits::Limits;
 use crate::record::{DeniedBody, Draft, Intent, IntentBody, Outcome, OutcomeBody, RecordKind};
 use crate::syncer;
 
+use queue::Change;
+pub use queue::Queued;
 pub(crate) use shared::Shared;
 
 /// The number of a record.
@@ -68,41 +71,27 @@ impl Log {
         Ok(Self { shared, syncer })
     }
 
-    /// Records what is about to happen. If this fails, it must not happen.
-    pub fn intent(&self, intent: &Intent<'_>) -> Result<Seq, AuditError> {
+    /// Queues what is about to happen. Until that is written, it must not happen.
+    pub fn intent(&self, intent: &Intent<'_>) -> Queued<'_> {
         let draft = Draft::new(RecordKind::Intent, &IntentBody::new(intent));
-        let mut state = self.shared.lock();
-        let seq = self.shared.append(&mut state, &draft)?;
-        let settled = self.shared.settle(&mut state);
-        // Written, but not synced as was asked for: it is refused, and owed an outcome that says so.
-        let account = if settled.is_ok() { &mut state.open } else { &mut state.owed };
-        account.insert(seq);
-        settled.map(|()| Seq(seq))
+        self.shared.queue(&mut self.shared.lock(), draft, Change::Opens)
     }
 
-    /// Records how an intent ended. An intent has one outcome: if this one can't be written, it
+    /// Queues how an intent ended. An intent has one outcome: if this one can't be written, it
     /// will be `unknown`.
-    pub fn outcome(&self, seq: Seq, outcome: &Outcome<'_>) -> Result<(), AuditError> {
+    pub fn outcome(&self, seq: Seq, outcome: &Outcome<'_>) -> Result<Queued<'_>, AuditError> {
         let draft = Draft::new(RecordKind::Outcome, &OutcomeBody::new(seq.0, outcome));
         let mut state = self.shared.lock();
-        if !state.open.contains(&seq.0) {
+        if !state.account.open.contains(&seq.0) || state.queue.closes(seq.0) {
             return Err(AuditError::NotOpen { seq: seq.0 });
         }
-        let written = self.shared.append(&mut state, &draft);
-        state.open.remove(&seq.0);
-        if let Err(error) = written {
-            state.owed.insert(seq.0);
-            return Err(error);
-        }
-        self.shared.settle(&mut state)
+        Ok(self.shared.queue(&mut state, draft, Change::Closes(seq.0)))
     }
 
-    /// Records what was asked for and refused: intent and outcome at once.
-    pub fn denied(&self, intent: &Intent<'_>, reason: &str) -> Result<Seq, AuditError> {
+    /// Queues what was asked for and refused: intent and outcome at once.
+    pub fn denied(&self, intent: &Intent<'_>, reason: &str) -> Queued<'_> {
         let draft = Draft::new(RecordKind::Denied, &DeniedBody::new(intent, reason));
-        let mut state = self.shared.lock();
-        let seq = self.shared.append(&mut state, &draft)?;
-        self.shared.settle(&mut state).map(|()| Seq(seq))
+        self.shared.queue(&mut self.shared.lock(), draft, Change::Nothing)
     }
 
     /// Whether it takes records. If a failure has closed it, this tries to open it again, as a
@@ -114,7 +103,11 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.shared.lock().is_closing = true;
+        let mut state = self.shared.lock();
+        state.is_closing = true;
+        // What fails here has been told to the log, and nobody waits for it any more.
+        drop(self.shared.flush(&mut state));
+        drop(state);
         self.shared.wake.notify_all();
         if let Some(Err(_)) = self.syncer.take().map(JoinHandle::join) {
             tracing::error!("the thread that syncs the record has panicked");

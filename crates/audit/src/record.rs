@@ -198,6 +198,11 @@ impl Draft {
         Self(escaped(String::from_utf8(text).expect("JSON is UTF-8")))
     }
 
+    /// Bytes of its line, without its number.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Appends its line under this number, with its newline.
     pub(crate) fn write_line(&self, line: &mut Vec<u8>, seq: u64) {
         line.extend_from_slice(b"{\"seq\":");

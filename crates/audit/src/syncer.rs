@@ -29,6 +29,8 @@ fn sync_once(shared: &Shared) -> bool {
     if !state.is_dirty {
         return !state.is_closing;
     }
+    // What was queued and never asked for again is written here. A failure has been told by then.
+    drop(shared.flush(&mut state));
     state.is_dirty = false;
     let (file, path) = (Arc::clone(&state.file.file), state.file.path.clone());
     drop(state);

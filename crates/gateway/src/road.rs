@@ -122,11 +122,11 @@ impl Road {
         let admitted = match self.admit(&arrival) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
-                return (self.recorder.denied(&arrival, route, error).reply, None);
+                return (self.recorder.denied(&arrival, route, error).await.reply, None);
             }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
-        let open = match self.recorder.intent(&arrival, Some(admitted.route)) {
+        let open = match self.recorder.intent(&arrival, Some(admitted.route)).await {
             Ok(open) => open,
             Err(error) => return (Outcome::from(error).reply, None),
         };
@@ -135,7 +135,7 @@ impl Road {
         // 9 shape: what leaves is bounded.
         let outcome = shape::shape(outcome, self.result_bytes_max);
         // 10 outcome: recorded before the reply leaves.
-        (self.recorder.outcome(open, outcome).reply, Some(admitted.permit))
+        (self.recorder.outcome(open, outcome).await.reply, Some(admitted.permit))
     }
 
     /// Makes a change beside the tools, recorded like a call.

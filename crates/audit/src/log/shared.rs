@@ -2,16 +2,17 @@
 
 use std::error::Error as _;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::error::AuditError;
 use crate::folder::Folder;
-use crate::limits::{MARK_BYTES, RETRY_AFTER, SPINS, WARN_AFTER};
+use crate::limits::{BATCH_BYTES, MARK_BYTES, RETRY_AFTER, SPINS, WARN_AFTER};
 use crate::record::Draft;
 use crate::retention;
 
 use super::failure::{Failure, Footing};
+use super::queue::{Batch, Change, Entry, Queued};
 use super::state::State;
 use super::{LogConfig, Sync};
 
@@ -45,29 +46,67 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a record and gives it its number. It is safe from the death of the process only.
-    pub(crate) fn append(&self, state: &mut State, draft: &Draft) -> Result<u64, AuditError> {
-        self.recover(state)?;
-        let written = self.make_room(state).and_then(|()| state.append(draft));
-        written.inspect_err(|error| self.fail(state, error))
+    /// Queues a record to be written with those that others queue.
+    pub(super) fn queue(&self, state: &mut State, draft: Draft, change: Change) -> Queued<'_> {
+        let own = usize::from(matches!(change, Change::Closes(_)));
+        let has_company = state.account.open.len() > own || !state.queue.entries.is_empty();
+        let (index, fate) = (state.queue.push(Entry { draft, change }), Arc::clone(&state.queue.fate));
+        self.will_sync(state);
+        if state.queue.bytes >= BATCH_BYTES {
+            // Whoever waits for it learns of a failure.
+            drop(self.flush(state));
+        }
+        Queued::new(self, fate, index, has_company)
     }
 
-    /// Sees to it that what was written reaches the disk as the configuration says.
-    pub(crate) fn settle(&self, state: &mut State) -> Result<(), AuditError> {
-        self.carry(state).inspect_err(|error| self.fail(state, error))
+    /// Writes all that is queued in one go, and sees to it that it reaches the disk as the
+    /// configuration says. In the background, it is safe from the death of the process only.
+    pub(crate) fn flush(&self, state: &mut State) -> Result<(), AuditError> {
+        if state.queue.entries.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut state.queue);
+        let flushed = self.write(state, &batch);
+        batch.tell(match &flushed {
+            Ok(first) => Ok(*first),
+            Err(_) => Err(state.failure.map_or("write", |failure| failure.step)),
+        });
+        state.reuse(batch);
+        flushed.map(drop)
+    }
+
+    fn write(&self, state: &mut State, batch: &Batch) -> Result<u64, AuditError> {
+        let opened = self.recover(state);
+        let written = opened.and_then(|()| {
+            let written = self.make_room(state).and_then(|()| state.append_all(&batch.entries));
+            written.inspect_err(|error| self.fail(state, error))
+        });
+        let first = written.inspect_err(|_| batch.give_up(&mut state.account))?;
+        let settled = self.carry(state).inspect_err(|error| self.fail(state, error));
+        batch.book(first, &mut state.account, settled.is_ok());
+        settled.map(|()| first)
+    }
+
+    /// The record is closed since this step failed.
+    pub(super) fn closed(&self, step: &'static str) -> AuditError {
+        AuditError::Closed { path: self.folder.path.clone(), step }
     }
 
     fn carry(&self, state: &mut State) -> Result<(), AuditError> {
         match self.config.sync {
             Sync::Off => {}
             Sync::Each => state.file.sync()?,
-            Sync::Background if state.is_dirty => {}
-            Sync::Background => {
-                state.is_dirty = true;
-                self.wake.notify_one();
-            }
+            Sync::Background => self.will_sync(state),
         }
         Ok(())
+    }
+
+    /// Wakes the thread that syncs, once for all that comes until it does.
+    fn will_sync(&self, state: &mut State) {
+        if self.config.sync == Sync::Background && !state.is_dirty {
+            state.is_dirty = true;
+            self.wake.notify_one();
+        }
     }
 
     /// Puts a full file aside, and sets a mark where one is due.
@@ -162,14 +201,13 @@ impl Shared {
         let Some(Failure { step, footing, retry_at }) = state.failure else {
             return Ok(());
         };
-        let closed = || AuditError::Closed { path: self.folder.path.clone(), step };
         if Instant::now() < retry_at {
-            return Err(closed());
+            return Err(self.closed(step));
         }
         if let Err(error) = self.reopen(state, step, footing) {
             tracing::debug!(%error, "the record stays closed");
             self.note(state, &error);
-            return Err(closed());
+            return Err(self.closed(step));
         }
         state.failure = None;
         tracing::warn!(step, "the record is open again after a failure");

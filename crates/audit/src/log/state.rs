@@ -11,6 +11,7 @@ use crate::recovery::{self, Found};
 
 use super::Sync;
 use super::failure::Failure;
+use super::queue::{Batch, Entry};
 
 /// What is behind the lock.
 #[derive(Debug)]
@@ -26,16 +27,26 @@ pub(crate) struct State {
     pub(crate) rotate_at: Option<Instant>,
     /// When it was last said that files are deleted before their time.
     pub(crate) warned_at: Option<Instant>,
-    // Invariant: an intent is in here, or is owed an outcome, from its record on until that of its outcome.
-    pub(crate) open: BTreeSet<u64>,
-    /// Intents whose outcome came when it could not be written. Bounded by those that were open.
-    pub(crate) owed: BTreeSet<u64>,
+    /// Records that wait to be written.
+    pub(super) queue: Batch,
+    /// Which intents have no outcome yet.
+    pub(crate) account: Account,
     next_seq: u64,
     /// Where in the file the last mark is.
     marked_at: u64,
     boot_id: String,
     /// The line that is being built; kept for its memory.
     line: Vec<u8>,
+}
+
+/// Intents without an outcome.
+// Invariant: an intent is in one of these from its record on until that of its outcome.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    /// Those whose outcome is still to come.
+    pub(crate) open: BTreeSet<u64>,
+    /// Those whose outcome came when it could not be written. Bounded by those that were open.
+    pub(crate) owed: BTreeSet<u64>,
 }
 
 impl State {
@@ -70,8 +81,8 @@ impl State {
             failure: None,
             rotate_at: None,
             warned_at: None,
-            open: BTreeSet::new(),
-            owed: BTreeSet::new(),
+            queue: Batch::default(),
+            account: Account::default(),
             next_seq,
             marked_at: 0,
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
@@ -86,6 +97,25 @@ impl State {
         self.file.append(&self.line)?;
         self.next_seq += 1;
         Ok(seq)
+    }
+
+    /// Appends these records in one write, and returns the number of the first.
+    pub(super) fn append_all(&mut self, entries: &[Entry]) -> Result<u64, AuditError> {
+        let first = self.next_seq;
+        self.line.clear();
+        for (seq, entry) in (first..).zip(entries) {
+            entry.draft.write_line(&mut self.line, seq);
+        }
+        self.file.append(&self.line)?;
+        self.next_seq += entries.len() as u64;
+        Ok(first)
+    }
+
+    /// Keeps the memory of records that are written for the next ones.
+    pub(super) fn reuse(&mut self, batch: Batch) {
+        let Batch { mut entries, .. } = batch;
+        entries.clear();
+        self.queue.entries = entries;
     }
 
     /// Bytes since the last mark.
@@ -104,7 +134,7 @@ impl State {
     }
 
     fn draft_mark(&self, torn_bytes: u64, reopened_after: Option<&'static str>) -> Draft {
-        let open = self.open.union(&self.owed).copied().collect();
+        let open = self.account.open.union(&self.account.owed).copied().collect();
         let (boot_id, pid) = (self.boot_id.trim(), std::process::id());
         Draft::new(RecordKind::Mark, &MarkBody { boot_id, pid, torn_bytes, reopened_after, open })
     }
@@ -137,9 +167,9 @@ impl State {
 
     /// Writes the outcomes that could not be written when they came.
     pub(crate) fn settle_owed(&mut self) -> Result<(), AuditError> {
-        while let Some(intent) = self.owed.first().copied() {
+        while let Some(intent) = self.account.owed.first().copied() {
             self.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(intent, &NOT_WRITTEN)))?;
-            self.owed.remove(&intent);
+            self.account.owed.remove(&intent);
         }
         Ok(())
     }

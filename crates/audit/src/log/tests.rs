@@ -1,6 +1,7 @@
 //! Tests of the writer with real files and real crashes.
 
 mod failures;
+mod queueing;
 
 use std::ffi::OsString;
 use std::fs;
@@ -95,9 +96,9 @@ fn outcome_of(records: &[Record], intent: u64) -> Vec<String> {
 fn intents_outcomes_and_denials_are_numbered_in_order() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
-    let seq = log.intent(&sample.intent()).unwrap();
-    log.outcome(seq, &OK).unwrap();
-    log.denied(&sample.intent(), "above_ceiling").unwrap();
+    let seq = log.intent(&sample.intent()).write().unwrap();
+    log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+    log.denied(&sample.intent(), "above_ceiling").write().unwrap();
     let expected = [RecordKind::Mark, RecordKind::Intent, RecordKind::Outcome, RecordKind::Denied];
     assert_eq!(kinds(dir.path()), expected);
     let records = records(dir.path());
@@ -113,11 +114,14 @@ fn intents_outcomes_and_denials_are_numbered_in_order() {
 fn an_intent_has_one_outcome() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
-    let seq = log.intent(&sample.intent()).unwrap();
-    log.outcome(seq, &OK).unwrap();
-    assert!(matches!(log.outcome(seq, &OK), Err(AuditError::NotOpen { seq: 2 })));
-    assert!(matches!(log.outcome(Seq(99), &OK), Err(AuditError::NotOpen { seq: 99 })));
-    log.intent(&sample.intent()).expect("a wrong number doesn't close the record");
+    let seq = log.intent(&sample.intent()).write().unwrap();
+    log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+    assert!(matches!(log.outcome(seq, &OK).and_then(Queued::write), Err(AuditError::NotOpen { seq: 2 })));
+    assert!(matches!(
+        log.outcome(Seq(99), &OK).and_then(Queued::write),
+        Err(AuditError::NotOpen { seq: 99 })
+    ));
+    log.intent(&sample.intent()).write().expect("a wrong number doesn't close the record");
 }
 
 #[test]
@@ -145,14 +149,14 @@ fn numbers_go_on_and_open_intents_are_closed_after_a_restart() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let left = {
         let log = open(dir.path());
-        let done = log.intent(&sample.intent()).unwrap();
-        let left = log.intent(&sample.intent()).unwrap();
-        log.outcome(done, &OK).unwrap();
+        let done = log.intent(&sample.intent()).write().unwrap();
+        let left = log.intent(&sample.intent()).write().unwrap();
+        log.outcome(done, &OK).and_then(Queued::write).unwrap();
         left
     };
     let log = open(dir.path());
     assert_eq!(outcome_of(&records(dir.path()), left.get()), ["unknown"]);
-    assert!(matches!(log.outcome(left, &OK), Err(AuditError::NotOpen { .. })));
+    assert!(matches!(log.outcome(left, &OK).and_then(Queued::write), Err(AuditError::NotOpen { .. })));
     drop(log);
     drop(open(dir.path()));
     let records = records(dir.path());
@@ -168,7 +172,7 @@ fn a_torn_last_line_is_left_alone_and_a_fresh_one_begun() {
     let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(b"{\"seq\":2,\"type\":\"intent\",\"to").unwrap();
     let log = open(dir.path());
-    log.intent(&sample.intent()).unwrap();
+    log.intent(&sample.intent()).write().unwrap();
     let lines = lines(&path);
     assert!(matches!(lines[1], Line::Torn { bytes: 29 }), "{lines:?}");
     let [Line::Record(mark), Line::Record(intent)] = &lines[2..] else { panic!("{lines:?}") };
@@ -180,10 +184,10 @@ fn a_torn_last_line_is_left_alone_and_a_fresh_one_begun() {
 fn a_full_file_is_put_aside_and_the_oldest_are_deleted() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = Log::open(dir.path(), small()).unwrap();
-    let long_running = log.intent(&sample.intent()).unwrap();
+    let long_running = log.intent(&sample.intent()).write().unwrap();
     for _ in 0..50 {
-        let seq = log.intent(&sample.intent()).unwrap();
-        log.outcome(seq, &OK).unwrap();
+        let seq = log.intent(&sample.intent()).write().unwrap();
+        log.outcome(seq, &OK).and_then(Queued::write).unwrap();
     }
     let older = aside(dir.path());
     assert_eq!(older.len(), 2);
@@ -209,7 +213,7 @@ fn filling_the_record_deletes_nothing_young_until_it_is_too_large() {
     let fill = |config: &LogConfig| {
         let log = Log::open(dir.path(), config.clone()).unwrap();
         for _ in 0..100 {
-            log.denied(&sample.intent(), "above_ceiling").unwrap();
+            log.denied(&sample.intent(), "above_ceiling").write().unwrap();
         }
         whole_record(dir.path())
     };
@@ -229,8 +233,8 @@ fn what_one_call_can_write_is_bounded() {
     let raw = format!("{{\"a\":[{}1]}}", "\"\\u0000\u{9b}\",".repeat(50_000));
     sample.arguments = redact::arguments(&raw);
     let log = open(dir.path());
-    log.intent(&sample.intent()).unwrap();
-    log.denied(&sample.intent(), "above_ceiling").unwrap();
+    log.intent(&sample.intent()).write().unwrap();
+    log.denied(&sample.intent(), "above_ceiling").write().unwrap();
     let records = records(dir.path());
     for (record, bytes_max) in [(&records[1], 8 * 1024), (&records[2], 1024)] {
         assert!((bytes_max..bytes_max + 600).contains(&record.text.len()), "{}", record.text);
@@ -244,11 +248,11 @@ fn what_one_call_can_write_is_bounded() {
 #[test]
 fn numbers_go_on_if_the_crash_came_between_two_files() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
-    let left = open(dir.path()).intent(&sample.intent()).unwrap();
+    let left = open(dir.path()).intent(&sample.intent()).write().unwrap();
     fs::rename(dir.path().join("record.jsonl"), dir.path().join("record.1.jsonl")).unwrap();
     let log = open(dir.path());
     assert_eq!(outcome_of(&records(dir.path()), left.get()), ["unknown"]);
-    assert_eq!(log.intent(&sample.intent()).unwrap().get(), 5);
+    assert_eq!(log.intent(&sample.intent()).write().unwrap().get(), 5);
 }
 
 #[test]
@@ -259,8 +263,8 @@ fn marks_stand_close_enough_for_a_quick_start() {
     let text = "x".repeat(8000);
     let arguments = redact::arguments(&format!("{{\"command\":\"{text}\"}}"));
     for _ in 0..100 {
-        let seq = log.intent(&Intent { arguments: &arguments, ..sample.intent() }).unwrap();
-        log.outcome(seq, &OK).unwrap();
+        let seq = log.intent(&Intent { arguments: &arguments, ..sample.intent() }).write().unwrap();
+        log.outcome(seq, &OK).and_then(Queued::write).unwrap();
     }
     let marks = kinds(dir.path()).iter().filter(|kind| **kind == RecordKind::Mark).count();
     assert!((3..=5).contains(&marks), "{marks} marks in 800 kB");
@@ -274,8 +278,8 @@ fn concurrent_calls_share_no_number_and_no_line() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    let seq = log.intent(&sample.intent()).unwrap();
-                    log.outcome(seq, &OK).unwrap();
+                    let seq = log.intent(&sample.intent()).write().unwrap();
+                    log.outcome(seq, &OK).and_then(Queued::write).unwrap();
                 }
             });
         }
@@ -288,7 +292,7 @@ fn concurrent_calls_share_no_number_and_no_line() {
 fn background_and_each_leave_nothing_unsynced() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
-    log.intent(&sample.intent()).unwrap();
+    log.intent(&sample.intent()).write().unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
     while log.shared.lock().is_dirty {
         assert!(Instant::now() < deadline, "never synced");
@@ -296,7 +300,7 @@ fn background_and_each_leave_nothing_unsynced() {
     }
     let each = dir.path().join("each");
     let log = Log::open(&each, LogConfig { sync: Sync::Each, ..LogConfig::default() }).unwrap();
-    log.intent(&sample.intent()).unwrap();
+    log.intent(&sample.intent()).write().unwrap();
     assert!(log.syncer.is_none());
 }
 
@@ -321,7 +325,7 @@ fn every_acknowledged_intent_survives_a_kill() {
     if let Some(dir) = child_dir() {
         let log = open(Path::new(&dir));
         loop {
-            let seq = log.intent(&sample.intent()).unwrap();
+            let seq = log.intent(&sample.intent()).write().unwrap();
             writeln!(std::io::stdout(), "acknowledged {}", seq.get()).unwrap();
         }
     }

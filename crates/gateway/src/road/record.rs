@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use hayward_api::{Code, Ending, Error};
-use hayward_audit::{AuditError, Intent, Log, Redacted, Seq, redact};
+use hayward_audit::{AuditError, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_tool::{Outcome, ToolError, Verdict};
 
 use super::Arrival;
@@ -32,30 +32,34 @@ impl Recorder {
     }
 
     /// Records that this is about to happen. If it fails, it must not happen.
-    pub(crate) fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
+    pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
         let arguments = redact::arguments(arrival.arguments.as_str());
-        let seq = self
-            .0
-            .intent(&intent(arrival, route, &arguments, "allow"))
-            .map_err(|error| unrecorded(&error, "so nothing was done"))?;
+        let queued = self.0.intent(&intent(arrival, route, &arguments, "allow"));
+        let seq = written(queued).await.map_err(|error| unrecorded(&error, "so nothing was done"))?;
         Ok(Open { seq, since: Instant::now() })
     }
 
     /// Records how it ended, and passes it on; what can't be recorded is not told as done.
-    pub(crate) fn outcome(&self, open: Open, outcome: Outcome) -> Outcome {
+    pub(crate) async fn outcome(&self, open: Open, outcome: Outcome) -> Outcome {
         if let Some(detail) = &outcome.detail {
             tracing::error!(code = outcome.verdict.code, detail, "a call failed");
         }
-        match self.close(open, &outcome.verdict) {
+        match self.close(open, &outcome.verdict).await {
             Ok(()) => outcome,
             Err(error) => unrecorded(&error, "although the call has run").into(),
         }
     }
 
     /// Records that this was asked for and refused, and says so.
-    pub(crate) fn denied(&self, arrival: &Arrival, route: Option<&Route>, refusal: ToolError) -> Outcome {
+    pub(crate) async fn denied(
+        &self,
+        arrival: &Arrival,
+        route: Option<&Route>,
+        refusal: ToolError,
+    ) -> Outcome {
         let arguments = redact::arguments(arrival.arguments.as_str());
-        match self.0.denied(&intent(arrival, route, &arguments, "deny"), &refusal.message) {
+        let queued = self.0.denied(&intent(arrival, route, &arguments, "deny"), &refusal.message);
+        match written(queued).await {
             Ok(_) => refusal.into(),
             Err(error) => unrecorded(&error, "so nothing was done").into(),
         }
@@ -68,26 +72,35 @@ impl Recorder {
         change: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let unavailable = |error: ToolError| Error::new(Code::Unavailable, error.message);
-        let open = self.intent(arrival, None).map_err(unavailable)?;
+        let open = self.intent(arrival, None).await.map_err(unavailable)?;
         let changed = change.await;
         let verdict = match &changed {
             Ok(_) => Verdict::ok(),
             Err(error) => Verdict::failed(Ending::Error, error.code.as_str(), error.message.clone()),
         };
         self.close(open, &verdict)
+            .await
             .map_err(|error| unavailable(unrecorded(&error, "although the change was made")))?;
         changed
     }
 
-    fn close(&self, open: Open, verdict: &Verdict) -> Result<(), AuditError> {
+    async fn close(&self, open: Open, verdict: &Verdict) -> Result<(), AuditError> {
         let outcome = hayward_audit::Outcome {
             ending: verdict.ending,
             code: verdict.code.as_deref(),
             message: verdict.message.as_deref(),
             duration_ms: millis(open.since.elapsed()),
         };
-        self.0.outcome(open.seq, &outcome)
+        written(self.0.outcome(open.seq, &outcome)?).await.map(drop)
     }
+}
+
+/// Lets the calls that are about to be recorded as well queue, then writes all of them at once.
+async fn written(queued: Queued<'_>) -> Result<Seq, AuditError> {
+    if queued.has_company() {
+        tokio::task::yield_now().await;
+    }
+    queued.write()
 }
 
 fn millis(duration: Duration) -> Option<u64> {

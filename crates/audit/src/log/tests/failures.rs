@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::*;
 
 /// Waits until it says yes.
-fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -25,9 +25,9 @@ fn retry_at(log: &Log) -> Option<Instant> {
 fn stays_closed(log: &Log, step: &'static str) {
     let (sample, first) = (Sample::new(), retry_at(log).unwrap());
     let refuses = || {
-        let error = log.intent(&sample.intent()).unwrap_err();
+        let error = log.intent(&sample.intent()).write().unwrap_err();
         assert!(matches!(error, AuditError::Closed { step: found, .. } if found == step), "{error}");
-        assert!(log.denied(&sample.intent(), "x").is_err() && !log.is_open());
+        assert!(log.denied(&sample.intent(), "x").write().is_err() && !log.is_open());
     };
     refuses();
     wait_for("another attempt", || {
@@ -59,19 +59,19 @@ const SKIPPED: i32 = 77;
 
 /// Two intents that are open when the record fails.
 fn begin_two(log: &Log) -> [Seq; 2] {
-    [(); 2].map(|()| log.intent(&Sample::new().intent()).unwrap())
+    [(); 2].map(|()| log.intent(&Sample::new().intent()).write().unwrap())
 }
 
 fn end_in_vain(log: &Log, seq: Seq) {
-    log.outcome(seq, &OK).unwrap_err();
-    assert!(matches!(log.outcome(seq, &OK), Err(AuditError::NotOpen { .. })));
+    log.outcome(seq, &OK).and_then(Queued::write).unwrap_err();
+    assert!(matches!(log.outcome(seq, &OK).and_then(Queued::write), Err(AuditError::NotOpen { .. })));
 }
 
 /// Sees the record take everything again, with nothing lost.
 fn opens_again(log: &Log, dir: &Path, [running, unlucky]: [Seq; 2], step: &str) {
     wait_for("open again", || log.is_open());
-    log.outcome(running, &OK).unwrap();
-    log.intent(&Sample::new().intent()).unwrap();
+    log.outcome(running, &OK).and_then(Queued::write).unwrap();
+    log.intent(&Sample::new().intent()).write().unwrap();
     let records = whole_record(dir);
     assert!(records.iter().map(|record| record.seq).eq(1..=records.len() as u64));
     assert_eq!(reopened_after(&records), [step]);
@@ -88,7 +88,7 @@ fn a_full_disk_closes_the_record_until_there_is_room() {
         fs::write(&ballast, vec![0; 256 * 1024]).unwrap();
         let log = open(&dir);
         let left = begin_two(&log);
-        assert!(std::iter::from_fn(|| log.intent(&Sample::new().intent()).ok()).count() > 10);
+        assert!(std::iter::from_fn(|| log.intent(&Sample::new().intent()).write().ok()).count() > 10);
         end_in_vain(&log, left[1]);
         stays_closed(&log, "write");
         fs::remove_file(ballast).unwrap();
@@ -114,7 +114,7 @@ fn a_write_that_fails_closes_the_record_until_a_fresh_file_works() {
         let left = begin_two(&log);
         let size = log.shared.lock().file.size;
         limit_soft(Resource::Fsize, Some(size + 100));
-        log.intent(&Sample::new().intent()).unwrap_err();
+        log.intent(&Sample::new().intent()).write().unwrap_err();
         limit_soft(Resource::Fsize, Some(0));
         end_in_vain(&log, left[1]);
         stays_closed(&log, "write");
@@ -133,22 +133,22 @@ fn a_write_that_fails_closes_the_record_until_a_fresh_file_works() {
 fn a_file_that_could_not_be_synced_is_never_written_again() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
-    let running = log.intent(&sample.intent()).unwrap();
+    let running = log.intent(&sample.intent()).write().unwrap();
     // A pipe can be written and never be synced.
     let (_reader, writer) = std::io::pipe().unwrap();
     log.shared.lock().file.file = Arc::new(fs::File::from(OwnedFd::from(writer)));
-    log.intent(&sample.intent()).expect("the write itself works");
+    log.intent(&sample.intent()).write().expect("the write itself works");
     wait_for("the failure is noticed", || log.shared.lock().failure.is_some());
     assert_eq!(files(dir.path()), aside(dir.path()), "a restart would not go on in it either");
     let before = fs::read(&aside(dir.path())[0]).unwrap();
     let try_at = |at| log.shared.lock().failure.as_mut().unwrap().retry_at = at;
     try_at(Instant::now() + Duration::from_hours(1));
-    let error = log.intent(&sample.intent()).unwrap_err();
+    let error = log.intent(&sample.intent()).write().unwrap_err();
     assert!(matches!(error, AuditError::Closed { step: "sync", .. }), "{error}");
-    assert!(log.denied(&sample.intent(), "x").is_err());
+    assert!(log.denied(&sample.intent(), "x").write().is_err());
     try_at(Instant::now());
-    wait_for("open again", || log.intent(&sample.intent()).is_ok());
-    log.outcome(running, &OK).unwrap();
+    wait_for("open again", || log.intent(&sample.intent()).write().is_ok());
+    log.outcome(running, &OK).and_then(Queued::write).unwrap();
     assert_eq!(fs::read(&aside(dir.path())[0]).unwrap(), before);
     let records = records(dir.path());
     assert_eq!((records[0].kind, reopened_after(&records)), (RecordKind::Mark, vec!["sync".to_owned()]));
@@ -162,7 +162,7 @@ fn an_intent_that_could_not_be_synced_is_refused_and_told_as_unknown() {
     let log = Log::open(dir.path(), LogConfig { sync: Sync::Each, ..LogConfig::default() }).unwrap();
     let (_reader, writer) = std::io::pipe().unwrap();
     log.shared.lock().file.file = Arc::new(fs::File::from(OwnedFd::from(writer)));
-    log.intent(&sample.intent()).unwrap_err();
+    log.intent(&sample.intent()).write().unwrap_err();
     wait_for("open again", || log.is_open());
     assert_eq!(outcome_of(&records(dir.path()), 2), ["unknown"]);
 }
@@ -171,7 +171,7 @@ fn an_intent_that_could_not_be_synced_is_refused_and_told_as_unknown() {
 fn a_fresh_file_is_begun_after_a_restart_with_an_unsynced_one() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
-    let left = log.intent(&sample.intent()).unwrap();
+    let left = log.intent(&sample.intent()).write().unwrap();
     let error = AuditError::io("sync", dir.path())(std::io::ErrorKind::Other.into());
     log.shared.fail(&mut log.shared.lock(), &error);
     drop(log);
@@ -193,14 +193,14 @@ fn without_descriptors_a_full_file_is_written_on() {
         let before = getrlimit(Resource::Nofile).current;
         limit_soft(Resource::Nofile, Some(0));
         for _ in 0..200 {
-            let seq = log.intent(&sample.intent()).unwrap();
-            log.outcome(seq, &OK).unwrap();
+            let seq = log.intent(&sample.intent()).write().unwrap();
+            log.outcome(seq, &OK).and_then(Queued::write).unwrap();
         }
         assert!(log.is_open() && log.shared.lock().rotate_at.is_some());
         limit_soft(Resource::Nofile, before);
         assert_eq!(aside(dir).len(), 0);
         wait_for("put aside", || {
-            log.denied(&sample.intent(), "x").unwrap();
+            log.denied(&sample.intent(), "x").write().unwrap();
             !aside(dir).is_empty()
         });
         let records = whole_record(dir);
@@ -221,9 +221,9 @@ fn one_descriptor_is_enough_for_the_next_file() {
         let lowest_free = fs::File::open("/dev/null").unwrap().as_raw_fd();
         limit_soft(Resource::Nofile, Some(u64::try_from(lowest_free).unwrap() + 1));
         while log.shared.lock().file.size < 4096 {
-            log.denied(&sample.intent(), "x").unwrap();
+            log.denied(&sample.intent(), "x").write().unwrap();
         }
-        log.denied(&sample.intent(), "x").unwrap();
+        log.denied(&sample.intent(), "x").write().unwrap();
         limit_soft(Resource::Nofile, before);
         assert_eq!(aside(dir).len(), 1);
         return;
