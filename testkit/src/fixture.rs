@@ -2,6 +2,7 @@
 //!
 //! Names, texts and notifications are the suite's; they are tools like any other, made of the contract.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use hayward_mcp::json::Raw;
 use hayward_tool::{
     Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, Toolset, Verdict,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// A red pixel.
@@ -33,6 +35,10 @@ impl Fixture {
     }
 
     fn with_schema(name: &str, description: &str, schema: &Value, action: Action) -> Arc<dyn Tool> {
+        Arc::new(Self::of(name, description, schema, action))
+    }
+
+    fn of(name: &str, description: &str, schema: &Value, action: Action) -> Self {
         let descriptor = Descriptor {
             name: ToolName::parse(name).expect("fixtures have good names"),
             title: name.to_owned(),
@@ -43,7 +49,7 @@ impl Fixture {
             output_schema: None,
             timeout: Duration::from_secs(30),
         };
-        Arc::new(Self { descriptor, action })
+        Self { descriptor, action }
     }
 }
 
@@ -164,6 +170,46 @@ fn rich_schema() -> Value {
     })
 }
 
+/// The least that a tool can do, as typed as the echoes that it is compared with, so that what is
+/// measured is the road.
+struct Echo(Descriptor);
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct Echoed<'a> {
+    content: [Text<'a>; 1],
+    #[serde(rename = "isError")]
+    is_error: bool,
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+impl Tool for Echo {
+    fn descriptor(&self) -> &Descriptor {
+        &self.0
+    }
+
+    fn call<'a>(&'a self, _cx: &'a Cx, call: Call) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let Ok(Message { message }) = serde_json::from_slice(call.arguments.as_bytes()) else {
+                return Outcome::invalid_arguments("`message` must be a string");
+            };
+            let content = [Text { r#type: "text", text: &message }];
+            let result = Raw::of(&Echoed { content, is_error: false }).expect("plain JSON");
+            Outcome { verdict: Verdict::ok(), reply: Reply::Result(result), detail: None }
+        })
+    }
+}
+
 /// `echo`, the measure of the road itself, and as many further tools as a list should have.
 pub fn echo(further_tools: usize) -> Toolset {
     let schema = json!({
@@ -171,17 +217,13 @@ pub fn echo(further_tools: usize) -> Toolset {
         "properties": {"message": {"type": "string", "description": "What comes back."}},
         "required": ["message"],
     });
-    let action: Action = |_, call| {
-        let arguments: Value = call.arguments.view().unwrap_or_default();
-        at_once(
-            json!({"content": [text(arguments["message"].as_str().unwrap_or_default())], "isError": false}),
-        )
-    };
-    let mut tools = vec![Fixture::with_schema("echo", "Returns what it was given.", &schema, action)];
+    let never: Action = |_, _| at_once(Value::Null);
+    let Fixture { descriptor, .. } = Fixture::of("echo", "Returns what it was given.", &schema, never);
+    let mut tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Echo(descriptor))];
     for index in 0..further_tools {
         let description =
             format!("Tool number {index} of a long list, described in a sentence of the usual length.");
-        tools.push(Fixture::with_schema(&format!("tool_{index}"), &description, &schema, action));
+        tools.push(Fixture::with_schema(&format!("tool_{index}"), &description, &schema, never));
     }
     Toolset { name: "host", instructions: "Fixtures of the benchmarks.", tools }
 }

@@ -1,6 +1,7 @@
 //! Names that cross borders: parsed once, with the rule in the error.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ macro_rules! name {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(Arc<str>);
 
         impl $type {
             #[doc = concat!("Parses a ", $what, ": ", $rule, ".")]
@@ -36,7 +37,7 @@ macro_rules! name {
                 let name = name.into();
                 let valid: fn(&str) -> bool = $valid;
                 if valid(&name) {
-                    Ok(Self(name))
+                    Ok(Self(name.into()))
                 } else {
                     Err(InvalidName::new($what, &name, $rule))
                 }
@@ -58,7 +59,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> Self {
-                name.0
+                (*name.0).to_owned()
             }
         }
 

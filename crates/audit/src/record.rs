@@ -4,6 +4,7 @@
 //! client sends can end a line, forge a field, fill the disk with a name or steer a terminal.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use hayward_api::principal::PrincipalKind;
@@ -205,9 +206,7 @@ impl Draft {
 
     /// Appends its line under this number, with its newline.
     pub(crate) fn write_line(&self, line: &mut Vec<u8>, seq: u64) {
-        line.extend_from_slice(b"{\"seq\":");
-        line.extend_from_slice(seq.to_string().as_bytes());
-        line.push(b',');
+        write!(line, "{{\"seq\":{seq},").expect("memory takes it");
         line.extend_from_slice(&self.0.as_bytes()[1..]);
     }
 }

@@ -80,7 +80,11 @@ pub fn arguments(raw: &str) -> Redacted {
     walk.run();
     let json = RawValue::from_string(escaped(walk.out))
         .unwrap_or_else(|_| string(&format!("<{} bytes, not JSON>", raw.len())));
-    Redacted::new(json, raw.len()).within(ARGUMENTS_BYTES).into_owned()
+    let redacted = Redacted::new(json, raw.len());
+    match redacted.within(ARGUMENTS_BYTES) {
+        Cow::Owned(cut) => cut,
+        Cow::Borrowed(_) => redacted,
+    }
 }
 
 /// Walks over the tokens of one JSON value and writes what is kept, without white space.

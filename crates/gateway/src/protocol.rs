@@ -37,7 +37,7 @@ pub struct Protocol {
 pub(crate) struct Sender {
     pub(crate) principal: Arc<Principal>,
     pub(crate) address: Option<SocketAddr>,
-    pub(crate) request_id: String,
+    pub(crate) request_id: Arc<str>,
 }
 
 /// A call that is to begin.
@@ -151,7 +151,7 @@ impl Protocol {
     }
 
     /// An id for a request that brought none.
-    pub(crate) fn request_id(&self) -> String {
+    pub(crate) fn request_id(&self) -> Arc<str> {
         self.request_ids.next()
     }
 

@@ -61,9 +61,9 @@ pub struct Arrival {
     /// The address of the peer, as the kernel says; none for a process of this machine.
     pub address: Option<SocketAddr>,
     /// The id that the record and the answer carry.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// What the client says it is.
-    pub client: String,
+    pub client: Arc<str>,
     /// The name of the tool, as the client knows it.
     pub name: String,
     /// The arguments: a checked object.
@@ -180,10 +180,10 @@ impl Road {
             cx = cx.with_progress(progress);
         }
         let call = Call {
-            id: arrival.request_id.clone(),
+            id: Arc::clone(&arrival.request_id),
             tool: descriptor.name.clone(),
             arguments: arrival.arguments.clone(),
-            caller: Caller { principal: Arc::clone(&arrival.principal), client: arrival.client.clone() },
+            caller: Caller { principal: Arc::clone(&arrival.principal), client: Arc::clone(&arrival.client) },
             timeout_ms: u64::try_from(descriptor.timeout.as_millis()).unwrap_or(u64::MAX),
         };
         let mut running = std::pin::pin!(run::run(&*admitted.route.tool, &cx, call, self.overrun));

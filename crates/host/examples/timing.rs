@@ -104,7 +104,7 @@ async fn call(tools: &Toolset, name: &str, arguments: &Value) -> usize {
         arguments: Raw::of(arguments).expect("plain JSON"),
         caller: Caller {
             principal: Arc::new(Principal::local("timing", Tier::Operate)),
-            client: String::new(),
+            client: Arc::default(),
         },
         timeout_ms: 60_000,
     };

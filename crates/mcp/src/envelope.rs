@@ -3,6 +3,8 @@
 //! Strict, because what one reader ignores another may obey: no duplicate keys, no unknown
 //! members, ids that every language can hold, one message at a time.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use crate::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
@@ -149,9 +151,9 @@ impl Fields {
 
     fn read_method(&self, value: &Raw) -> Result<String, Rejected> {
         value
-            .view::<String>()
-            .ok()
+            .text()
             .filter(|method| !method.is_empty() && method.len() <= METHOD_BYTES_MAX)
+            .map(Cow::into_owned)
             .ok_or_else(|| invalid(self.id.clone(), "`method` must be a string of 1 to 128 bytes"))
     }
 

@@ -4,6 +4,8 @@
 //! else is refused, so that nobody routes on one and executes the other. Works on values of the
 //! `http` crate and never opens a socket.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -67,8 +69,8 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 /// legacy one, so that a client of a revision still to come is told which ones there are.
 pub fn era_of(headers: &HeaderMap, method: &str, params: &Params) -> Result<Era, RpcError> {
     let version = header(headers, &PROTOCOL_VERSION)?;
-    let revision = version.as_deref().and_then(Revision::find);
-    let era = match (params.era(), &version) {
+    let revision = version.and_then(Revision::find);
+    let era = match (params.era(), version) {
         (Era::Modern, _) => Era::Modern,
         // `initialize` negotiates in its body; whatever header comes along is of no weight.
         (Era::Legacy, _) if method == "initialize" => Era::Legacy,
@@ -78,7 +80,7 @@ pub fn era_of(headers: &HeaderMap, method: &str, params: &Params) -> Result<Era,
         }
     };
     if era == Era::Modern {
-        check_modern(headers, method, params, version.as_deref())?;
+        check_modern(headers, method, params, version)?;
     }
     Ok(era)
 }
@@ -93,7 +95,7 @@ fn check_modern(
     if let Some(in_body) = params.version() {
         expect(&PROTOCOL_VERSION, version, &in_body)?;
     }
-    expect(&METHOD, header(headers, &METHOD)?.as_deref(), method)?;
+    expect(&METHOD, header(headers, &METHOD)?, method)?;
     let key = match method {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
@@ -108,7 +110,7 @@ fn check_modern(
 }
 
 /// A header that may stand once. Twice is a mismatch: two readers could take different ones.
-fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, RpcError> {
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, RpcError> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -117,19 +119,19 @@ fn header(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, RpcE
         return Err(mismatch(name, "stands more than once"));
     }
     let text = value.to_str().map_err(|_| mismatch(name, "holds characters beyond ASCII"))?;
-    Ok(Some(text.trim().to_owned()))
+    Ok(Some(text.trim()))
 }
 
 /// Values beyond plain ASCII come as `=?base64?…?=`.
-fn decoded(value: Option<String>) -> Result<Option<String>, RpcError> {
+fn decoded(value: Option<&str>) -> Result<Option<Cow<'_, str>>, RpcError> {
     let Some(value) = value else {
         return Ok(None);
     };
     let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
-        return Ok(Some(value));
+        return Ok(Some(Cow::Borrowed(value)));
     };
     let bytes = STANDARD.decode(encoded).map_err(|_| mismatch(&NAME, "is not valid base64"))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| mismatch(&NAME, "is not UTF-8"))
+    String::from_utf8(bytes).map(|text| Some(Cow::Owned(text))).map_err(|_| mismatch(&NAME, "is not UTF-8"))
 }
 
 fn expect(name: &HeaderName, given: Option<&str>, in_body: &str) -> Result<(), RpcError> {

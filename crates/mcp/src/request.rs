@@ -1,6 +1,7 @@
 //! Requests as either era writes them, read into one form that nothing behind has to tell apart.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::envelope::{Notification, Request, RequestId};
 use crate::era::{Era, Revision};
@@ -25,7 +26,7 @@ pub struct Agreed {
     /// The revision that is spoken.
     pub revision: Revision,
     /// Who the client says it is; empty if it doesn't.
-    pub client: String,
+    pub client: Arc<str>,
     /// The least serious log messages that it wants.
     pub log_level: LogLevel,
 }
@@ -33,7 +34,7 @@ pub struct Agreed {
 impl Default for Agreed {
     /// What holds for a client that never said `initialize` to this process.
     fn default() -> Self {
-        Self { revision: Revision::ASSUMED_LEGACY, client: String::new(), log_level: LogLevel::Info }
+        Self { revision: Revision::ASSUMED_LEGACY, client: Arc::default(), log_level: LogLevel::Info }
     }
 }
 
@@ -43,7 +44,7 @@ pub struct Context {
     /// The revision that it speaks.
     pub revision: Revision,
     /// Who the client says it is; empty if it doesn't.
-    pub client: String,
+    pub client: Arc<str>,
     /// The least serious log messages that the client wants; none if it wants no log messages.
     pub log_level: Option<LogLevel>,
     /// What to send progress under, if the client wants any: a string or a number.
@@ -67,7 +68,7 @@ pub enum Question {
         /// The revision that will be spoken.
         revision: Revision,
         /// Who the client says it is.
-        client: String,
+        client: Arc<str>,
     },
     /// Modern: who are you, what can you do.
     Discover,
@@ -109,12 +110,12 @@ impl Params {
     }
 
     /// The parameter of this name, if it is a string.
-    pub fn get_str(&self, name: &str) -> Option<String> {
+    pub fn get_str(&self, name: &str) -> Option<Cow<'_, str>> {
         self.members.get_str(name)
     }
 
     /// The revision that the body names, if it names one.
-    pub fn version(&self) -> Option<String> {
+    pub fn version(&self) -> Option<Cow<'_, str>> {
         self.meta.get_str(META_VERSION)
     }
 }
@@ -165,17 +166,15 @@ pub fn unsupported_version(requested: &str) -> RpcError {
 }
 
 /// Name and version of a client as one text, shortened, without control characters.
-fn client_name(info: &Raw) -> String {
-    #[derive(Deserialize, Default)]
-    #[serde(default)]
-    struct Info {
-        name: String,
-        version: String,
+fn client_name(info: &Raw) -> Arc<str> {
+    let info = Object::of(info).unwrap_or_else(Object::empty);
+    let [name, version] = ["name", "version"].map(|key| info.get_str(key).unwrap_or_default());
+    let mut text = String::with_capacity(name.len() + 1 + version.len());
+    for word in [&name, " ", &version] {
+        text.extend(word.chars().filter(|character| !character.is_control()));
     }
-    let info: Info = info.view().unwrap_or_default();
-    let mut text = format!("{} {}", info.name, info.version).trim().replace(char::is_control, "");
-    text.truncate(text.floor_char_boundary(CLIENT_BYTES_MAX));
-    text
+    let text = text.trim();
+    text[..text.floor_char_boundary(CLIENT_BYTES_MAX)].into()
 }
 
 impl Ask {
@@ -223,7 +222,7 @@ fn read_call(params: &Object) -> Result<CallTool, RpcError> {
         Some(raw) if raw.is_object() => raw,
         Some(_) => return Err(RpcError::invalid_params("`arguments` must be an object")),
     };
-    Ok(CallTool { name, arguments })
+    Ok(CallTool { name: name.into_owned(), arguments })
 }
 
 /// The request that a `notifications/cancelled` speaks of.
@@ -271,7 +270,7 @@ mod tests {
     fn a_modern_request_carries_its_context() {
         let context = Context::modern(&params("tools/call", MODERN)).unwrap();
         assert_eq!(context.revision, Revision::V2026_07_28);
-        assert_eq!(context.client, "c 1");
+        assert_eq!(&*context.client, "c 1");
         assert_eq!(context.progress_token.unwrap().as_str(), "\"p\"");
     }
 

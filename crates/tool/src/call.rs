@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
     /// The request id of the record; unique, and ours.
-    pub id: String,
+    pub id: Arc<str>,
     /// The tool, by its own name (not the name that a project exposes it under).
     pub tool: ToolName,
     /// The arguments: a checked JSON object.
@@ -28,5 +28,5 @@ pub struct Caller {
     /// Verified by us.
     pub principal: Arc<Principal>,
     /// What the client says it is, e.g. `claude-code 2.1`; claimed, never trusted.
-    pub client: String,
+    pub client: Arc<str>,
 }

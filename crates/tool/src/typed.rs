@@ -225,7 +225,7 @@ mod tests {
             id: "1".into(),
             tool: tool.descriptor().name.clone(),
             arguments: Raw::of(&arguments).unwrap(),
-            caller: Caller { principal: Arc::new(Principal::anonymous()), client: String::new() },
+            caller: Caller { principal: Arc::new(Principal::anonymous()), client: Arc::default() },
             timeout_ms: 1000,
         };
         let outcome = tool.call(&cx, call).await;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ::http::{Method, Request};
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -110,15 +109,20 @@ async fn answer(
     app: Arc<App>,
     routes: axum::Router,
 ) -> Result<Response, std::convert::Infallible> {
-    let mut request = request.map(Body::new);
-    match enter(&app, peer, &mut request) {
-        // The one route that is asked thousands of times a second needs no search for it.
-        Ok(id) if is_call(&request) => Ok(named(mcp::post(State(app), request).await, &id)),
-        Ok(id) => routes.oneshot(request).await.map(|response| named(response, &id)),
-        Err(refused) => Ok(refused),
+    let arrived = match enter(&app, peer, &request) {
+        Ok(arrived) => arrived,
+        Err(refused) => return Ok(refused),
+    };
+    let id = Arc::clone(&arrived.id);
+    // The one route that is asked thousands of times a second needs no search for it.
+    if is_call(&request) {
+        return Ok(named(mcp::post(&app, arrived, request).await, &id));
     }
+    let mut request = request.map(Body::new);
+    request.extensions_mut().insert(arrived);
+    routes.oneshot(request).await.map(|response| named(response, &id))
 }
 
-fn is_call(request: &Request<Body>) -> bool {
+fn is_call(request: &Request<Incoming>) -> bool {
     request.method() == Method::POST && request.uri().path() == "/mcp"
 }

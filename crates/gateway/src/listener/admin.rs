@@ -118,8 +118,8 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
     Arrival {
         principal: Arc::clone(actor),
         address: arrived.map(|arrived| arrived.peer),
-        request_id: arrived.map(|arrived| arrived.id.clone()).unwrap_or_default(),
-        client: String::new(),
+        request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
+        client: Arc::default(),
         name: name.to_owned(),
         arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
     }

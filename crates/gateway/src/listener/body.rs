@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
-use axum::body::Body;
+use axum::BoxError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
@@ -37,12 +37,15 @@ impl BodyFault {
 }
 
 /// Reads a whole body of at most this many bytes.
-pub(crate) async fn read(
+pub(crate) async fn read<B>(
     headers: &HeaderMap,
-    body: Body,
+    body: B,
     bytes_max: u64,
     limits: &Limits,
-) -> Result<Bytes, BodyFault> {
+) -> Result<Bytes, BodyFault>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
     let declared =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     // One that says that it is too large isn't read at all.

@@ -7,8 +7,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use ::http::request::Parts;
-use ::http::{HeaderMap, Method, StatusCode, header};
+use ::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
 
 /// Which names of ours, and which foreign pages, are accepted.
 #[derive(Clone, Debug, Default)]
@@ -63,21 +62,22 @@ impl Guard {
     }
 
     /// Checks the head of a request.
-    pub(crate) fn check(&self, head: &Parts) -> Result<(), Objection> {
-        self.check_host(head)?;
-        self.check_origin(&head.headers)?;
-        let has_json_body = head.method == Method::POST || head.method == Method::PATCH;
-        if has_json_body && !hayward_mcp::http::is_json(&head.headers) {
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Objection> {
+        let headers = request.headers();
+        self.check_host(request.uri(), headers)?;
+        self.check_origin(headers)?;
+        let has_json_body = request.method() == Method::POST || request.method() == Method::PATCH;
+        if has_json_body && !hayward_mcp::http::is_json(headers) {
             return Err(Objection::ContentType);
         }
         Ok(())
     }
 
-    fn check_host(&self, head: &Parts) -> Result<(), Objection> {
-        let named = single(&head.headers, &header::HOST).ok_or(Objection::Host)?;
+    fn check_host(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Objection> {
+        let named = single(headers, &header::HOST).ok_or(Objection::Host)?;
         // An absolute request target names the host once more; both must agree (RFC 9112, 3.2.2).
-        let in_target = head.uri.authority().map(|authority| authority.as_str().to_lowercase());
-        let agrees = in_target.is_none_or(|authority| authority == named.to_lowercase());
+        let agrees =
+            target.authority().is_none_or(|authority| authority.as_str().eq_ignore_ascii_case(named));
         if agrees && self.is_our_host(named) { Ok(()) } else { Err(Objection::Host) }
     }
 
@@ -86,7 +86,11 @@ impl Guard {
             return false;
         };
         let is_port_right = port.is_none_or(|port| port.parse::<u16>().is_ok());
-        is_port_right && (is_loopback(&name) || self.hosts.contains(&name))
+        is_port_right && self.is_our_name(name)
+    }
+
+    fn is_our_name(&self, name: &str) -> bool {
+        is_loopback(name) || self.hosts.contains(&name.to_ascii_lowercase())
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Objection> {
@@ -109,7 +113,7 @@ impl Guard {
         let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         host.and_then(split_port).is_some_and(|(name, port)| {
             let is_our_port = port.is_some_and(|port| port.parse() == Ok(self.port));
-            is_our_port && (is_loopback(&name) || self.hosts.contains(&name))
+            is_our_port && self.is_our_name(name)
         })
     }
 }
@@ -121,8 +125,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a s
     values.next().is_none().then_some(value)
 }
 
-/// `name[:port]` or `[v6][:port]`, the name in lower case. None if it is neither.
-fn split_port(host: &str) -> Option<(String, Option<&str>)> {
+/// `name[:port]` or `[v6][:port]`. None if it is neither.
+fn split_port(host: &str) -> Option<(&str, Option<&str>)> {
     let (name, rest) = match host.strip_prefix('[') {
         Some(v6) => v6.split_once(']')?,
         None => host.split_at(host.find(':').unwrap_or(host.len())),
@@ -133,17 +137,16 @@ fn split_port(host: &str) -> Option<(String, Option<&str>)> {
     };
     let is_plain =
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
-    is_plain.then(|| (name.to_lowercase(), port))
+    is_plain.then_some((name, port))
 }
 
 fn is_loopback(name: &str) -> bool {
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
-    use ::http::Request;
-
     use super::*;
 
     fn check(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Objection> {
@@ -152,7 +155,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let guard = Guard::new(8765, ["nas.lan".to_owned()], ["http://localhost:6274".to_owned()]);
-        guard.check(&request.body(()).unwrap().into_parts().0)
+        guard.check(&request.body(()).unwrap())
     }
 
     #[test]

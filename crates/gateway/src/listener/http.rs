@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::Credentials;
@@ -44,7 +43,7 @@ pub struct App {
 #[derive(Clone)]
 pub(crate) struct Arrived {
     /// Its id, for the answer, the record and the log.
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     /// The address of the peer, as the kernel says.
     pub(crate) peer: SocketAddr,
 }
@@ -54,7 +53,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Every route.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/mcp", post(mcp::post).get(mcp::not_offered).delete(mcp::delete))
+        // What is posted there goes past the router: see `accept.rs`.
+        .route("/mcp", get(mcp::not_offered).delete(mcp::delete))
         .route("/health", get(health))
         .route("/version", get(version))
         .route("/admin/tokens", get(admin::list).post(admin::create))
@@ -80,14 +80,10 @@ async fn version(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Names the request, and checks what every request must pass.
-pub(crate) fn enter(app: &App, peer: SocketAddr, request: &mut Request<Body>) -> Result<String, Response> {
+pub(crate) fn enter<B>(app: &App, peer: SocketAddr, request: &Request<B>) -> Result<Arrived, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
-    request.extensions_mut().insert(Arrived { id: id.clone(), peer });
-    let (head, body) = std::mem::take(request).into_parts();
-    let checked = app.guard.check(&head);
-    *request = Request::from_parts(head, body);
-    match checked {
-        Ok(()) => Ok(id),
+    match app.guard.check(request) {
+        Ok(()) => Ok(Arrived { id, peer }),
         Err(objection) => Err(named(answer::detail(objection.status(), objection.message()), &id)),
     }
 }
@@ -101,11 +97,11 @@ pub(crate) fn named(mut response: Response, id: &str) -> Response {
 }
 
 /// The id that the client chose, if it is sane.
-fn chosen_id(headers: &HeaderMap) -> Option<String> {
+fn chosen_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let is_sane = (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
-    is_sane.then(|| id.to_owned())
+    is_sane.then(|| id.into())
 }
 
 /// Step 2, identify: the caller of a tool route.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header};
-use axum::body::Body;
+use axum::BoxError;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
@@ -26,18 +26,21 @@ use crate::protocol::{Answer, Beginning, News, RunningCall, Sender};
 use crate::session::{Found, Session};
 
 /// `POST /mcp`: one message.
-pub(crate) async fn post(State(app): State<Arc<App>>, request: HttpRequest<Body>) -> Response {
+pub(crate) async fn post<B>(app: &App, arrived: Arrived, request: HttpRequest<B>) -> Response
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
     let (head, body) = request.into_parts();
     let served = async {
-        let principal = identify(&app, &head.headers)?;
+        let principal = identify(app, &head.headers)?;
         let accepts = Accepts::of(&head.headers);
         if !accepts.json && !accepts.events {
             let message = "Not Acceptable: accept application/json or text/event-stream";
             return Err(refusal(StatusCode::NOT_ACCEPTABLE, None, message));
         }
-        let session = find_session(&app, &head.headers, &principal)?;
+        let session = find_session(app, &head.headers, &principal)?;
         let message = read_message(&app.limits, &head.headers, body).await?;
-        Ok(Visit { app: &app, head: &head, principal, accepts, session }.serve(message).await)
+        Ok(Visit { app, arrived, head: &head, principal, accepts, session }.serve(message).await)
     };
     served.await.unwrap_or_else(|refused: Response| refused)
 }
@@ -98,7 +101,10 @@ fn find_session(
 }
 
 /// The whole body as one message.
-async fn read_message(limits: &Limits, headers: &HeaderMap, body: Body) -> Result<Message, Response> {
+async fn read_message<B>(limits: &Limits, headers: &HeaderMap, body: B) -> Result<Message, Response>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
     let bytes = read_body(headers, body, limits.body_bytes_max, limits)
         .await
         .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
@@ -109,7 +115,8 @@ async fn read_message(limits: &Limits, headers: &HeaderMap, body: Body) -> Resul
 
 /// One message with everything that is known of it.
 struct Visit<'a> {
-    app: &'a Arc<App>,
+    app: &'a App,
+    arrived: Arrived,
     head: &'a Parts,
     principal: Arc<Principal>,
     accepts: Accepts,
@@ -218,11 +225,10 @@ impl Visit<'_> {
     }
 
     fn sender(&self) -> Sender {
-        let arrived = self.head.extensions.get::<Arrived>();
         Sender {
             principal: Arc::clone(&self.principal),
-            address: arrived.map(|arrived| arrived.peer),
-            request_id: arrived.map_or_else(|| self.app.protocol.request_id(), |arrived| arrived.id.clone()),
+            address: Some(self.arrived.peer),
+            request_id: Arc::clone(&self.arrived.id),
         }
     }
 }

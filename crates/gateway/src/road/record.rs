@@ -118,7 +118,7 @@ fn intent<'a>(
         request_id: &arrival.request_id,
         principal: &arrival.principal,
         client_address: arrival.address,
-        client_name: Some(arrival.client.as_str()).filter(|client| !client.is_empty()),
+        client_name: Some(&*arrival.client).filter(|client| !client.is_empty()),
         server: route.map_or("", |route| route.toolset),
         tool: &arrival.name,
         tier: route.map(|route| route.tool.descriptor().tier),

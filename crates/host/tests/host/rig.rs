@@ -99,7 +99,7 @@ impl Rig {
             arguments: Raw::of(&arguments).unwrap(),
             caller: Caller {
                 principal: Arc::new(Principal::local("test", Tier::Operate)),
-                client: String::new(),
+                client: Arc::default(),
             },
             timeout_ms: 60_000,
         };

@@ -53,8 +53,8 @@ impl Object {
     }
 
     /// The value of a member that is a string.
-    pub fn get_str(&self, key: &str) -> Option<String> {
-        self.get(key).and_then(|value| value.view().ok())
+    pub fn get_str(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.iter().find(|member| member.is(key)).and_then(Member::text)
     }
 
     /// The members of a member that is an object.
@@ -94,10 +94,24 @@ impl<'a> Member<'a> {
         if memchr::memchr(b'\\', raw).is_none() { raw == key.as_bytes() } else { self.key() == key }
     }
 
+    /// The value, unescaped, if it is a string.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        text_of(&self.object.raw.as_bytes()[self.place.value.clone()])
+    }
+
     /// The value, to the letter.
     pub fn value(self) -> Raw {
         Raw::trusted(self.object.raw.bytes().slice(self.place.value.clone()))
     }
+}
+
+/// What a checked JSON string says; borrowed if it has no escapes. None for any other value.
+pub(super) fn text_of(json: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if memchr::memchr(b'\\', inner).is_none() {
+        return std::str::from_utf8(inner).ok().map(Cow::Borrowed);
+    }
+    serde_json::from_slice(json).ok().map(Cow::Owned)
 }
 
 /// Walks over JSON that is known to be well formed, so it only has to find borders.

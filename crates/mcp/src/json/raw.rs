@@ -1,5 +1,6 @@
 //! A piece of JSON that was checked, as the bytes that came in.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::object::text_of;
 use super::scan::{JsonError, Limits, scan};
 
 /// Checked JSON text of one value, without white space around it.
@@ -76,6 +78,11 @@ impl Raw {
     /// Whether this is `null`.
     pub fn is_null(&self) -> bool {
         &self.0[..] == b"null"
+    }
+
+    /// What it says, if it is a string.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        text_of(&self.0)
     }
 
     /// A typed view, for what we read ourselves.
