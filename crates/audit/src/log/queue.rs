@@ -30,7 +30,8 @@ impl<'a> Queued<'a> {
         Self { shared, fate, index, has_company }
     }
 
-    /// Whether others are about to be recorded as well: who lets them queue first saves their writes.
+    /// Whether others are probably about to be recorded as well: who lets them queue first saves their
+    /// writes.
     pub fn has_company(&self) -> bool {
         self.has_company
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::error::AuditError;
 use crate::folder::Folder;
-use crate::limits::{BATCH_BYTES, MARK_BYTES, RETRY_AFTER, SPINS, WARN_AFTER};
+use crate::limits::{ALONE_WRITES, BATCH_BYTES, MARK_BYTES, RETRY_AFTER, SPINS, WARN_AFTER};
 use crate::record::Draft;
 use crate::retention;
 
@@ -48,8 +48,7 @@ impl Shared {
 
     /// Queues a record to be written with those that others queue.
     pub(super) fn queue(&self, state: &mut State, draft: Draft, change: Change) -> Queued<'_> {
-        let own = usize::from(matches!(change, Change::Closes(_)));
-        let has_company = state.account.open.len() > own || !state.queue.entries.is_empty();
+        let has_company = state.alone_for == 0;
         let (index, fate) = (state.queue.push(Entry { draft, change }), Arc::clone(&state.queue.fate));
         self.will_sync(state);
         if state.queue.bytes >= BATCH_BYTES {
@@ -66,6 +65,7 @@ impl Shared {
             return Ok(());
         }
         let batch = std::mem::take(&mut state.queue);
+        state.alone_for = alone_after(batch.entries.len(), state.alone_for);
         let flushed = self.write(state, &batch);
         batch.tell(match &flushed {
             Ok(first) => Ok(*first),
@@ -228,6 +228,16 @@ impl Shared {
         }
         state.settle_owed()?;
         self.carry(state)
+    }
+}
+
+/// For how many writes nobody need wait for company, after one of this many records: as long as waiting
+/// pays, all wait; when somebody has waited in vain, the next ones don't, until one tries again.
+fn alone_after(records: usize, alone_for: u8) -> u8 {
+    match (records, alone_for) {
+        (0 | 1, 0) => ALONE_WRITES,
+        (0 | 1, rest) => rest - 1,
+        _ => 0,
     }
 }
 

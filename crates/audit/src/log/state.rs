@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::error::AuditError;
 use crate::file::RecordFile;
 use crate::folder::Folder;
+use crate::limits::ALONE_WRITES;
 use crate::record::{Draft, LEFT_OPEN, MarkBody, NOT_WRITTEN, OutcomeBody, RecordKind};
 use crate::recovery::{self, Found};
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) rotate_at: Option<Instant>,
     /// When it was last said that files are deleted before their time.
     pub(crate) warned_at: Option<Instant>,
+    /// For how many writes to come nobody need wait for company; 0: it pays to wait.
+    pub(super) alone_for: u8,
     /// Records that wait to be written.
     pub(super) queue: Batch,
     /// Which intents have no outcome yet.
@@ -81,6 +84,7 @@ impl State {
             failure: None,
             rotate_at: None,
             warned_at: None,
+            alone_for: ALONE_WRITES,
             queue: Batch::default(),
             account: Account::default(),
             next_seq,
