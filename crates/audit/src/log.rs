@@ -74,24 +74,24 @@ impl Log {
     /// Queues what is about to happen. Until that is written, it must not happen.
     pub fn intent(&self, intent: &Intent<'_>) -> Queued<'_> {
         let draft = Draft::new(RecordKind::Intent, &IntentBody::new(intent));
-        self.shared.queue(&mut self.shared.lock(), draft, Change::Opens)
+        self.shared.queue(self.shared.intake(), draft, Change::Opens)
     }
 
     /// Queues how an intent ended. An intent has one outcome: if this one can't be written, it
     /// will be `unknown`.
     pub fn outcome(&self, seq: Seq, outcome: &Outcome<'_>) -> Result<Queued<'_>, AuditError> {
         let draft = Draft::new(RecordKind::Outcome, &OutcomeBody::new(seq.0, outcome));
-        let mut state = self.shared.lock();
-        if !state.account.open.contains(&seq.0) || state.queue.closes(seq.0) {
+        let intake = self.shared.intake();
+        if !intake.account.open.contains(&seq.0) {
             return Err(AuditError::NotOpen { seq: seq.0 });
         }
-        Ok(self.shared.queue(&mut state, draft, Change::Closes(seq.0)))
+        Ok(self.shared.queue(intake, draft, Change::Closes(seq.0)))
     }
 
     /// Queues what was asked for and refused: intent and outcome at once.
     pub fn denied(&self, intent: &Intent<'_>, reason: &str) -> Queued<'_> {
         let draft = Draft::new(RecordKind::Denied, &DeniedBody::new(intent, reason));
-        self.shared.queue(&mut self.shared.lock(), draft, Change::Nothing)
+        self.shared.queue(self.shared.intake(), draft, Change::Nothing)
     }
 
     /// Whether it takes records. If a failure has closed it, this tries to open it again, as a
@@ -103,11 +103,9 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.is_closing = true;
         // What fails here has been told to the log, and nobody waits for it any more.
-        drop(self.shared.flush(&mut state));
-        drop(state);
+        drop(self.shared.flush(&mut self.shared.lock()));
+        self.shared.intake().is_closing = true;
         self.shared.wake.notify_all();
         if let Some(Err(_)) = self.syncer.take().map(JoinHandle::join) {
             tracing::error!("the thread that syncs the record has panicked");

@@ -22,16 +22,18 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> Result<thread::JoinHandle<()>, Audit
 
 /// Waits for records, gathers for a while, syncs. False when there is nothing more to come.
 fn sync_once(shared: &Shared) -> bool {
-    let idle = shared.wake.wait_while(shared.lock(), |state| !state.is_dirty && !state.is_closing);
-    let state = idle.unwrap_or_else(PoisonError::into_inner);
-    let gathered = shared.wake.wait_timeout_while(state, SYNC_DELAY, |state| !state.is_closing);
-    let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-    if !state.is_dirty {
-        return !state.is_closing;
+    let idle = shared.wake.wait_while(shared.intake(), |intake| !intake.is_dirty && !intake.is_closing);
+    let intake = idle.unwrap_or_else(PoisonError::into_inner);
+    let gathered = shared.wake.wait_timeout_while(intake, SYNC_DELAY, |intake| !intake.is_closing);
+    let (mut intake, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+    if !intake.is_dirty {
+        return !intake.is_closing;
     }
+    intake.is_dirty = false;
+    drop(intake);
+    let mut state = shared.lock();
     // What was queued and never asked for again is written here. A failure has been told by then.
     drop(shared.flush(&mut state));
-    state.is_dirty = false;
     let (file, path) = (Arc::clone(&state.file.file), state.file.path.clone());
     drop(state);
     if let Err(error) = file.sync_data().map_err(AuditError::io("sync", &path)) {

@@ -2,17 +2,17 @@
 
 use std::error::Error as _;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use crate::error::AuditError;
 use crate::folder::Folder;
-use crate::limits::{ALONE_WRITES, BATCH_BYTES, MARK_BYTES, RETRY_AFTER, SPINS, WARN_AFTER};
-use crate::record::Draft;
+use crate::limits::{BATCH_BYTES, MARK_BYTES, RETRY_AFTER, WARN_AFTER};
+use crate::record::{Draft, NOT_WRITTEN, OutcomeBody, RecordKind};
 use crate::retention;
 
 use super::failure::{Failure, Footing};
-use super::queue::{Batch, Change, Entry, Queued};
+use super::queue::{Batch, Change, Intake, Queued};
 use super::state::State;
 use super::{LogConfig, Sync};
 
@@ -21,7 +21,10 @@ use super::{LogConfig, Sync};
 pub(crate) struct Shared {
     pub(crate) folder: Folder,
     config: LogConfig,
+    /// Taken after `state` by whoever needs both.
+    intake: Mutex<Intake>,
     state: Mutex<State>,
+    /// Wakes the thread that syncs.
     pub(crate) wake: Condvar,
 }
 
@@ -29,49 +32,61 @@ impl Shared {
     pub(crate) fn open(dir: &Path, config: LogConfig) -> Result<Self, AuditError> {
         let folder = Folder::open(dir)?;
         let state = Mutex::new(State::open(&folder, config.sync)?);
-        Ok(Self { folder, config, state, wake: Condvar::new() })
+        let intake = Mutex::new(Intake { is_dirty: true, ..Intake::default() });
+        Ok(Self { folder, config, intake, state, wake: Condvar::new() })
     }
 
+    /// Where records get in line. Held for nanoseconds.
+    pub(crate) fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The right to write. Held for a write into the page cache, and rarely for a new file.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        // The lock is held for one write into the page cache, which is over before a thread that went
-        // to sleep would be awake again.
-        for _ in 0..SPINS {
-            if let Ok(state) = self.state.try_lock() {
-                return state;
-            }
-            std::hint::spin_loop();
-        }
         // A panic under the lock comes before a write (a record that can't be serialised), so
         // what is behind the lock is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a record to be written with those that others queue.
-    pub(super) fn queue(&self, state: &mut State, draft: Draft, change: Change) -> Queued<'_> {
-        let has_company = state.alone_for == 0;
-        let (index, fate) = (state.queue.push(Entry { draft, change }), Arc::clone(&state.queue.fate));
-        self.will_sync(state);
-        if state.queue.bytes >= BATCH_BYTES {
-            // Whoever waits for it learns of a failure.
-            drop(self.flush(state));
+    /// The right to write, if nobody has it.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
-        Queued::new(self, fate, index, has_company)
+    }
+
+    /// Queues a record to be written with those that others queue.
+    pub(super) fn queue(
+        &self,
+        mut intake: MutexGuard<'_, Intake>,
+        draft: Draft,
+        change: Change,
+    ) -> Queued<'_> {
+        let (fate, index) = intake.queue(draft, change);
+        self.will_sync(&mut intake);
+        let is_full = intake.batch.bytes >= BATCH_BYTES;
+        drop(intake);
+        if is_full {
+            // Whoever waits for it learns of a failure.
+            drop(self.flush(&mut self.lock()));
+        }
+        Queued { shared: self, fate, index }
     }
 
     /// Writes all that is queued in one go, and sees to it that it reaches the disk as the
     /// configuration says. In the background, it is safe from the death of the process only.
     pub(crate) fn flush(&self, state: &mut State) -> Result<(), AuditError> {
-        if state.queue.entries.is_empty() {
+        let batch = std::mem::take(&mut self.intake().batch);
+        if batch.entries.is_empty() {
             return Ok(());
         }
-        let batch = std::mem::take(&mut state.queue);
-        state.alone_for = alone_after(batch.entries.len(), state.alone_for);
         let flushed = self.write(state, &batch);
         batch.tell(match &flushed {
             Ok(first) => Ok(*first),
             Err(_) => Err(state.failure.map_or("write", |failure| failure.step)),
         });
-        state.reuse(batch);
         flushed.map(drop)
     }
 
@@ -81,9 +96,9 @@ impl Shared {
             let written = self.make_room(state).and_then(|()| state.append_all(&batch.entries));
             written.inspect_err(|error| self.fail(state, error))
         });
-        let first = written.inspect_err(|_| batch.give_up(&mut state.account))?;
+        let first = written.inspect_err(|_| self.intake().account.give_up(batch))?;
         let settled = self.carry(state).inspect_err(|error| self.fail(state, error));
-        batch.book(first, &mut state.account, settled.is_ok());
+        self.intake().account.book(batch, first, settled.is_ok());
         settled.map(|()| first)
     }
 
@@ -96,15 +111,15 @@ impl Shared {
         match self.config.sync {
             Sync::Off => {}
             Sync::Each => state.file.sync()?,
-            Sync::Background => self.will_sync(state),
+            Sync::Background => self.will_sync(&mut self.intake()),
         }
         Ok(())
     }
 
     /// Wakes the thread that syncs, once for all that comes until it does.
-    fn will_sync(&self, state: &mut State) {
-        if self.config.sync == Sync::Background && !state.is_dirty {
-            state.is_dirty = true;
+    fn will_sync(&self, intake: &mut Intake) {
+        if self.config.sync == Sync::Background && !intake.is_dirty {
+            intake.is_dirty = true;
             self.wake.notify_one();
         }
     }
@@ -115,7 +130,7 @@ impl Shared {
             self.rotate(state)?;
         }
         if state.unmarked() >= MARK_BYTES {
-            state.mark(0, None)?;
+            state.mark(0, None, self.intake().account.all())?;
         }
         Ok(())
     }
@@ -143,7 +158,7 @@ impl Shared {
     /// Begins a fresh file in the place of the one in use; if that fails, nothing has changed.
     fn begin_fresh(&self, state: &mut State, reopened_after: Option<&'static str>) -> Result<(), AuditError> {
         let begun = self.folder.next().and_then(|next| {
-            let next = state.begin(next, self.config.sync, reopened_after)?;
+            let next = state.begin(next, self.config.sync, reopened_after, self.intake().account.all())?;
             self.folder.install(next)
         });
         state.adopt(begun.inspect_err(|_| self.folder.discard_next())?);
@@ -214,30 +229,30 @@ impl Shared {
         Ok(())
     }
 
+    /// Writes the outcomes that could not be written when they came.
+    fn settle_owed(&self, state: &mut State) -> Result<(), AuditError> {
+        let owed = self.intake().account.owed.clone();
+        for intent in owed {
+            state.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(intent, &NOT_WRITTEN)))?;
+            self.intake().account.owed.remove(&intent);
+        }
+        Ok(())
+    }
+
     fn reopen(&self, state: &mut State, step: &'static str, footing: Footing) -> Result<(), AuditError> {
         match footing {
             Footing::SameFile => {
                 state.file.cut()?;
                 state.file.reserve()?;
-                state.mark(0, Some(step))?;
+                state.mark(0, Some(step), self.intake().account.all())?;
             }
             Footing::FreshFile => {
                 self.begin_fresh(state, Some(step))?;
                 self.sync_names()?;
             }
         }
-        state.settle_owed()?;
+        self.settle_owed(state)?;
         self.carry(state)
-    }
-}
-
-/// For how many writes nobody need wait for company, after one of this many records: as long as waiting
-/// pays, all wait; when somebody has waited in vain, the next ones don't, until one tries again.
-fn alone_after(records: usize, alone_for: u8) -> u8 {
-    match (records, alone_for) {
-        (0 | 1, 0) => ALONE_WRITES,
-        (0 | 1, rest) => rest - 1,
-        _ => 0,
     }
 }
 

@@ -1,55 +1,33 @@
 //! What is behind the lock: the file in use, the numbers, and which intents are open.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::error::AuditError;
 use crate::file::RecordFile;
 use crate::folder::Folder;
-use crate::limits::ALONE_WRITES;
-use crate::record::{Draft, LEFT_OPEN, MarkBody, NOT_WRITTEN, OutcomeBody, RecordKind};
+use crate::record::{Draft, LEFT_OPEN, MarkBody, OutcomeBody, RecordKind};
 use crate::recovery::{self, Found};
 
 use super::Sync;
 use super::failure::Failure;
-use super::queue::{Batch, Entry};
+use super::queue::Entry;
 
 /// What is behind the lock.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) file: RecordFile,
-    /// Something is written and not yet synced.
-    pub(crate) is_dirty: bool,
-    /// The log is being dropped.
-    pub(crate) is_closing: bool,
     /// Why nothing is written at the moment.
     pub(crate) failure: Option<Failure>,
     /// When to try again to put a full file aside, if that failed.
     pub(crate) rotate_at: Option<Instant>,
     /// When it was last said that files are deleted before their time.
     pub(crate) warned_at: Option<Instant>,
-    /// For how many writes to come nobody need wait for company; 0: it pays to wait.
-    pub(super) alone_for: u8,
-    /// Records that wait to be written.
-    pub(super) queue: Batch,
-    /// Which intents have no outcome yet.
-    pub(crate) account: Account,
     next_seq: u64,
     /// Where in the file the last mark is.
     marked_at: u64,
     boot_id: String,
     /// The line that is being built; kept for its memory.
     line: Vec<u8>,
-}
-
-/// Intents without an outcome.
-// Invariant: an intent is in one of these from its record on until that of its outcome.
-#[derive(Debug, Default)]
-pub(crate) struct Account {
-    /// Those whose outcome is still to come.
-    pub(crate) open: BTreeSet<u64>,
-    /// Those whose outcome came when it could not be written. Bounded by those that were open.
-    pub(crate) owed: BTreeSet<u64>,
 }
 
 impl State {
@@ -66,7 +44,7 @@ impl State {
         for intent in &found.open {
             state.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(*intent, &LEFT_OPEN)))?;
         }
-        state.mark(found.torn_bytes, None)?;
+        state.mark(found.torn_bytes, None, Vec::new())?;
         if sync == Sync::Each {
             state.file.sync()?;
         }
@@ -79,14 +57,9 @@ impl State {
     fn new(file: RecordFile, next_seq: u64) -> Self {
         Self {
             file,
-            is_dirty: true,
-            is_closing: false,
             failure: None,
             rotate_at: None,
             warned_at: None,
-            alone_for: ALONE_WRITES,
-            queue: Batch::default(),
-            account: Account::default(),
             next_seq,
             marked_at: 0,
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
@@ -115,13 +88,6 @@ impl State {
         Ok(first)
     }
 
-    /// Keeps the memory of records that are written for the next ones.
-    pub(super) fn reuse(&mut self, batch: Batch) {
-        let Batch { mut entries, .. } = batch;
-        entries.clear();
-        self.queue.entries = entries;
-    }
-
     /// Bytes since the last mark.
     pub(crate) fn unmarked(&self) -> u64 {
         self.file.size - self.marked_at
@@ -131,14 +97,14 @@ impl State {
         &mut self,
         torn_bytes: u64,
         reopened_after: Option<&'static str>,
+        open: Vec<u64>,
     ) -> Result<(), AuditError> {
         self.marked_at = self.file.size;
-        let draft = self.draft_mark(torn_bytes, reopened_after);
+        let draft = self.draft_mark(torn_bytes, reopened_after, open);
         self.append(&draft).map(drop)
     }
 
-    fn draft_mark(&self, torn_bytes: u64, reopened_after: Option<&'static str>) -> Draft {
-        let open = self.account.open.union(&self.account.owed).copied().collect();
+    fn draft_mark(&self, torn_bytes: u64, reopened_after: Option<&'static str>, open: Vec<u64>) -> Draft {
         let (boot_id, pid) = (self.boot_id.trim(), std::process::id());
         Draft::new(RecordKind::Mark, &MarkBody { boot_id, pid, torn_bytes, reopened_after, open })
     }
@@ -150,9 +116,10 @@ impl State {
         mut next: RecordFile,
         sync: Sync,
         reopened_after: Option<&'static str>,
+        open: Vec<u64>,
     ) -> Result<RecordFile, AuditError> {
         next.reserve()?;
-        let draft = self.draft_mark(0, reopened_after);
+        let draft = self.draft_mark(0, reopened_after, open);
         self.line.clear();
         draft.write_line(&mut self.line, self.next_seq);
         next.append(&self.line)?;
@@ -167,15 +134,6 @@ impl State {
         self.file = file;
         self.next_seq += 1;
         self.marked_at = 0;
-    }
-
-    /// Writes the outcomes that could not be written when they came.
-    pub(crate) fn settle_owed(&mut self) -> Result<(), AuditError> {
-        while let Some(intent) = self.account.owed.first().copied() {
-            self.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(intent, &NOT_WRITTEN)))?;
-            self.account.owed.remove(&intent);
-        }
-        Ok(())
     }
 }
 

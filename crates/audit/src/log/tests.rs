@@ -294,7 +294,7 @@ fn background_and_each_leave_nothing_unsynced() {
     let log = open(dir.path());
     log.intent(&sample.intent()).write().unwrap();
     let deadline = Instant::now() + Duration::from_secs(5);
-    while log.shared.lock().is_dirty {
+    while log.shared.intake().is_dirty {
         assert!(Instant::now() < deadline, "never synced");
         std::thread::yield_now();
     }

@@ -10,6 +10,9 @@ use hayward_tool::{Outcome, ToolError, Verdict};
 use super::Arrival;
 use super::route::Route;
 
+/// How often a call lets others go first while somebody writes the record.
+const YIELDS: u32 = 32;
+
 /// Writes the record of what goes down the road.
 #[derive(Debug)]
 pub(crate) struct Recorder(Log);
@@ -95,11 +98,15 @@ impl Recorder {
     }
 }
 
-/// Lets the calls that are about to be recorded as well queue, then writes all of them at once.
+/// Waits until it is recorded. While somebody else writes, this thread has other calls to serve.
 async fn written(queued: Queued<'_>) -> Result<Seq, AuditError> {
-    if queued.has_company() {
-        tokio::task::yield_now().await;
+    for _ in 0..YIELDS {
+        match queued.try_write() {
+            Some(told) => return told,
+            None => tokio::task::yield_now().await,
+        }
     }
+    // Whoever writes has been held up: by a new file, a sync, or the scheduler.
     queued.write()
 }
 

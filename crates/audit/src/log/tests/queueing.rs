@@ -12,15 +12,26 @@ fn numbers(queued: Vec<Queued<'_>>) -> Vec<u64> {
 fn what_is_queued_is_not_recorded_until_somebody_writes_it() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = Log::open(dir.path(), small()).unwrap();
-    let alone = log.intent(&sample.intent());
-    assert!(!alone.has_company());
-    let queued = vec![alone, log.denied(&sample.intent(), "x"), log.intent(&sample.intent())];
-    assert!(queued[2].has_company());
+    let queued =
+        vec![log.intent(&sample.intent()), log.denied(&sample.intent(), "x"), log.intent(&sample.intent())];
     assert_eq!(kinds(dir.path()), [RecordKind::Mark]);
     assert_eq!(numbers(queued), [2, 3, 4]);
     let expected = [RecordKind::Mark, RecordKind::Intent, RecordKind::Denied, RecordKind::Intent];
     assert_eq!(kinds(dir.path()), expected);
-    assert!(log.shared.lock().account.open.iter().eq(&[2, 4]));
+    assert!(log.shared.intake().account.open.iter().eq(&[2, 4]));
+}
+
+#[test]
+fn nobody_waits_who_would_rather_not() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = Log::open(dir.path(), small()).unwrap();
+    let writing = log.shared.lock();
+    let queued = log.intent(&sample.intent());
+    assert!(queued.try_write().is_none());
+    drop(writing);
+    assert_eq!(queued.try_write().unwrap().unwrap(), Seq(2));
+    assert_eq!(queued.write().unwrap(), Seq(2), "told twice, written once");
+    assert_eq!(kinds(dir.path()), [RecordKind::Mark, RecordKind::Intent]);
 }
 
 #[test]
@@ -32,13 +43,24 @@ fn the_last_one_may_ask_first() {
     assert_eq!(numbers(queued), [4, 3, 2]);
 }
 
+/// A mark can be written between the queueing of an outcome and its record.
+#[test]
+fn an_intent_is_open_until_its_outcome_is_written() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = Log::open(dir.path(), small()).unwrap();
+    let seq = log.intent(&sample.intent()).write().unwrap();
+    let queued = log.outcome(seq, &OK).unwrap();
+    assert_eq!(log.shared.intake().account.all(), [seq.get()]);
+    queued.write().unwrap();
+    assert_eq!(log.shared.intake().account.all(), [0; 0]);
+}
+
 #[test]
 fn an_outcome_that_is_queued_is_the_only_one() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = Log::open(dir.path(), small()).unwrap();
     let seq = log.intent(&sample.intent()).write().unwrap();
     let queued = log.outcome(seq, &OK).unwrap();
-    assert!(!queued.has_company(), "its own intent is no company");
     assert!(matches!(log.outcome(seq, &OK), Err(AuditError::NotOpen { .. })));
     queued.write().unwrap();
     assert_eq!(outcome_of(&records(dir.path()), seq.get()), ["ok"]);
@@ -59,9 +81,9 @@ fn all_of_a_failed_write_are_refused_and_ended_calls_are_owed_their_outcome() {
     for queued in [ended, third] {
         assert!(matches!(queued.write(), Err(AuditError::Closed { step: "write", .. })));
     }
-    let state = log.shared.lock();
-    assert!(state.account.open.is_empty() && state.account.owed.contains(&seq.get()));
-    assert_eq!(state.file.size, before);
+    let account = &log.shared.intake().account;
+    assert!(account.open.is_empty() && account.owed.contains(&seq.get()));
+    assert_eq!(log.shared.lock().file.size, before);
 }
 
 #[test]
@@ -85,8 +107,7 @@ fn a_long_queue_is_written_before_it_grows_longer() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = Log::open(dir.path(), LogConfig { sync: Sync::Off, ..LogConfig::default() }).unwrap();
     let queued: Vec<_> = (0..400).map(|_| log.denied(&sample.intent(), "x")).collect();
-    let state = log.shared.lock();
-    assert!(state.queue.bytes < crate::limits::BATCH_BYTES && state.file.size > 100_000);
-    drop(state);
+    assert!(log.shared.intake().batch.bytes < crate::limits::BATCH_BYTES);
+    assert!(log.shared.lock().file.size > 100_000);
     assert!(numbers(queued).into_iter().eq(2..402));
 }
