@@ -50,7 +50,10 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
-        let record = hayward_audit::Log::open(data.path(), hayward_audit::LogConfig::default())?;
+        let record = hayward_audit::Log::open(
+            data.path(),
+            hayward_audit::LogConfig { sync: hayward_audit::Sync::Off, ..Default::default() },
+        )?;
         let credentials = Arc::new(Credentials::new());
         let parts = RoadParts {
             record,

@@ -43,3 +43,6 @@ pub const RESERVE_BYTES: u64 = 64 * 1024;
 pub const WARN_AFTER: Duration = Duration::from_mins(1);
 /// Bytes of a line that the reader takes for a record.
 pub const LINE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Writes after one that waited for company in vain for which nobody waits.
+pub(crate) const ALONE_WRITES: u8 = 64;

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::AuditError;
+use crate::limits::ALONE_WRITES;
 use crate::record::Draft;
 
 use super::Seq;
@@ -25,9 +26,15 @@ pub struct Queued<'a> {
     pub(super) shared: &'a Shared,
     pub(super) fate: Arc<Fate>,
     pub(super) index: u64,
+    pub(super) has_company: bool,
 }
 
 impl Queued<'_> {
+    /// Whether others will probably get in line in a moment: who lets them saves their writes.
+    pub fn has_company(&self) -> bool {
+        self.has_company
+    }
+
     /// Writes it and all that is queued beside it, unless somebody has; says under which number.
     /// Waits while somebody else writes.
     pub fn write(self) -> Result<Seq, AuditError> {
@@ -158,6 +165,8 @@ pub(crate) struct Intake {
     pub(crate) is_dirty: bool,
     /// The log is being dropped.
     pub(crate) is_closing: bool,
+    /// For how many writes to come nobody need wait for company; 0: it pays to wait.
+    pub(super) alone_for: u8,
     /// What waits.
     pub(super) batch: Batch,
     /// Which intents have no outcome yet.
@@ -165,13 +174,51 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// Gets a record in line; says under which fate, at which place.
-    pub(super) fn queue(&mut self, draft: Draft, change: Change) -> (Arc<Fate>, u64) {
+    /// Gets a record in line.
+    pub(super) fn queue(&mut self, draft: Draft, change: Change) -> Place {
         if let Change::Closes(intent) = change {
             self.account.open.remove(&intent);
             self.account.closing.insert(intent);
         }
         let index = self.batch.push(Entry { draft, change });
-        (Arc::clone(&self.batch.fate), index)
+        Place { fate: Arc::clone(&self.batch.fate), index, has_company: self.alone_for == 0 }
+    }
+
+    /// Takes all that waits, to write it.
+    pub(super) fn take(&mut self) -> Batch {
+        self.alone_for = alone_after(self.batch.entries.len(), self.alone_for);
+        std::mem::take(&mut self.batch)
+    }
+}
+
+/// A place in the line.
+pub(super) struct Place {
+    pub(super) fate: Arc<Fate>,
+    pub(super) index: u64,
+    pub(super) has_company: bool,
+}
+
+/// For how many writes nobody need wait for company, after one of this many records. As long as waiting
+/// pays, all wait; when somebody has waited in vain, the next ones don't, until one tries again.
+fn alone_after(records: usize, alone_for: u8) -> u8 {
+    match (records, alone_for) {
+        (0, unchanged) => unchanged,
+        (1, 0) => ALONE_WRITES,
+        (1, rest) => rest - 1,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_goes_on_while_it_pays_and_is_tried_again_now_and_then() {
+        assert_eq!(alone_after(5, 0), 0);
+        assert_eq!(alone_after(1, 0), ALONE_WRITES);
+        assert_eq!(alone_after(0, 7), 7);
+        assert_eq!((1..=ALONE_WRITES).fold(ALONE_WRITES, |alone_for, _| alone_after(1, alone_for)), 0);
+        assert_eq!(alone_after(2, 9), 0, "company that comes by itself is company");
     }
 }

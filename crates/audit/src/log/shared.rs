@@ -12,7 +12,7 @@ use crate::record::{Draft, NOT_WRITTEN, OutcomeBody, RecordKind};
 use crate::retention;
 
 use super::failure::{Failure, Footing};
-use super::queue::{Batch, Change, Intake, Queued};
+use super::queue::{Batch, Change, Intake, Place, Queued};
 use super::state::State;
 use super::{LogConfig, Sync};
 
@@ -64,7 +64,7 @@ impl Shared {
         draft: Draft,
         change: Change,
     ) -> Queued<'_> {
-        let (fate, index) = intake.queue(draft, change);
+        let Place { fate, index, has_company } = intake.queue(draft, change);
         self.will_sync(&mut intake);
         let is_full = intake.batch.bytes >= BATCH_BYTES;
         drop(intake);
@@ -72,13 +72,13 @@ impl Shared {
             // Whoever waits for it learns of a failure.
             drop(self.flush(&mut self.lock()));
         }
-        Queued { shared: self, fate, index }
+        Queued { shared: self, fate, index, has_company }
     }
 
     /// Writes all that is queued in one go, and sees to it that it reaches the disk as the
     /// configuration says. In the background, it is safe from the death of the process only.
     pub(crate) fn flush(&self, state: &mut State) -> Result<(), AuditError> {
-        let batch = std::mem::take(&mut self.intake().batch);
+        let batch = self.intake().take();
         if batch.entries.is_empty() {
             return Ok(());
         }
