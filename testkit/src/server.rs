@@ -46,14 +46,21 @@ impl Server {
 
     /// Starts a server with these tools and limits.
     pub async fn start_with(toolset: Toolset, limits: Limits) -> anyhow::Result<Self> {
+        Self::start_recording(toolset, limits, hayward_audit::Sync::default()).await
+    }
+
+    /// Starts a server with these tools and limits, whose record is carried to the disk like this.
+    pub async fn start_recording(
+        toolset: Toolset,
+        limits: Limits,
+        sync: hayward_audit::Sync,
+    ) -> anyhow::Result<Self> {
         let data = tempfile::tempdir()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let shutdown = CancellationToken::new();
-        let record = hayward_audit::Log::open(
-            data.path(),
-            hayward_audit::LogConfig { sync: hayward_audit::Sync::Off, ..Default::default() },
-        )?;
+        let config = hayward_audit::LogConfig { sync, ..Default::default() };
+        let record = hayward_audit::Log::open(data.path(), config)?;
         let credentials = Arc::new(Credentials::new());
         let parts = RoadParts {
             record,

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use hayward_gateway::limits::Limits;
 use hayward_testkit::{fixture, server::Server};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,11 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let ready: PathBuf = args.next().context("usage: fixture-server READY_FILE [TOOLS]")?.into();
-    let toolset = match args.next() {
-        Some(tools) => fixture::echo(tools.parse().context("TOOLS must be a number")?),
-        None => fixture::conformance(),
+    let server = match args.next() {
+        Some(tools) => {
+            let tools = fixture::echo(tools.parse().context("TOOLS must be a number")?);
+            // The echo measures the road: its record is written, and the disk is left out.
+            Server::start_recording(tools, Limits::default(), hayward_audit::Sync::Off).await?
+        }
+        None => Server::start(fixture::conformance()).await?,
     };
-    let server = Server::start(toolset).await?;
     server.write_ready_file(&ready)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -23,7 +23,8 @@ cargo xtask bench
 
 Compared with: `axum` (a bare JSON-RPC echo, or the same bytes served as they are: the ceiling of any
 server on this stack), `rmcp` 3.9 (the official Rust SDK, JSON answers), `algony-mymcp` 3.1.0 (native)
-and 2.1.1 (Python) with their audit on. Hayward's record is on; files are not synced on write, as
+and 2.1.1 (Python) with their audit on. Hayward's record is on (that of the echo is written and not
+synced); files are not synced on write, as
 nobody here syncs them. `CPU` is the server's processor time per answer, children not counted.
 ";
 
