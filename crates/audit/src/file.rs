@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, fallocate, fstat};
 use rustix::io::Errno;
 
 use crate::error::AuditError;
@@ -27,8 +27,13 @@ impl RecordFile {
         Ok(Self { path, file: Arc::new(file), size })
     }
 
-    /// Appends a whole record, or leaves the file as it was.
+    /// Appends a whole record, or leaves the file as it was. A file without a name is refused: nobody
+    /// would find the record in it.
     pub(crate) fn append(&mut self, line: &[u8]) -> Result<(), AuditError> {
+        let is_gone = fstat(&*self.file).is_ok_and(|stat| stat.st_nlink == 0);
+        if is_gone {
+            return Err(AuditError::io("find", &self.path)(ErrorKind::NotFound.into()));
+        }
         let mut rest = line;
         while !rest.is_empty() {
             match (&*self.file).write(rest) {

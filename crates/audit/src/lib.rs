@@ -40,6 +40,7 @@ mod file;
 mod folder;
 pub mod limits;
 mod log;
+mod mask;
 mod reader;
 mod record;
 mod recovery;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::escape::escaped;
 use crate::limits::{DENIED_ARGUMENTS_BYTES, MESSAGE_CHARS, WORD_CHARS};
+use crate::mask::masked;
 use crate::redact::Redacted;
 
 /// What is about to happen.
@@ -201,7 +202,7 @@ impl Draft {
         // The body goes on where the stamp ends: every body is an object with members.
         text[body_at] = b',';
         text.push(b'\n');
-        Self(escaped(String::from_utf8(text).expect("JSON is UTF-8")))
+        Self(masked(escaped(String::from_utf8(text).expect("JSON is UTF-8"))))
     }
 
     /// Bytes of its line, without its number.
@@ -332,6 +333,24 @@ mod tests {
                 let back = if strings == 2 { &value["message"] } else { &value["arguments"][&text][0] };
                 assert_eq!(back, &Value::from(text.as_str()));
             }
+        }
+    }
+
+    #[test]
+    fn no_token_is_kept_wherever_it_stands() {
+        let token = format!("hwd_rw_AbCdEf012345{}", "x".repeat(38));
+        let raw = serde_json::json!({ "path": token, token.as_str(): format!("curl -H 'Bearer {token}'") });
+        let arguments = redact::arguments(&raw.to_string());
+        let principal = Principal::anonymous();
+        let intent = intent(&principal, &arguments, &token);
+        let outcome = Outcome { message: Some(&token), ..LEFT_OPEN };
+        for draft in [
+            Draft::new(RecordKind::Intent, &IntentBody::new(&intent)),
+            Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, &token)),
+            Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)),
+        ] {
+            assert!(!draft.0.contains("xxx"), "{}", draft.0);
+            assert!(draft.0.contains("hwd_rw_AbCdEf012345***"), "{}", draft.0);
         }
     }
 

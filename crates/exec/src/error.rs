@@ -113,9 +113,11 @@ impl ExecError {
                 "try again when other commands have ended"
             }
             Self::ShuttingDown => "try again when the server is back",
-            Self::NotStarted { .. } | Self::SupervisorFailed { .. } | Self::SupervisorLost => {
-                return None;
+            Self::SupervisorLost => {
+                "the command may have run in part: look at what it did before you repeat it, and let it not \
+                 kill its parent"
             }
+            Self::NotStarted { .. } | Self::SupervisorFailed { .. } => return None,
         })
     }
 }

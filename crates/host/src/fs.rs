@@ -20,9 +20,11 @@ mod path;
 mod place;
 mod protect;
 mod replace;
+mod rules;
 mod temp;
 mod tree;
 mod turns;
+mod walk;
 
 pub(crate) use directory::{Directory, Fence, kind_of, modified};
 pub(crate) use error::FsError;
@@ -44,6 +46,7 @@ pub(crate) struct Fs {
     local_disks: LocalDisks,
     syncs: bool,
     in_place_bytes_max: usize,
+    rules_bytes_max: usize,
 }
 
 impl Fs {
@@ -58,6 +61,7 @@ impl Fs {
             local_disks: LocalDisks::find(),
             syncs: config.sync_files,
             in_place_bytes_max: size(config.limits.in_place_bytes_max),
+            rules_bytes_max: size(config.limits.search_rules_bytes_max),
         }
     }
 
@@ -70,6 +74,7 @@ impl Fs {
             local_disks: LocalDisks::find(),
             syncs: true,
             in_place_bytes_max: 1_000,
+            rules_bytes_max: 1_000,
         }
     }
 }

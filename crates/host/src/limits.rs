@@ -53,6 +53,10 @@ hayward_api::limits! {
         grep_regex_bytes_max: Bytes = 16_777_216 in 65_536..=1_073_741_824,
         /// Threads that one search uses.
         search_threads_max: Count = 4 in 1..=64,
+        /// Bytes of all rule files (`.gitignore` and the like) that hold at one place of a search.
+        search_rules_bytes_max: Bytes = 131_072 in 1_024..=16_777_216,
+        /// Bytes that a compiled pattern may take to be kept for the next search.
+        grep_kept_regex_bytes_max: Bytes = 1_048_576 in 0..=16_777_216,
         /// Files beneath our own data that are known one by one; beyond that, hard links are refused.
         protected_files_max: Count = 200_000 in 1_000..=10_000_000,
     }
@@ -98,6 +102,9 @@ pub(crate) const FILES_AT_ONCE: usize = 16;
 
 /// How many such batches wait for a thread before the one that finds files visits them itself.
 pub(crate) const WAITING_BATCHES_MAX: usize = 16;
+
+/// Compiled patterns that are kept for the next search.
+pub(crate) const KEPT_PATTERNS_MAX: usize = 8;
 
 /// How often a running command is reported to whoever listens.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(5);

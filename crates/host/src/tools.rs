@@ -24,7 +24,7 @@ pub fn toolset(host: Arc<Host>) -> Toolset {
             Arc::new(Typed::new(write_file::WriteFile(Arc::clone(&host)))),
             Arc::new(Typed::new(edit_file::EditFile(Arc::clone(&host)))),
             Arc::new(Typed::new(glob::Glob(Arc::clone(&host)))),
-            Arc::new(Typed::new(grep::Grep(host))),
+            Arc::new(Typed::new(grep::Grep::new(host))),
         ],
     }
 }

@@ -56,11 +56,12 @@ fn is_any(media: &str, names: &[&str]) -> bool {
     names.iter().any(|name| media.eq_ignore_ascii_case(name))
 }
 
-/// Whether a body is declared as JSON.
+/// Whether a body is declared as JSON, and as nothing else.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let media =
-        headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    is_any(media.split(';').next().unwrap_or_default().trim(), &["application/json"])
+    let mut values = headers.get_all(http::header::CONTENT_TYPE).iter();
+    let media = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    values.next().is_none()
+        && is_any(media.split(';').next().unwrap_or_default().trim(), &["application/json"])
 }
 
 /// The era of a request, and the check that its headers agree with its body.
@@ -289,5 +290,7 @@ mod tests {
             assert_eq!(is_json(&headers(&[("content-type", value)])), expect, "{value}");
         }
         assert!(!is_json(&HeaderMap::new()));
+        let json = ("content-type", "application/json");
+        assert!(!is_json(&headers(&[json, ("content-type", "text/plain")])), "twice is neither");
     }
 }

@@ -125,10 +125,11 @@ fn check_value(name: &str, property: &Value, value: &mut Value) -> Result<(), Ar
     let expected = property["type"].as_str().unwrap_or_default();
     make_whole(expected, value);
     if !is_of_type(expected, value) {
+        let is_too_large = expected == "integer" && value.as_f64().is_some_and(|it| it.fract() == 0.0);
         return Err(ArgumentError::WrongType {
             name: name.to_owned(),
             given: render(value),
-            expected: expected.to_owned(),
+            expected: if is_too_large { "integer within ±(2^63 - 1)" } else { expected }.to_owned(),
         });
     }
     match property["enum"].as_array() {
@@ -157,7 +158,7 @@ fn make_whole(expected: &str, value: &mut Value) {
 fn is_of_type(expected: &str, value: &Value) -> bool {
     match expected {
         "string" => value.is_string(),
-        "integer" => value.is_i64() || value.is_u64(),
+        "integer" => value.is_i64(),
         "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "array" => value.is_array(),
@@ -203,6 +204,10 @@ mod tests {
     fn each_fault_is_named() {
         for (arguments, expect) in [
             (json!([]), "arguments must be an object"),
+            (
+                json!({"pattern": "x", "max": 9_223_372_036_854_775_808_u64}),
+                "max: 9223372036854775808 is not of type 'integer within ±(2^63 - 1)'",
+            ),
             (json!({}), "'pattern' is a required property"),
             (json!({"patern": "x"}), "did you mean 'pattern'?"),
             (json!({"pattern": "x", "zzzzzz": 1}), "this tool takes pattern, max, mode"),

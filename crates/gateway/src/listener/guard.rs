@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use ::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
 /// Which names of ours, and which foreign pages, are accepted.
 #[derive(Clone, Debug, Default)]
@@ -99,10 +99,12 @@ impl Guard {
             return if self.is_allowed_origin(origin) { Ok(()) } else { Err(Objection::Origin) };
         }
         // Browsers leave Origin out of some requests, and never this header.
-        match single(headers, &header::HeaderName::from_static("sec-fetch-site")) {
-            Some(site) if site.eq_ignore_ascii_case("cross-site") => Err(Objection::Origin),
-            _ => Ok(()),
-        }
+        let sites = headers.get_all("sec-fetch-site").iter();
+        let is_foreign = |site: &HeaderValue| {
+            let words = site.to_str().unwrap_or("cross-site").split(',');
+            words.map(str::trim).any(|word| word.eq_ignore_ascii_case("cross-site"))
+        };
+        if sites.into_iter().any(is_foreign) { Err(Objection::Origin) } else { Ok(()) }
     }
 
     fn is_allowed_origin(&self, origin: &str) -> bool {

@@ -129,11 +129,6 @@ impl Fence<'_> {
         self.census.root_of(id).is_some()
     }
 
-    /// The same with the inventory alone, for threads that outlive the borrow.
-    pub(super) fn census(&self) -> &Arc<Census> {
-        &self.census
-    }
-
     fn look_through(&self, path: &Path) -> Option<Handle> {
         let handle = Handle::look(path).ok()?;
         self.fs.protection.check(&handle).ok()?;

@@ -32,6 +32,8 @@ pub(crate) enum FsError {
     ReadOnly { path: PathBuf },
     #[error("{} has {bytes} bytes, max is {bytes_max}", path.display())]
     TooLarge { path: PathBuf, bytes: u64, bytes_max: usize },
+    #[error("{}: the rules of ignore files that hold here are more than {bytes_max} bytes", path.display())]
+    TooManyRules { path: PathBuf, bytes_max: usize },
     #[error("{} has nothing to read now", path.display())]
     WouldBlock { path: PathBuf },
     #[error("{} was changed by somebody else at the same time", path.display())]
@@ -89,6 +91,7 @@ impl FsError {
             Self::NoSpace { .. } => ("NoSpace", Code::Unavailable),
             Self::ReadOnly { .. } => ("ReadOnlyFileSystem", Code::Unavailable),
             Self::TooLarge { .. } => ("FileTooLarge", Code::TooLarge),
+            Self::TooManyRules { .. } => ("TooManyRules", Code::TooLarge),
             Self::WouldBlock { .. } => ("WouldBlock", Code::Unavailable),
             Self::Conflict { .. } => ("Conflict", Code::Conflict),
             Self::Stopped { stop: Stop::Cancelled } => ("Cancelled", Code::Unavailable),
@@ -111,6 +114,7 @@ impl FsError {
             Self::NoSpace { .. } => "Free some space, then try again; nothing was changed",
             Self::ReadOnly { .. } => "Use a path on a file system that is mounted for writing",
             Self::TooLarge { .. } => "Use a command for files of this size",
+            Self::TooManyRules { .. } => "Search a directory beside it, or shorten that file",
             Self::WouldBlock { .. } => "Use a command with a timeout to wait for data",
             Self::Conflict { .. } => "Read the file again, then repeat the change; nothing was changed",
             Self::Stopped { .. } => "Ask for less at once, or try again",

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use hayward_tool::Cx;
-use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, open, openat, readlink, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, open, openat, readlink, statat};
 use rustix::io::Errno;
 
 use super::Fs;
@@ -112,7 +112,7 @@ impl Fs {
         if path.names_directory() {
             return Err(FsError::IsDirectory { path: path.as_path().to_owned() });
         }
-        let end = end_of_links(path.as_path())?;
+        let end = without_detours(&end_of_links(path.as_path())?)?;
         let (Some(parent), Some(name)) = (end.parent(), end.file_name()) else {
             return Err(FsError::IsDirectory { path: path.as_path().to_owned() });
         };
@@ -134,9 +134,11 @@ impl Fs {
         Ok(Place { parent, parent_id: held.id(), name, target: None })
     }
 
-    /// Makes the missing directories of a path, each in one that isn't protected.
+    /// Makes the missing directories of a path, each in one that isn't protected. What would be refused at
+    /// its end is refused before the first of them is made.
     fn make_directories(&self, path: &Path) -> Result<OwnedFd, FsError> {
         let failed = |errno| FsError::of("make directories for", path, errno);
+        self.protection.check_missing(path)?;
         let mut directory = open("/", DIRECTORY, Mode::empty()).map_err(failed)?;
         for part in path.components().filter_map(part_name) {
             let next = match openat(&directory, part, DIRECTORY, Mode::empty()) {
@@ -167,6 +169,22 @@ fn part_name(part: Component<'_>) -> Option<&OsStr> {
         Component::ParentDir => Some(OsStr::new("..")),
         Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
     }
+}
+
+/// The same path without steps into directories that don't exist and out of them again: none of those is
+/// made on the way.
+fn without_detours(path: &Path) -> Result<PathBuf, FsError> {
+    let exists = |above: &&Path| statat(CWD, *above, AtFlags::empty()).is_ok();
+    let above = path.ancestors().find(exists).unwrap_or(Path::new("/"));
+    let mut missing = Vec::new();
+    for part in path.strip_prefix(above).unwrap_or(path).components().filter_map(part_name) {
+        if part != ".." {
+            missing.push(part);
+        } else if missing.pop().is_none() {
+            return Err(FsError::NotFound { path: path.to_owned() });
+        }
+    }
+    Ok(missing.into_iter().fold(above.to_owned(), |path, part| path.join(part)))
 }
 
 /// Where a path leads that doesn't lead to a file: the last of its dangling symbolic links.

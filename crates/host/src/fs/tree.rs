@@ -1,28 +1,23 @@
-//! Every file beneath a directory that a search by content may see: ripgrep's walk with its rules
-//! (hidden and ignored files are left out), inside our fence.
+//! Every file that a walk finds, opened for visitors in several threads, inside our fence.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use hayward_tool::Cx;
 use ignore::overrides::Override;
-use ignore::{DirEntry, WalkBuilder};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, open, openat, statat};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
 use rustix::io::Errno;
 
 use super::Fs;
 use super::directory::{Fence, is_kernels, kind_of};
+use super::error::FsError;
 use super::feed::Feed;
 use super::handle::Handle;
-use super::protect::Census;
+use super::walk::Walk;
 use crate::limits::{FILES_AT_ONCE, WAITING_BATCHES_MAX};
-
-/// Files that the walk reads in every directory, by name and without asking what they are.
-const RULE_FILES: [&str; 4] = [".gitignore", ".ignore", ".rgignore", ".git/info/exclude"];
 
 /// What is walked and how.
 pub(crate) struct Tree<'a> {
@@ -46,15 +41,18 @@ impl<V: FnMut(&Path, File, &Stat) -> ControlFlow<()>> Visit for V {}
 impl Fs {
     /// Calls a visitor of `start` with each file, in no order, until one says to stop or the call has to. Each thread has
     /// a visitor of its own; there is one thread until there are some files.
-    pub(crate) fn each_file<V: Visit>(&self, tree: &Tree<'_>, start: impl Fn() -> V + Sync) {
-        let door = Door {
-            fs: self,
-            fence: self.fence(),
-            is_kernels: is_kernels(tree.root, tree.root.stat().st_dev),
-        };
-        let walk = walk_of(tree, door.is_kernels, door.fence.census());
+    pub(crate) fn each_file<V: Visit>(
+        &self,
+        tree: &Tree<'_>,
+        start: impl Fn() -> V + Sync,
+    ) -> Result<(), FsError> {
+        let fence = self.fence();
+        let is_kernels = is_kernels(tree.root, tree.root.stat().st_dev);
+        let door = Door { fs: self, fence: &fence, is_kernels };
+        let place = (tree.root, tree.path);
+        let mut files = Walk::begin(self, &fence, (tree.cx, &tree.filter), place, is_kernels)?;
         let feed = Feed::new(WAITING_BATCHES_MAX);
-        let work = |batch: Vec<DirEntry>, visit: &mut V| {
+        let work = |batch: Vec<PathBuf>, visit: &mut V| {
             if door.pass(&batch, visit).is_break() {
                 feed.abandon();
             }
@@ -67,8 +65,6 @@ impl Fs {
         };
         std::thread::scope(|scope| {
             let mut visit = start();
-            let entries = walk.build().take_while(|_| tree.cx.stop().is_none());
-            let mut files = entries.filter_map(Result::ok).filter(is_file);
             for count in 0.. {
                 let batch: Vec<_> = files.by_ref().take(FILES_AT_ONCE).collect();
                 if batch.is_empty() || feed.is_closed() {
@@ -88,28 +84,31 @@ impl Fs {
                 work(batch, &mut visit);
             }
         });
+        files.failed().map_or(Ok(()), Err)
     }
 }
 
 /// Where files pass on their way to a visitor.
 struct Door<'a> {
     fs: &'a Fs,
-    fence: Fence<'a>,
+    fence: &'a Fence<'a>,
     is_kernels: bool,
 }
 
 impl Door<'_> {
     /// Lets files pass, most of which are in the same directory as the one before.
-    fn pass(&self, batch: &[DirEntry], visit: &mut impl Visit) -> ControlFlow<()> {
+    fn pass(&self, batch: &[PathBuf], visit: &mut impl Visit) -> ControlFlow<()> {
         let mut nearby: Option<(&Path, OwnedFd)> = None;
-        for entry in batch {
-            let parent = entry.path().parent().unwrap_or(Path::new("/"));
+        for path in batch {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                continue;
+            };
             if nearby.as_ref().is_none_or(|(path, _)| *path != parent) {
                 nearby = self.enter(parent).map(|directory| (parent, directory));
             }
-            let file = nearby.as_ref().and_then(|(_, directory)| open_regular(directory, entry.file_name()));
+            let file = nearby.as_ref().and_then(|(_, directory)| open_regular(directory, name));
             if let Some((file, stat)) = file.filter(|(file, stat)| self.shows(file, stat)) {
-                visit(entry.path(), file, &stat)?;
+                visit(path, file, &stat)?;
             }
         }
         ControlFlow::Continue(())
@@ -118,7 +117,7 @@ impl Door<'_> {
     /// Opens a directory, judged by where it really is: between the walk and now, somebody may have put a
     /// symbolic link in its place or above it.
     fn enter(&self, path: &Path) -> Option<OwnedFd> {
-        let (directory, _) = open_directory(path).ok()?;
+        let directory = open_directory(path).ok()?;
         let handle = Handle::of(directory.try_clone().ok()?).ok()?;
         self.fs.protection.check(&handle).ok().map(|()| directory)
     }
@@ -133,49 +132,8 @@ impl Door<'_> {
     }
 }
 
-fn walk_of(tree: &Tree<'_>, is_kernels: bool, census: &Arc<Census>) -> WalkBuilder {
-    let census = Arc::clone(census);
-    let mut walk = WalkBuilder::new(tree.path);
-    walk.overrides(tree.filter.clone());
-    let is_plain = |above| open_directory(above).is_ok_and(|(above, _)| has_plain_rules(&above));
-    if tree.path.ancestors().all(is_plain) {
-        walk.add_custom_ignore_filename(".rgignore");
-    } else {
-        walk.standard_filters(false).hidden(true);
-    }
-    walk.filter_entry(move |entry| {
-        let is_directory = entry.file_type().is_some_and(|kind| kind.is_dir());
-        !is_directory || entry.depth() == 0 || may_enter(entry.path(), is_kernels, &census)
-    });
-    walk
-}
-
-fn may_enter(path: &Path, is_inside_kernels: bool, census: &Census) -> bool {
-    let Ok((directory, stat)) = open_directory(path) else {
-        return false;
-    };
-    census.root_of((&stat).into()).is_none()
-        && (is_inside_kernels || !is_kernels(&directory, stat.st_dev))
-        && has_plain_rules(&directory)
-}
-
-fn open_directory(path: &Path) -> Result<(OwnedFd, Stat), Errno> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = open(path, flags, Mode::empty())?;
-    let stat = fstat(&directory)?;
-    Ok((directory, stat))
-}
-
-/// Whether the rule files of a directory can be read: the walk would wait for a FIFO for ever.
-fn has_plain_rules(directory: &OwnedFd) -> bool {
-    RULE_FILES.iter().all(|name| match statat(directory, *name, AtFlags::empty()) {
-        Ok(stat) => matches!(kind_of(&stat), FileType::RegularFile | FileType::Directory),
-        Err(_) => true,
-    })
-}
-
-fn is_file(entry: &DirEntry) -> bool {
-    entry.file_type().is_some_and(|kind| kind.is_file())
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Opens what the walk took for a regular file, if it still is one.

@@ -108,6 +108,72 @@ async fn ignored_files_are_left_out() {
 }
 
 #[tokio::test]
+async fn rules_are_weighed_as_ripgrep_does() {
+    let rig = tree();
+    let file = |path: &str, text: &str| rig.file(path, text);
+    for path in ["a.log", "b.log", "keep.log", "build/x", "src/build", "src/c.tmp", ".hid", ".env", "e/y"] {
+        file(&format!("repo/{path}"), "alpha\n");
+    }
+    file("repo/.git/info/exclude", "e/\n");
+    file("repo/.gitignore", "*.log\n!keep.log\n/build/\n!.env\nno[glob\n\n# a comment\n*.tmp   \n");
+    file("repo/.ignore", "!b.log\n");
+    file("repo/src/.gitignore", "!c.tmp\n");
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "repo", "output_mode": "files"})).await;
+    assert_eq!(got.0, "repo/.env\nrepo/b.log\nrepo/keep.log\nrepo/src/build\nrepo/src/c.tmp");
+    // Rules above the directory that is searched hold; those beyond the repository's root are not git's.
+    file(".gitignore", "c.tmp\n");
+    file(".ignore", "build\n");
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "repo/src", "output_mode": "files"})).await;
+    assert_eq!(got.0, "repo/src/c.tmp");
+    // What a caller asks for by glob counts more.
+    let asked = json!({"pattern": "alpha", "path": "repo", "glob": "*.log", "output_mode": "files"});
+    assert_eq!(grep(&rig, asked).await.0, "repo/a.log\nrepo/b.log\nrepo/keep.log");
+}
+
+#[tokio::test]
+async fn without_a_repository_gits_rules_are_no_rules() {
+    let rig = tree();
+    rig.file("plain/.gitignore", "x\n");
+    rig.file("plain/x", "alpha\n");
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "plain", "output_mode": "files"})).await;
+    assert_eq!(got.0, "plain/x");
+}
+
+#[tokio::test]
+async fn a_rule_file_that_is_none_neither_hangs_a_search_nor_hides_anything() {
+    let rig = tree();
+    rig.file("repo/x", "alpha\n");
+    std::fs::create_dir_all(rig.work("repo/gd/common")).unwrap();
+    // A clone can bring all of these: what a link leads to may wait for ever, or be ours.
+    for (name, target) in
+        [(".ignore", "/proc/kmsg"), (".rgignore", "/proc/self/mem"), (".gitignore", "/dev/zero")]
+    {
+        symlink(target, rig.work(&format!("repo/{name}"))).unwrap();
+    }
+    rig.file("repo/.git", format!("gitdir: {}\n", text(&rig.work("repo/gd"))));
+    for name in ["repo/gd/commondir", "repo/gd/common/info"] {
+        assert!(run("mkfifo", &[text(&rig.work(name))]), "mkfifo is part of every system");
+    }
+    let cx = Cx::new(Duration::from_secs(20), CancellationToken::new());
+    let arguments = json!({"pattern": "alpha", "path": rig.work("repo"), "output_mode": "files"});
+    let answer = rig.call_within(&cx, "grep", arguments).await;
+    assert_eq!(answer.text["results"], text(&rig.work("repo/x")), "{answer:?}");
+}
+
+#[tokio::test]
+async fn rules_beyond_their_limit_are_an_error_that_names_the_file() {
+    let rig = Rig::with(|config| config.limits.set("host.search_rules_bytes_max", 1_024).unwrap());
+    rig.file("a/.ignore", "x\n".repeat(300));
+    rig.file("a/b/.ignore", "y\n".repeat(300));
+    rig.file("a/b/c/file", "alpha\n");
+    for path in ["a", "a/b", "a/b/c"] {
+        let answer = rig.call("grep", json!({"pattern": "alpha", "path": rig.work(path)})).await;
+        assert_eq!(answer.text["error"], "TooManyRules", "{answer:?}");
+        assert!(answer.text["message"].as_str().unwrap().contains("a/b/.ignore"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_can_not_be_searched_is_an_error() {
     let rig = tree();
     assert!(run("mkfifo", &[text(&rig.work("fifo"))]), "mkfifo is part of every system");

@@ -194,6 +194,43 @@ async fn a_protected_path_that_is_not_there_yet_is_not_reached_through_a_new_dir
 }
 
 #[tokio::test]
+async fn a_refused_write_leaves_no_directories_behind() {
+    let rig = Rig::new();
+    for detour in ["n1/../../data/evil", "n1/n2/../../../data/x/y", "../data/new/deep/file"] {
+        let arguments = json!({"file_path": rig.work(detour), "content": "x"});
+        let answer = rig.call("write_file", arguments).await;
+        assert!(answer.is_error, "{detour}: {answer:?}");
+        assert_eq!(std::fs::read_dir(rig.work("")).unwrap().count(), 0, "{detour}");
+        assert!(!rig.data("new").exists() && !rig.data("x").exists());
+    }
+    // Into a directory that isn't there and out again is no way, and makes none.
+    rig.ok("write_file", json!({"file_path": rig.work("n1/../kept/file"), "content": "x"})).await;
+    assert!(rig.work("kept/file").exists() && !rig.work("n1").exists());
+}
+
+#[tokio::test]
+async fn our_own_process_under_another_name_is_protected() {
+    let rig = Rig::new();
+    std::fs::create_dir(rig.work("process")).unwrap();
+    std::fs::write(rig.work("environ"), "").unwrap();
+    let own = PathBuf::from(format!("/proc/{}", std::process::id()));
+    let Some(_folder) = Mount::bind(&own, &rig.work("process")) else { return };
+    let Some(_file) = Mount::bind(&own.join("environ"), &rig.work("environ")) else { return };
+    for name in ["process/environ", "process/cmdline", "process/oom_score_adj", "environ"] {
+        refused(&rig, text(&rig.work(name))).await;
+    }
+}
+
+#[tokio::test]
+async fn what_proc_says_to_everybody_is_readable() {
+    let rig = Rig::new();
+    for path in ["/proc/mounts", "/proc/net/tcp", "/proc/version"] {
+        rig.ok("read_file", json!({"file_path": path})).await;
+    }
+    refused(&rig, "/proc/self/environ").await;
+}
+
+#[tokio::test]
 async fn a_directory_that_is_swapped_for_a_link_while_it_is_searched_shows_nothing_protected() {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -231,3 +231,17 @@ fn one_descriptor_is_enough_for_the_next_file() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(run_child("one_descriptor_is_enough_for_the_next_file", dir.path(), ""), 0);
 }
+
+#[test]
+fn a_file_that_somebody_removed_is_replaced_before_the_next_effect() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path(), LogConfig::default()).unwrap();
+    let sample = Sample::new();
+    log.intent(&sample.intent()).write().unwrap();
+    std::fs::remove_file(dir.path().join("record.jsonl")).unwrap();
+    assert!(log.intent(&sample.intent()).write().is_err(), "it would be in a file that nobody finds");
+    wait_for("a fresh file", || log.is_open());
+    log.intent(&sample.intent()).write().unwrap();
+    let text = std::fs::read_to_string(dir.path().join("record.jsonl")).unwrap();
+    assert!(text.contains(r#""reopened_after":"find""#) && text.contains(r#""type":"intent""#), "{text}");
+}

@@ -3,9 +3,9 @@
 //! Environment, memory and open files of our own processes hold what the fence protects. A process is
 //! ours if it runs our executable: the server itself, its threads, its supervisors.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, PROC_SUPER_MAGIC, fstatfs, major, stat};
+use rustix::fs::{FileType, PROC_SUPER_MAGIC, fstatfs, major, stat, statfs};
 
 use super::super::handle::Handle;
 use super::super::identity::FileId;
@@ -21,25 +21,39 @@ pub(super) fn protected_place(handle: &Handle) -> Option<PathBuf> {
     if is_memory && FileType::from_raw_mode(handle.stat().st_mode) == FileType::RegularFile {
         return Some(real.to_owned());
     }
-    process_folder(real).filter(|folder| is_ours(folder))
+    if real.parent().is_none_or(|parent| !is_procfs_path(parent)) && !handle.is_directory() {
+        // One file of /proc under another name: whose it is can't be told any more.
+        return Some(real.to_owned());
+    }
+    let folders = real.ancestors().take_while(|above| is_procfs_path(above));
+    let (ours, rest) = folders.filter(|folder| is_ours(folder)).find_map(|folder| {
+        let rest = real.strip_prefix(folder).ok()?;
+        Some((folder, rest))
+    })?;
+    (!is_of_everybody(rest)).then(|| ours.to_owned())
 }
 
 fn is_procfs(handle: &Handle) -> bool {
     fstatfs(handle).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
 }
 
-/// `/proc/123` of `/proc/123/task/124/environ`.
-fn process_folder(real: &Path) -> Option<PathBuf> {
-    let is_number = |part: &Component<'_>| part.as_os_str().as_encoded_bytes().iter().all(u8::is_ascii_digit);
-    let length = real.components().skip(1).position(|part| is_number(&part))?;
-    Some(real.components().take(length + 2).collect())
+fn is_procfs_path(path: &Path) -> bool {
+    statfs(path).is_ok_and(|fs| fs.f_type == PROC_SUPER_MAGIC)
 }
 
+/// What `/proc/net` and `/proc/mounts` lead to for whoever asks: a part of a process by its path only.
+fn is_of_everybody(rest: &Path) -> bool {
+    rest.starts_with("net") || ["mounts", "mountinfo"].iter().any(|name| rest == Path::new(name))
+}
+
+/// Whether this folder of a process, by whatever path, is of one of ours.
 fn is_ours(folder: &Path) -> bool {
-    let executable = |folder: &Path| stat(folder.join("exe")).map(|stat| FileId::from(&stat)).ok();
-    match executable(Path::new("/proc/self")) {
-        Some(own) => executable(folder) == Some(own),
-        None => true, // without it nothing can be told apart
+    let executable = |folder: &Path| stat(folder.join("exe")).map(|stat| FileId::from(&stat));
+    match (executable(folder), executable(Path::new("/proc/self"))) {
+        (Ok(found), Ok(own)) => found == own,
+        // Without our own executable nothing can be told apart, so every process is taken for ours.
+        (Ok(_), Err(_)) => true,
+        (Err(_), _) => false,
     }
 }
 
@@ -48,21 +62,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_process_of_a_path_is_found_wherever_procfs_is_mounted() {
-        for (path, expect) in [
-            ("/proc/123/environ", Some("/proc/123")),
-            ("/proc/123/task/124/mem", Some("/proc/123")),
-            ("/mnt/p/9/fd/3", Some("/mnt/p/9")),
-            ("/proc/meminfo", None),
-        ] {
-            assert_eq!(process_folder(Path::new(path)), expect.map(PathBuf::from), "{path}");
+    fn we_are_ours_and_others_are_not() {
+        assert!(is_ours(Path::new("/proc/self")));
+        assert!(is_ours(Path::new("/proc/thread-self")));
+        for other in ["/proc/1", "/proc", "/proc/self/net", "/etc"] {
+            assert!(!is_ours(Path::new(other)), "{other}");
         }
     }
 
     #[test]
-    fn we_are_ours_and_init_is_not() {
-        assert!(is_ours(Path::new("/proc/self")));
-        assert!(is_ours(Path::new("/proc/thread-self")));
-        assert!(!is_ours(Path::new("/proc/1")));
+    fn what_proc_says_to_everybody_is_not_ours_alone() {
+        for (rest, expect) in [
+            ("net/tcp", true),
+            ("mounts", true),
+            ("environ", false),
+            ("network", false),
+            ("task/1/net/tcp", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_everybody(Path::new(rest)), expect, "{rest}");
+        }
     }
 }

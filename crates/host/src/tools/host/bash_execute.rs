@@ -250,7 +250,8 @@ fn not_run(error: &ExecError, working_dir: &std::path::Path) -> ToolError {
         }
         ExecError::ShuttingDown => new("ShuttingDown", Code::Unavailable),
         ExecError::ProgramNotFound { .. } | ExecError::NotStarted { .. } => new("OSError", Code::Unavailable),
-        ExecError::SupervisorFailed { .. } | ExecError::SupervisorLost => {
+        ExecError::SupervisorLost => new("CommandLost", Code::Internal),
+        ExecError::SupervisorFailed { .. } => {
             let mut detail = error.to_string();
             if let Some(source) = std::error::Error::source(error) {
                 detail = format!("{detail}: {source}");

@@ -1,6 +1,7 @@
 //! `grep`: searches the content of files, with ripgrep's rules and in its format.
 
 mod lines;
+mod patterns;
 mod search;
 mod sink;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_regex::RegexMatcher;
 use hayward_api::{Code, Tier};
 use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
 use ignore::overrides::{Override, OverrideBuilder};
@@ -23,10 +24,20 @@ use crate::fs::AbsPath;
 use crate::host::Host;
 use crate::limits::{Limits, size};
 use lines::Limit;
+use patterns::Patterns;
 use search::Search;
 
 /// The tool.
-pub(crate) struct Grep(pub(crate) Arc<Host>);
+pub(crate) struct Grep {
+    host: Arc<Host>,
+    patterns: Arc<Patterns>,
+}
+
+impl Grep {
+    pub(crate) fn new(host: Arc<Host>) -> Self {
+        Self { host, patterns: Arc::default() }
+    }
+}
 
 /// Search the content of files with a regular expression (Rust syntax: no look-around, no
 /// backreferences), line by line. Hidden files, binary files and what .gitignore excludes are left
@@ -84,23 +95,29 @@ impl TypedTool for Grep {
     type Output = GrepOutput;
 
     fn timeout(&self) -> Duration {
-        Duration::from_millis(self.0.limits.file_timeout_ms)
+        Duration::from_millis(self.host.limits.file_timeout_ms)
     }
 
     async fn run(&self, cx: &Cx, args: GrepArgs) -> Result<GrepOutput, ToolError> {
         let path = args.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
         let path = path_of("path", path)?;
-        let host = Arc::clone(&self.0);
-        self.0.threads.run(cx, move |cx| grep(&host, cx, &path, &args)).await
+        let (host, patterns) = (Arc::clone(&self.host), Arc::clone(&self.patterns));
+        self.host.threads.run(cx, move |cx| grep(&host, &patterns, cx, &path, &args)).await
     }
 }
 
-fn grep(host: &Host, cx: &Cx, path: &AbsPath, args: &GrepArgs) -> Result<GrepOutput, ToolError> {
+fn grep(
+    host: &Host,
+    patterns: &Patterns,
+    cx: &Cx,
+    path: &AbsPath,
+    args: &GrepArgs,
+) -> Result<GrepOutput, ToolError> {
     let limits = &host.limits;
     let context = u64::try_from(args.context_lines).unwrap_or(0).min(limits.grep_context_lines_max);
     let search = Search {
         cx,
-        matcher: matcher(args, limits)?,
+        matcher: matcher(patterns, args, limits)?,
         mode: args.output_mode,
         context: if args.output_mode == OutputMode::Content { size(context) } else { 0 },
         limit: Limit {
@@ -117,12 +134,8 @@ fn grep(host: &Host, cx: &Cx, path: &AbsPath, args: &GrepArgs) -> Result<GrepOut
     Ok(GrepOutput { results, match_count })
 }
 
-fn matcher(args: &GrepArgs, limits: &Limits) -> Result<RegexMatcher, ToolError> {
-    let bytes_max = size(limits.grep_regex_bytes_max);
-    let mut builder = RegexMatcherBuilder::new();
-    builder.multi_line(true).line_terminator(Some(b'\n')).case_insensitive(args.case_insensitive);
-    builder.size_limit(bytes_max).dfa_size_limit(bytes_max);
-    builder.build(&args.pattern).map_err(|error| {
+fn matcher(patterns: &Patterns, args: &GrepArgs, limits: &Limits) -> Result<RegexMatcher, ToolError> {
+    patterns.compile(&args.pattern, args.case_insensitive, limits).map_err(|error| {
         ToolError::new("InvalidRegex", Code::Invalid, error.to_string())
             .suggest("Escape special characters with \\, and use neither look-around nor line feeds")
     })

@@ -50,7 +50,7 @@ impl Search<'_> {
                 fs,
                 &Tree { cx: self.cx, root: &root, path: path.as_path(), filter, threads },
                 &budget,
-            )
+            )?
         } else {
             self.search_alone(fs.open_file(path)?, path.as_path(), &budget)?
         };
@@ -69,7 +69,7 @@ impl Search<'_> {
         }
     }
 
-    fn search_tree(&self, fs: &Fs, tree: &Tree<'_>, budget: &Budget) -> Vec<FileLines> {
+    fn search_tree(&self, fs: &Fs, tree: &Tree<'_>, budget: &Budget) -> Result<Vec<FileLines>, ToolError> {
         let found = Mutex::new(Vec::new());
         fs.each_file(tree, || {
             let mut desk = self.desk(BinaryDetection::quit(b'\0'));
@@ -89,8 +89,8 @@ impl Search<'_> {
                     ControlFlow::Continue(())
                 }
             }
-        });
-        found.into_inner().unwrap_or_else(PoisonError::into_inner)
+        })?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Searches a file that was named: binary or not, and errors are told.

@@ -1,0 +1,176 @@
+//! The files beneath a directory that a search by content looks at: not the hidden ones, nor what
+//! rule files leave out, nor what the fence hides. Symbolic links are not followed.
+
+use std::ffi::{CStr, OsStr};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hayward_tool::Cx;
+use ignore::overrides::Override;
+use rustix::fs::FileType;
+
+use super::Fs;
+use super::directory::{Directory, Fence};
+use super::error::FsError;
+use super::handle::Handle;
+use super::rules::{Rules, Ruling, ruling};
+
+/// How many names are met between two looks at the clock.
+const NAMES_PER_LOOK: u32 = 1 << 10;
+
+/// A walk in progress: an iterator over paths, until something is in its way.
+pub(super) struct Walk<'a> {
+    cx: &'a Cx,
+    fs: &'a Fs,
+    fence: &'a Fence<'a>,
+    /// Globs of the caller, held against paths as the caller names them.
+    filter: &'a Override,
+    /// Whether it began in the kernel's own files, which it doesn't enter from outside.
+    is_in_kernels: bool,
+    /// Directories still to be entered.
+    waiting: Vec<Step>,
+    /// Files of the directory that was entered last.
+    files: Vec<PathBuf>,
+    /// What was in the way.
+    failed: Option<FsError>,
+}
+
+/// A directory to enter.
+struct Step {
+    /// As the caller would name it.
+    path: PathBuf,
+    /// Where it is, which rules are held against.
+    real: PathBuf,
+    /// What holds above it.
+    rules: Arc<Rules>,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins at a directory that was looked up by this path.
+    pub(super) fn begin(
+        fs: &'a Fs,
+        fence: &'a Fence<'a>,
+        (cx, filter): (&'a Cx, &'a Override),
+        (root, path): (&Handle, &Path),
+        is_in_kernels: bool,
+    ) -> Result<Self, FsError> {
+        let rules = fs.rules_above(root.real())?;
+        let start = Step { path: path.to_owned(), real: root.real().to_owned(), rules };
+        let mut walk = Self {
+            cx,
+            fs,
+            fence,
+            filter,
+            is_in_kernels,
+            waiting: Vec::new(),
+            files: Vec::new(),
+            failed: None,
+        };
+        if let Some(directory) = fence.enter_through(path) {
+            walk.visit(&directory, &start)?;
+        }
+        Ok(walk)
+    }
+
+    /// What was in its way, if it ended before its end.
+    pub(super) fn failed(self) -> Option<FsError> {
+        self.failed
+    }
+
+    fn enter(&mut self, step: &Step) -> Result<(), FsError> {
+        match self.fence.enter(&step.path) {
+            Some(directory) if self.is_in_kernels || !directory.is_kernels() => self.visit(&directory, step),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds what is in a directory.
+    fn visit(&mut self, directory: &Directory, step: &Step) -> Result<(), FsError> {
+        let rules = self.fs.rules_in(directory, &step.real, &step.rules)?;
+        let mut names = 0_u32;
+        directory.each_name(|name, kind| {
+            names += 1;
+            if names.is_multiple_of(NAMES_PER_LOOK) && self.cx.stop().is_some() {
+                return ControlFlow::Break(());
+            }
+            self.meet(step, &rules, name, kind);
+            ControlFlow::Continue(())
+        });
+        Ok(())
+    }
+
+    /// Adds a name of a directory, if it is for a search.
+    fn meet(&mut self, step: &Step, rules: &Arc<Rules>, name: &CStr, kind: FileType) {
+        let is_directory = kind == FileType::Directory;
+        if !is_directory && kind != FileType::RegularFile {
+            return;
+        }
+        let name = OsStr::from_bytes(name.to_bytes());
+        let (path, real) = (step.path.join(name), step.real.join(name));
+        let is_hidden = name.as_bytes().starts_with(b".");
+        let asked = || ruling(&self.filter.matched(&path, is_directory));
+        if !is_shown(asked, || rules.judge(&real, is_directory), is_hidden) {
+            return;
+        }
+        if is_directory {
+            self.waiting.push(Step { path, real, rules: Arc::clone(rules) });
+        } else {
+            self.files.push(path);
+        }
+    }
+}
+
+/// What the caller asks for counts most, then rules, then whether it is hidden.
+fn is_shown(asked: impl Fn() -> Ruling, ruled: impl Fn() -> Ruling, is_hidden: bool) -> bool {
+    match asked() {
+        Ruling::In => true,
+        Ruling::Out => false,
+        Ruling::Nothing => match ruled() {
+            Ruling::In => true,
+            Ruling::Out => false,
+            Ruling::Nothing => !is_hidden,
+        },
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = PathBuf;
+
+    fn next(&mut self) -> Option<PathBuf> {
+        loop {
+            if let Some(file) = self.files.pop() {
+                return Some(file);
+            }
+            if self.cx.stop().is_some() {
+                return None;
+            }
+            let step = self.waiting.pop()?;
+            if let Err(error) = self.enter(&step) {
+                self.failed = Some(error);
+                return None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_outweigh_rules_and_rules_outweigh_hiding() {
+        use Ruling::{In, Nothing, Out};
+        for (asked, ruled, is_hidden, expect) in [
+            (In, Out, true, true),
+            (Out, In, false, false),
+            (Nothing, Out, false, false),
+            (Nothing, In, true, true),
+            (Nothing, Nothing, true, false),
+            (Nothing, Nothing, false, true),
+        ] {
+            assert_eq!(is_shown(|| asked, || ruled, is_hidden), expect, "{asked:?} {ruled:?} {is_hidden}");
+        }
+    }
+}
