@@ -11,6 +11,7 @@ use hayward_tool::{Call, Cx, Listener, Outcome, Progress, Toolset};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio_util::sync::CancellationToken;
 
 /// What crosses to the toolset.
@@ -54,11 +55,22 @@ pub async fn serve(toolset: Toolset, stream: UnixStream) -> anyhow::Result<()> {
                 News::Outcome((&mut running).await)
             }
         };
-        output.write_all(format!("{}\n", serde_json::to_string(&news)?).as_bytes()).await?;
+        if matches!(news, News::Outcome(_)) {
+            // What was told before the end crosses before it.
+            for progress in std::iter::from_fn(|| listener.try_next()) {
+                send(&mut output, &News::Progress(progress)).await?;
+            }
+        }
+        send(&mut output, &news).await?;
         if matches!(news, News::Outcome(_)) {
             return Ok(());
         }
     }
+}
+
+async fn send<T: Serialize>(output: &mut OwnedWriteHalf, value: &T) -> anyhow::Result<()> {
+    let line = serde_json::to_string(value)? + "\n";
+    output.write_all(line.as_bytes()).await.context("the other end is gone")
 }
 
 /// Runs one call at the other end; with `cancel_at_progress` it is cancelled at the first news of it.
@@ -69,7 +81,7 @@ pub async fn call(
 ) -> anyhow::Result<(Outcome, Vec<Progress>)> {
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input).lines();
-    output.write_all(format!("{}\n", serde_json::to_string(&Request::Run(call))?).as_bytes()).await?;
+    send(&mut output, &Request::Run(call)).await?;
     let mut told = Vec::new();
     loop {
         let line = lines.next_line().await?.context("an outcome")?;
@@ -78,8 +90,7 @@ pub async fn call(
             News::Progress(progress) => {
                 told.push(progress);
                 if cancel_at_progress {
-                    let cancel = serde_json::to_string(&Request::Cancel)? + "\n";
-                    output.write_all(cancel.as_bytes()).await?;
+                    send(&mut output, &Request::Cancel).await?;
                 }
             }
         }

@@ -58,8 +58,8 @@ impl AuditError {
                 }
                 _ => "look at the disk of the data directory",
             },
-            Self::Closed { .. } => "repair what the log says of the failure; the record then opens by itself",
-            Self::NotOpen { .. } => "report this as a defect",
+            Self::Closed { .. } => "repair what the log names; the record then opens by itself",
+            Self::NotOpen { .. } => "report this as a defect of Hayward",
         }
     }
 }

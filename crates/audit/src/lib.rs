@@ -3,7 +3,7 @@
 //! A call that can't be recorded is refused, so this crate fails closed: after a write or a sync
 //! that fails it takes nothing, and tries again at most every [`limits::RETRY_AFTER`] until the
 //! cause is gone. What is written survives the death of the process at once, and the death of the
-//! machine within [`limits::SYNC_WITHIN`].
+//! machine when the sync that begins [`limits::SYNC_DELAY`] later is through.
 //!
 //! One line of JSON per record, in `record.jsonl`, and in older files `record.1.jsonl`, …:
 //!

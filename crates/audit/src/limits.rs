@@ -16,10 +16,8 @@ hayward_api::limits! {
     }
 }
 
-/// How long a record may be unsynced when syncing is in the background.
-pub const SYNC_WITHIN: Duration = Duration::from_millis(50);
-/// How long the background gathers records before it syncs: half of [`SYNC_WITHIN`], the other
-/// half is for the disk.
+/// How long the background gathers records before it syncs: half of the 50 ms within which they should be
+/// on the disk, the other half is for the disk.
 pub const SYNC_DELAY: Duration = Duration::from_millis(25);
 /// Bytes of records between two marks: what a start has to read after a crash.
 pub const MARK_BYTES: u64 = 256 * 1024;

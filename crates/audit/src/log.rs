@@ -36,7 +36,7 @@ impl Seq {
 /// When records are carried to the disk. Neither loses anything when the process is killed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
-    /// Within 50 ms, by a thread of its own.
+    /// Begun within 25 ms, by a thread of its own.
     #[default]
     Background,
     /// Whenever the kernel wants to.

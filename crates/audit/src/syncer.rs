@@ -34,6 +34,10 @@ fn sync_once(shared: &Shared) -> bool {
     let mut state = shared.lock();
     // What was queued and never asked for again is written here. A failure has been told by then.
     drop(shared.flush(&mut state));
+    if state.has_lost_its_file() {
+        // Syncing that file again would only fail again, and put off the attempt with a fresh one.
+        return true;
+    }
     let (file, path) = (Arc::clone(&state.file.file), state.file.path.clone());
     drop(state);
     if let Err(error) = file.sync_data().map_err(AuditError::io("sync", &path)) {

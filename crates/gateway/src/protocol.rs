@@ -56,6 +56,8 @@ pub(crate) struct RunningCall {
     id: RequestId,
     /// None once the answer is there.
     course: Option<Course>,
+    /// The answer, until what was said before it has been heard.
+    answer: Option<Answer>,
     notices: Listener,
     wishes: Wishes,
     cancel: CancellationToken,
@@ -101,22 +103,25 @@ pub(crate) enum News {
 impl RunningCall {
     /// What comes next. Cancellation-safe.
     pub(crate) async fn next(&mut self) -> News {
-        let Self { id, course, notices, wishes, .. } = self;
+        let Self { id, course, answer, notices, wishes, .. } = self;
         loop {
             let Some(running) = course else {
-                return News::Answer(lost(id));
-            };
-            let ended = tokio::select! {
                 // What was said before the answer is sent before it.
-                biased;
-                progress = notices.next() => match wishes.notice(progress) {
-                    Some(frame) => return News::Meanwhile(frame),
-                    None => continue,
-                },
-                ended = running => ended,
+                let said = std::iter::from_fn(|| notices.try_next()).find_map(|it| wishes.notice(it));
+                return said.map_or_else(
+                    || News::Answer(answer.take().unwrap_or_else(|| lost(id))),
+                    News::Meanwhile,
+                );
             };
-            *course = None;
-            return News::Answer(ended.unwrap_or_else(|| lost(id)));
+            tokio::select! {
+                biased;
+                progress = notices.next() => if let Some(frame) = wishes.notice(progress) {
+                    return News::Meanwhile(frame);
+                },
+                ended = running => {
+                    (*course, *answer) = (None, ended);
+                }
+            }
         }
     }
 
@@ -223,7 +228,16 @@ impl Protocol {
             Some(Answer { frame: reply_frame(&id, era, reply), hold })
         });
         let (calls, place) = (self.calls.clone(), self.calls.token());
-        Ok(RunningCall { id: answered, course: Some(course), notices, wishes, cancel, calls, _place: place })
+        Ok(RunningCall {
+            id: answered,
+            course: Some(course),
+            answer: None,
+            notices,
+            wishes,
+            cancel,
+            calls,
+            _place: place,
+        })
     }
 }
 

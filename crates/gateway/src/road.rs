@@ -138,12 +138,19 @@ impl Road {
         (self.recorder.outcome(open, outcome).await.reply, Some(admitted.permit))
     }
 
-    /// Makes a change beside the tools, recorded like a call.
+    /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its
+    /// way changes nothing.
     pub(crate) async fn change<T>(
         &self,
         arrival: &Arrival,
         change: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
+        if !self.credentials.is_current(&arrival.principal, now_unix()) {
+            let error = admit::revoked();
+            let told = Error::new(error.kind, error.message.clone());
+            self.recorder.denied(arrival, None, error).await;
+            return Err(told.with_hint("ask another administrator for a new token"));
+        }
         self.recorder.around(arrival, change).await
     }
 

@@ -58,6 +58,11 @@ impl Listener {
         }
     }
 
+    /// What was told next, if anything was.
+    pub fn try_next(&self) -> Option<Progress> {
+        self.lock().pop_front()
+    }
+
     fn tell(&self, progress: Progress) {
         let mut queue = self.lock();
         if queue.len() < PROGRESS_QUEUE {

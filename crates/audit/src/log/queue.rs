@@ -5,7 +5,8 @@
 //! ```
 //!
 //! To queue takes a lock that is never held while anything is written, so nobody waits for the disk to
-//! get in line; what comes while somebody writes goes out with the next write. A record counts only
+//! get in line (but for whoever fills a batch, and writes it); what comes while somebody writes goes out
+//! with the next write. A record counts only
 //! when it is written. What is queued and never asked for again is written by whoever comes next, or
 //! by the thread that syncs.
 
@@ -19,7 +20,8 @@ use crate::record::Draft;
 use super::Seq;
 use super::shared::Shared;
 
-/// A record that waits to be written: it counts when [`Queued::write`] says so.
+/// A record that waits to be written: it counts when [`Queued::write`] says so. Dropped before that, it is
+/// written all the same, and if it is an intent, it stays open until the next start.
 #[derive(Debug)]
 #[must_use = "a queued record counts when it is written"]
 pub struct Queued<'a> {

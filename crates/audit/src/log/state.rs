@@ -9,7 +9,7 @@ use crate::record::{Draft, LEFT_OPEN, MarkBody, OutcomeBody, RecordKind};
 use crate::recovery::{self, Found};
 
 use super::Sync;
-use super::failure::Failure;
+use super::failure::{Failure, Footing};
 use super::queue::Entry;
 
 /// What is behind the lock.
@@ -65,6 +65,11 @@ impl State {
             boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
             line: Vec::new(),
         }
+    }
+
+    /// Whether the file in use can't be trusted any more, and no fresh one works yet.
+    pub(crate) fn has_lost_its_file(&self) -> bool {
+        self.failure.is_some_and(|failure| failure.footing == Footing::FreshFile)
     }
 
     pub(crate) fn append(&mut self, draft: &Draft) -> Result<u64, AuditError> {

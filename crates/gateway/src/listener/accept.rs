@@ -30,15 +30,16 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
         Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
     let routes = router(Arc::clone(&app));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            break;
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
+            listener.accept().await.map(|(stream, address)| (place, stream, address))
         };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accepted => accepted,
         };
         match accepted {
-            Ok((stream, address)) => {
+            Ok((place, stream, address)) => {
                 let connection =
                     connection(stream, address, Arc::clone(&app), routes.clone(), shutdown.clone());
                 let cut = cut.clone();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::http::request::Parts;
 use ::http::{HeaderMap, Request, StatusCode};
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use hayward_api::kinds::token::Role;
@@ -92,9 +93,13 @@ fn role_of(word: Option<&str>) -> Result<Role, String> {
 /// `DELETE`: revokes a token; what runs under it is cancelled.
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
-    Path(token): Path<String>,
+    token: Result<Path<String>, PathRejection>,
     request: Request<Body>,
 ) -> Response {
+    let Ok(Path(token)) = token else {
+        let message = "the id in the path is not UTF-8; hint: GET /admin/tokens lists ids";
+        return answer::detail(StatusCode::BAD_REQUEST, message);
+    };
     let (head, _body) = request.into_parts();
     let actor = match administrator(&app, &head.headers) {
         Ok(actor) => actor,

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ::http::{HeaderValue, StatusCode, header};
 use axum::body::Body;
@@ -26,14 +26,25 @@ pub(crate) fn held(status: StatusCode, frame: Frame, hold: Option<Permit>) -> Re
     respond(status, "application/json", pieces)
 }
 
-/// One frame as the only event of a stream.
-pub(crate) fn single_event(status: StatusCode, frame: Frame) -> Response {
-    respond(status, "text/event-stream", Pieces::new(hayward_mcp::sse::event(frame)))
+/// One frame as the only event of a stream; its place on the road is held until it has left.
+pub(crate) fn single_event(status: StatusCode, frame: Frame, hold: Option<Permit>) -> Response {
+    let pieces = Pieces { hold, ..Pieces::new(hayward_mcp::sse::event(frame)) };
+    respond(status, "text/event-stream", pieces)
+}
+
+/// A part of an event stream.
+#[derive(Default)]
+pub(crate) struct Part {
+    /// What is written.
+    pub(crate) bytes: Bytes,
+    /// The place of the call whose answer ends here.
+    pub(crate) hold: Option<Permit>,
 }
 
 /// Events as they come.
-pub(crate) fn events(receiver: mpsc::Receiver<Bytes>) -> Response {
-    let mut response = respond(StatusCode::OK, "text/event-stream", Stream(receiver));
+pub(crate) fn events(receiver: mpsc::Receiver<Part>) -> Response {
+    let stream = Stream { receiver, hold: None };
+    let mut response = respond(StatusCode::OK, "text/event-stream", stream);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx buffers answers unless it is told not to.
@@ -109,7 +120,11 @@ impl http_body::Body for Pieces {
 }
 
 /// What comes through a channel. Dropped when the client is gone, which the sender notices.
-struct Stream(mpsc::Receiver<Bytes>);
+struct Stream {
+    receiver: mpsc::Receiver<Part>,
+    /// Given up when this is dropped.
+    hold: Option<Permit>,
+}
 
 impl http_body::Body for Stream {
     type Data = Bytes;
@@ -119,6 +134,10 @@ impl http_body::Body for Stream {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(BodyFrame::data(piece))))
+        let part = ready!(self.receiver.poll_recv(cx));
+        Poll::Ready(part.map(|Part { bytes, hold }| {
+            self.hold = hold.or(self.hold.take());
+            Ok(BodyFrame::data(bytes))
+        }))
     }
 }

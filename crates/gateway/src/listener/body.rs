@@ -30,8 +30,8 @@ impl BodyFault {
     pub(crate) fn message(self) -> &'static str {
         match self {
             Self::TooLarge => "the body is too large; send large files by other means",
-            Self::Broken => "the body ended early",
-            Self::TooSlow => "the body took too long to come",
+            Self::Broken => "the body ended early; hint: send as many bytes as Content-Length says",
+            Self::TooSlow => "the body took too long to come; hint: send it at once, or less at a time",
         }
     }
 }

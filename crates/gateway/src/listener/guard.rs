@@ -204,6 +204,13 @@ mod tests {
         }
         assert_eq!(check("GET", "/mcp", &[host, ("sec-fetch-site", "cross-site")]), Err(Objection::Origin));
         assert_eq!(check("GET", "/mcp", &[host, ("sec-fetch-site", "none")]), Ok(()));
+        for twice in [
+            [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+            [("x", "y"), ("sec-fetch-site", "same-origin, cross-site")],
+        ] {
+            let [one, other] = twice;
+            assert_eq!(check("GET", "/mcp", &[host, one, other]), Err(Objection::Origin), "{twice:?}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use hayward_mcp::request::{Agreed, Ask, CallTool, Context, Params, Question, rea
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, sleep};
 
-use super::answer;
+use super::answer::{self, Part};
 use super::body::read as read_body;
 use super::http::{App, Arrived, identify};
 use crate::limits::{Limits, STREAM_QUEUE};
@@ -192,7 +192,7 @@ impl Visit<'_> {
         if self.accepts.json {
             answer::json(StatusCode::OK, frame)
         } else {
-            answer::single_event(StatusCode::OK, frame)
+            answer::single_event(StatusCode::OK, frame, None)
         }
     }
 
@@ -212,7 +212,9 @@ impl Visit<'_> {
                 News::Answer(Answer { frame, hold }) if self.accepts.json => {
                     return Ok(answer::held(StatusCode::OK, frame, hold));
                 }
-                News::Answer(answer) => return Ok(self.respond(answer.frame)),
+                News::Answer(Answer { frame, hold }) => {
+                    return Ok(answer::single_event(StatusCode::OK, frame, hold));
+                }
                 News::Meanwhile(frame) => hayward_mcp::sse::event(frame),
             },
             () = sleep(Duration::from_millis(self.app.limits.first_byte_ms)) => keep_alive(),
@@ -235,35 +237,36 @@ impl Visit<'_> {
 
 /// Feeds an event stream until the answer is out or the client is gone; then the call is dropped,
 /// which cancels it if it still runs.
-async fn stream(mut call: RunningCall, first: Vec<Bytes>, sender: mpsc::Sender<Bytes>, every: Duration) {
+async fn stream(mut call: RunningCall, first: Vec<Bytes>, sender: mpsc::Sender<Part>, every: Duration) {
     let mut silence = interval_at(Instant::now() + every, every);
     let mut pieces = first;
-    let mut is_answered = false;
-    // The call's place, until its answer is out.
-    let mut held = None;
     loop {
-        for piece in pieces {
-            if sender.send(piece).await.is_err() {
+        for bytes in pieces {
+            if sender.send(Part { bytes, hold: None }).await.is_err() {
                 return;
             }
-        }
-        if is_answered {
-            drop(held);
-            return;
         }
         pieces = tokio::select! {
             biased;
             () = sender.closed() => return,
             news = call.next() => match news {
                 News::Meanwhile(frame) => hayward_mcp::sse::event(frame),
-                News::Answer(answer) => {
-                    is_answered = true;
-                    held = answer.hold;
-                    hayward_mcp::sse::event(answer.frame)
-                }
+                News::Answer(answer) => return finish(answer, &sender).await,
             },
             _ = silence.tick() => keep_alive(),
         };
+    }
+}
+
+/// Sends the answer; the last part of it takes the call's place on the road along.
+async fn finish(Answer { frame, mut hold }: Answer, sender: &mpsc::Sender<Part>) {
+    let pieces = hayward_mcp::sse::event(frame);
+    let last = pieces.len().saturating_sub(1);
+    for (at, bytes) in pieces.into_iter().enumerate() {
+        let hold = if at == last { hold.take() } else { None };
+        if sender.send(Part { bytes, hold }).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -93,7 +93,8 @@ impl Admit {
     }
 }
 
-fn revoked() -> ToolError {
+/// What a caller is told whose credential was taken away.
+pub(super) fn revoked() -> ToolError {
     ToolError::new("PermissionDenied", Code::Forbidden, "the credential was revoked")
         .suggest("ask the administrator for a new token")
 }

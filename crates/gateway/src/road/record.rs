@@ -74,7 +74,10 @@ impl Recorder {
         arrival: &Arrival,
         change: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let unavailable = |error: ToolError| Error::new(Code::Unavailable, error.message);
+        let unavailable = |error: ToolError| {
+            let told = Error::new(Code::Unavailable, error.message);
+            error.suggestion.into_iter().fold(told, Error::with_hint)
+        };
         let open = self.intent(arrival, None).await.map_err(unavailable)?;
         let changed = change.await;
         let verdict = match &changed {
@@ -143,5 +146,5 @@ fn unrecorded(error: &AuditError, consequence: &str) -> ToolError {
     tracing::error!(error = error as &dyn std::error::Error, "a call can't be recorded");
     let message = format!("the record of calls can't be written, {consequence}");
     ToolError::new("AuditUnavailable", Code::Unavailable, message)
-        .suggest("the server's operator has to look at the disk under its data directory")
+        .suggest(format!("the server's operator has to {}", error.hint()))
 }

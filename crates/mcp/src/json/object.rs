@@ -122,7 +122,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn members(&mut self) -> Vec<Place> {
-        let mut members = Vec::new();
+        let mut members = Vec::with_capacity(4);
         loop {
             self.skip_to(|b| matches!(b, b'"' | b'}'));
             if self.byte() != b'"' {

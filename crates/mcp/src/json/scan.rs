@@ -76,7 +76,14 @@ pub fn scan(bytes: &[u8], limits: Limits) -> Result<Range<usize>, JsonError> {
     if let Err(error) = std::str::from_utf8(bytes) {
         return Err(JsonError { defect: Defect::Utf8, offset: error.valid_up_to() });
     }
-    let mut scanner = Scanner { bytes, at: 0, limits, keys_seen: 0, frames: Vec::new(), keys: Vec::new() };
+    let mut scanner = Scanner {
+        bytes,
+        at: 0,
+        limits,
+        keys_seen: 0,
+        frames: Vec::with_capacity(8),
+        keys: Vec::with_capacity(16),
+    };
     let range = scanner.document()?;
     Ok(range)
 }

@@ -157,6 +157,17 @@ fn a_file_that_could_not_be_synced_is_never_written_again() {
 }
 
 #[test]
+fn callers_that_keep_asking_do_not_keep_a_failed_record_closed() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let log = open(dir.path());
+    let (_reader, writer) = std::io::pipe().unwrap();
+    log.shared.lock().file.file = Arc::new(fs::File::from(OwnedFd::from(writer)));
+    log.intent(&sample.intent()).write().expect("the write itself works");
+    wait_for("the failure is noticed", || log.shared.lock().failure.is_some());
+    wait_for("open again", || log.intent(&sample.intent()).write().is_ok());
+}
+
+#[test]
 fn an_intent_that_could_not_be_synced_is_refused_and_told_as_unknown() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = Log::open(dir.path(), LogConfig { sync: Sync::Each, ..LogConfig::default() }).unwrap();
