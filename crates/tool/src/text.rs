@@ -9,9 +9,7 @@ pub(crate) fn python_style_into(compact: &[u8], out: &mut Vec<u8>) {
     let mut rest = compact;
     while let Some(quote) = memchr::memchr(b'"', rest) {
         structure_into(&rest[..quote], out);
-        let end = quote + string_bytes(&rest[quote..]);
-        hayward_mcp::json::escape_into(&rest[quote..end], out);
-        rest = &rest[end..];
+        rest = string_into(&rest[quote + 1..], out);
     }
     structure_into(rest, out);
 }
@@ -26,17 +24,28 @@ fn structure_into(structure: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// How long the string is that begins here, quotes included.
-fn string_bytes(text: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(offset) = text.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
-        at += offset;
-        if text[at] == b'"' {
-            return at + 1;
+/// Writes the string whose inside begins here, quotes included, and returns what follows it. It is escaped
+/// once already, so nothing but quotes and backslashes needs that again.
+fn string_into<'a>(inside: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    out.extend_from_slice(br#"\""#);
+    let mut rest = inside;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        if rest[at] == b'"' {
+            out.extend_from_slice(br#"\""#);
+            return &rest[at + 1..];
         }
-        at += 2;
+        out.extend_from_slice(br"\\");
+        match rest.get(at + 1) {
+            Some(b'"') => out.extend_from_slice(br#"\""#),
+            Some(b'\\') => out.extend_from_slice(br"\\"),
+            Some(byte) => out.push(*byte),
+            None => {}
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
     }
-    text.len()
+    out.extend_from_slice(rest);
+    &[]
 }
 
 #[cfg(test)]

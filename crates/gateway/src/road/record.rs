@@ -1,8 +1,10 @@
 //! Steps 7 and 10, intent and outcome: nothing has an effect before its intent is recorded, and no reply
 //! leaves before its outcome is.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error};
 use hayward_audit::{AuditError, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_tool::{Outcome, ToolError, Verdict};
@@ -79,7 +81,12 @@ impl Recorder {
             error.suggestion.into_iter().fold(told, Error::with_hint)
         };
         let open = self.intent(arrival, None).await.map_err(unavailable)?;
-        let changed = change.await;
+        // A panic must not leave the intent open.
+        let changed = AssertUnwindSafe(change).catch_unwind().await.unwrap_or_else(|_panic| {
+            let message = "the change was lost, in whole or in part";
+            Err(Error::new(Code::Internal, message)
+                .with_hint("list what there is, and look into the server's log"))
+        });
         let verdict = match &changed {
             Ok(_) => Verdict::ok(),
             Err(error) => Verdict::failed(Ending::Error, error.code.as_str(), error.message.clone()),
