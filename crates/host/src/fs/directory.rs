@@ -53,20 +53,31 @@ impl Directory {
     /// more is left out.
     pub(crate) fn each_name(&self, mut visit: impl FnMut(&CStr, FileType) -> ControlFlow<()>) {
         let mut buffer = Vec::with_capacity(ENTRIES_BYTES);
+        while self.some_names(&mut buffer, &mut visit).is_continue() {}
+    }
+
+    /// The same with as many names as fit into the buffer, beginning behind those of the last time; breaks
+    /// when there are no more.
+    pub(super) fn some_names(
+        &self,
+        buffer: &mut Vec<u8>,
+        visit: &mut impl FnMut(&CStr, FileType) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
         let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         while let Some(Ok(entry)) = entries.next() {
             let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                let kind = match entry.file_type() {
+                    FileType::Unknown => self.look(name).map_or(FileType::Unknown, |stat| kind_of(&stat)),
+                    kind => kind,
+                };
+                visit(name, kind)?;
             }
-            let kind = match entry.file_type() {
-                FileType::Unknown => self.look(name).map_or(FileType::Unknown, |stat| kind_of(&stat)),
-                kind => kind,
-            };
-            if visit(name, kind).is_break() {
-                break;
+            if entries.is_buffer_empty() {
+                return ControlFlow::Continue(());
             }
         }
+        ControlFlow::Break(())
     }
 
     /// What a name in it is; a symbolic link is itself.

@@ -16,9 +16,7 @@ use super::directory::{Directory, Fence};
 use super::error::FsError;
 use super::handle::Handle;
 use super::rules::{Rules, Ruling, ruling};
-
-/// How many names are met between two looks at the clock.
-const NAMES_PER_LOOK: u32 = 1 << 10;
+use crate::limits::ENTRIES_BYTES;
 
 /// A walk in progress: an iterator over paths, until something is in its way.
 pub(super) struct Walk<'a> {
@@ -31,8 +29,12 @@ pub(super) struct Walk<'a> {
     is_in_kernels: bool,
     /// Directories still to be entered.
     waiting: Vec<Step>,
-    /// Files of the directory that was entered last.
+    /// The directory that is being read.
+    open: Option<Open>,
+    /// Files that were found in it: no more than are read at once, however many there are.
     files: Vec<PathBuf>,
+    /// For reading names.
+    buffer: Vec<u8>,
     /// What was in the way.
     failed: Option<FsError>,
 }
@@ -44,6 +46,14 @@ struct Step {
     /// Where it is, which rules are held against.
     real: PathBuf,
     /// What holds above it.
+    rules: Arc<Rules>,
+}
+
+/// A directory that was entered.
+struct Open {
+    directory: Directory,
+    step: Step,
+    /// What holds in it.
     rules: Arc<Rules>,
 }
 
@@ -65,11 +75,13 @@ impl<'a> Walk<'a> {
             filter,
             is_in_kernels,
             waiting: Vec::new(),
+            open: None,
             files: Vec::new(),
+            buffer: Vec::with_capacity(ENTRIES_BYTES),
             failed: None,
         };
         if let Some(directory) = fence.enter_through(path) {
-            walk.visit(&directory, &start)?;
+            walk.open(directory, start)?;
         }
         Ok(walk)
     }
@@ -79,26 +91,28 @@ impl<'a> Walk<'a> {
         self.failed
     }
 
-    fn enter(&mut self, step: &Step) -> Result<(), FsError> {
+    fn enter(&mut self, step: Step) -> Result<(), FsError> {
         match self.fence.enter(&step.path) {
-            Some(directory) if self.is_in_kernels || !directory.is_kernels() => self.visit(&directory, step),
+            Some(directory) if self.is_in_kernels || !directory.is_kernels() => self.open(directory, step),
             _ => Ok(()),
         }
     }
 
-    /// Adds what is in a directory.
-    fn visit(&mut self, directory: &Directory, step: &Step) -> Result<(), FsError> {
-        let rules = self.fs.rules_in(directory, &step.real, &step.rules)?;
-        let mut names = 0_u32;
-        directory.each_name(|name, kind| {
-            names += 1;
-            if names.is_multiple_of(NAMES_PER_LOOK) && self.cx.stop().is_some() {
-                return ControlFlow::Break(());
-            }
-            self.meet(step, &rules, name, kind);
+    fn open(&mut self, directory: Directory, step: Step) -> Result<(), FsError> {
+        let rules = self.fs.rules_in(&directory, &step.real, &step.rules)?;
+        self.open = Some(Open { directory, step, rules });
+        Ok(())
+    }
+
+    /// Adds some more of what is in a directory, and keeps it open if there may be more.
+    fn read(&mut self, open: Open) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let more = open.directory.some_names(&mut buffer, &mut |name, kind| {
+            self.meet(&open.step, &open.rules, name, kind);
             ControlFlow::Continue(())
         });
-        Ok(())
+        self.buffer = buffer;
+        self.open = more.is_continue().then_some(open);
     }
 
     /// Adds a name of a directory, if it is for a search.
@@ -146,8 +160,12 @@ impl Iterator for Walk<'_> {
             if self.cx.stop().is_some() {
                 return None;
             }
+            if let Some(open) = self.open.take() {
+                self.read(open);
+                continue;
+            }
             let step = self.waiting.pop()?;
-            if let Err(error) = self.enter(&step) {
+            if let Err(error) = self.enter(step) {
                 self.failed = Some(error);
                 return None;
             }

@@ -131,6 +131,17 @@ async fn rules_are_weighed_as_ripgrep_does() {
 }
 
 #[tokio::test]
+async fn a_directory_with_more_names_than_are_read_at_once_is_searched_whole() {
+    let rig = Rig::new();
+    for number in 0..3_000 {
+        rig.file(&format!("wide/a-file-with-a-long-name-{number:06}"), "alpha\n");
+    }
+    rig.file("wide/sub/last", "alpha\n");
+    let arguments = json!({"pattern": "alpha", "path": "wide", "output_mode": "files", "max_results": 5000});
+    assert_eq!(grep(&rig, arguments).await.1, 3_001);
+}
+
+#[tokio::test]
 async fn without_a_repository_gits_rules_are_no_rules() {
     let rig = tree();
     rig.file("plain/.gitignore", "x\n");
