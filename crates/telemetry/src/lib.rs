@@ -5,9 +5,8 @@
 //! own escapes. Settings come from the caller; no environment variable is read here.
 
 mod escape;
+mod sources;
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::panic::{self, PanicHookInfo};
 
@@ -18,6 +17,7 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::{MakeWriter, format};
 
 use crate::escape::Escaped;
+use crate::sources::{JsonEvents, TextFields};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,19 +78,6 @@ pub fn init(config: &Config) -> Result<Guard, InitError> {
     Ok(Guard(()))
 }
 
-/// An error with all its sources, for one field of a log line.
-pub fn chain(error: &dyn Error) -> impl fmt::Display {
-    fmt::from_fn(move |f| {
-        write!(f, "{error}")?;
-        let mut source = error.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    })
-}
-
 fn log_panic(info: &PanicHookInfo<'_>) {
     let location = info.location().map(ToString::to_string).unwrap_or_default();
     let message = info.payload_as_str().unwrap_or("no message");
@@ -113,9 +100,9 @@ where
                     name => write!(writer, "{name}={value}"),
                 }
             });
-            Box::new(builder.with_ansi(config.ansi).fmt_fields(fields.delimited(" ")).finish())
+            Box::new(builder.with_ansi(config.ansi).fmt_fields(TextFields(fields.delimited(" "))).finish())
         }
-        Format::Json => Box::new(builder.with_ansi(false).json().finish()),
+        Format::Json => Box::new(builder.with_ansi(false).json().map_event_format(JsonEvents).finish()),
     })
 }
 
@@ -204,16 +191,35 @@ mod tests {
         assert!(error.to_string().starts_with("log level `hayward=lout` is not one"), "{error}");
     }
 
-    #[test]
-    fn an_error_is_shown_with_its_sources() {
-        let inner = "x".parse::<u8>().unwrap_err();
-        let outer = io::Error::other(Outer(inner));
-        assert_eq!(chain(&outer).to_string(), "outer: invalid digit found in string");
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to write `{EVIL}`")]
+    struct Failed(#[source] io::Error);
+
+    fn failure(format: Format) -> String {
+        logged(&config(format, false), || {
+            let error = Failed(io::Error::from_raw_os_error(28));
+            tracing::error!(error = &error as &dyn std::error::Error, count = 3, "lost");
+        })
     }
 
-    #[derive(Debug, thiserror::Error)]
-    #[error("outer")]
-    struct Outer(#[source] std::num::ParseIntError);
+    #[test]
+    fn an_error_in_text_is_shown_with_its_sources() {
+        let text = failure(Format::Text);
+        let line = text.strip_suffix('\n').unwrap();
+        assert!(line.contains("lost error=failed to write `a"), "{line}");
+        assert!(line.ends_with("`: No space left on device (os error 28) count=3"), "{line}");
+        assert!(!line.contains(escape::is_hostile), "{line:?}");
+    }
+
+    #[test]
+    fn an_error_in_json_is_shown_with_its_sources() {
+        let text = failure(Format::Json);
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let expected = format!("failed to write `{EVIL}`: No space left on device (os error 28)");
+        assert_eq!(line["fields"]["error"], expected);
+        assert_eq!((line["level"].as_str(), line["fields"]["count"].as_i64()), (Some("ERROR"), Some(3)));
+    }
 
     #[test]
     fn logging_starts_once_and_panics_become_log_lines() {
