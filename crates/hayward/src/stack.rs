@@ -22,6 +22,9 @@ use crate::failure::Failure;
 /// The version that clients are told.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What a line of the log says of containment.
+const HELD_BY: &str = "what holds the processes of a command together";
+
 /// Everything behind the listeners.
 pub(crate) struct Stack {
     pub(crate) protocol: Arc<Protocol>,
@@ -143,7 +146,13 @@ fn executor(limits: &AllLimits, containment: Containment) -> Executor {
         containment: choice,
         limits: limits.exec.clone(),
     });
-    tracing::info!(containment = %executor.containment(), "what holds the processes of a command together");
+    let held = executor.containment();
+    // The weaker one is told at the level that an operator sees without asking.
+    if matches!(held, hayward_exec::Containment::Subreaper { .. }) {
+        tracing::warn!(containment = %held, "{HELD_BY}");
+    } else {
+        tracing::info!(containment = %held, "{HELD_BY}");
+    }
     executor
 }
 

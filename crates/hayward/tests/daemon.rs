@@ -214,6 +214,27 @@ async fn stdio_serves_alone_or_joins_the_daemon_and_one_record_holds_everything(
     assert_eq!((count("intent"), count("outcome"), count("denied")), (2, 2, 2));
 }
 
+/// What `stdio` tells on standard error, from its start to the end of its empty input.
+fn told(data: &Path, args: &[&str]) -> String {
+    let all = [&["stdio", "--data-dir", data.to_str().unwrap()], args].concat();
+    String::from_utf8(run_with_input(BINARY, &all, "").unwrap().stderr).unwrap()
+}
+
+#[test]
+fn an_operator_is_told_of_weaker_containment_and_of_nothing_else() {
+    let (_dir, data) = scratch();
+    let weaker = told(&data, &["--containment", "subreaper"]);
+    assert!(weaker.contains("WARN") && weaker.contains("weaker than by cgroup"), "{weaker}");
+    assert_eq!(weaker.lines().count(), 1, "{weaker}");
+    let verbose = told(&data, &["--log-level", "info"]);
+    if verbose.contains("weaker than by cgroup") {
+        println!("skipped: no cgroup can be made here: {verbose}");
+        return;
+    }
+    assert!(verbose.contains("held by cgroups"), "{verbose}");
+    assert_eq!(told(&data, &[]), "");
+}
+
 #[tokio::test]
 async fn a_killed_daemon_leaves_no_process_and_its_open_intent_ends_unknown() {
     let (_dir, data) = scratch();
