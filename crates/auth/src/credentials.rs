@@ -1,8 +1,7 @@
 //! The table of credentials in memory: what `identify` reads, thousands of times a second.
 //!
-//! Readers take a snapshot without waiting; writers replace it whole. Every change counts up a
-//! generation, *after* the new table is in place, so that whoever holds a stream open can wait
-//! for it and ask [`Credentials::is_current`] again. Where records come from is the store's.
+//! Readers take a snapshot without waiting; writers replace it whole. Whoever was identified a while
+//! ago is asked for again with [`Credentials::is_current`]. Where records come from is the store's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +11,6 @@ use arc_swap::ArcSwap;
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
 
 use crate::token::{Digest, Token, TokenId};
 
@@ -65,16 +63,9 @@ impl Entry {
 }
 
 /// Every credential, as a snapshot that is replaced whole.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Credentials {
     table: ArcSwap<Table>,
-    generation: watch::Sender<u64>,
-}
-
-impl Default for Credentials {
-    fn default() -> Self {
-        Self { table: ArcSwap::from_pointee(Table::new()), generation: watch::Sender::new(0) }
-    }
 }
 
 impl Credentials {
@@ -87,7 +78,6 @@ impl Credentials {
     pub fn replace(&self, records: Vec<CredentialRecord>) {
         let table: Table = records.into_iter().map(|record| (record.id, Entry::of(record))).collect();
         self.table.store(Arc::new(table));
-        self.count_up();
     }
 
     /// Adds a record, or replaces the one of the same id.
@@ -98,17 +88,16 @@ impl Credentials {
             table.insert(entry.record.id, Arc::clone(&entry));
             table
         });
-        self.count_up();
     }
 
-    /// Removes a record, if it is there.
-    pub fn remove(&self, id: TokenId) {
-        self.table.rcu(|table| {
+    /// Removes a record; says whether it was there.
+    pub fn remove(&self, id: TokenId) -> bool {
+        let before = self.table.rcu(|table| {
             let mut table = Table::clone(table);
             table.remove(&id);
             table
         });
-        self.count_up();
+        before.contains_key(&id)
     }
 
     /// The principal behind what was presented, at this second (Unix time).
@@ -129,6 +118,13 @@ impl Credentials {
         }
     }
 
+    /// When a credential was used (Unix time), if it was since [`Self::take_used`] was last asked.
+    pub fn last_used(&self, id: TokenId) -> Option<i64> {
+        let table = self.table.load();
+        let used_unix = table.get(&id)?.used_unix.load(Ordering::Relaxed);
+        Some(used_unix).filter(|used_unix| *used_unix != 0)
+    }
+
     /// Which credentials were used since this was last asked, and when (Unix time).
     pub fn take_used(&self) -> Vec<(TokenId, i64)> {
         let table = self.table.load();
@@ -137,8 +133,6 @@ impl Credentials {
     }
 
     /// Whether a principal that was identified earlier would still be the same one now.
-    ///
-    /// For what stays open: ask again when the generation changes, and at expiry.
     pub fn is_current(&self, principal: &Principal, now_unix: i64) -> bool {
         match principal.kind {
             PrincipalKind::Anonymous | PrincipalKind::Local => true,
@@ -149,20 +143,6 @@ impl Credentials {
                 })
             }
         }
-    }
-
-    /// How often the table changed.
-    pub fn generation(&self) -> u64 {
-        *self.generation.borrow()
-    }
-
-    /// Wakes whoever waits on it at each change of the table.
-    pub fn watch(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
-    }
-
-    fn count_up(&self) {
-        self.generation.send_modify(|generation| *generation += 1);
     }
 }
 
@@ -197,8 +177,9 @@ mod tests {
         assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
         credentials.insert(record(&token));
         assert_eq!(credentials.identify(token.reveal(), NOW).unwrap().name, "ci");
-        credentials.remove(token.id());
+        assert!(credentials.remove(token.id()));
         assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
+        assert!(!credentials.remove(token.id()));
     }
 
     #[test]
@@ -207,8 +188,10 @@ mod tests {
         credentials.insert(record(&token));
         credentials.identify(token.reveal(), NOW).unwrap();
         credentials.identify(Token::mint(Role::Ro).reveal(), NOW).unwrap_err();
+        assert_eq!(credentials.last_used(token.id()), Some(NOW));
         assert_eq!(credentials.take_used(), [(token.id(), NOW)]);
         assert_eq!(credentials.take_used(), []);
+        assert_eq!(credentials.last_used(token.id()), None);
     }
 
     #[test]
@@ -239,16 +222,6 @@ mod tests {
     }
 
     #[test]
-    fn an_old_foreign_token_is_identified_by_its_derived_id() {
-        let text = format!("tok_{}", "0123456789abcdef".repeat(2));
-        let shown = Token::parse(&text).unwrap();
-        let credentials = Credentials::new();
-        let any = record(&Token::mint(Role::Ro));
-        credentials.insert(CredentialRecord { id: shown.id, digest: shown.digest, ..any });
-        assert!(credentials.identify(&text, NOW).is_ok());
-    }
-
-    #[test]
     fn a_replaced_table_forgets_what_was_there() {
         let (credentials, old, new) = (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Rw));
         credentials.insert(record(&old));
@@ -258,15 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_a_stream_open_is_told_and_sees_the_revocation() {
+    fn who_was_identified_before_a_revocation_is_not_current_after_it() {
         let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
         credentials.insert(record(&token));
         let principal = credentials.identify(token.reveal(), NOW).unwrap();
-        let (before, watcher) = (credentials.generation(), credentials.watch());
         assert!(credentials.is_current(&principal, NOW));
         credentials.remove(token.id());
-        assert!(watcher.has_changed().unwrap());
-        assert_eq!(credentials.generation(), before + 1);
         assert!(!credentials.is_current(&principal, NOW));
     }
 
@@ -292,6 +262,5 @@ mod tests {
             }
         });
         assert!(tokens.iter().all(|token| credentials.identify(token.reveal(), NOW).is_ok()));
-        assert_eq!(credentials.generation(), 64);
     }
 }

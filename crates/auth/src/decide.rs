@@ -23,8 +23,6 @@ pub enum Action<'a> {
     },
     /// To list, make or revoke tokens.
     ManageTokens,
-    /// To read the metrics.
-    ReadMetrics,
 }
 
 /// The answer.
@@ -59,18 +57,6 @@ pub enum Reason {
     ToolsetNotGranted,
 }
 
-impl Reason {
-    /// The word of the record.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoCredential => "no_credential",
-            Self::AboveCeiling { .. } => "above_ceiling",
-            Self::NotAdmin => "not_admin",
-            Self::ToolsetNotGranted => "toolset_not_granted",
-        }
-    }
-}
-
 /// Whether this principal may do this.
 pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
     match objection(principal, action) {
@@ -82,8 +68,8 @@ pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
 fn objection(principal: &Principal, action: &Action<'_>) -> Option<Reason> {
     match (principal.kind, action) {
         (PrincipalKind::Anonymous, _) => Some(Reason::NoCredential),
-        (PrincipalKind::Admin, Action::ManageTokens | Action::ReadMetrics) => None,
-        (_, Action::ManageTokens | Action::ReadMetrics) => Some(Reason::NotAdmin),
+        (PrincipalKind::Admin, Action::ManageTokens) => None,
+        (_, Action::ManageTokens) => Some(Reason::NotAdmin),
         (PrincipalKind::Admin, Action::CallTool { .. }) => Some(Reason::ToolsetNotGranted),
         (PrincipalKind::Token, Action::CallTool { toolset, .. }) if *toolset != HOST => {
             Some(Reason::ToolsetNotGranted)
@@ -113,7 +99,7 @@ mod tests {
 
     fn actions() -> Vec<Action<'static>> {
         let calls = Tier::ALL.into_iter().flat_map(|tier| [call("host", tier), call("ops", tier)]);
-        calls.chain([Action::ManageTokens, Action::ReadMetrics]).collect()
+        calls.chain([Action::ManageTokens]).collect()
     }
 
     fn is_allowed(principal: &Principal, action: &Action<'_>) -> bool {
@@ -121,24 +107,24 @@ mod tests {
     }
 
     /// One line for each kind and ceiling; columns: host and another toolset at read, operate,
-    /// danger; tokens; metrics. `+` is yes; other letters are the first of why not.
+    /// danger; tokens. `+` is yes; other letters are the first of why not.
     const TABLE: &str = "
-        anonymous none     N N N  N N N  N N
-        anonymous read     N N N  N N N  N N
-        anonymous operate  N N N  N N N  N N
-        anonymous danger   N N N  N N N  N N
-        token     none     C C C  T T T  A A
-        token     read     + C C  T T T  A A
-        token     operate  + + C  T T T  A A
-        token     danger   + + +  T T T  A A
-        admin     none     T T T  T T T  + +
-        admin     read     T T T  T T T  + +
-        admin     operate  T T T  T T T  + +
-        admin     danger   T T T  T T T  + +
-        local     none     C C C  C C C  A A
-        local     read     + C C  + C C  A A
-        local     operate  + + C  + + C  A A
-        local     danger   + + +  + + +  A A
+        anonymous none     N N N  N N N  N
+        anonymous read     N N N  N N N  N
+        anonymous operate  N N N  N N N  N
+        anonymous danger   N N N  N N N  N
+        token     none     C C C  T T T  A
+        token     read     + C C  T T T  A
+        token     operate  + + C  T T T  A
+        token     danger   + + +  T T T  A
+        admin     none     T T T  T T T  +
+        admin     read     T T T  T T T  +
+        admin     operate  T T T  T T T  +
+        admin     danger   T T T  T T T  +
+        local     none     C C C  C C C  A
+        local     read     + C C  + C C  A
+        local     operate  + + C  + + C  A
+        local     danger   + + +  + + +  A
     ";
 
     fn letter(decision: Decision, tier: Option<Tier>) -> &'static str {
@@ -172,7 +158,6 @@ mod tests {
                 }
             }
             row.push(letter(decide(principal, &Action::ManageTokens), None));
-            row.push(letter(decide(principal, &Action::ReadMetrics), None));
             assert_eq!(row, line, "{principal:?}");
         }
     }

@@ -20,8 +20,6 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 const PREFIX: &str = "hwd_";
-const FOREIGN_PREFIX: &str = "tok_";
-const FOREIGN_HEX: usize = 32;
 const ID: usize = 12;
 const SECRET: usize = 32;
 const CHECKSUM: usize = 6;
@@ -147,42 +145,22 @@ impl Token {
         Digest::of(&self.text[at..at + SECRET])
     }
 
-    /// Reads a token that somebody showed: ours, or one of the older `tok_` kind.
+    /// Reads a token that somebody showed.
     pub fn parse(text: &str) -> Result<PresentedToken, TokenError> {
-        match text.strip_prefix(PREFIX) {
-            Some(rest) => parse_own(text, rest),
-            None => parse_foreign(text),
+        let rest = text.strip_prefix(PREFIX).ok_or(TokenError::Shape)?;
+        let (role, tail) = rest.split_once('_').ok_or(TokenError::Shape)?;
+        let is_role = Role::ALL.iter().any(|known| known.as_str() == role);
+        let is_base62 = tail.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_role || !is_base62 || tail.len() != ID + SECRET + CHECKSUM {
+            return Err(TokenError::Shape);
         }
+        let (body, checksum) = text.split_at(text.len() - CHECKSUM);
+        if base62(CRC.checksum(body.as_bytes())) != checksum.as_bytes() {
+            return Err(TokenError::Checksum);
+        }
+        let id = TokenId::parse(&tail[..ID]).ok_or(TokenError::Shape)?;
+        Ok(PresentedToken { id, digest: Digest::of(&tail[ID..ID + SECRET]) })
     }
-}
-
-fn parse_own(text: &str, rest: &str) -> Result<PresentedToken, TokenError> {
-    let (role, tail) = rest.split_once('_').ok_or(TokenError::Shape)?;
-    let is_role = [Role::Ro, Role::Rw, Role::Admin].iter().any(|known| known.as_str() == role);
-    let is_base62 = tail.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if !is_role || !is_base62 || tail.len() != ID + SECRET + CHECKSUM {
-        return Err(TokenError::Shape);
-    }
-    let (body, checksum) = text.split_at(text.len() - CHECKSUM);
-    if base62(CRC.checksum(body.as_bytes())) != checksum.as_bytes() {
-        return Err(TokenError::Checksum);
-    }
-    let id = TokenId::parse(&tail[..ID]).ok_or(TokenError::Shape)?;
-    Ok(PresentedToken { id, digest: Digest::of(&tail[ID..ID + SECRET]) })
-}
-
-/// `tok_` and 32 hex digits: no public half, so the id is derived from a hash of the whole.
-fn parse_foreign(text: &str) -> Result<PresentedToken, TokenError> {
-    let hex = text.strip_prefix(FOREIGN_PREFIX).ok_or(TokenError::Shape)?;
-    if hex.len() != FOREIGN_HEX || !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(TokenError::Shape);
-    }
-    let hash: [u8; 32] = Sha256::new().chain_update("id").chain_update(text).finalize().into();
-    let mut id = [0; ID];
-    for (letter, byte) in id.iter_mut().zip(hash) {
-        *letter = ALPHABET[usize::from(byte) % ALPHABET.len()];
-    }
-    Ok(PresentedToken { id: TokenId(id), digest: Digest::of(text) })
 }
 
 /// Appends random characters, each of the 62 equally likely.
@@ -214,15 +192,13 @@ mod tests {
 
     use super::*;
 
-    const ROLES: [Role; 3] = [Role::Ro, Role::Rw, Role::Admin];
-
     fn is_same(a: &Digest, b: &Digest) -> bool {
         a.ct_eq(b).into()
     }
 
     #[test]
     fn a_minted_token_is_read_back_as_itself() {
-        for role in ROLES {
+        for role in Role::ALL {
             let token = Token::mint(role);
             assert!(token.reveal().starts_with(&format!("hwd_{}_", role.as_str())));
             let presented = Token::parse(token.reveal()).unwrap();
@@ -282,19 +258,6 @@ mod tests {
         assert_eq!(&base62(0), b"000000");
         assert_eq!(&base62(61), b"00000z");
         assert_eq!(&base62(u32::MAX), b"4gfFC3");
-    }
-
-    #[test]
-    fn an_old_foreign_token_has_a_derived_id_and_the_digest_of_the_whole() {
-        let text = format!("tok_{}", "0123456789abcdef".repeat(2));
-        let first = Token::parse(&text).unwrap();
-        assert_eq!(first.id, Token::parse(&text).unwrap().id);
-        assert!(is_same(&first.digest, &Digest::of(&text)));
-        let other = Token::parse(&format!("tok_{}", "f".repeat(32))).unwrap();
-        assert_ne!(first.id, other.id);
-        for bad in ["tok_", "tok_zzz", &text[..35], &text.to_uppercase(), &format!("{text}0")] {
-            assert_eq!(Token::parse(bad).err(), Some(TokenError::Shape), "{bad:?}");
-        }
     }
 
     #[test]

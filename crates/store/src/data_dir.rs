@@ -88,8 +88,6 @@ impl DataDir {
             return Err(LockError::Exposed { path: path.to_owned(), mode: mode & 0o777 });
         }
         let lock = take_lock(path)?;
-        // Only the owner may: what is there was left by one that is gone.
-        remove_stale(&path.join("tmp"))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -100,21 +98,7 @@ impl DataDir {
 
     /// The folder of the record; made when it is asked for.
     pub fn audit(&self) -> Result<PathBuf, LockError> {
-        self.folder("audit")
-    }
-
-    /// The folder of keys; made when it is asked for.
-    pub fn keys(&self) -> Result<PathBuf, LockError> {
-        self.folder("keys")
-    }
-
-    /// The folder of files that are worthless after a restart; made when it is asked for.
-    pub fn tmp(&self) -> Result<PathBuf, LockError> {
-        self.folder("tmp")
-    }
-
-    fn folder(&self, name: &str) -> Result<PathBuf, LockError> {
-        let path = self.path.join(name);
+        let path = self.path.join("audit");
         create_private(&path)?;
         Ok(path)
     }
@@ -152,21 +136,6 @@ fn take_lock(dir: &Path) -> Result<File, LockError> {
     Ok(file)
 }
 
-fn remove_stale(tmp: &Path) -> Result<(), LockError> {
-    let entries = match fs::read_dir(tmp) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(LockError::io("list", tmp))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(LockError::io("list", tmp))?;
-        let path = entry.path();
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.map_err(LockError::io("remove", &path))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +149,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let dir = DataDir::acquire(&path).unwrap();
-        for folder in [path.clone(), dir.audit().unwrap(), dir.keys().unwrap(), dir.tmp().unwrap()] {
+        for folder in [path.clone(), dir.audit().unwrap()] {
             assert_eq!(mode(&folder), 0o700, "{}", folder.display());
         }
         assert_eq!(mode(&path.join(LOCK)), 0o600);
@@ -227,23 +196,5 @@ mod tests {
     fn a_file_in_the_place_of_the_directory_is_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(matches!(DataDir::acquire(file.path()), Err(LockError::Io { step: "create", .. })));
-    }
-
-    #[test]
-    fn what_a_dead_owner_left_in_tmp_is_removed_and_nothing_else() {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("data");
-        let dir = DataDir::acquire(&path).unwrap();
-        let (tmp, outside) = (dir.tmp().unwrap(), parent.path().join("outside"));
-        fs::create_dir_all(tmp.join("a/b")).unwrap();
-        fs::write(tmp.join("file"), "x").unwrap();
-        fs::write(dir.keys().unwrap().join("key"), "x").unwrap();
-        fs::create_dir(&outside).unwrap();
-        fs::write(outside.join("kept"), "x").unwrap();
-        std::os::unix::fs::symlink(&outside, tmp.join("link")).unwrap();
-        drop(dir);
-        DataDir::acquire(&path).unwrap();
-        assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
-        assert!(path.join("keys/key").exists() && outside.join("kept").exists());
     }
 }

@@ -3,8 +3,11 @@
 //! All desired state is one table of resources, generic over the kinds of `api`; secrets' digests
 //! sit beside it and never leave through history or watches. Every change is one transaction that
 //! holds the resource, its credential and its history, synced before it is acknowledged. What is
-//! asked thousands of times a second is not asked here: callers keep snapshots and follow a
+//! asked thousands of times a second is not asked here: callers keep snapshots and can follow a
 //! [`Watch`].
+//!
+//! Nothing calls [`Watch`], [`Store::revision`] and [`Status`] yet: they are for the reconcilers, which write
+//! the status of resources and follow what others change.
 
 mod data_dir;
 mod dialect;

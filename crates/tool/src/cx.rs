@@ -106,13 +106,6 @@ impl Cx {
         self
     }
 
-    /// The same context with an earlier deadline; a later one changes nothing.
-    #[must_use]
-    pub fn within(mut self, timeout: Duration) -> Self {
-        self.deadline = self.deadline.min(Instant::now() + timeout);
-        self
-    }
-
     /// When it has to end.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -169,7 +162,7 @@ mod tests {
         let cancel = CancellationToken::new();
         let cx = Cx::new(Duration::from_mins(1), cancel.clone());
         assert_eq!(cx.stop(), None);
-        assert_eq!(cx.clone().within(Duration::ZERO).stop(), Some(Stop::Deadline));
+        assert_eq!(Cx::new(Duration::ZERO, cancel.clone()).stop(), Some(Stop::Deadline));
         cancel.cancel();
         assert_eq!(cx.stop(), Some(Stop::Cancelled));
         assert_eq!(cx.stopped().await, Stop::Cancelled);

@@ -23,6 +23,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Ro, Self::Rw, Self::Admin];
+
+    /// The name of the token of this role that dies with a daemon: no stored one may bear it.
+    pub fn temporary_name(self) -> String {
+        format!("temporary-{}", self.as_str())
+    }
+
     /// The word that is used in files and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
