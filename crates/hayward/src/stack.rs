@@ -49,7 +49,8 @@ impl Stack {
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
         let audit = hayward_audit::LogConfig { limits: limits.audit.clone(), ..Default::default() };
-        let record = hayward_audit::Log::open(&data.path().join("audit"), audit).map_err(|error| {
+        let folder = data.audit().map_err(Locked::from)?;
+        let record = hayward_audit::Log::open(&folder, audit).map_err(|error| {
             Failure::unavailable(error)
                 .hint("look at the permissions and the free space of the data directory")
         })?;
@@ -103,12 +104,36 @@ impl Stack {
     }
 }
 
+#[cfg(test)]
+impl Stack {
+    /// A stack of its own in this directory, with weaker containment and no waiting for disks.
+    pub(crate) async fn for_test(data_dir: &Path) -> Self {
+        let serving = Serving {
+            protected_paths: Vec::new(),
+            sync_files: false,
+            shell: "/bin/sh".into(),
+            containment: Containment::Subreaper,
+            limits: Vec::new(),
+        };
+        let data = DataDir::acquire(data_dir).unwrap();
+        Self::build(data, &serving, AllLimits::default(), Vec::new()).await.unwrap()
+    }
+}
+
 /// A data directory that can't be had.
 pub(crate) struct Locked {
     /// Whether a process has it.
     pub(crate) is_held: bool,
     /// What to tell.
     pub(crate) failure: Failure,
+}
+
+impl From<LockError> for Locked {
+    fn from(error: LockError) -> Self {
+        let is_held = matches!(error, LockError::Held { .. });
+        let hint = error.hint();
+        Self { is_held, failure: Failure::unavailable(error).hint(hint) }
+    }
 }
 
 impl From<Locked> for Failure {
@@ -119,11 +144,7 @@ impl From<Locked> for Failure {
 
 /// Takes the data directory, or says who has it.
 pub(crate) fn acquire(path: &Path) -> Result<DataDir, Locked> {
-    DataDir::acquire(path).map_err(|error| {
-        let is_held = matches!(error, LockError::Held { .. });
-        let hint = error.hint();
-        Locked { is_held, failure: Failure::unavailable(error).hint(hint) }
-    })
+    Ok(DataDir::acquire(path)?)
 }
 
 /// Opens the database of a data directory.

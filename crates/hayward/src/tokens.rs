@@ -6,11 +6,12 @@ use std::time::Duration;
 use hayward_api::kinds::token::Role;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Error, Principal};
-use hayward_auth::{CredentialRecord, Credentials, Token};
+use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
 use hayward_gateway::Protocol;
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_store::{Actor, Store, TokenEntry};
 use hayward_tool::BoxFuture;
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,16 @@ pub(crate) struct Temporary {
     pub(crate) ro: Token,
 }
 
+/// The id of a temporary token, and its name.
+type TemporaryName = (TokenId, String);
+
 impl Temporary {
+    fn names(&self) -> Vec<TemporaryName> {
+        [(&self.admin, Role::Admin), (&self.rw, Role::Rw), (&self.ro, Role::Ro)]
+            .map(|(token, role)| (token.id(), role.temporary_name()))
+            .into()
+    }
+
     /// Makes temporary tokens, unless an enabled admin token is stored: then somebody administers this
     /// server, and nothing is handed out unasked.
     pub(crate) async fn unless_stored(stack: &Stack) -> Result<Option<Self>, Failure> {
@@ -48,7 +58,7 @@ fn record(token: &Token, role: Role) -> CredentialRecord {
     let kind = if role == Role::Admin { PrincipalKind::Admin } else { PrincipalKind::Token };
     let principal = Principal {
         kind,
-        name: format!("temporary-{}", role.as_str()),
+        name: role.temporary_name(),
         credential: token.id().to_string(),
         ceiling: role.ceiling(),
     };
@@ -88,20 +98,30 @@ pub(crate) struct TokenDesk {
     store: Store,
     credentials: Arc<Credentials>,
     protocol: Arc<Protocol>,
+    temporary: Arc<[TemporaryName]>,
+    /// Held from a change of the store to that of the credentials: what was revoked between the two would
+    /// come back.
+    change: Arc<Mutex<()>>,
 }
 
 impl TokenDesk {
-    /// A desk over the store and the credentials of this stack.
-    pub(crate) fn new(stack: &Stack) -> Self {
+    /// A desk over the store, the credentials and the temporary tokens of this stack.
+    pub(crate) fn new(stack: &Stack, temporary: Option<&Temporary>) -> Self {
         Self {
             store: stack.store.clone(),
             credentials: Arc::clone(&stack.credentials),
             protocol: Arc::clone(&stack.protocol),
+            temporary: temporary.map(Temporary::names).unwrap_or_default().into(),
+            change: Arc::default(),
         }
     }
-}
 
-impl TokenDesk {
+    /// Revokes a temporary token that is meant by its name or its whole id, if it is still accepted.
+    fn revoke_temporary(&self, word: &str) -> Option<TokenId> {
+        let means = |(id, name): &&TemporaryName| name == word || id.as_str() == word;
+        let (id, _) = self.temporary.iter().find(means)?;
+        self.credentials.remove(*id).then_some(*id)
+    }
     /// Writes down which tokens were used, now and then until `shutdown` fires and once more then.
     pub(crate) async fn note_uses_until(self, shutdown: CancellationToken) {
         loop {
@@ -128,8 +148,13 @@ impl Tokens for TokenDesk {
     fn list(&self) -> BoxFuture<'static, Result<Vec<TokenView>, Error>> {
         let desk = self.clone();
         Box::pin(async move {
-            desk.note_uses().await?;
-            Ok(desk.store.list_tokens().await?.into_iter().map(view).collect())
+            let stored = desk.store.list_tokens().await?;
+            // What isn't written yet is known in memory: a list writes nothing.
+            let current = |entry: TokenEntry| TokenEntry {
+                last_used_unix: desk.credentials.last_used(entry.id).max(entry.last_used_unix),
+                ..entry
+            };
+            Ok(stored.into_iter().map(current).map(view).collect())
         })
     }
 
@@ -141,6 +166,7 @@ impl Tokens for TokenDesk {
     ) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
+            let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, role, &Actor::from(&*actor)).await?;
             // Only the new one is added: temporary tokens stand in no store.
             let stored = desk.store.credential_records().await?;
@@ -154,12 +180,81 @@ impl Tokens for TokenDesk {
     fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
-            let revoked = desk.store.revoke_token(&named(&token), &Actor::from(&*actor)).await?;
+            let _change = desk.change.lock().await;
+            let word = named(&token);
             // First nobody is let in under it any more, then what runs is ended.
-            desk.credentials.remove(revoked.id);
-            let id = revoked.id.to_string();
+            let id = if let Some(id) = desk.revoke_temporary(&word) {
+                id.to_string()
+            } else {
+                let revoked = desk.store.revoke_token(&word, &Actor::from(&*actor)).await?;
+                desk.credentials.remove(revoked.id);
+                revoked.id.to_string()
+            };
             desk.protocol.road().revoke(&id);
             Ok(id)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use hayward_api::Tier;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    async fn desk(dir: &Path) -> (Stack, TokenDesk) {
+        let stack = Stack::for_test(&dir.join("data")).await;
+        let desk = TokenDesk::new(&stack, None);
+        (stack, desk)
+    }
+
+    fn actor() -> Arc<Principal> {
+        Arc::new(Principal::local("test", Tier::Operate))
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_for_the_one_before_it_to_reach_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stack, desk) = desk(dir.path()).await;
+        let token = desk.create("a".to_owned(), Role::Ro, actor()).await.unwrap();
+        let other = desk.change.lock().await;
+        let mut create = desk.create("b".to_owned(), Role::Ro, actor());
+        let mut revoke = desk.revoke("a".to_owned(), actor());
+        // There is one writer: what began before this one would be done by then.
+        let by = Actor::from(&*actor());
+        let later = desk.store.create_token("c", Role::Ro, &by);
+        tokio::select! {
+            biased;
+            _ = &mut create => panic!("it did not wait"),
+            _ = &mut revoke => panic!("it did not wait"),
+            made = later => drop(made.unwrap()),
+        }
+        let names: Vec<String> = desk.list().await.unwrap().into_iter().map(|token| token.name).collect();
+        assert_eq!(names, ["a", "c"]);
+        drop(other);
+        let made = create.await.unwrap();
+        revoke.await.unwrap();
+        assert!(desk.credentials.identify(&made, NOW).is_ok());
+        assert!(desk.credentials.identify(&token, NOW).is_err());
+        stack.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_list_knows_the_last_use_and_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stack, desk) = desk(dir.path()).await;
+        let token = desk.create("a".to_owned(), Role::Ro, actor()).await.unwrap();
+        desk.credentials.identify(&token, NOW).unwrap();
+        let used = rfc3339(NOW);
+        assert_eq!(desk.list().await.unwrap()[0].last_used, used);
+        assert_eq!(stack.store.list_tokens().await.unwrap()[0].last_used_unix, None);
+        desk.note_uses().await.unwrap();
+        assert_eq!(desk.list().await.unwrap()[0].last_used, used);
+        assert_eq!(stack.store.list_tokens().await.unwrap()[0].last_used_unix, Some(NOW));
+        stack.close().await;
     }
 }

@@ -380,6 +380,38 @@ async fn a_revoked_token_runs_nothing_even_if_its_request_was_on_the_way() {
 }
 
 #[tokio::test]
+async fn a_temporary_token_is_revoked_with_what_runs_under_it() {
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let admin = daemon.token("admin").to_owned();
+    let delete = async |word: &str| {
+        daemon.send("DELETE", &format!("/admin/tokens/{word}"), &admin, "").await.unwrap().status
+    };
+    let marker = format!("34{:05}", std::process::id());
+    let rw = daemon.token("rw").to_owned();
+    let arguments =
+        json!({"name": "bash_execute", "arguments": {"command": format!("sleep {marker}"), "timeout": 600}});
+    let mut ask = std::pin::pin!(daemon.ask(&rw, "tools/call", arguments));
+    tokio::select! {
+        _ = &mut ask => panic!("it ended"),
+        () = runs(&marker) => {}
+    }
+    assert_eq!(delete("temporary-rw").await, 200);
+    assert!(ask.await.unwrap().body.contains("Cancelled"));
+    until("the command outlived its token", || !is_running(&marker));
+    assert_eq!(daemon.ask(&rw, "ping", json!({})).await.unwrap().status, 401);
+    assert_eq!(delete("temporary-rw").await, 404);
+    assert_eq!(delete(&rw).await, 404);
+
+    let ro = daemon.token("ro").to_owned();
+    assert_eq!(daemon.ask(&ro, "ping", json!({})).await.unwrap().status, 200);
+    assert_eq!(delete(&ro).await, 200);
+    assert_eq!(daemon.ask(&ro, "ping", json!({})).await.unwrap().status, 401);
+    let reserved = daemon.send("POST", "/admin/tokens", &admin, r#"{"name":"temporary-rw"}"#).await.unwrap();
+    assert!(reserved.status == 400 && reserved.body.contains("hint: choose another name"), "{reserved:?}");
+}
+
+#[tokio::test]
 async fn making_and_revoking_tokens_is_recorded_without_the_token() {
     let (_dir, data) = scratch();
     let daemon = start(&data);

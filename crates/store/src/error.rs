@@ -21,6 +21,12 @@ pub enum StoreError {
         /// Its name.
         name: String,
     },
+    /// The name is one that is never stored.
+    #[error("the name `{name}` is kept for a temporary token")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
     /// The resource changed since the caller read it.
     #[error("{kind} `{name}` was changed meanwhile and is at version {current}")]
     Conflict {
@@ -102,6 +108,7 @@ impl From<StoreError> for Error {
             StoreError::AlreadyExists { .. } => {
                 Self::new(Code::AlreadyExists, message).with_hint("choose another name")
             }
+            StoreError::Reserved { .. } => Self::new(Code::Invalid, message).with_hint("choose another name"),
             StoreError::Conflict { .. } => {
                 Self::new(Code::Conflict, message).with_hint("read it again and repeat the change")
             }

@@ -33,12 +33,17 @@ pub struct TokenEntry {
 
 impl Store {
     /// Makes a token. The secret is in the answer and nowhere else.
+    ///
+    /// The names of temporary tokens are refused: in the record, each name is to mean one token.
     pub async fn create_token(
         &self,
         name: &str,
         role: Role,
         actor: &Actor,
     ) -> Result<(Metadata, Token), StoreError> {
+        if Role::ALL.iter().any(|role| role.temporary_name() == name) {
+            return Err(StoreError::Reserved { name: name.to_owned() });
+        }
         let token = Token::mint(role);
         let spec = json!({ "role": role, "enabled": true });
         let mut change = self.begin().await?;

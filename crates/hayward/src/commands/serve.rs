@@ -67,7 +67,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Failure> {
     args.ready_file = match args.ready_file.map(std::path::absolute).transpose() {
         Ok(path) => path,
-        Err(error) => return Err(Failure::configuration(error)),
+        Err(error) => {
+            let error = anyhow::Error::from(error).context("invalid `--ready-file`");
+            return Err(Failure::configuration(error).hint("give the absolute path of a file"));
+        }
     };
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
@@ -84,7 +87,7 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Fai
     let stack = Stack::build(data, &args.serving, limits, secrets).await?;
     let temporary = Temporary::unless_stored(&stack).await?;
 
-    let desk = TokenDesk::new(&stack);
+    let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
     let app = app(&args, &stack, desk, address);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
@@ -155,6 +158,7 @@ fn announce(path: &Path, url: &str, temporary: Option<&Temporary>) -> Result<(),
         ready["ro_token"] = temporary.ro.reveal().into();
     }
     step(ready::write(path, &ready), || format!("failed to write the ready file `{}`", path.display()))
+        .map_err(|failure| failure.hint("name a file in a directory that is there and that you may write"))
 }
 
 /// What a person needs to connect a client.

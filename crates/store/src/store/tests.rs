@@ -126,6 +126,19 @@ async fn a_token_is_identified_until_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_named_like_a_temporary_one_is_refused() {
+    let (_dir, store) = fresh().await;
+    for reserved in ["temporary-ro", "temporary-rw", "temporary-admin"] {
+        let refused = store.create_token(reserved, Role::Ro, &actor()).await.err().unwrap();
+        assert!(matches!(&refused, StoreError::Reserved { name } if name == reserved), "{refused}");
+        assert!(hayward_api::Error::from(refused).hint.is_some());
+    }
+    for free in ["temporary", "temporary-x", "temporary-rw-2"] {
+        assert!(store.create_token(free, Role::Ro, &actor()).await.is_ok(), "{free}");
+    }
+}
+
+#[tokio::test]
 async fn no_secret_and_no_digest_is_in_the_history() {
     let (dir, store) = fresh().await;
     let (_, token) = store.create_token("ci", Role::Rw, &actor()).await.unwrap();
