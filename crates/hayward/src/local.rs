@@ -2,6 +2,7 @@
 //!
 //! The kernel vouches for the peer: root and the daemon's own user get in, nobody else does. The first
 //! line says how much the peer wants to be able to do; from then on it is a client on a byte stream.
+//! A peer that greets otherwise gets one line that says so, a JSON-RPC error, and is hung up on.
 //!
 //! ```text
 //! hayward/1 rw\n
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 use hayward_api::{Principal, Tier};
 use hayward_gateway::listener::{Local, serve_stdio};
+use hayward_mcp::envelope::Frame;
+use hayward_mcp::error::{INVALID_REQUEST, RpcError};
+use hayward_mcp::stdio::write_line;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -129,14 +133,22 @@ impl Clients {
 
 fn is_trusted(stream: &UnixStream) -> bool {
     let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream.peer_cred().is_ok_and(|peer| may_join(peer.uid(), own))
+}
+
+/// Whether a process of user `peer` may be a client of a daemon of user `own`.
+fn may_join(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
 }
 
 async fn client(stream: UnixStream, local: Local, shutdown: CancellationToken) {
-    let (input, output) = stream.into_split();
+    let (input, mut output) = stream.into_split();
     let mut input = BufReader::new(input);
     let Some(ceiling) = timeout(GREETING_TIMEOUT, greeting(&mut input)).await.ok().flatten() else {
         tracing::warn!("a local client did not greet");
+        let answer = write_line(&mut output, Frame::error(None, &bad_greeting()));
+        // A peer that doesn't read, or is gone, holds up nothing.
+        timeout(GREETING_TIMEOUT, answer).await.ok();
         return;
     };
     let principal = Arc::new(Principal::local("local", ceiling));
@@ -146,10 +158,24 @@ async fn client(stream: UnixStream, local: Local, shutdown: CancellationToken) {
     }
 }
 
+fn bad_greeting() -> RpcError {
+    RpcError::new(
+        INVALID_REQUEST,
+        "the first line is not `hayward/1 ro` or `hayward/1 rw`; hint: connect with the `hayward stdio` of \
+         the daemon's version",
+    )
+}
+
 async fn greeting<R: tokio::io::AsyncBufRead + Unpin>(input: &mut R) -> Option<Tier> {
     let mut line = String::new();
     input.take(GREETING_BYTES_MAX).read_line(&mut line).await.ok()?;
-    line.trim_end().strip_prefix("hayward/1 ")?.parse().ok().filter(|ceiling| *ceiling <= Tier::Operate)
+    // Without its end it was cut, by us or by the peer: what follows would be read as a message.
+    line.strip_suffix('\n')?
+        .trim_end()
+        .strip_prefix("hayward/1 ")?
+        .parse()
+        .ok()
+        .filter(|ceiling| *ceiling <= Tier::Operate)
 }
 
 /// Connects standard input and output to the daemon that has this data directory.
@@ -181,5 +207,114 @@ async fn connect(path: &Path) -> Result<UnixStream, Failure> {
                 return step(connected, || format!("failed to reach the daemon at `{}`", path.display()));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A daemon's socket, and what keeps it.
+    struct Rig {
+        dir: tempfile::TempDir,
+        stack: Stack,
+        socket: Socket,
+        shutdown: CancellationToken,
+    }
+
+    impl Rig {
+        async fn start() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let data = dir.path().join("data");
+            let (stack, shutdown) = (Stack::for_test(&data).await, CancellationToken::new());
+            let socket = listen(&data, &stack, shutdown.clone()).unwrap();
+            Self { dir, stack, socket, shutdown }
+        }
+
+        fn path(&self) -> PathBuf {
+            socket_path(&self.dir.path().join("data"))
+        }
+
+        /// Everything that comes back for these bytes, until the daemon hangs up.
+        async fn answers(&self, sent: &str) -> Vec<Value> {
+            let mut stream = UnixStream::connect(self.path()).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut bytes = Vec::new();
+            // A reset behind the answer is a daemon that didn't wait for the rest of what was sent.
+            stream.read_to_end(&mut bytes).await.ok();
+            let text = String::from_utf8(bytes).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        }
+
+        async fn end(self) {
+            self.shutdown.cancel();
+            self.socket.close().await;
+            self.stack.close().await;
+        }
+    }
+
+    const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}
+"#;
+
+    #[tokio::test]
+    async fn the_socket_is_its_owners_alone_and_goes_with_the_daemon() {
+        let rig = Rig::start().await;
+        let path = rig.path();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let folder = path.parent().unwrap();
+        assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
+        rig.end().await;
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_greets_gets_what_it_asked_for_and_no_more() {
+        let rig = Rig::start().await;
+        for (role, tools) in [("ro", 3), ("rw", 6)] {
+            let answers = rig.answers(&format!("hayward/1 {role}\n{LIST}")).await;
+            assert_eq!(answers[0]["result"]["tools"].as_array().unwrap().len(), tools, "{role}");
+        }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_bad_greeting_is_told_and_hung_up_on() {
+        let rig = Rig::start().await;
+        let long = format!("hayward/1 ro{}\n", " ".repeat(100));
+        for bad in [
+            "",
+            "\n",
+            LIST,
+            "hayward/2 rw\n",
+            "hayward/1 danger\n",
+            "hayward/1 admin\n",
+            &long,
+            "hayward/1\n",
+        ] {
+            let answers = rig.answers(&format!("{bad}{LIST}")).await;
+            let [answer] = answers.as_slice() else { panic!("{bad:?}: {answers:?}") };
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(message.starts_with("the first line is not `hayward/1 ro`"), "{bad:?}: {answer}");
+            assert_eq!(answer["id"], json!(null));
+        }
+        rig.end().await;
+    }
+
+    #[test]
+    fn only_root_and_the_daemons_own_user_may_join() {
+        for (peer, own, is_let_in) in
+            [(0, 0, true), (0, 1000, true), (1000, 1000, true), (1000, 0, false), (1001, 1000, false)]
+        {
+            assert_eq!(may_join(peer, own), is_let_in, "{peer} at {own}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_names_the_peer() {
+        let (near, _far) = UnixStream::pair().unwrap();
+        assert!(is_trusted(&near));
     }
 }
