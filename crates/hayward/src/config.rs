@@ -175,7 +175,8 @@ impl Common {
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
         if let Some(dir) = &self.data_dir {
             let absolute = std::path::absolute(dir).map_err(|error| {
-                Failure::configuration(anyhow::Error::from(error).context("invalid --data-dir"))
+                Failure::configuration(anyhow::Error::from(error).context("invalid `--data-dir`"))
+                    .hint("give the absolute path of a directory")
             })?;
             return Ok(absolute);
         }
@@ -183,7 +184,10 @@ impl Common {
         let home = absolute(variable("XDG_DATA_HOME"))
             .or_else(|| absolute(variable("HOME")).map(|home| home.join(".local/share")));
         home.map(|home| home.join("hayward")).ok_or_else(|| {
-            Failure::configuration(anyhow::anyhow!("no data directory: neither --data-dir nor HOME is set"))
+            Failure::configuration(anyhow::anyhow!(
+                "no data directory: neither `--data-dir` nor `HOME` is set"
+            ))
+            .hint("name one with `--data-dir` or `HAYWARD_DATA_DIR`")
         })
     }
 
@@ -198,7 +202,9 @@ impl Common {
             format,
             ansi: std::io::IsTerminal::is_terminal(&std::io::stderr()),
         };
-        hayward_telemetry::init(&config).map_err(Failure::configuration)
+        hayward_telemetry::init(&config).map_err(|error| {
+            Failure::configuration(error).hint("use error, warn, info, debug or trace as `--log-level`")
+        })
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The level makes no sense.
-    #[error("log level `{level}` is not one (hint: use error, warn, info, debug or trace)")]
+    #[error("log level `{level}` is not one")]
     Level {
         /// As it was given.
         level: String,

@@ -130,6 +130,7 @@ impl ToolError {
     /// The call was cancelled.
     pub fn cancelled() -> Self {
         Self::new("Cancelled", Code::Unavailable, "the call was cancelled")
+            .suggest("part of it may have been done: look before you call again")
     }
 
     /// The time was over.
@@ -228,6 +229,13 @@ mod tests {
         assert_eq!(result["content"][0]["text"], text);
         assert_eq!(result["isError"], true);
         assert_eq!(outcome.verdict.ending, Ending::Error);
+    }
+
+    #[test]
+    fn a_cancelled_call_is_told_what_to_do_next() {
+        let outcome = Outcome::from(ToolError::cancelled());
+        assert_eq!(outcome.verdict.ending, Ending::Cancelled);
+        assert!(result(&outcome).to_string().contains("look before you call again"));
     }
 
     #[test]
