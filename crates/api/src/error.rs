@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn exit_codes_are_those_that_scripts_rely_on() {
+        let with = |exit: u8| -> Vec<Code> {
+            Code::ALL.into_iter().filter(|code| code.exit_code() == exit).collect()
+        };
+        assert_eq!(with(3), [Code::NotFound]);
+        assert_eq!(with(4), [Code::Unauthenticated, Code::Forbidden]);
+        assert_eq!(with(5), [Code::RateLimited, Code::Unavailable, Code::Timeout, Code::UpstreamFailed]);
+        // Usage and bad configuration are known before anything is done, and are no codes.
+        assert_eq!(with(2).len() + with(78).len(), 0);
+    }
+
+    #[test]
     fn a_near_miss_is_suggested_and_a_stranger_is_not() {
         let words = ["command", "timeout", "working_dir"];
         assert_eq!(did_you_mean("comand", words), Some("command"));

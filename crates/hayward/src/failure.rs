@@ -42,3 +42,19 @@ impl From<anyhow::Error> for Failure {
         Self { error, hint: None, exit_code: Code::Internal.exit_code() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_exits_with_what_its_error_says_and_keeps_the_hint() {
+        for (code, exit_code) in [(Code::Forbidden, 4), (Code::Unauthenticated, 4), (Code::NotFound, 3)] {
+            let failure = Failure::from(Error::new(code, "no").with_hint("ask"));
+            assert_eq!((failure.exit_code, failure.hint.as_deref()), (exit_code, Some("ask")), "{code}");
+        }
+        assert_eq!(Failure::from(anyhow::anyhow!("a defect")).exit_code, 1);
+        assert_eq!(Failure::unavailable(anyhow::anyhow!("gone")).exit_code, 5);
+        assert_eq!(Failure::configuration(anyhow::anyhow!("odd")).exit_code, 78);
+    }
+}

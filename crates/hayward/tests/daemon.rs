@@ -176,16 +176,50 @@ fn exit_codes_and_hints_tell_what_is_wrong() {
     for (args, code, expect) in [
         (&["serve", "--host", "0.0.0.0"][..], 78, "--insecure-http"),
         (&["serve", "--limit", "gateway.calls_mx=1"], 78, "did you mean `gateway.calls_max`"),
+        (&["serve", "--limit", "gateway.calls_max"], 78, "KEY=VALUE"),
+        (&["serve", "--log-level", "loud=x=y"], 78, "hint: use error, warn,"),
         (&["serve", "--nope"], 2, "--nope"),
+        (&["serve", "--port", "65536"], 2, "--port"),
+        (&["stdio", "--role", "admin"], 2, "--role"),
+        (&["token", "add"], 2, "--name"),
         (&["srve"], 2, "serve"),
         (&["token", "revoke", "nothing"], 3, "nothing"),
-        (&["serve", "--log-level", "loud=x=y"], 78, "log level"),
+        (&["token", "add", "--name", "temporary-ro"], 1, "hint: choose another name"),
+        (&["serve", "--port", "0", "--ready-file", "/nonexist/x"], 5, "hint: name a file in a directory"),
     ] {
         let output = command(BINARY, args).env("HAYWARD_DATA_DIR", path).output().unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {told}");
         assert!(told.contains(expect), "{args:?}: {told}");
     }
+}
+
+#[test]
+fn without_a_place_for_data_the_way_out_is_told() {
+    let output = command(BINARY, ["token", "list"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("hint: name one with `--data-dir` or `HAYWARD_DATA_DIR`"), "{told}");
+}
+
+#[test]
+fn a_limit_of_the_environment_that_is_none_is_bad_configuration() {
+    let (_dir, data) = scratch();
+    let mut command = command(BINARY, ["serve", "--data-dir", data.to_str().unwrap()]);
+    let output = command.env("HAYWARD_GATEWAY_CALLS_MAX", "many").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("`gateway.calls_max` is `many`"), "{told}");
+    assert!(!data.exists(), "nothing is made before everything is checked");
+}
+
+#[test]
+fn the_port_is_8765_unless_something_else_is_said() {
+    let help = command(BINARY, ["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let port = help.split("--port").nth(1).unwrap();
+    let port = port.split("  --").next().unwrap();
+    assert!(port.contains("[default: 8765]"), "{help}");
 }
 
 fn stdio(data: &Path, args: &[&str], input: &str) -> Vec<Value> {
@@ -427,6 +461,17 @@ async fn making_and_revoking_tokens_is_recorded_without_the_token() {
     assert!(!text.contains(&token[25..]), "the secret half is not in the record");
 }
 
+/// The banner has what the ready file has, and the line that connects a client.
+fn assert_banner(banner: &str, ready: &Value) {
+    let [url, admin, rw, ro] =
+        ["url", "admin_token", "rw_token", "ro_token"].map(|member| ready[member].as_str().unwrap());
+    let add =
+        format!("claude mcp add --transport http hayward {url} --header \"Authorization: Bearer {rw}\"\n");
+    for expect in [&format!("listens on {url}\n"), admin, rw, ro, &add] {
+        assert!(banner.contains(expect), "{expect}: {banner}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_that_the_banner_wrote_to_a_file_are_out_of_reach() {
     let (dir, data) = scratch();
@@ -437,6 +482,7 @@ async fn tokens_that_the_banner_wrote_to_a_file_are_out_of_reach() {
         command.arg("--ready-file").arg(&ready).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
     until("it does not listen", || std::fs::read_to_string(&log).unwrap().contains("Stop with Ctrl-C"));
     let told: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+    assert_banner(&std::fs::read_to_string(&log).unwrap(), &told);
     let address =
         told["url"].as_str().unwrap().trim_start_matches("http://").trim_end_matches("/mcp").parse().unwrap();
     let bearer = format!("Bearer {}", told["ro_token"].as_str().unwrap());
