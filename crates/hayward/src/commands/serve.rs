@@ -30,6 +30,9 @@ pub(crate) struct Args {
     port: u16,
 
     /// File that appears, mode 0600, when the server listens: JSON with url, pid, version and temporary tokens
+    ///
+    /// Its members are `url`, `pid` and `version`, and beside temporary tokens `admin_token`, `rw_token` and
+    /// `ro_token`. `metrics_token` is not among them yet: it comes with /metrics.
     #[arg(long, env = "HAYWARD_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
 

@@ -21,8 +21,10 @@ pub(crate) struct EditFile(pub(crate) Arc<Host>);
 
 /// Replace a text in a file. `old_string` must occur exactly once, unless `replace_all` is true: give
 /// enough of the surrounding lines to make it unique, without the line numbers that `read_file` shows.
-/// All other bytes of the file stay as they are. The change is atomic; if somebody else changes the
-/// file at the same time, nobody's change is lost.
+/// All other bytes of the file stay as they are. The change is atomic, unless the result says
+/// `atomic: false`. If somebody else changes the file at the same time, nobody's change is lost, except
+/// where the file system can't exchange two files or the file can only be overwritten where it stands:
+/// there a change in the last instant before this one is lost.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EditFileArgs {
