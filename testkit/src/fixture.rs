@@ -10,7 +10,7 @@ use hayward_api::Tier;
 use hayward_api::names::ToolName;
 use hayward_mcp::json::Raw;
 use hayward_tool::{
-    Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, Toolset, Verdict,
+    Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, ToolError, Toolset, Verdict,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const PNG: &str =
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEARKwAAIhYAQACABAAZGF0YQAAAAA=";
 
 /// What a fixture does when it is called.
-type Action = for<'a> fn(&'a Cx, Call) -> BoxFuture<'a, Value>;
+type Action = for<'a> fn(&'a Cx, Call) -> BoxFuture<'a, Outcome>;
 
 struct Fixture {
     descriptor: Descriptor,
@@ -59,17 +59,19 @@ impl Tool for Fixture {
     }
 
     fn call<'a>(&'a self, cx: &'a Cx, call: Call) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let result = (self.action)(cx, call).await;
-            let reply = Reply::Result(Raw::of(&result).expect("plain JSON"));
-            Outcome { verdict: Verdict::ok(), reply, detail: None }
-        })
+        (self.action)(cx, call)
     }
 }
 
 /// Answers at once.
-fn at_once<'a>(value: Value) -> BoxFuture<'a, Value> {
-    Box::pin(async move { value })
+fn at_once<'a>(result: Value) -> BoxFuture<'a, Outcome> {
+    Box::pin(async move { done(&result) })
+}
+
+/// It did what was asked.
+fn done(result: &Value) -> Outcome {
+    let reply = Reply::Result(Raw::of(result).expect("plain JSON"));
+    Outcome { verdict: Verdict::ok(), reply, detail: None }
 }
 
 fn text(text: &str) -> Value {
@@ -123,7 +125,7 @@ pub fn conformance() -> Toolset {
                         cx.report(Progress::Log { level: "info".into(), logger: None, data });
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
-                    json!({"content": [text("logged")]})
+                    done(&json!({"content": [text("logged")]}))
                 })
             }),
             Fixture::tool("test_tool_with_progress", "Reports progress while it runs.", |cx, _| {
@@ -132,7 +134,7 @@ pub fn conformance() -> Toolset {
                         cx.report(Progress::Step { progress, total: Some(100.0), message: None });
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
-                    json!({"content": [text("done")]})
+                    done(&json!({"content": [text("done")]}))
                 })
             }),
             Fixture::with_schema(
@@ -229,11 +231,12 @@ pub fn echo(further_tools: usize) -> Toolset {
 }
 
 #[expect(clippy::panic, reason = "this is what the fixture is for")]
-fn panic_on_purpose<'a>() -> BoxFuture<'a, Value> {
+fn panic_on_purpose<'a>() -> BoxFuture<'a, Outcome> {
     Box::pin(async { panic!("on purpose") })
 }
 
-/// Tools that behave badly: one panics, one never ends, one answers more than fits.
+/// Tools that behave badly: one panics, one never ends, one answers before anybody could hear what it
+/// tells, one answers more than fits.
 pub fn unruly() -> Toolset {
     Toolset {
         name: "host",
@@ -243,8 +246,15 @@ pub fn unruly() -> Toolset {
             Fixture::tool("waits", "Waits until it is stopped.", |cx, _| {
                 Box::pin(async move {
                     cx.report(Progress::Step { progress: 0.0, total: None, message: None });
-                    let stop = cx.stopped().await;
-                    json!({"content": [text(&format!("{stop:?}"))]})
+                    ToolError::from(cx.stopped().await).into()
+                })
+            }),
+            Fixture::tool("tells", "Reports three steps and answers, without a pause.", |cx, _| {
+                Box::pin(async move {
+                    for progress in [1.0, 2.0, 3.0] {
+                        cx.report(Progress::Step { progress, total: None, message: None });
+                    }
+                    done(&json!({"content": [text("told")]}))
                 })
             }),
             Fixture::tool("floods", "Answers more than fits.", |_, _| {

@@ -241,28 +241,56 @@ async fn progress_comes_before_the_answer_and_only_if_it_is_wanted() {
     assert_eq!(json_only.header("content-type"), Some("application/json"));
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Era {
+    Legacy,
+    Modern,
+}
+
+/// Sends a call of `waits` with these headers, and leaves its answer to be read.
+async fn start_waiting(server: &Server, era: Era, headers: &[(&str, &str)]) -> TcpStream {
+    let bearer = format!("Bearer {}", server.rw_token);
+    let mut all = vec![("authorization", bearer.as_str())];
+    all.extend_from_slice(headers);
+    let mut params = json!({"name": "waits"});
+    if era == Era::Modern {
+        all.extend(MODERN_CALL);
+        all.push(("mcp-name", "waits"));
+        params = modern(params);
+    }
+    let call = request("POST", server.address, "/mcp", &all, &body("tools/call", &params));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(&call).await.unwrap();
+    stream
+}
+
+const MODERN_CALL: [(&str, &str); 2] = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "tools/call")];
+
 #[tokio::test]
 async fn a_long_call_shows_life_early() {
     let limits = Limits { first_byte_ms: 20, keep_alive_ms: 100, ..Limits::default() };
     let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
-    let bearer = format!("Bearer {}", server.rw_token);
-    let headers = [("authorization", bearer.as_str()), BOTH];
-    let call =
-        request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(&call).await.unwrap();
+    let mut stream = start_waiting(&server, Era::Legacy, &[BOTH]).await;
+    shows_life(&mut stream, 3).await;
+}
+
+/// Waits until this many signs of life have come, which only a running call gives.
+async fn shows_life(stream: &mut TcpStream, signs: usize) {
     let mut seen = Vec::new();
-    while seen.windows(12).filter(|window| window == b": keep-alive").count() < 3 {
+    while seen.windows(12).filter(|window| window == b": keep-alive").count() < signs {
         let read = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut seen)).await;
         assert_ne!(read.expect("signs of life").unwrap(), 0);
     }
 }
 
+fn record(server: &Server) -> String {
+    std::fs::read_to_string(server.record().join("record.jsonl")).unwrap_or_default()
+}
+
 /// The outcomes in the record, as soon as there are this many.
 async fn outcomes(server: &Server, count: usize) -> Vec<Value> {
-    let file = server.record().join("record.jsonl");
     for _ in 0..500 {
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let text = record(server);
         let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let outcomes: Vec<Value> = records.filter(|record| record["type"] == "outcome").collect();
         if outcomes.len() >= count {
@@ -270,74 +298,89 @@ async fn outcomes(server: &Server, count: usize) -> Vec<Value> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("no {count} outcomes in {}", std::fs::read_to_string(&file).unwrap());
+    panic!("no {count} outcomes in {}", record(server));
+}
+
+/// How the calls in the record ended, as soon as this many have.
+async fn endings(server: &Server, count: usize) -> Vec<Value> {
+    outcomes(server, count).await.iter().map(|record| record["ending"].clone()).collect()
 }
 
 #[tokio::test]
 async fn a_client_that_goes_cancels_its_call_and_the_outcome_is_recorded() {
-    for accept in [("accept", "application/json"), BOTH] {
+    const JSON: (&str, &str) = ("accept", "application/json");
+    const EVENTS: (&str, &str) = ("accept", "text/event-stream");
+    for (era, accept) in [
+        (Era::Legacy, JSON),
+        (Era::Legacy, BOTH),
+        (Era::Modern, JSON),
+        (Era::Modern, EVENTS),
+        (Era::Modern, BOTH),
+    ] {
         let limits = Limits { first_byte_ms: 20, ..Limits::default() };
         let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
-        let bearer = format!("Bearer {}", server.rw_token);
-        let headers = [("authorization", bearer.as_str()), accept];
-        let call =
-            request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        stream.write_all(&call).await.unwrap();
-        if accept == BOTH {
-            stream.read_u8().await.unwrap();
-        } else {
+        let mut stream = start_waiting(&server, era, &[accept]).await;
+        if accept == JSON {
             // The intent in the record tells that the call runs.
-            while !std::fs::read_to_string(server.record().join("record.jsonl"))
-                .unwrap()
-                .contains("\"intent\"")
-            {
+            while !record(&server).contains("\"intent\"") {
                 tokio::task::yield_now().await;
             }
+        } else {
+            stream.read_u8().await.unwrap();
         }
         drop(stream);
-        assert_eq!(outcomes(&server, 1).await.len(), 1);
+        assert_eq!(endings(&server, 1).await, ["cancelled"], "{era:?} {accept:?}");
     }
+}
+
+fn cancelled_notification(params: &Value) -> String {
+    json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}).to_string()
 }
 
 #[tokio::test]
 async fn a_cancelled_notification_ends_a_call_of_its_own_session_only() {
-    let limits = Limits { first_byte_ms: 10, ..Limits::default() };
+    let limits = Limits { first_byte_ms: 10, keep_alive_ms: 100, ..Limits::default() };
     let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
     let initialize = body("initialize", &json!({"protocolVersion": "2025-11-25"}));
     let mine = legacy(&server, &[], &initialize).await.header("mcp-session-id").unwrap().to_owned();
     let other = legacy(&server, &[], &initialize).await.header("mcp-session-id").unwrap().to_owned();
-    let bearer = format!("Bearer {}", server.rw_token);
-    let headers = [("authorization", bearer.as_str()), BOTH, ("mcp-session-id", &mine)];
-    let call =
-        request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(&call).await.unwrap();
-    stream.read_u8().await.unwrap();
-    let cancelled =
-        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
-            .to_string();
+    let mut stream = start_waiting(&server, Era::Legacy, &[BOTH, ("mcp-session-id", &mine)]).await;
+    shows_life(&mut stream, 1).await;
+    let cancelled = cancelled_notification(&json!({"requestId": 1}));
     assert_eq!(legacy(&server, &[("mcp-session-id", &other)], &cancelled).await.status, 202);
-    let early = tokio::time::timeout(Duration::from_millis(200), outcomes(&server, 1)).await;
-    assert!(early.is_err(), "another session's call was cancelled");
+    shows_life(&mut stream, 2).await;
+    assert!(!record(&server).contains("\"outcome\""), "another session's call was cancelled");
     assert_eq!(legacy(&server, &[("mcp-session-id", &mine)], &cancelled).await.status, 202);
-    assert_eq!(outcomes(&server, 1).await.len(), 1);
+    assert_eq!(endings(&server, 1).await, ["cancelled"]);
+}
+
+#[tokio::test]
+async fn a_modern_call_is_cancelled_by_its_closed_stream_and_by_no_notification() {
+    let limits = Limits { first_byte_ms: 10, keep_alive_ms: 100, ..Limits::default() };
+    let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+    let mut stream = start_waiting(&server, Era::Modern, &[BOTH]).await;
+    shows_life(&mut stream, 1).await;
+    // Without a session there is nothing that says whose request an id is.
+    let cancelled = cancelled_notification(&modern(json!({"requestId": 1})));
+    let headers = [BOTH, ("mcp-protocol-version", "2026-07-28"), ("mcp-method", "notifications/cancelled")];
+    assert_eq!(legacy(&server, &headers, &cancelled).await.status, 202);
+    shows_life(&mut stream, 2).await;
+    assert!(!record(&server).contains("\"outcome\""), "a call was cancelled by somebody's notification");
+    drop(stream);
+    assert_eq!(endings(&server, 1).await, ["cancelled"]);
 }
 
 #[tokio::test]
 async fn a_revoked_credential_ends_what_runs_under_it() {
-    let limits = Limits { first_byte_ms: 10, ..Limits::default() };
-    let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
-    let bearer = format!("Bearer {}", server.rw_token);
-    let headers = [("authorization", bearer.as_str()), BOTH];
-    let call =
-        request("POST", server.address, "/mcp", &headers, &body("tools/call", &json!({"name": "waits"})));
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(&call).await.unwrap();
-    stream.read_u8().await.unwrap();
-    let principal = server.credentials.identify(&server.rw_token, 0).unwrap();
-    server.protocol.road().revoke(&principal.credential);
-    assert_eq!(outcomes(&server, 1).await.len(), 1);
+    for era in [Era::Legacy, Era::Modern] {
+        let limits = Limits { first_byte_ms: 10, ..Limits::default() };
+        let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+        let mut stream = start_waiting(&server, era, &[BOTH]).await;
+        stream.read_u8().await.unwrap();
+        let principal = server.credentials.identify(&server.rw_token, 0).unwrap();
+        server.protocol.road().revoke(&principal.credential);
+        assert_eq!(endings(&server, 1).await, ["cancelled"], "{era:?}");
+    }
 }
 
 #[tokio::test]
@@ -362,7 +405,7 @@ async fn an_unknown_tool_is_refused_with_the_name_that_was_meant_and_recorded() 
         text.contains("Unknown tool: test_simple_txt") && text.contains("did you mean `test_simple_text`?"),
         "{text}"
     );
-    let record = std::fs::read_to_string(server.record().join("record.jsonl")).unwrap();
+    let record = record(&server);
     assert!(record.contains("\"denied\"") && record.contains("test_simple_txt"), "{record}");
 }
 

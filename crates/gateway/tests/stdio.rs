@@ -103,10 +103,8 @@ async fn a_running_call_is_cancelled_by_its_id_while_others_are_answered() {
     assert_eq!(client.ask("ping", json!({})).await["id"], 1);
     client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"w"}}"#).await;
     let ended = client.receive().await;
-    assert_eq!(
-        (ended["id"].clone(), ended["result"]["content"][0]["text"].clone()),
-        (json!("w"), json!("Cancelled"))
-    );
+    assert_eq!(ended["id"], "w");
+    assert!(ended["result"]["content"][0]["text"].as_str().unwrap().contains("\"Cancelled\""), "{ended}");
 }
 
 #[tokio::test]
