@@ -85,15 +85,21 @@ async fn every_host_tool_works_at_the_other_end_of_a_stream() {
 
 #[tokio::test]
 async fn progress_crosses_in_order_and_a_cancellation_crosses_back() {
-    let (_, told) = cross(fixture::conformance(), "test_tool_with_progress", json!({}), false).await;
-    let steps: Vec<f64> = told
-        .iter()
-        .map(|progress| match progress {
-            Progress::Step { progress, .. } => *progress,
-            Progress::Log { .. } => f64::NAN,
-        })
-        .collect();
-    assert_eq!(steps, [0.0, 50.0, 100.0]);
+    for (toolset, tool, expect) in [
+        (fixture::conformance(), "test_tool_with_progress", [0.0, 50.0, 100.0]),
+        // Its answer comes with its news, at once.
+        (fixture::unruly(), "tells", [1.0, 2.0, 3.0]),
+    ] {
+        let (_, told) = cross(toolset, tool, json!({}), false).await;
+        let steps: Vec<f64> = told
+            .iter()
+            .map(|progress| match progress {
+                Progress::Step { progress, .. } => *progress,
+                Progress::Log { .. } => f64::NAN,
+            })
+            .collect();
+        assert_eq!(steps, expect, "{tool}");
+    }
     let (outcome, _) = cross(fixture::unruly(), "waits", json!({}), true).await;
     let Reply::Result(raw) = outcome.reply else { panic!("an error reply") };
     assert!(raw.as_str().contains("Cancelled"));
