@@ -236,7 +236,7 @@ fn panic_on_purpose<'a>() -> BoxFuture<'a, Outcome> {
 }
 
 /// Tools that behave badly: one panics, one never ends, one answers before anybody could hear what it
-/// tells, one answers more than fits.
+/// tells, one answers much, one answers more than fits.
 pub fn unruly() -> Toolset {
     Toolset {
         name: "host",
@@ -255,6 +255,13 @@ pub fn unruly() -> Toolset {
                         cx.report(Progress::Step { progress, total: None, message: None });
                     }
                     done(&json!({"content": [text("told")]}))
+                })
+            }),
+            Fixture::tool("pours", "Reports a step, then answers as much as a client can take.", |cx, _| {
+                Box::pin(async move {
+                    cx.report(Progress::Step { progress: 0.0, total: None, message: None });
+                    tokio::task::yield_now().await;
+                    done(&json!({"content": [text(&"x".repeat(8 << 20))]}))
                 })
             }),
             Fixture::tool("floods", "Answers more than fits.", |_, _| {

@@ -435,24 +435,29 @@ async fn a_name_that_is_a_novel_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_hung_up_on_and_holds_its_place_until_then() {
-    let limits = Limits { stall_timeout_ms: 300, calls_per_principal_max: 1, ..Limits::default() };
-    let server = Server::start_with(fixture::echo(0), limits).await.unwrap();
-    let bearer = format!("Bearer {}", server.rw_token);
-    let message = "x".repeat(8 << 20);
-    let call = body("tools/call", &json!({"name": "echo", "arguments": {"message": message}}));
-    let bytes = request("POST", server.address, "/mcp", &[("authorization", &bearer)], &call);
-    let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(&bytes).await.unwrap();
-    assert_eq!(outcomes(&server, 1).await.len(), 1);
-    let small = body("tools/call", &json!({"name": "echo", "arguments": {"message": "y"}}));
-    let busy = legacy(&server, &[], &small).await.json();
-    assert!(busy["result"]["content"][0]["text"].as_str().unwrap().contains("RateLimited"), "{busy}");
-    let started = std::time::Instant::now();
-    while legacy(&server, &[], &small).await.json()["result"]["isError"] == true {
-        assert!(started.elapsed() < Duration::from_secs(10), "the place is never given up");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    let silent = json!({"name": "pours"});
+    for (accept, params) in
+        [("*/*", &silent), ("application/json", &silent), ("application/json, text/event-stream", &silent)]
+    {
+        let limits = Limits { stall_timeout_ms: 1_000, calls_per_principal_max: 1, ..Limits::default() };
+        let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+        let bearer = format!("Bearer {}", server.rw_token);
+        let headers = [("authorization", bearer.as_str()), ("accept", accept)];
+        let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", params));
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&call).await.unwrap();
+        assert_eq!(outcomes(&server, 1).await.len(), 1);
+        let small = body("tools/call", &json!({"name": "tells"}));
+        let busy = legacy(&server, &[], &small).await.json();
+        let text = busy["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains("RateLimited"), "{accept} {params}: {text}");
+        let started = std::time::Instant::now();
+        while legacy(&server, &[], &small).await.json()["result"]["isError"] == true {
+            assert!(started.elapsed() < Duration::from_secs(10), "{accept}: the place is never given up");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        drop(stream);
     }
-    drop(stream);
 }
 
 #[tokio::test]
