@@ -88,6 +88,34 @@ async fn every_file_tool_refuses_paths_that_no_kernel_takes() {
 }
 
 #[tokio::test]
+async fn every_tool_takes_a_path_with_a_line_break() {
+    let rig = Rig::new();
+    let path = rig.work("a\nb/c\nd.txt");
+    let directory = rig.work("a\nb");
+    for (tool, arguments, member, expect) in [
+        ("write_file", json!({"file_path": path, "content": "alpha\n"}), "bytes_written", json!(6)),
+        (
+            "edit_file",
+            json!({"file_path": path, "old_string": "alpha", "new_string": "beta"}),
+            "replacements",
+            json!(1),
+        ),
+        ("read_file", json!({"file_path": path}), "content", json!("   1\tbeta")),
+        ("glob", json!({"pattern": "*\n*", "path": directory}), "files", json!([path])),
+        ("grep", json!({"pattern": "beta", "path": path}), "results", json!("1:beta")),
+        (
+            "grep",
+            json!({"pattern": "beta", "path": directory, "output_mode": "files"}),
+            "results",
+            json!(path),
+        ),
+        ("bash_execute", json!({"command": "cat *", "working_dir": directory}), "stdout", json!("beta\n")),
+    ] {
+        assert_eq!(rig.ok(tool, arguments).await[member], expect, "{tool}");
+    }
+}
+
+#[tokio::test]
 async fn descriptions_and_schemas_are_as_a_model_reads_them() {
     let rig = Rig::new();
     let definitions: Vec<Value> =

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::rig::Rig;
 
@@ -85,6 +86,37 @@ async fn edits_at_the_same_time_are_all_kept() {
         editor.unwrap();
     }
     assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(EDITORS, EDITS));
+    assert!(rig.leftovers().is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_changes_or_goes_while_it_is_edited_is_edited_whole_or_not_at_all() {
+    const OLD: &str = "old line\n";
+    let rig = Rig::with(|config| config.sync_files = false);
+    let whole = OLD.repeat(20_000);
+    let path = rig.file("x", &whole);
+    let done = CancellationToken::new();
+    let changes = {
+        let (path, done, whole) = (path.clone(), done.clone(), whole.clone());
+        std::thread::spawn(move || {
+            while !done.is_cancelled() {
+                std::fs::remove_file(&path).ok();
+                std::fs::write(&path, &whole).unwrap();
+                std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(3).unwrap();
+            }
+        })
+    };
+    let arguments = json!({"file_path": path, "old_string": "old", "new_string": "new", "replace_all": true});
+    for _ in 0..100 {
+        let answer = rig.call("edit_file", arguments.clone()).await;
+        let code = answer.text["error"].as_str().unwrap_or_default();
+        let is_told = ["Conflict", "FileNotFoundError", "StringNotFound"].contains(&code);
+        assert!(!answer.is_error || is_told, "{answer:?}");
+    }
+    done.cancel();
+    changes.join().unwrap();
+    std::fs::write(&path, &whole).unwrap();
+    assert_eq!(rig.ok("edit_file", arguments).await["replacements"], 20_000);
     assert!(rig.leftovers().is_empty());
 }
 

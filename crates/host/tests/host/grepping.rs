@@ -1,14 +1,15 @@
 //! `grep` on real trees, in ripgrep's format.
 
 use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, symlink};
 use std::time::Duration;
 
 use hayward_tool::Cx;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{Rig, run, text};
+use crate::rig::{Rig, put, run, text};
 
 fn tree() -> Rig {
     let rig = Rig::new();
@@ -215,6 +216,55 @@ async fn fifos_do_not_hold_a_search_up() {
     assert_eq!(got.0, "a.txt\nsub/b.txt");
     let got = grep(&rig, json!({"pattern": "alpha", "path": "sub", "output_mode": "files"})).await;
     assert_eq!(got.0, "sub/b.txt");
+}
+
+#[tokio::test]
+async fn names_that_are_no_utf_8_or_have_line_breaks_are_searched_and_shown() {
+    let rig = Rig::new();
+    std::fs::create_dir(rig.work("odd")).unwrap();
+    for name in [&b"a\xff.txt"[..], b"b\n.txt"] {
+        put(&rig.work("odd").join(std::ffi::OsStr::from_bytes(name)), "alpha\n");
+    }
+    let directory = rig.work("odd").join(std::ffi::OsStr::from_bytes(b"c\xfe"));
+    std::fs::create_dir(&directory).unwrap();
+    put(&directory.join("d.txt"), "alpha\n");
+    for (mode, expect) in [
+        ("content", "odd/a\u{fffd}.txt:1:alpha\nodd/b\n.txt:1:alpha\nodd/c\u{fffd}/d.txt:1:alpha"),
+        ("files", "odd/a\u{fffd}.txt\nodd/b\n.txt\nodd/c\u{fffd}/d.txt"),
+        ("count", "odd/a\u{fffd}.txt:1\nodd/b\n.txt:1\nodd/c\u{fffd}/d.txt:1"),
+    ] {
+        let arguments = json!({"pattern": "alpha", "path": "odd", "glob": "*.txt", "output_mode": mode});
+        // Three matches on four lines of output: one name takes two.
+        assert_eq!(grep(&rig, arguments).await, (expect.to_owned(), 4), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_shrink_grow_and_go_while_they_are_searched_do_no_harm() {
+    let rig = Rig::new();
+    let path = rig.file("tree/log", "");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let done = CancellationToken::new();
+    let changes = {
+        let (path, done) = (path.clone(), done.clone());
+        std::thread::spawn(move || {
+            let lines = b"alpha\n".repeat(50_000);
+            while !done.is_cancelled() {
+                file.write_all_at(&lines, 0).unwrap();
+                file.set_len(7).unwrap();
+                std::fs::rename(&path, path.with_extension("1")).unwrap();
+                std::fs::rename(path.with_extension("1"), &path).unwrap();
+            }
+        })
+    };
+    for round in 0..200 {
+        let searched = if round % 2 == 0 { path.clone() } else { rig.work("tree") };
+        let arguments = json!({"pattern": "alpha", "path": searched, "output_mode": "count"});
+        let answer = rig.call("grep", arguments).await;
+        assert!(!answer.is_error || answer.text["error"] == "FileNotFoundError", "{answer:?}");
+    }
+    done.cancel();
+    changes.join().unwrap();
 }
 
 #[tokio::test]

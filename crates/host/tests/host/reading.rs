@@ -91,6 +91,10 @@ async fn oddities_of_proc_neither_hang_nor_crash() {
 
 #[tokio::test]
 async fn a_huge_file_costs_time_and_no_memory() {
+    // What is measured is of a whole process, so this needs one of its own.
+    if !is_alone() {
+        return run_alone("reading::a_huge_file_costs_time_and_no_memory");
+    }
     let rig = Rig::new();
     let path = rig.work("huge.log");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -105,6 +109,22 @@ async fn a_huge_file_costs_time_and_no_memory() {
     assert!(got["content"].as_str().unwrap().ends_with(" [LINE TRUNCATED]"));
     let grown = peak_kib() - before;
     assert!(grown < 16 << 10, "grown by {grown} KiB");
+}
+
+const ALONE: &str = "HAYWARD_TEST_ALONE";
+
+fn is_alone() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "tells the child from the test that started it")]
+    std::env::var_os(ALONE).is_some()
+}
+
+/// Runs this very test again in a process of its own.
+fn run_alone(test: &str) {
+    #[expect(clippy::disallowed_methods, reason = "a test of memory, not a job")]
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", "--nocapture", test]).env(ALONE, "1").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
 }
 
 fn peak_kib() -> u64 {

@@ -140,6 +140,39 @@ async fn what_can_not_be_run_is_an_error_with_a_hint() {
 }
 
 #[tokio::test]
+async fn a_working_directory_that_goes_is_an_error_or_no_matter() {
+    let rig = Rig::new();
+    let directory = rig.work("gone");
+    std::fs::create_dir(&directory).unwrap();
+    let command = "rmdir \"$PWD\" && echo removed";
+    let got = rig.ok("bash_execute", json!({"command": command, "working_dir": directory})).await;
+    assert_eq!(got["stdout"], "removed\n");
+    let arguments = json!({"command": "echo ran", "working_dir": directory});
+    assert_eq!(rig.code("bash_execute", arguments.clone()).await, "FileNotFoundError");
+    // One that comes and goes while commands start in it.
+    let done = CancellationToken::new();
+    let changes = {
+        let (directory, done) = (directory.clone(), done.clone());
+        std::thread::spawn(move || {
+            while !done.is_cancelled() {
+                std::fs::create_dir(&directory).unwrap();
+                std::thread::yield_now();
+                std::fs::remove_dir(&directory).unwrap();
+            }
+        })
+    };
+    for _ in 0..50 {
+        let answer = rig.call("bash_execute", arguments.clone()).await;
+        let has_run = !answer.is_error && answer.text["stdout"] == "ran\n";
+        assert!(has_run || answer.text["error"] == "FileNotFoundError", "{answer:?}");
+    }
+    done.cancel();
+    changes.join().unwrap();
+    let got = rig.ok("bash_execute", json!({"command": "echo ran", "working_dir": rig.work("")})).await;
+    assert_eq!(got["stdout"], "ran\n");
+}
+
+#[tokio::test]
 async fn a_command_has_its_own_environment_and_no_input() {
     let rig = Rig::new();
     let got = rig.ok("bash_execute", json!({"command": "env; cat"})).await;
