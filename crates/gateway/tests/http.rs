@@ -178,11 +178,17 @@ async fn every_route_checks_host_origin_type_and_token() {
 async fn bodies_that_are_no_message_are_refused_and_the_server_goes_on() {
     let server = Server::start(fixture::conformance()).await.unwrap();
     let deep = "[".repeat(100_000);
+    let balanced = format!("{deep}{}", "]".repeat(100_000));
+    let deep_call = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"test_simple_text","arguments":{{"x":{balanced}}}}}}}"#
+    );
     for (text, status) in [
         ("", 415),
         ("{", 400),
         ("[]", 400),
         (deep.as_str(), 400),
+        (balanced.as_str(), 400),
+        (deep_call.as_str(), 400),
         (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, 400),
         (r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}"#, 400),
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, 400),

@@ -27,7 +27,7 @@ impl Client {
         let local = Local {
             protocol: Arc::clone(&server.protocol),
             principal: Arc::new(Principal::local("test", Tier::Read)),
-            line_bytes_max: 1 << 16,
+            line_bytes_max: 1 << 18,
             drain: Duration::from_millis(100),
         };
         let served = tokio::spawn(serve_stdio(far_input, far_output, local, CancellationToken::new()));
@@ -78,10 +78,42 @@ async fn what_is_no_message_is_answered_and_the_next_one_is_served() {
         client.send(line).await;
         assert_eq!(client.receive().await["error"]["code"], code, "{line}");
     }
-    client.send(&"x".repeat(1 << 17)).await;
+    client.send(&"x".repeat(1 << 19)).await;
     assert_eq!(client.receive().await["error"]["code"], -32600);
     client.send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}").await;
     assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
+}
+
+#[tokio::test]
+async fn what_no_client_should_send_is_refused_and_the_next_message_is_served() {
+    let mut client = Client::connect(fixture::conformance()).await;
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep_call = |place: &str| {
+        let params = format!(r#"{{"name":"test_simple_text","{place}":{{"x":{deep}}}}}"#);
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#)
+    };
+    for (line, code, id) in [
+        (&b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"p\xff\xfe\"}"[..], -32700, json!(null)),
+        (b"\xff\xfe\x00", -32700, json!(null)),
+        (br#"{"jsonrpc":"2.0","id":9007199254740993,"method":"ping"}"#, -32600, json!(null)),
+        (br#"{"jsonrpc":"2.0","id":-9007199254740993,"method":"ping"}"#, -32600, json!(null)),
+        (br#"{"jsonrpc":"2.0","id":1e400,"method":"ping"}"#, -32600, json!(null)),
+        (br#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, json!(null)),
+        (br#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, -32700, json!(null)),
+        ("[".repeat(100_000).as_bytes(), -32700, json!(null)),
+        (deep.as_bytes(), -32700, json!(null)),
+        (deep_call("arguments").as_bytes(), -32700, json!(null)),
+        (deep_call("_meta").as_bytes(), -32700, json!(null)),
+    ] {
+        client.input.write_all(&[line, b"\n"].concat()).await.unwrap();
+        let answer = client.receive().await;
+        let told = String::from_utf8_lossy(&line[..line.len().min(70)]);
+        assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), &id), "{told}: {answer}");
+        assert_eq!(client.ask("ping", json!({})).await["result"], json!({}), "{told}");
+    }
+    // The largest number that every client can tell from its neighbours is an id like any other.
+    client.send(r#"{"jsonrpc":"2.0","id":9007199254740991,"method":"ping"}"#).await;
+    assert_eq!(client.receive().await["id"], 9_007_199_254_740_991_u64);
 }
 
 #[tokio::test]
