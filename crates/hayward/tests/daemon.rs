@@ -413,6 +413,72 @@ async fn a_revoked_token_runs_nothing_even_if_its_request_was_on_the_way() {
     assert!(answer.contains("the credential was revoked") && !marker.exists(), "{answer}");
 }
 
+/// Sends the head of a request and then as much of this body as is taken; returns what was answered, which
+/// is nothing where the connection was closed before it could be read.
+async fn send_body(daemon: &Daemon, head: &[(&str, &str)], pieces: impl Iterator<Item = Vec<u8>>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let bearer = format!("Bearer {}", daemon.token("rw"));
+    let headers =
+        [&[("authorization", bearer.as_str()), ("content-type", "application/json")], head].concat();
+    let head = hayward_testkit::client::request("POST", daemon.address, "/mcp", &headers, "");
+    let stream = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    let (mut input, mut output) = stream.into_split();
+    let sending = async {
+        for piece in std::iter::once(head).chain(pieces) {
+            if output.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    let mut answer = Vec::new();
+    let ((), read) = tokio::join!(sending, input.read_to_end(&mut answer));
+    // A reset behind the answer is a server that didn't wait for the rest.
+    read.ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn peak_kib(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_body_of_100_mb_is_refused_and_the_server_goes_on_as_small_as_it_was() {
+    const PIECE: usize = 1 << 20;
+    const PIECES: usize = 100;
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let length = (PIECE * PIECES).to_string();
+    let plain = || std::iter::repeat_n(vec![b'x'; PIECE], PIECES);
+    let chunked = || {
+        let chunk = [format!("{PIECE:x}\r\n").as_bytes(), &vec![b'x'; PIECE], b"\r\n"].concat();
+        std::iter::repeat_n(chunk, PIECES).chain([b"0\r\n\r\n".to_vec()])
+    };
+    let before = peak_kib(&daemon);
+    for _ in 0..2 {
+        let declared = send_body(&daemon, &[("content-length", &length)], plain()).await;
+        let undeclared = send_body(&daemon, &[("transfer-encoding", "chunked")], chunked()).await;
+        for answer in [declared, undeclared] {
+            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        }
+        assert_eq!(daemon.ask(daemon.token("rw"), "ping", json!({})).await.unwrap().status, 200);
+    }
+    // What may come is kept until it is too much: 32 MiB by default.
+    let grown = peak_kib(&daemon) - before;
+    assert!(grown < 64 << 10, "grown by {grown} KiB");
+    assert!(!records(&data).iter().any(|record| record["type"] == "intent"), "none of it was a call");
+}
+
+#[test]
+fn a_line_of_100_mb_is_refused_and_the_next_one_is_served() {
+    let (_dir, data) = scratch();
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let answers = stdio(&data, &[], &format!("{}\n{ping}\n", "x".repeat(100 << 20)));
+    assert_eq!(answers[0]["error"]["code"], -32600, "{}", answers[0]);
+    assert_eq!((&answers[1]["result"], answers.len()), (&json!({}), 2));
+}
+
 #[tokio::test]
 async fn a_temporary_token_is_revoked_with_what_runs_under_it() {
     let (_dir, data) = scratch();
