@@ -247,6 +247,28 @@ async fn progress_comes_before_the_answer_and_only_if_it_is_wanted() {
     assert_eq!(json_only.header("content-type"), Some("application/json"));
 }
 
+#[tokio::test]
+async fn what_was_told_before_the_answer_is_sent_before_it_however_soon_the_answer_comes() {
+    let server = Server::start(fixture::unruly()).await.unwrap();
+    let params = json!({"name": "tells", "_meta": {"progressToken": "p"}});
+    for accept in [BOTH, ("accept", "text/event-stream")] {
+        let old = legacy(&server, &[accept], &body("tools/call", &params)).await;
+        let headers = [accept, MODERN_CALL[0], MODERN_CALL[1], ("mcp-name", "tells")];
+        let new = legacy(&server, &headers, &body("tools/call", &modern(params.clone()))).await;
+        for answer in [old, new] {
+            let events: Vec<Value> =
+                answer.events().iter().map(|event| serde_json::from_str(event).unwrap()).collect();
+            let steps: Vec<&Value> = events
+                .iter()
+                .map(|event| &event["params"]["progress"])
+                .filter(|step| !step.is_null())
+                .collect();
+            assert_eq!(steps, [1.0, 2.0, 3.0], "{accept:?}: {}", answer.body);
+            assert_eq!(events.last().unwrap()["result"]["content"][0]["text"], "told", "{accept:?}");
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Era {
     Legacy,
@@ -442,9 +464,16 @@ async fn a_name_that_is_a_novel_is_refused_at_once() {
 #[tokio::test]
 async fn a_client_that_does_not_read_is_hung_up_on_and_holds_its_place_until_then() {
     let silent = json!({"name": "pours"});
-    for (accept, params) in
-        [("*/*", &silent), ("application/json", &silent), ("application/json, text/event-stream", &silent)]
-    {
+    let told = json!({"name": "pours", "_meta": {"progressToken": "p"}});
+    for (accept, params) in [
+        ("*/*", &silent),
+        ("application/json", &silent),
+        ("application/json, text/event-stream", &silent),
+        ("text/event-stream", &silent),
+        // Its stream has begun when the answer comes.
+        ("text/event-stream", &told),
+        ("application/json, text/event-stream", &told),
+    ] {
         let limits = Limits { stall_timeout_ms: 1_000, calls_per_principal_max: 1, ..Limits::default() };
         let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
         let bearer = format!("Bearer {}", server.rw_token);

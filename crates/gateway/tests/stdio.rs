@@ -139,6 +139,20 @@ async fn a_running_call_is_cancelled_by_its_id_while_others_are_answered() {
     assert!(ended["result"]["content"][0]["text"].as_str().unwrap().contains("\"Cancelled\""), "{ended}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_before_the_answer_is_sent_before_it_however_soon_the_answer_comes() {
+    let mut client = Client::connect(fixture::unruly()).await;
+    for _ in 0..100 {
+        let mut told =
+            client.ask("tools/call", json!({"name": "tells", "_meta": {"progressToken": "p"}})).await;
+        for step in [1.0, 2.0, 3.0] {
+            assert_eq!(told["params"]["progress"], step, "{told}");
+            told = client.receive().await;
+        }
+        assert_eq!(told["result"]["content"][0]["text"], "told");
+    }
+}
+
 #[tokio::test]
 async fn the_end_of_the_input_ends_everything() {
     let mut client = Client::connect(fixture::unruly()).await;

@@ -512,6 +512,35 @@ async fn a_temporary_token_is_revoked_with_what_runs_under_it() {
 }
 
 #[tokio::test]
+async fn a_revoked_administrator_makes_no_token_even_if_the_request_was_on_the_way() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (_dir, data) = scratch();
+    let admin = |name: &str| {
+        let args = ["token", "add", "--name", name, "--role", "admin", "--data-dir", data.to_str().unwrap()];
+        let made = command(BINARY, args).output().unwrap();
+        String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    };
+    let (leaving, staying) = (admin("leaving"), admin("staying"));
+    let daemon = start(&data);
+    let bearer = format!("Bearer {leaving}");
+    let headers = [("authorization", bearer.as_str())];
+    let body = r#"{"name":"backdoor","role":"rw"}"#;
+    let bytes = hayward_testkit::client::request("POST", daemon.address, "/admin/tokens", &headers, body);
+    let (first, last) = bytes.split_at(bytes.len() - 5);
+    let mut stream = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
+    stream.write_all(first).await.unwrap();
+    // An answer on another connection tells that the head was read by now.
+    assert_eq!(daemon.send("GET", "/admin/tokens", &leaving, "").await.unwrap().status, 200);
+    assert_eq!(daemon.send("DELETE", "/admin/tokens/leaving", &staying, "").await.unwrap().status, 200);
+    stream.write_all(last).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 ") && !answer.contains("hwd_"), "{answer}");
+    let listed = daemon.send("GET", "/admin/tokens", &staying, "").await.unwrap();
+    assert!(!listed.body.contains("backdoor"), "{}", listed.body);
+}
+
+#[tokio::test]
 async fn making_and_revoking_tokens_is_recorded_without_the_token() {
     let (_dir, data) = scratch();
     let daemon = start(&data);
