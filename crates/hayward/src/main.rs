@@ -9,6 +9,7 @@ mod ready;
 mod runtime;
 mod stack;
 mod tokens;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -33,7 +34,11 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISE) {
         return hayward_exec::supervise();
     }
-    match Cli::parse().command.run() {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::end(&error, std::env::args_os()),
+    };
+    match cli.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output::failure(&failure),
     }

@@ -203,6 +203,16 @@ fn without_a_place_for_data_the_way_out_is_told() {
 }
 
 #[test]
+fn a_wrong_port_in_the_environment_is_bad_configuration() {
+    let (_dir, data) = scratch();
+    let mut command = command(BINARY, ["serve", "--data-dir", data.to_str().unwrap()]);
+    let output = command.env("HAYWARD_PORT", "x").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    assert!(told.contains("'--port <PORT>'") && told.contains("HAYWARD_"), "{told}");
+}
+
+#[test]
 fn a_limit_of_the_environment_that_is_none_is_bad_configuration() {
     let (_dir, data) = scratch();
     let mut command = command(BINARY, ["serve", "--data-dir", data.to_str().unwrap()]);
