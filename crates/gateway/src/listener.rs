@@ -12,5 +12,5 @@ mod stdio;
 
 pub use accept::serve;
 pub use guard::Guard;
-pub use http::{App, router};
+pub use http::{App, ROUTES, router};
 pub use stdio::{Local, serve_stdio};

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use hayward_gateway::limits::Limits;
+use hayward_gateway::listener::ROUTES;
 use hayward_testkit::client::{Answer, post, request, send_raw};
 use hayward_testkit::fixture;
 use hayward_testkit::server::Server;
@@ -126,18 +127,12 @@ async fn every_route_checks_host_origin_type_and_token() {
     let server = Server::start(fixture::conformance()).await.unwrap();
     let bearer = format!("Bearer {}", server.rw_token);
     let good = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let routes = [
-        ("POST", "/mcp"),
-        ("GET", "/mcp"),
-        ("DELETE", "/mcp"),
-        ("GET", "/health"),
-        ("GET", "/version"),
-        ("GET", "/admin/tokens"),
-        ("POST", "/admin/tokens"),
-        ("DELETE", "/admin/tokens/x"),
-        ("GET", "/nowhere"),
-    ];
-    for (method, path) in routes {
+    let served = ROUTES.iter().flat_map(|route| {
+        let path = route.path.replace("{token}", "x");
+        route.methods.iter().map(move |method| (*method, path.clone(), route.is_public))
+    });
+    for (method, path, is_public) in served.chain([("GET", "/nowhere".to_owned(), true)]) {
+        let path = path.as_str();
         for bad in [
             ("host", "evil.com"),
             ("origin", "http://evil.com"),
@@ -152,8 +147,16 @@ async fn every_route_checks_host_origin_type_and_token() {
         }
         let anonymous =
             send_raw(server.address, &request(method, server.address, path, &[], "{}")).await.unwrap();
-        let is_public = matches!(path, "/health" | "/version" | "/nowhere");
-        assert!(is_public || anonymous.status == 401, "{method} {path}: {}", anonymous.status);
+        assert_eq!(anonymous.status == 401, !is_public, "{method} {path}: {}", anonymous.status);
+    }
+    for route in &ROUTES {
+        let path = route.path.replace("{token}", "x");
+        for method in
+            ["GET", "POST", "PUT", "PATCH", "DELETE"].iter().filter(|it| !route.methods.contains(it))
+        {
+            let bytes = request(method, server.address, &path, &good, "{}");
+            assert_eq!(send_raw(server.address, &bytes).await.unwrap().status, 405, "{method} {path}");
+        }
     }
     for path in ["/mcp", "/admin/tokens"] {
         let headers = [("authorization", bearer.as_str()), ("content-type", "text/plain")];

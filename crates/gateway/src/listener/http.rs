@@ -7,7 +7,7 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{delete, get};
+use axum::routing::{MethodRouter, delete, get};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::Credentials;
@@ -50,15 +50,47 @@ pub(crate) struct Arrived {
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Every route.
+/// A path that is served.
+pub struct Route {
+    /// The path; a part in braces stands for any.
+    pub path: &'static str,
+    /// The methods that it answers.
+    pub methods: &'static [&'static str],
+    /// Whether it answers without a credential.
+    pub is_public: bool,
+    answer: fn() -> MethodRouter<Arc<App>>,
+}
+
+/// Every route. The test that tries what must be refused walks this table.
+pub const ROUTES: [Route; 5] = [
+    Route {
+        path: "/mcp",
+        methods: &["POST", "GET", "DELETE"],
+        is_public: false,
+        // What is posted goes past the router: see `accept.rs`.
+        answer: || get(mcp::not_offered).delete(mcp::delete),
+    },
+    Route { path: "/health", methods: &["GET"], is_public: true, answer: || get(health) },
+    Route { path: "/version", methods: &["GET"], is_public: true, answer: || get(version) },
+    Route {
+        path: "/admin/tokens",
+        methods: &["GET", "POST"],
+        is_public: false,
+        answer: || get(admin::list).post(admin::create),
+    },
+    Route {
+        path: "/admin/tokens/{token}",
+        methods: &["DELETE"],
+        is_public: false,
+        answer: || delete(admin::revoke),
+    },
+];
+
+/// What answers them.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new()
-        // What is posted there goes past the router: see `accept.rs`.
-        .route("/mcp", get(mcp::not_offered).delete(mcp::delete))
-        .route("/health", get(health))
-        .route("/version", get(version))
-        .route("/admin/tokens", get(admin::list).post(admin::create))
-        .route("/admin/tokens/{token}", delete(admin::revoke))
+    ROUTES
+        .iter()
+        .fold(Router::new(), |router, route| router.route(route.path, (route.answer)()))
         .fallback(|| async { answer::detail(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
             answer::detail(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
