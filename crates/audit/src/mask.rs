@@ -16,8 +16,9 @@ const OLDER: &str = "tok_";
 const OLDER_KEPT: usize = 4;
 const OLDER_CHARS_MIN: usize = 16;
 
-/// The same text without secrets.
+/// The same JSON text without secrets.
 pub(crate) fn masked(text: String) -> String {
+    let text = if text.contains("\\u00") { spelt_out(&text) } else { text };
     // Both kinds have an underscore where their beginning ends.
     let ends = memchr_iter(b'_', text.as_bytes());
     let secrets: Vec<_> = ends.filter_map(|end| secret(&text, (end + 1).checked_sub(OURS.len())?)).collect();
@@ -34,6 +35,33 @@ pub(crate) fn masked(text: String) -> String {
     }
     out.push_str(&text[kept_to..]);
     out
+}
+
+/// The same JSON text with letters, digits and underscores in the place of their escapes: a token can be
+/// spelt so, too.
+fn spelt_out(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        if let Some(plain) = plain_of(escape) {
+            out.push(plain);
+            rest = &escape["\\u0000".len()..];
+        } else {
+            // A backslash and what it escapes stay together, so that `\\u0041` is none of it.
+            let length = escape.char_indices().nth(2).map_or(escape.len(), |(end, _)| end);
+            out.push_str(&escape[..length]);
+            rest = &escape[length..];
+        }
+    }
+    out + rest
+}
+
+/// The letter, digit or underscore that this escape stands for.
+fn plain_of(escape: &str) -> Option<char> {
+    let code = escape.strip_prefix("\\u")?.get(..4)?;
+    let plain = char::from(u8::from_str_radix(code, 16).ok()?);
+    (plain.is_ascii_alphanumeric() || plain == '_').then_some(plain)
 }
 
 /// Where the secret of the token that begins here stands, if one does.
@@ -65,11 +93,13 @@ mod tests {
         check(&format!("echo hwd_rw_{id}{secret}; id"), &format!("echo hwd_rw_{id}***; id"));
         check(&format!("/tmp/xhwd_admin_{id}{secret}"), &format!("/tmp/xhwd_admin_{id}***"));
         check(&format!("hwd_ro_{id}s hwd_ro_{id}{secret}"), &format!("hwd_ro_{id}*** hwd_ro_{id}***"));
+        check(&format!(r"hwd\u005frw_{id}\u0073{secret}\n"), &format!(r"hwd_rw_{id}***\n"));
         check(&format!("ätok_{}ä", "0f".repeat(16)), "ätok_0f0f***ä");
     }
 
     #[test]
     fn what_is_no_token_stays() {
+        check(r"\u00e4\\u0041\u000a\u00", r"\u00e4\\u0041\u000a\u00");
         for text in
             ["", "hwd_", "hwd_rw", "hwd_rw_", "hwd_rw_AbCdEf012345", "hwd_RW_x", "tok_", "tok_abc", "ä"]
         {

@@ -54,7 +54,7 @@ hayward_api::limits! {
         /// Threads that one search uses.
         search_threads_max: Count = 4 in 1..=64,
         /// Bytes of all rule files (`.gitignore` and the like) that hold at one place of a search.
-        search_rules_bytes_max: Bytes = 131_072 in 1_024..=16_777_216,
+        search_rules_bytes_max: Bytes = 65_536 in 1_024..=16_777_216,
         /// Bytes that a compiled pattern may take to be kept for the next search.
         grep_kept_regex_bytes_max: Bytes = 1_048_576 in 0..=16_777_216,
         /// Files beneath our own data that are known one by one; beyond that, hard links are refused.
@@ -105,6 +105,14 @@ pub(crate) const WAITING_BATCHES_MAX: usize = 16;
 
 /// Compiled patterns that are kept for the next search.
 pub(crate) const KEPT_PATTERNS_MAX: usize = 8;
+
+/// Opening braces of one glob: compiling nested ones recurses, and each level takes some stack.
+pub(crate) const GLOB_BRACES_MAX: usize = 100;
+
+/// Whether a glob has more of them than that. Counted and not matched up, so that no escape misleads.
+pub(crate) fn has_too_many_braces(glob: &str) -> bool {
+    memchr::memchr_iter(b'{', glob.as_bytes()).count() > GLOB_BRACES_MAX
+}
 
 /// How often a running command is reported to whoever listens.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ use super::Fs;
 use super::directory::{Directory, is_kernels};
 use super::error::FsError;
 use super::handle::Handle;
+use crate::limits::has_too_many_braces;
 
 /// Rule files in order of weight: whatever the first one says of a path counts.
 const NAMES: [&str; 4] = [".rgignore", ".ignore", ".gitignore", ".git/info/exclude"];
@@ -151,10 +152,11 @@ impl Fs {
     }
 }
 
-/// Rules whose globs are relative to this directory. A line that is no glob is passed over.
+/// Rules whose globs are relative to this directory. A line that is no glob, or none that is safe to
+/// compile, is passed over.
 fn compiled(real: &Path, text: &str) -> Gitignore {
     let mut builder = GitignoreBuilder::new(real);
-    for line in text.trim_start_matches('\u{feff}').lines() {
+    for line in text.trim_start_matches('\u{feff}').lines().filter(|line| !has_too_many_braces(line)) {
         drop(builder.add_line(None, line));
     }
     builder.build().unwrap_or_else(|_| Gitignore::empty())

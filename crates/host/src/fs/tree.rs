@@ -48,7 +48,7 @@ impl Fs {
     ) -> Result<(), FsError> {
         let fence = self.fence();
         let is_kernels = is_kernels(tree.root, tree.root.stat().st_dev);
-        let door = Door { fs: self, fence: &fence, is_kernels };
+        let door = Door { fs: self, fence: &fence, is_kernels, device: tree.root.stat().st_dev };
         let place = (tree.root, tree.path);
         let mut files = Walk::begin(self, &fence, (tree.cx, &tree.filter), place, is_kernels)?;
         let feed = Feed::new(WAITING_BATCHES_MAX);
@@ -93,6 +93,8 @@ struct Door<'a> {
     fs: &'a Fs,
     fence: &'a Fence<'a>,
     is_kernels: bool,
+    /// That of the directory where the search begins.
+    device: u64,
 }
 
 impl Door<'_> {
@@ -123,7 +125,9 @@ impl Door<'_> {
     }
 
     fn shows(&self, file: &File, stat: &Stat) -> bool {
-        if !self.is_kernels {
+        // A file of the kernel's can be mounted anywhere; on the device of the root it would have shown there.
+        let is_plain = stat.st_dev == self.device || !is_kernels(file, stat.st_dev);
+        if is_plain && !self.is_kernels {
             return !self.fence.hides(stat.into());
         }
         // Names in /proc change their meaning from process to process.

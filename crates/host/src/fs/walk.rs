@@ -1,7 +1,7 @@
 //! The files beneath a directory that a search by content looks at: not the hidden ones, nor what
 //! rule files leave out, nor what the fence hides. Symbolic links are not followed.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -39,22 +39,27 @@ pub(super) struct Walk<'a> {
     failed: Option<FsError>,
 }
 
-/// A directory to enter.
+/// A directory to enter: no more than its name beside what it shares with its neighbours, because a
+/// directory can hold a great many of them.
 struct Step {
+    above: Arc<Place>,
+    name: OsString,
+}
+
+/// A directory that is searched.
+struct Place {
     /// As the caller would name it.
     path: PathBuf,
     /// Where it is, which rules are held against.
     real: PathBuf,
-    /// What holds above it.
+    /// What holds in it.
     rules: Arc<Rules>,
 }
 
 /// A directory that was entered.
 struct Open {
     directory: Directory,
-    step: Step,
-    /// What holds in it.
-    rules: Arc<Rules>,
+    place: Arc<Place>,
 }
 
 impl<'a> Walk<'a> {
@@ -67,7 +72,6 @@ impl<'a> Walk<'a> {
         is_in_kernels: bool,
     ) -> Result<Self, FsError> {
         let rules = fs.rules_above(root.real())?;
-        let start = Step { path: path.to_owned(), real: root.real().to_owned(), rules };
         let mut walk = Self {
             cx,
             fs,
@@ -81,7 +85,7 @@ impl<'a> Walk<'a> {
             failed: None,
         };
         if let Some(directory) = fence.enter_through(path) {
-            walk.open(directory, start)?;
+            walk.open(directory, path.to_owned(), root.real().to_owned(), &rules)?;
         }
         Ok(walk)
     }
@@ -91,16 +95,25 @@ impl<'a> Walk<'a> {
         self.failed
     }
 
-    fn enter(&mut self, step: Step) -> Result<(), FsError> {
-        match self.fence.enter(&step.path) {
-            Some(directory) if self.is_in_kernels || !directory.is_kernels() => self.open(directory, step),
+    fn enter(&mut self, Step { above, name }: &Step) -> Result<(), FsError> {
+        let path = above.path.join(name);
+        match self.fence.enter(&path) {
+            Some(directory) if self.is_in_kernels || !directory.is_kernels() => {
+                self.open(directory, path, above.real.join(name), &above.rules)
+            }
             _ => Ok(()),
         }
     }
 
-    fn open(&mut self, directory: Directory, step: Step) -> Result<(), FsError> {
-        let rules = self.fs.rules_in(&directory, &step.real, &step.rules)?;
-        self.open = Some(Open { directory, step, rules });
+    fn open(
+        &mut self,
+        directory: Directory,
+        path: PathBuf,
+        real: PathBuf,
+        above: &Arc<Rules>,
+    ) -> Result<(), FsError> {
+        let rules = self.fs.rules_in(&directory, &real, above)?;
+        self.open = Some(Open { directory, place: Arc::new(Place { path, real, rules }) });
         Ok(())
     }
 
@@ -108,7 +121,7 @@ impl<'a> Walk<'a> {
     fn read(&mut self, open: Open) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let more = open.directory.some_names(&mut buffer, &mut |name, kind| {
-            self.meet(&open.step, &open.rules, name, kind);
+            self.meet(&open.place, name, kind);
             ControlFlow::Continue(())
         });
         self.buffer = buffer;
@@ -116,20 +129,20 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds a name of a directory, if it is for a search.
-    fn meet(&mut self, step: &Step, rules: &Arc<Rules>, name: &CStr, kind: FileType) {
+    fn meet(&mut self, place: &Arc<Place>, name: &CStr, kind: FileType) {
         let is_directory = kind == FileType::Directory;
         if !is_directory && kind != FileType::RegularFile {
             return;
         }
         let name = OsStr::from_bytes(name.to_bytes());
-        let (path, real) = (step.path.join(name), step.real.join(name));
+        let (path, real) = (place.path.join(name), place.real.join(name));
         let is_hidden = name.as_bytes().starts_with(b".");
         let asked = || ruling(&self.filter.matched(&path, is_directory));
-        if !is_shown(asked, || rules.judge(&real, is_directory), is_hidden) {
+        if !is_shown(asked, || place.rules.judge(&real, is_directory), is_hidden) {
             return;
         }
         if is_directory {
-            self.waiting.push(Step { path, real, rules: Arc::clone(rules) });
+            self.waiting.push(Step { above: Arc::clone(place), name: name.to_owned() });
         } else {
             self.files.push(path);
         }
@@ -165,7 +178,7 @@ impl Iterator for Walk<'_> {
                 continue;
             }
             let step = self.waiting.pop()?;
-            if let Err(error) = self.enter(step) {
+            if let Err(error) = self.enter(&step) {
                 self.failed = Some(error);
                 return None;
             }

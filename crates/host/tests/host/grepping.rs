@@ -173,6 +173,27 @@ async fn a_rule_file_that_is_none_neither_hangs_a_search_nor_hides_anything() {
 }
 
 #[tokio::test]
+async fn nested_braces_take_no_stack() {
+    let rig = Rig::new();
+    let deep = format!("{}a{}", "{".repeat(16_000), "}".repeat(16_000));
+    rig.file("repo/.ignore", format!("{deep}\nb\n"));
+    rig.file("repo/a", "alpha\n");
+    rig.file("repo/b", "alpha\n");
+    let got = grep(&rig, json!({"pattern": "alpha", "path": "repo", "output_mode": "files"})).await;
+    assert_eq!(got.0, "repo/a", "that rule is passed over, the others hold");
+    for (tool, arguments) in [
+        ("grep", json!({"pattern": "alpha", "path": rig.work(""), "glob": deep})),
+        ("glob", json!({"pattern": deep, "path": rig.work("")})),
+    ] {
+        assert_eq!(rig.code(tool, arguments).await, "InvalidPattern", "{tool}");
+    }
+    let few = format!("{{{}}}", ["a", "x"].repeat(20).join(","));
+    let got =
+        grep(&rig, json!({"pattern": "alpha", "path": "repo", "glob": few, "output_mode": "files"})).await;
+    assert_eq!(got.0, "repo/a");
+}
+
+#[tokio::test]
 async fn rules_beyond_their_limit_are_an_error_that_names_the_file() {
     let rig = Rig::with(|config| config.limits.set("host.search_rules_bytes_max", 1_024).unwrap());
     rig.file("a/.ignore", "x\n".repeat(300));

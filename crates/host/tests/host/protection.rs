@@ -216,6 +216,8 @@ async fn our_own_process_under_another_name_is_protected() {
     let own = PathBuf::from(format!("/proc/{}", std::process::id()));
     let Some(_folder) = Mount::bind(&own, &rig.work("process")) else { return };
     let Some(_file) = Mount::bind(&own.join("environ"), &rig.work("environ")) else { return };
+    let found = rig.ok("grep", json!({"pattern": ".", "path": rig.work(""), "output_mode": "files"})).await;
+    assert_eq!(found["match_count"], 0, "{found}");
     for name in ["process/environ", "process/cmdline", "process/oom_score_adj", "environ"] {
         refused(&rig, text(&rig.work(name))).await;
     }

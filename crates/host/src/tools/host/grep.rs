@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{clamp, path_of};
 use crate::fs::AbsPath;
 use crate::host::Host;
-use crate::limits::{Limits, size};
+use crate::limits::{GLOB_BRACES_MAX, Limits, has_too_many_braces, size};
 use lines::Limit;
 use patterns::Patterns;
 use search::Search;
@@ -146,6 +146,11 @@ fn filter(args: &GrepArgs, path: &AbsPath) -> Result<Override, ToolError> {
     let Some(glob) = args.glob.as_deref().filter(|glob| !glob.is_empty()) else {
         return Ok(Override::empty());
     };
+    if has_too_many_braces(glob) {
+        let message = format!("glob has more than {GLOB_BRACES_MAX} opening braces");
+        return Err(ToolError::new("InvalidPattern", Code::Invalid, message)
+            .suggest("Name the files with fewer alternatives, or search several times"));
+    }
     let mut builder = OverrideBuilder::new(path.as_path());
     builder.add(glob).and_then(|builder| builder.build()).map_err(|error| {
         ToolError::new("InvalidPattern", Code::Invalid, format!("glob {error}"))

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::limits::PATTERN_PARTS_MAX;
+use crate::limits::{GLOB_BRACES_MAX, PATTERN_PARTS_MAX, has_too_many_braces};
 
 /// A parsed pattern.
 pub(super) struct Pattern {
@@ -50,6 +50,8 @@ pub(super) enum PatternDefect {
     Nul,
     #[error("has more than {PATTERN_PARTS_MAX} components")]
     TooLong,
+    #[error("has more than {GLOB_BRACES_MAX} opening braces")]
+    TooManyBraces,
     #[error("is not valid: {reason}")]
     Invalid { reason: String },
 }
@@ -150,6 +152,9 @@ impl Part {
     fn parse(text: &str) -> Result<Self, PatternDefect> {
         if text == "**" {
             return Ok(Self::AnyDepth);
+        }
+        if has_too_many_braces(text) {
+            return Err(PatternDefect::TooManyBraces);
         }
         if !text.contains(['*', '?', '[', '{']) {
             return CString::new(text).map(Self::Name).map_err(|_| PatternDefect::Nul);
