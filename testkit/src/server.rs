@@ -10,7 +10,7 @@ use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
-use hayward_gateway::listener::{App, Guard, serve};
+use hayward_gateway::listener::{App, Guard, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
@@ -36,6 +36,7 @@ pub struct Server {
     shutdown: CancellationToken,
     listening: TaskTracker,
     data: tempfile::TempDir,
+    _threads: Arc<Threads>,
 }
 
 impl Server {
@@ -83,8 +84,8 @@ impl Server {
             limits,
             version: "0",
         });
-        let listening = TaskTracker::new();
-        listening.spawn(serve(listener, app, shutdown.clone()));
+        let (listening, threads) = (TaskTracker::new(), Arc::new(Threads::start()?));
+        listening.spawn(serve(listener, app, Arc::clone(&threads), shutdown.clone()));
         listening.close();
         Ok(Self {
             address,
@@ -96,6 +97,7 @@ impl Server {
             shutdown,
             listening,
             data,
+            _threads: threads,
         })
     }
 

@@ -9,8 +9,10 @@ pub mod http;
 mod mcp;
 mod stall;
 mod stdio;
+mod threads;
 
 pub use accept::serve;
 pub use guard::Guard;
 pub use http::{App, ROUTES, router};
 pub use stdio::{Local, serve_stdio};
+pub use threads::Threads;

@@ -21,10 +21,11 @@ use tower::ServiceExt;
 use super::http::{App, enter, named, router};
 use super::mcp;
 use super::stall::Stalling;
+use super::threads::Threads;
 use crate::limits::CANCEL_GRACE;
 
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let places =
         Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
@@ -32,18 +33,20 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: CancellationT
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
-            listener.accept().await.map(|(stream, address)| (place, stream, address))
+            let (stream, peer) = listener.accept().await?;
+            // It leaves this thread.
+            Ok((place, stream.into_std()?, peer))
         };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
             accepted = accepted => accepted,
         };
         match accepted {
-            Ok((place, stream, address)) => {
-                let connection =
-                    connection(stream, address, Arc::clone(&app), routes.clone(), shutdown.clone());
-                let cut = cut.clone();
-                connections.spawn(async move {
+            Ok((place, stream, peer)) => {
+                // Children, as every token has a lock that all who wait for it share.
+                let (shutdown, cut) = (shutdown.child_token(), cut.child_token());
+                let connection = connection(stream, peer, Arc::clone(&app), routes.clone(), shutdown);
+                threads.spawn(&connections, async move {
                     cut.run_until_cancelled(connection).await;
                     drop(place);
                 });
@@ -73,17 +76,20 @@ async fn pause_after(error: &std::io::Error) {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: std::net::TcpStream,
     peer: SocketAddr,
     app: Arc<App>,
     routes: axum::Router,
     shutdown: CancellationToken,
 ) {
     // Without this, small answers wait for the peer's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
-        return;
-    }
+    let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
+            return;
+        }
+    };
     let stream = Stalling::new(stream, Duration::from_millis(app.limits.stall_timeout_ms));
     let mut builder = http1::Builder::new();
     builder

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_gateway::Sessions;
-use hayward_gateway::listener::{App, Guard, serve};
+use hayward_gateway::listener::{App, Guard, Threads, serve};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -94,7 +94,10 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Fai
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
     let app = app(&args, &stack, desk, address);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
-    let listening = TaskTracker::new().spawn(serve(listener, app, shutdown.clone()));
+    // They go last: what a call has begun may live on its thread.
+    let threads = Arc::new(step(Threads::start(), || "failed to start threads".to_owned())?);
+    let serving = serve(listener, app, Arc::clone(&threads), shutdown.clone());
+    let listening = TaskTracker::new().spawn(serving);
     let url = format!("http://{address}/mcp");
     if let Some(path) = &args.ready_file {
         announce(path, &url, temporary.as_ref())?;
@@ -108,6 +111,7 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Fai
         socket.close().await;
     }
     stack.close().await;
+    drop(threads);
     if let Some(path) = &args.ready_file {
         std::fs::remove_file(path).ok();
     }
