@@ -105,7 +105,7 @@ fn check_modern(
     };
     // A name that is missing in the body is a fault of the parameters, not of the header.
     match params.get_str(key) {
-        Some(name) => expect(&NAME, decoded(header(headers, &NAME)?)?.as_deref(), &name),
+        Some(name) => expect(&NAME, encoded_header(headers, &NAME)?.as_deref(), &name),
         None => Ok(()),
     }
 }
@@ -123,16 +123,19 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
     Ok(Some(text.trim()))
 }
 
-/// Values beyond plain ASCII come as `=?base64?…?=`.
-fn decoded(value: Option<&str>) -> Result<Option<Cow<'_, str>>, RpcError> {
-    let Some(value) = value else {
+/// A header that may stand once, and whose value comes as `=?base64?…?=` if it isn't plain ASCII.
+pub(crate) fn encoded_header<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<Cow<'a, str>>, RpcError> {
+    let Some(value) = header(headers, name)? else {
         return Ok(None);
     };
     let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
         return Ok(Some(Cow::Borrowed(value)));
     };
-    let bytes = STANDARD.decode(encoded).map_err(|_| mismatch(&NAME, "is not valid base64"))?;
-    String::from_utf8(bytes).map(|text| Some(Cow::Owned(text))).map_err(|_| mismatch(&NAME, "is not UTF-8"))
+    let bytes = STANDARD.decode(encoded).map_err(|_| mismatch(name, "is not valid base64"))?;
+    String::from_utf8(bytes).map(|text| Some(Cow::Owned(text))).map_err(|_| mismatch(name, "is not UTF-8"))
 }
 
 fn expect(name: &HeaderName, given: Option<&str>, in_body: &str) -> Result<(), RpcError> {
@@ -143,7 +146,7 @@ fn expect(name: &HeaderName, given: Option<&str>, in_body: &str) -> Result<(), R
     }
 }
 
-fn mismatch(name: &HeaderName, what: &str) -> RpcError {
+pub(crate) fn mismatch(name: &HeaderName, what: &str) -> RpcError {
     let name = match name.as_str() {
         "mcp-protocol-version" => "MCP-Protocol-Version",
         "mcp-method" => "Mcp-Method",

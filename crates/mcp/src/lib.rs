@@ -9,7 +9,8 @@
 //! bytes ◄──────────────── envelope::Frame ◄── result (what each era adds) ◄──┘
 //! ```
 //!
-//! `http` and `stdio` hold the rules of the two transports.
+//! `http` and `stdio` hold the rules of the two transports, `param_headers` those of tools that want
+//! arguments in headers.
 
 pub mod envelope;
 pub mod era;
@@ -18,6 +19,7 @@ pub mod http;
 pub mod json;
 pub mod limits;
 pub mod logging;
+pub mod param_headers;
 pub mod request;
 pub mod result;
 pub mod sse;

@@ -22,3 +22,10 @@ pub const NAME_BYTES_MAX: usize = 256;
 
 /// Bytes of a client's name and version that are kept.
 pub const CLIENT_BYTES_MAX: usize = 200;
+
+/// How many properties of one tool may be mirrored into headers. HTTP servers take about a hundred
+/// headers in all.
+pub const PARAM_HEADERS_MAX: usize = 64;
+
+/// The greatest integer that may be mirrored into a header, and the least one is its negative.
+pub const PARAM_INTEGER_MAX: i64 = ID_INTEGER_MAX;
