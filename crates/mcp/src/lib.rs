@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `http` and `stdio` hold the rules of the two transports, `param_headers` those of tools that want
-//! arguments in headers.
+//! arguments in headers. `state` seals what a client carries between two rounds of a call.
 
 pub mod envelope;
 pub mod era;
@@ -23,4 +23,5 @@ pub mod param_headers;
 pub mod request;
 pub mod result;
 pub mod sse;
+pub mod state;
 pub mod stdio;

@@ -23,6 +23,12 @@ pub const NAME_BYTES_MAX: usize = 256;
 /// Bytes of a client's name and version that are kept.
 pub const CLIENT_BYTES_MAX: usize = 200;
 
+/// Bytes of what a sealed `requestState` holds.
+pub const STATE_CONTENT_BYTES_MAX: usize = 64 * 1024;
+
+/// How many spent states are remembered until they expire; while so many are, no other can be spent.
+pub const STATES_SPENT_MAX: usize = 65_536;
+
 /// How many properties of one tool may be mirrored into headers. HTTP servers take about a hundred
 /// headers in all.
 pub const PARAM_HEADERS_MAX: usize = 64;
