@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `http` and `stdio` hold the rules of the two transports, `param_headers` those of tools that want
-//! arguments in headers. `state` seals what a client carries between two rounds of a call.
+//! arguments in headers. `state` seals what a client carries between two rounds of a call, and
+//! `uri_template` finds the resource template that a URI belongs to.
 
 pub mod envelope;
 pub mod era;
@@ -25,3 +26,4 @@ pub mod result;
 pub mod sse;
 pub mod state;
 pub mod stdio;
+pub mod uri_template;

@@ -35,3 +35,12 @@ pub const PARAM_HEADERS_MAX: usize = 64;
 
 /// The greatest integer that may be mirrored into a header, and the least one is its negative.
 pub const PARAM_INTEGER_MAX: i64 = ID_INTEGER_MAX;
+
+/// Bytes of a URI template.
+pub const TEMPLATE_BYTES_MAX: usize = 2048;
+
+/// Variables of a URI template.
+pub const TEMPLATE_VARIABLES_MAX: usize = 16;
+
+/// Bytes of a URI that is compared with templates.
+pub const URI_BYTES_MAX: usize = 4096;
