@@ -45,7 +45,7 @@ const url = `http://127.0.0.1:${forwarder.address().port}${target.pathname}`;
 
 function run(scenario, folder) {
   const suite = join(process.env.HAYWARD_TEST_NODE_MODULES, SUITE);
-  const words = ["server", "--url", url, "--scenario", scenario, "--spec-version", version];
+  const words = ["server", "--url", url, "--scenario", scenario, "--spec-version", version, "--force"];
   const child = spawn(process.execPath, [suite, ...words, "-o", folder]);
   let said = "";
   child.stdout.on("data", (bytes) => (said += bytes));

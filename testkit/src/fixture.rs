@@ -1,6 +1,13 @@
-//! The toolset that the official conformance suite expects, and an echo for benchmarks.
+//! The server that the official conformance suite expects, and an echo for benchmarks.
 //!
-//! Names, texts and notifications are the suite's; they are tools like any other, made of the contract.
+//! Names, texts and notifications are the suite's; what it offers is made of the contract like any other.
+
+mod contents;
+mod prompts;
+mod resources;
+mod rounds;
+mod tasks;
+mod triggers;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,7 +17,7 @@ use hayward_api::Tier;
 use hayward_api::names::ToolName;
 use hayward_mcp::json::Raw;
 use hayward_tool::{
-    Annotations, BoxFuture, Call, Cx, Descriptor, Outcome, Progress, Reply, Tool, ToolError, Toolset, Verdict,
+    Annotations, BoxFuture, Call, Changes, Cx, Descriptor, Outcome, Progress, Tool, ToolError, Toolset,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -22,7 +29,7 @@ const PNG: &str =
 const WAV: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEARKwAAIhYAQACABAAZGF0YQAAAAA=";
 
 /// What a fixture does when it is called.
-type Action = for<'a> fn(&'a Cx, Call) -> BoxFuture<'a, Outcome>;
+type Action = Arc<dyn for<'a> Fn(&'a Cx, Call) -> BoxFuture<'a, Outcome> + Send + Sync>;
 
 struct Fixture {
     descriptor: Descriptor,
@@ -30,12 +37,18 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn tool(name: &str, description: &str, action: Action) -> Arc<dyn Tool> {
+    fn tool<F>(name: &str, description: &str, action: F) -> Arc<dyn Tool>
+    where
+        F: for<'a> Fn(&'a Cx, Call) -> BoxFuture<'a, Outcome> + Send + Sync + 'static,
+    {
         Self::with_schema(name, description, &json!({"type": "object", "properties": {}}), action)
     }
 
-    fn with_schema(name: &str, description: &str, schema: &Value, action: Action) -> Arc<dyn Tool> {
-        Arc::new(Self::of(name, description, schema, action))
+    fn with_schema<F>(name: &str, description: &str, schema: &Value, action: F) -> Arc<dyn Tool>
+    where
+        F: for<'a> Fn(&'a Cx, Call) -> BoxFuture<'a, Outcome> + Send + Sync + 'static,
+    {
+        Arc::new(Self::of(name, description, schema, Arc::new(action)))
     }
 
     fn of(name: &str, description: &str, schema: &Value, action: Action) -> Self {
@@ -48,6 +61,7 @@ impl Fixture {
             input_schema: Raw::of(schema).expect("plain JSON"),
             output_schema: None,
             timeout: Duration::from_secs(30),
+            needs_task: false,
         };
         Self { descriptor, action }
     }
@@ -70,106 +84,26 @@ fn at_once<'a>(result: Value) -> BoxFuture<'a, Outcome> {
 
 /// It did what was asked.
 fn done(result: &Value) -> Outcome {
-    let reply = Reply::Result(Raw::of(result).expect("plain JSON"));
-    Outcome { verdict: Verdict::ok(), reply, detail: None }
+    Outcome::done(Raw::of(result).expect("plain JSON"))
 }
 
 fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-/// The toolset of the conformance suite. It bears the name of the host's, so that a token reaches it.
+/// The server of the conformance suite. It bears the name of the host's, so that a token reaches it.
 pub fn conformance() -> Toolset {
+    let changes = Changes::default();
+    let tools = [contents::tools(), rounds::tools(), tasks::tools(), triggers::tools(&changes)].concat();
     Toolset {
         name: "host",
         instructions: "Fixtures of the conformance suite.",
-        tools: vec![
-            Fixture::tool("test_simple_text", "Returns a text.", |_, _| {
-                at_once(json!({"content": [text("This is a simple text response for testing.")]}))
-            }),
-            Fixture::tool("test_image_content", "Returns an image.", |_, _| {
-                at_once(json!({"content": [{"type": "image", "data": PNG, "mimeType": "image/png"}]}))
-            }),
-            Fixture::tool("test_audio_content", "Returns a sound.", |_, _| {
-                at_once(json!({"content": [{"type": "audio", "data": WAV, "mimeType": "audio/wav"}]}))
-            }),
-            Fixture::tool("test_embedded_resource", "Returns a resource.", |_, _| {
-                at_once(json!({"content": [{"type": "resource", "resource": {
-                    "uri": "test://embedded-resource",
-                    "mimeType": "text/plain",
-                    "text": "This is an embedded resource content.",
-                }}]}))
-            }),
-            Fixture::tool("test_multiple_content_types", "Returns a mix.", |_, _| {
-                at_once(json!({"content": [
-                    text("Multiple content types test:"),
-                    {"type": "image", "data": PNG, "mimeType": "image/png"},
-                    {"type": "resource", "resource": {
-                        "uri": "test://mixed-content-resource",
-                        "mimeType": "application/json",
-                        "text": "{\"test\":\"data\",\"value\":123}",
-                    }},
-                ]}))
-            }),
-            Fixture::tool("test_error_handling", "Returns an error.", |_, _| {
-                at_once(json!({
-                    "isError": true,
-                    "content": [text("This tool intentionally returns an error for testing")],
-                }))
-            }),
-            Fixture::tool("test_tool_with_logging", "Logs while it runs.", |cx, _| {
-                Box::pin(async move {
-                    for line in ["Tool execution started", "Tool processing data", "Tool execution completed"]
-                    {
-                        let data = Raw::of(line).expect("a string");
-                        cx.report(Progress::Log { level: "info".into(), logger: None, data });
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                    done(&json!({"content": [text("logged")]}))
-                })
-            }),
-            Fixture::tool("test_tool_with_progress", "Reports progress while it runs.", |cx, _| {
-                Box::pin(async move {
-                    for progress in [0.0, 50.0, 100.0] {
-                        cx.report(Progress::Step { progress, total: Some(100.0), message: None });
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                    done(&json!({"content": [text("done")]}))
-                })
-            }),
-            Fixture::with_schema(
-                "json_schema_2020_12_tool",
-                "Tool with JSON Schema 2020-12 features",
-                &rich_schema(),
-                |_, _| at_once(json!({"content": [text("ok")]})),
-            ),
-        ],
+        tools,
+        resources: resources::all(),
+        prompts: prompts::all(),
+        has_tasks: true,
+        changes,
     }
-}
-
-/// Every family of keywords that a relay tends to lose.
-fn rich_schema() -> Value {
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "type": "object",
-        "$defs": {"address": {
-            "$anchor": "addressDef",
-            "type": "object",
-            "properties": {"street": {"type": "string"}, "city": {"type": "string"}},
-        }},
-        "properties": {
-            "name": {"type": "string"},
-            "address": {"$ref": "#/$defs/address"},
-            "contactMethod": {"type": "string", "enum": ["phone", "email"]},
-            "phone": {"type": "string"},
-            "email": {"type": "string"},
-        },
-        "allOf": [{"anyOf": [{"required": ["phone"]}, {"required": ["email"]}]}],
-        "if": {"properties": {"contactMethod": {"const": "phone"}}, "required": ["contactMethod"]},
-        "then": {"required": ["phone"]},
-        "else": {"required": ["email"]},
-        "additionalProperties": false,
-    })
 }
 
 /// The least that a tool can do, as typed as the echoes that it is compared with, so that what is
@@ -207,7 +141,7 @@ impl Tool for Echo {
             };
             let content = [Text { r#type: "text", text: &message }];
             let result = Raw::of(&Echoed { content, is_error: false }).expect("plain JSON");
-            Outcome { verdict: Verdict::ok(), reply: Reply::Result(result), detail: None }
+            Outcome::done(result)
         })
     }
 }
@@ -219,15 +153,17 @@ pub fn echo(further_tools: usize) -> Toolset {
         "properties": {"message": {"type": "string", "description": "What comes back."}},
         "required": ["message"],
     });
-    let never: Action = |_, _| at_once(Value::Null);
+    let never: Action = Arc::new(|_, _| at_once(Value::Null));
     let Fixture { descriptor, .. } = Fixture::of("echo", "Returns what it was given.", &schema, never);
     let mut tools: Vec<Arc<dyn Tool>> = vec![Arc::new(Echo(descriptor))];
     for index in 0..further_tools {
         let description =
             format!("Tool number {index} of a long list, described in a sentence of the usual length.");
-        tools.push(Fixture::with_schema(&format!("tool_{index}"), &description, &schema, never));
+        tools.push(Fixture::with_schema(&format!("tool_{index}"), &description, &schema, |_, _| {
+            at_once(Value::Null)
+        }));
     }
-    Toolset { name: "host", instructions: "Fixtures of the benchmarks.", tools }
+    Toolset::of_tools("host", "Fixtures of the benchmarks.", tools)
 }
 
 #[expect(clippy::panic, reason = "this is what the fixture is for")]
@@ -238,10 +174,10 @@ fn panic_on_purpose<'a>() -> BoxFuture<'a, Outcome> {
 /// Tools that behave badly: one panics, one never ends, one answers before anybody could hear what it
 /// tells, one answers much, one answers more than fits.
 pub fn unruly() -> Toolset {
-    Toolset {
-        name: "host",
-        instructions: "Tools that behave badly.",
-        tools: vec![
+    Toolset::of_tools(
+        "host",
+        "Tools that behave badly.",
+        vec![
             Fixture::tool("panics", "Panics.", |_, _| panic_on_purpose()),
             Fixture::tool("waits", "Waits until it is stopped.", |cx, _| {
                 Box::pin(async move {
@@ -268,5 +204,5 @@ pub fn unruly() -> Toolset {
                 at_once(json!({"content": [text(&"x".repeat(40 << 20))]}))
             }),
         ],
-    }
+    )
 }

@@ -38,7 +38,11 @@ pub async fn serve(toolset: Toolset, stream: UnixStream) -> anyhow::Result<()> {
     let mut lines = BufReader::new(input).lines();
     let line = lines.next_line().await?.context("a call")?;
     let Request::Run(call) = serde_json::from_str(&line)? else { bail!("nothing runs yet") };
-    let tool = toolset.tools.iter().find(|tool| tool.descriptor().name == call.tool).context("the tool")?;
+    let tool = toolset
+        .tools
+        .iter()
+        .find(|tool| tool.descriptor().name.as_str() == &*call.name)
+        .context("the tool")?;
     let tool = Arc::clone(tool);
     let (cancel, listener) = (CancellationToken::new(), Listener::default());
     let cx = Cx::new(Duration::from_millis(call.timeout_ms), cancel.clone()).with_progress(listener.clone());

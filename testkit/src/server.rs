@@ -10,7 +10,7 @@ use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
-use hayward_gateway::listener::{App, Guard, Threads, serve};
+use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
@@ -72,12 +72,13 @@ impl Server {
         let road = Road::new(vec![toolset], parts);
         let identity =
             Identity { name: "hayward".into(), version: "0".into(), instructions: "Fixtures.".into() };
-        let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
+        let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits));
         let [rw_token, ro_token, admin_token] =
             [Role::Rw, Role::Ro, Role::Admin].map(|role| add_token(&credentials, role));
         let app = Arc::new(App {
             protocol: Arc::clone(&protocol),
-            sessions: Sessions::new(100),
+            old_clients: OldClients::default(),
+            sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
             credentials: Arc::clone(&credentials),
             tokens: Arc::new(NoTokens),
             guard: Guard::new(address.port(), [], []),

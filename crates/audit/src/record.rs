@@ -31,9 +31,11 @@ pub struct Intent<'a> {
     pub client_name: Option<&'a str>,
     /// The server or toolset.
     pub server: &'a str,
-    /// The tool.
+    /// What is to be done with it: a method of the protocol, or a word of the administration.
+    pub method: &'a str,
+    /// The tool; for other methods the resource or prompt.
     pub tool: &'a str,
-    /// How risky it is; none if there is no such tool.
+    /// How risky it is; none if there is no such thing.
     pub tier: Option<Tier>,
     /// Its arguments, without what must not be kept.
     pub arguments: &'a Redacted,
@@ -113,6 +115,7 @@ pub(crate) struct IntentBody<'a> {
     client_address: Option<SocketAddr>,
     client_name: Option<Word<'a>>,
     server: Word<'a>,
+    method: Word<'a>,
     tool: Word<'a>,
     tier: Option<Tier>,
     arguments: Cow<'a, Redacted>,
@@ -141,6 +144,7 @@ impl<'a> IntentBody<'a> {
             client_address: intent.client_address,
             client_name: intent.client_name.map(Word),
             server: Word(intent.server),
+            method: Word(intent.method),
             tool: Word(intent.tool),
             tier: intent.tier,
             arguments: Cow::Borrowed(intent.arguments),
@@ -270,6 +274,7 @@ mod tests {
             client_address: Some("192.0.2.1:80".parse().unwrap()),
             client_name: Some(text),
             server: "host",
+            method: "tools/call",
             tool: text,
             tier: Some(Tier::Read),
             arguments,

@@ -12,12 +12,12 @@ const HOST: &str = "host";
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// To see or call a tool.
-    CallTool {
+    /// To see or use something that a server offers: a tool, a resource, a prompt.
+    Use {
         /// The server that offers it.
         toolset: &'a str,
         /// Its name there.
-        tool: &'a str,
+        name: &'a str,
         /// How risky it is.
         tier: Tier,
     },
@@ -70,11 +70,11 @@ fn objection(principal: &Principal, action: &Action<'_>) -> Option<Reason> {
         (PrincipalKind::Anonymous, _) => Some(Reason::NoCredential),
         (PrincipalKind::Admin, Action::ManageTokens) => None,
         (_, Action::ManageTokens) => Some(Reason::NotAdmin),
-        (PrincipalKind::Admin, Action::CallTool { .. }) => Some(Reason::ToolsetNotGranted),
-        (PrincipalKind::Token, Action::CallTool { toolset, .. }) if *toolset != HOST => {
+        (PrincipalKind::Admin, Action::Use { .. }) => Some(Reason::ToolsetNotGranted),
+        (PrincipalKind::Token, Action::Use { toolset, .. }) if *toolset != HOST => {
             Some(Reason::ToolsetNotGranted)
         }
-        (PrincipalKind::Token | PrincipalKind::Local, Action::CallTool { tier, .. }) => {
+        (PrincipalKind::Token | PrincipalKind::Local, Action::Use { tier, .. }) => {
             let is_within = principal.ceiling.is_some_and(|ceiling| *tier <= ceiling);
             (!is_within).then_some(Reason::AboveCeiling { needs: *tier })
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     fn call(toolset: &str, tier: Tier) -> Action<'_> {
-        Action::CallTool { toolset, tool: "t", tier }
+        Action::Use { toolset, name: "t", tier }
     }
 
     fn actions() -> Vec<Action<'static>> {

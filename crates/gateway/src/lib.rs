@@ -6,8 +6,10 @@
 //!
 //! A listener knows sockets and eras; `protocol` knows what a request asks for; the road knows neither.
 
+mod asking;
 pub mod limits;
 pub mod listener;
+mod listening;
 mod protocol;
 mod request_id;
 pub mod road;

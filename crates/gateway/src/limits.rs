@@ -27,6 +27,22 @@ hayward_api::limits! {
         keep_alive_ms: Milliseconds = 15_000 in 100..=300_000,
         /// Time in which a client must read some of its answer; one that reads nothing is hung up on.
         stall_timeout_ms: Milliseconds = 30_000 in 100..=3_600_000,
+        /// Event streams that are open at once, all callers together, beside those of running calls.
+        streams_max: Count = 4_096 in 1..=1_000_000,
+        /// Event streams that are open at once for one credential.
+        streams_per_principal_max: Count = 1_024 in 1..=1_000_000,
+        /// Time in which a legacy client may come back to an event stream whose connection broke.
+        resume_ms: Milliseconds = 30_000 in 0..=600_000,
+        /// Time in which a client, or the person in front of it, must answer what a call asks.
+        answer_timeout_ms: Milliseconds = 600_000 in 1_000..=86_400_000,
+        /// Time after which a modern client can no longer send the answers that a call asked for.
+        state_lifetime_ms: Milliseconds = 600_000 in 1_000..=86_400_000,
+        /// Tasks that are kept at once, all callers together.
+        tasks_max: Count = 1_000 in 1..=100_000,
+        /// Tasks that are kept at once for one credential.
+        tasks_per_principal_max: Count = 100 in 1..=100_000,
+        /// Time that a task is kept, from its beginning.
+        task_ttl_ms: Milliseconds = 3_600_000 in 1_000..=604_800_000,
         /// Time beyond its deadline that a call gets to end by itself before it is dropped.
         overrun_ms: Milliseconds = 5_000 in 0..=60_000,
         /// Time that running calls get to end at a shutdown before they are cancelled.
@@ -51,3 +67,18 @@ pub(crate) const ENDED_SESSIONS_MAX: usize = 10_000;
 
 /// Bytes of a request id that a client may choose itself.
 pub(crate) const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Events of one stream that are kept for a client that comes back.
+pub(crate) const KEPT_EVENTS_MAX: usize = 256;
+
+/// Bytes of them.
+pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Streams of one session that can be come back to.
+pub(crate) const KEPT_STREAMS_MAX: usize = 16;
+
+/// Rounds of questions and answers that one call may take.
+pub(crate) const ROUNDS_MAX: usize = 16;
+
+/// How often a client is told to ask for a task.
+pub(crate) const TASK_POLL_MS: u64 = 1_000;

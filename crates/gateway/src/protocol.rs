@@ -1,32 +1,50 @@
-//! From requests to the road, and from the road to answers: what both transports share.
+//! From requests to the road, and from the road to answers: what all transports share.
+
+mod rounds;
+mod tasks;
+mod wishes;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use hayward_api::{Code, Error, Principal};
 use hayward_mcp::envelope::{Frame, RequestId};
 use hayward_mcp::era::Era;
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
-use hayward_mcp::json::{ObjectWriter, Raw};
-use hayward_mcp::logging::LogLevel;
-use hayward_mcp::request::{CallTool, Context, Question};
-use hayward_mcp::result::{self, Identity};
-use hayward_tool::{Listener, Progress, Reply};
+use hayward_mcp::input;
+use hayward_mcp::json::Raw;
+use hayward_mcp::request::{Context, Question, Walk};
+use hayward_mcp::result::{self, Identity, Offers};
+use hayward_mcp::state::{SpentStates, StateKeys};
+use hayward_tool::{Ability, Listener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Instrument;
 
+use crate::asking::{Asking, Outbox};
+use crate::limits::Limits;
 use crate::request_id::RequestIds;
 use crate::road::{Arrival, Permit, Road};
 use crate::session::Running;
+use rounds::Walking;
+use tasks::Tasks;
+use wishes::{Notice, Wishes};
 
 /// The protocol in front of a road.
 pub struct Protocol {
     road: Arc<Road>,
     identity: Identity,
+    offers: Offers,
+    limits: Limits,
+    /// Seals what clients carry between rounds. Made anew with every start: no round outlives it.
+    states: StateKeys,
+    /// The states that were used up.
+    spent: Mutex<SpentStates>,
+    tasks: Tasks,
     /// Every running call, so that a shutdown can wait for their outcomes.
     calls: TaskTracker,
     request_ids: RequestIds,
@@ -43,11 +61,15 @@ pub(crate) struct Sender {
 /// A call that is to begin.
 pub(crate) struct Beginning {
     pub(crate) id: RequestId,
-    pub(crate) call: CallTool,
+    pub(crate) walk: Walk,
     pub(crate) context: Context,
     pub(crate) sender: Sender,
     /// Where the client can cancel it by its id, if it can.
     pub(crate) running: Option<Running>,
+    /// How a legacy client is asked something meanwhile, if it can be.
+    pub(crate) asking: Option<Asking>,
+    /// Whether the client can be sent away and come back.
+    pub(crate) can_come_back: bool,
 }
 
 /// A call that runs while it is waited for. Should nobody wait any more (its client is gone), it is
@@ -60,6 +82,8 @@ pub(crate) struct RunningCall {
     answer: Option<Answer>,
     notices: Listener,
     wishes: Wishes,
+    /// What the client is asked, if it can be.
+    outbox: Option<Outbox>,
     cancel: CancellationToken,
     calls: TaskTracker,
     /// Makes a shutdown wait for it.
@@ -72,8 +96,16 @@ type Course = Pin<Box<dyn Future<Output = Option<Answer>> + Send>>;
 /// The answer to a call.
 pub(crate) struct Answer {
     pub(crate) frame: Frame,
+    /// The code of the JSON-RPC error, if it is one.
+    pub(crate) error_code: Option<i64>,
     /// The call's place on the road, given up when the answer has left.
     pub(crate) hold: Option<Permit>,
+}
+
+impl Answer {
+    fn error(id: &RequestId, error: &RpcError) -> Self {
+        Self { frame: Frame::error(Some(id), error), error_code: Some(error.code), hold: None }
+    }
 }
 
 impl Drop for RunningCall {
@@ -86,16 +118,15 @@ impl Drop for RunningCall {
     }
 }
 
-/// What the client wants to hear while its call runs.
-struct Wishes {
-    progress_token: Option<Raw>,
-    log_level: Option<LogLevel>,
-}
-
 /// What comes of a running call.
 pub(crate) enum News {
-    /// Something that the client wants to hear meanwhile.
+    /// Something that the client wants to hear meanwhile, or is asked.
     Meanwhile(Frame),
+    /// Nothing for a while: the client is sent away, to come back after this time.
+    Rest {
+        /// In milliseconds.
+        retry_ms: u64,
+    },
     /// The answer, after which nothing comes.
     Answer(Answer),
 }
@@ -103,21 +134,23 @@ pub(crate) enum News {
 impl RunningCall {
     /// What comes next. Cancellation-safe.
     pub(crate) async fn next(&mut self) -> News {
-        let Self { id, course, answer, notices, wishes, .. } = self;
+        let Self { id, course, answer, notices, wishes, outbox, .. } = self;
         loop {
             let Some(running) = course else {
                 // What was said before the answer is sent before it.
+                if let Some(frame) = outbox.as_ref().and_then(Outbox::try_next) {
+                    return News::Meanwhile(frame);
+                }
                 let said = std::iter::from_fn(|| notices.try_next()).find_map(|it| wishes.notice(it));
-                return said.map_or_else(
-                    || News::Answer(answer.take().unwrap_or_else(|| lost(id))),
-                    News::Meanwhile,
-                );
+                return said
+                    .map_or_else(|| News::Answer(answer.take().unwrap_or_else(|| lost(id))), News::from);
             };
             tokio::select! {
                 biased;
-                progress = notices.next() => if let Some(frame) = wishes.notice(progress) {
-                    return News::Meanwhile(frame);
+                progress = notices.next() => if let Some(notice) = wishes.notice(progress) {
+                    return notice.into();
                 },
+                frame = asked(outbox.as_ref()) => return News::Meanwhile(frame),
                 ended = running => {
                     (*course, *answer) = (None, ended);
                 }
@@ -144,10 +177,37 @@ impl RunningCall {
     }
 }
 
+impl From<Notice> for News {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::Message(frame) => Self::Meanwhile(frame),
+            Notice::Rest { retry_ms } => Self::Rest { retry_ms },
+        }
+    }
+}
+
+/// What a client is asked; nothing ever, if it can't be.
+async fn asked(outbox: Option<&Outbox>) -> Frame {
+    match outbox {
+        Some(outbox) => outbox.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Protocol {
     /// The protocol in front of this road.
-    pub fn new(road: Arc<Road>, identity: Identity) -> Self {
-        Self { road, identity, calls: TaskTracker::new(), request_ids: RequestIds::new() }
+    pub fn new(road: Arc<Road>, identity: Identity, limits: &Limits) -> Self {
+        Self {
+            offers: road.offers(),
+            tasks: Tasks::new(limits, road.changes().clone()),
+            road,
+            identity,
+            limits: limits.clone(),
+            states: StateKeys::random(),
+            spent: Mutex::new(SpentStates::default()),
+            calls: TaskTracker::new(),
+            request_ids: RequestIds::new(),
+        }
     }
 
     /// The road behind it.
@@ -184,19 +244,34 @@ impl Protocol {
         made.await.map_err(lost)?
     }
 
-    /// Answers what needs no walk: everything but calls.
+    /// Answers what needs no walk.
     pub(crate) fn answer(&self, question: &Question, era: Era, principal: &Principal) -> Raw {
         match question {
-            Question::Initialize { revision, .. } => result::initialize(&self.identity, *revision),
-            Question::Discover => result::discover(&self.identity),
-            Question::Ping | Question::SetLogLevel(_) => Raw::empty_object(),
-            Question::ListTools => result::tools(era, &self.road.list(principal)),
+            Question::Initialize { revision, .. } => {
+                result::initialize(&self.identity, self.offers, *revision)
+            }
+            Question::Discover => result::discover(&self.identity, self.offers),
+            Question::List(list) => result::list(era, *list, &self.road.list(*list, principal)),
+            Question::Ping | Question::SetLogLevel(_) | Question::Subscribe(_) | Question::Unsubscribe(_) => {
+                Raw::empty_object()
+            }
         }
     }
 
+    /// Whether this is a task of the principal.
+    pub(crate) fn has_task(&self, id: &str, principal: &Principal) -> bool {
+        self.tasks.has(id, principal)
+    }
+
     /// Starts a call.
-    pub(crate) fn begin(&self, beginning: Beginning) -> Result<RunningCall, RpcError> {
-        let Beginning { id, call, context, sender, running } = beginning;
+    pub(crate) fn begin(self: &Arc<Self>, beginning: Beginning) -> Result<RunningCall, RpcError> {
+        let Beginning { id, walk, context, sender, running, asking, can_come_back } = beginning;
+        let era = context.era();
+        let needs_task = self.offers.tasks && !context.abilities.has(Ability::Tasks);
+        if needs_task && self.road.needs_task(walk.verb, &walk.name, &sender.principal) {
+            return Err(input::missing(Ability::Tasks));
+        }
+        let round = self.open_round(&walk, &sender.principal.credential, era)?;
         let cancel = CancellationToken::new();
         if let Some(running) = &running
             && !running.begin(&id, &cancel)
@@ -204,47 +279,60 @@ impl Protocol {
             return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
         }
         let notices = Listener::default();
-        let era = context.era();
         let arrival = Arrival {
             principal: sender.principal,
             address: sender.address,
             request_id: sender.request_id,
             client: context.client,
-            name: call.name,
-            arguments: call.arguments,
+            abilities: context.abilities,
+            verb: Some(walk.verb),
+            name: walk.name,
+            arguments: walk.arguments,
+            round,
         };
-        let road = Arc::clone(&self.road);
-        let stop = cancel.clone();
-        let answered = id.clone();
-        let wishes = Wishes { progress_token: context.progress_token, log_level: context.log_level };
+        let wishes =
+            Wishes { progress_token: context.progress_token, log_level: context.log_level, can_come_back };
+        let way_back = asking.map(|asking| (asking, Outbox::default()));
+        let outbox = way_back.as_ref().map(|(_, outbox)| outbox.clone());
         let listener = wishes.is_any().then(|| notices.clone());
-        let walk = AssertUnwindSafe(async move { road.call(arrival, stop, listener).await }).catch_unwind();
-        let course = Box::pin(async move {
-            let walked = walk.await.ok();
-            if let Some(running) = running {
-                running.end(&id);
-            }
-            let (reply, hold) = walked?;
-            Some(Answer { frame: reply_frame(&id, era, reply), hold })
-        });
+        let walking = Walking { arrival, era, cancel: cancel.clone(), listener, way_back };
+        let course = self.course(id.clone(), walking, running);
+        let course: Course = match context.trace_parent {
+            Some(parent) => Box::pin(course.instrument(tracing::info_span!("call", traceparent = parent))),
+            None => Box::pin(course),
+        };
         let (calls, place) = (self.calls.clone(), self.calls.token());
         Ok(RunningCall {
-            id: answered,
+            id,
             course: Some(course),
             answer: None,
             notices,
             wishes,
+            outbox,
             cancel,
             calls,
             _place: place,
         })
     }
-}
 
-fn reply_frame(id: &RequestId, era: Era, reply: Reply) -> Frame {
-    match reply {
-        Reply::Result(raw) => Frame::result(id, result::complete(era, raw)),
-        Reply::Error { code, message, data } => Frame::error(Some(id), &RpcError { code, message, data }),
+    fn course(
+        self: &Arc<Self>,
+        id: RequestId,
+        walking: Walking,
+        running: Option<Running>,
+    ) -> impl Future<Output = Option<Answer>> + Send + use<> {
+        let protocol = Arc::clone(self);
+        async move {
+            let walked = AssertUnwindSafe(protocol.walk(walking)).catch_unwind().await.ok();
+            if let Some(running) = running {
+                running.end(&id);
+            }
+            let (answered, hold) = walked?;
+            Some(match answered {
+                Ok(result) => Answer { frame: Frame::result(&id, result), error_code: None, hold },
+                Err(error) => Answer { hold, ..Answer::error(&id, &error) },
+            })
+        }
     }
 }
 
@@ -252,38 +340,5 @@ fn reply_frame(id: &RequestId, era: Era, reply: Reply) -> Frame {
 fn lost(id: &RequestId) -> Answer {
     let error =
         RpcError::new(hayward_mcp::error::INTERNAL_ERROR, "the call was lost: look into the server's log");
-    Answer { frame: Frame::error(Some(id), &error), hold: None }
-}
-
-impl Wishes {
-    fn is_any(&self) -> bool {
-        self.progress_token.is_some() || self.log_level.is_some()
-    }
-
-    /// Progress as a notification, if the client wants to hear it.
-    fn notice(&self, progress: Progress) -> Option<Frame> {
-        match progress {
-            Progress::Step { progress, total, message } => {
-                let mut params = ObjectWriter::new(120)
-                    .raw("progressToken", self.progress_token.as_ref()?)
-                    .raw("progress", &Raw::of(&progress).ok()?);
-                if let Some(total) = total {
-                    params = params.raw("total", &Raw::of(&total).ok()?);
-                }
-                if let Some(message) = message {
-                    params = params.str("message", &message);
-                }
-                Some(Frame::notification("notifications/progress", &params.end()))
-            }
-            Progress::Log { level, logger, data } => {
-                let is_wanted = LogLevel::find(&level)? >= self.log_level?;
-                let mut params = ObjectWriter::new(data.as_bytes().len() + 80).str("level", &level);
-                if let Some(logger) = logger {
-                    params = params.str("logger", &logger);
-                }
-                is_wanted
-                    .then(|| Frame::notification("notifications/message", &params.raw("data", &data).end()))
-            }
-        }
-    }
+    Answer::error(id, &error)
 }

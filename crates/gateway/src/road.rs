@@ -21,8 +21,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hayward_api::{Code, Error, Principal};
 use hayward_audit::Log;
 use hayward_auth::{Credentials, Decision, Reason, decide};
-use hayward_mcp::json::Raw;
-use hayward_tool::{Call, Caller, Cx, Listener, Outcome, Reply, ToolError, Toolset};
+use hayward_mcp::json::{ObjectWriter, Raw};
+use hayward_mcp::param_headers::ParamHeaders;
+use hayward_mcp::request::List;
+use hayward_mcp::result::{CacheHint, Offers};
+use hayward_tool::{
+    Abilities, Call, Caller, Changes, Cx, Listener, Outcome, Reply, Round, ToolError, Toolset, Verb,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Limits;
@@ -34,7 +39,11 @@ use route::{Route, Router};
 /// The road, built once for the tools that lie at its end.
 pub struct Road {
     admit: Arc<Admit>,
+    /// The streams that are open outside of calls.
+    streams: Arc<Admit>,
     router: Router,
+    /// Where everything that changes is told.
+    changes: Changes,
     credentials: Arc<Credentials>,
     recorder: Recorder,
     result_bytes_max: usize,
@@ -64,10 +73,23 @@ pub struct Arrival {
     pub request_id: Arc<str>,
     /// What the client says it is.
     pub client: Arc<str>,
-    /// The name of the tool, as the client knows it.
+    /// What the client can do when it is asked.
+    pub abilities: Abilities,
+    /// What to do; none for a change beside the tools.
+    pub verb: Option<Verb>,
+    /// The name of the tool or prompt, or the URI of the resource, as the client knows it.
     pub name: String,
     /// The arguments: a checked object.
     pub arguments: Raw,
+    /// What the rounds before this one have brought.
+    pub round: Round,
+}
+
+impl Arrival {
+    /// The form in which a refusal is told.
+    fn form(&self) -> Verb {
+        self.verb.unwrap_or(Verb::CallTool)
+    }
 }
 
 /// A call that nothing speaks against.
@@ -80,10 +102,15 @@ impl Road {
     /// A road to these toolsets; on a collision of names the first one wins.
     pub fn new(toolsets: Vec<Toolset>, parts: RoadParts<'_>) -> Self {
         let limits = parts.limits;
-        let (calls, per_principal) = (count(limits.calls_max), count(limits.calls_per_principal_max));
+        let changes = Changes::default();
+        for toolset in &toolsets {
+            toolset.changes.join(&changes);
+        }
         Self {
-            admit: Admit::new(calls, per_principal),
+            admit: Admit::new("calls running", limits.calls_max, limits.calls_per_principal_max),
+            streams: Admit::new("streams open", limits.streams_max, limits.streams_per_principal_max),
             router: Router::new(toolsets),
+            changes,
             credentials: parts.credentials,
             recorder: Recorder::new(parts.record),
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
@@ -91,14 +118,55 @@ impl Road {
         }
     }
 
-    /// The elements of `tools/list`: what this principal may call, and nothing else.
-    pub fn list(&self, principal: &Principal) -> Raw {
-        self.router.list(principal)
+    /// The elements of a list: what the principal may use, and nothing else.
+    pub fn list(&self, list: List, principal: &Principal) -> Raw {
+        self.router.list(list, principal)
+    }
+
+    /// What is offered beside tools.
+    pub(crate) fn offers(&self) -> Offers {
+        self.router.offers()
+    }
+
+    /// Where everything that changes is told.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Whether the principal may use this.
+    pub(crate) fn is_visible(&self, verb: Verb, name: &str, principal: &Principal) -> bool {
+        self.router.find_visible(verb, name, principal).is_some()
+    }
+
+    /// The headers that repeat the arguments of a tool which the principal may call.
+    pub(crate) fn param_headers(&self, tool: &str, principal: &Principal) -> Option<&ParamHeaders> {
+        self.router.find_visible(Verb::CallTool, tool, principal)?.param_headers()
+    }
+
+    /// Whether this runs as a task only.
+    pub(crate) fn needs_task(&self, verb: Verb, name: &str, principal: &Principal) -> bool {
+        self.router.find_visible(verb, name, principal).is_some_and(Route::needs_task)
+    }
+
+    /// Whether doing it twice may matter.
+    pub(crate) fn has_effect(&self, verb: Verb, name: &str) -> bool {
+        self.router.find(verb, name).is_some_and(|route| route.tier() > hayward_api::Tier::Read)
+    }
+
+    /// Who may keep what this says, and for how long.
+    pub(crate) fn cache(&self, verb: Verb, name: &str) -> CacheHint {
+        self.router.find(verb, name).map_or(CacheHint::PRIVATE, Route::cache)
+    }
+
+    /// Opens a stream that is fed outside of calls. What it holds fires when its credential is revoked.
+    pub(crate) fn open_stream(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
+        self.streams.enter(principal, || self.credentials.is_current(principal, now_unix()))
     }
 
     /// Cancels what runs under a credential that was revoked.
     pub fn revoke(&self, credential: &str) {
         self.admit.revoke(credential);
+        self.streams.revoke(credential);
     }
 
     /// Whether calls can be recorded; while they can't, every call is refused.
@@ -106,36 +174,43 @@ impl Road {
         self.recorder.is_open()
     }
 
-    /// Cancels every running call.
+    /// Cancels every running call, and ends every stream.
     pub fn cancel_all(&self) {
         self.admit.cancel_all();
+        self.streams.cancel_all();
+    }
+
+    /// Fires when every call has to end.
+    pub(crate) fn ending(&self) -> CancellationToken {
+        self.admit.ending()
     }
 
     /// Walks one call down the road. Ends soon after `cancel` fires. The permit comes with the reply: it is
     /// held until the reply has left, so that answers which nobody reads count as running calls.
     pub(crate) async fn call(
         &self,
-        arrival: Arrival,
-        cancel: CancellationToken,
+        arrival: &Arrival,
+        cancel: &CancellationToken,
         progress: Option<Listener>,
     ) -> (Reply, Option<Permit>) {
-        let admitted = match self.admit(&arrival) {
+        let verb = arrival.form();
+        let admitted = match self.admit(arrival) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
-                return (self.recorder.denied(&arrival, route, error).await.reply, None);
+                return (self.recorder.denied(arrival, route, error).await.reply, None);
             }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
-        let open = match self.recorder.intent(&arrival, Some(admitted.route)).await {
+        let open = match self.recorder.intent(arrival, Some(admitted.route)).await {
             Ok(open) => open,
-            Err(error) => return (Outcome::from(error).reply, None),
+            Err(error) => return (Outcome::failed(verb, error).reply, None),
         };
         // 8 run: with a deadline and a cancellation, always.
-        let outcome = self.run(&arrival, &admitted, cancel, progress).await;
+        let outcome = self.run(arrival, &admitted, cancel, progress).await;
         // 9 shape: what leaves is bounded.
-        let outcome = shape::shape(outcome, self.result_bytes_max);
+        let outcome = shape::shape(verb, outcome, self.result_bytes_max);
         // 10 outcome: recorded before the reply leaves.
-        (self.recorder.outcome(open, outcome).await.reply, Some(admitted.permit))
+        (self.recorder.outcome(open, verb, outcome).await.reply, Some(admitted.permit))
     }
 
     /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its
@@ -163,14 +238,13 @@ impl Road {
             .enter(&arrival.principal, is_current)
             .map_err(|error| Refusal { route: None, error })?;
         // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
-        let route = self.router.find(&arrival.name).ok_or_else(|| self.unknown(arrival))?;
+        let route = self.router.find(arrival.form(), &arrival.name).ok_or_else(|| self.unknown(arrival))?;
         // 5 decide: the same function that lists.
         if let Decision::Deny { reason } = decide(&arrival.principal, &route.action()) {
             return Err(self.denied(arrival, route, reason));
         }
         // 6 approve: what needs more than a permission.
-        approve::approve(route.tool.descriptor().tier)
-            .map_err(|error| Refusal { route: Some(route), error })?;
+        approve::approve(route.tier()).map_err(|error| Refusal { route: Some(route), error })?;
         Ok(Admitted { route, permit })
     }
 
@@ -178,22 +252,30 @@ impl Road {
         &self,
         arrival: &Arrival,
         admitted: &Admitted<'_>,
-        cancel: CancellationToken,
+        cancel: &CancellationToken,
         progress: Option<Listener>,
     ) -> Outcome {
-        let descriptor = admitted.route.tool.descriptor();
-        let mut cx = Cx::new(descriptor.timeout, cancel.clone());
+        let (route, verb) = (admitted.route, arrival.form());
+        let timeout = route.timeout();
+        let mut cx = Cx::new(timeout, cancel.clone());
         if let Some(progress) = progress {
             cx = cx.with_progress(progress);
         }
         let call = Call {
             id: Arc::clone(&arrival.request_id),
-            tool: descriptor.name.clone(),
+            verb,
+            // A template stands for many resources: which one is meant, the client has said.
+            name: if verb == Verb::ReadResource { arrival.name.as_str() } else { route.name() }.into(),
             arguments: arrival.arguments.clone(),
-            caller: Caller { principal: Arc::clone(&arrival.principal), client: Arc::clone(&arrival.client) },
-            timeout_ms: u64::try_from(descriptor.timeout.as_millis()).unwrap_or(u64::MAX),
+            caller: Caller {
+                principal: Arc::clone(&arrival.principal),
+                client: Arc::clone(&arrival.client),
+                abilities: arrival.abilities,
+            },
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            round: arrival.round.clone(),
         };
-        let mut running = std::pin::pin!(run::run(&*admitted.route.tool, &cx, call, self.overrun));
+        let mut running = std::pin::pin!(run::run(route, &cx, call, self.overrun));
         tokio::select! {
             biased;
             outcome = &mut running => return outcome,
@@ -204,17 +286,36 @@ impl Road {
     }
 
     fn unknown(&self, arrival: &Arrival) -> Refusal<'_> {
-        let error =
-            ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {}", arrival.name));
-        let error = match self.router.suggest(&arrival.name, &arrival.principal) {
+        let (verb, name) = (arrival.form(), &arrival.name);
+        let error = match verb {
+            Verb::CallTool => {
+                ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {name}"))
+            }
+            Verb::GetPrompt | Verb::CompletePrompt => {
+                ToolError::new("NotFound", Code::NotFound, format!("Unknown prompt: {name}"))
+            }
+            Verb::ReadResource | Verb::CompleteTemplate => {
+                let data = ObjectWriter::new(64).str("uri", name).end();
+                let message = format!("Resource not found: {name}");
+                ToolError::new("NotFound", Code::NotFound, message).with_data(data)
+            }
+        };
+        let error = match self.router.suggest(verb, name, &arrival.principal) {
             Some(meant) => error.suggest(format!("did you mean `{meant}`?")),
-            None => error.suggest("call one of the tools that tools/list names"),
+            None => error.suggest(match verb {
+                Verb::CallTool => "call one of the tools that tools/list names",
+                Verb::GetPrompt | Verb::CompletePrompt => "get one of the prompts that prompts/list names",
+                Verb::ReadResource => "read one of the resources that resources/list names",
+                Verb::CompleteTemplate => "name one of the templates that resources/templates/list names",
+            }),
         };
         Refusal { route: None, error }
     }
 
     fn denied<'a>(&'a self, arrival: &Arrival, route: &'a Route, reason: Reason) -> Refusal<'a> {
         match reason {
+            // Beside tools, what may not be seen is unknown.
+            Reason::AboveCeiling { .. } if arrival.form() != Verb::CallTool => self.unknown(arrival),
             Reason::AboveCeiling { needs } => {
                 let name = &arrival.name;
                 let message = format!("Permission denied: tool '{name}' requires {} role", needs.role());

@@ -5,16 +5,22 @@
 //! between) is served without a session rather than refused, because clients get stuck otherwise;
 //! only an id whose session was ended is answered with 404, which tells a client to begin anew.
 
+mod kept;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hayward_mcp::envelope::RequestId;
+use hayward_mcp::limits::SUBSCRIBED_URIS_MAX;
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::request::Agreed;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::ENDED_SESSIONS_MAX;
+use crate::asking::Asking;
+use crate::limits::{ENDED_SESSIONS_MAX, KEPT_STREAMS_MAX};
+pub(crate) use kept::{Kept, read_event_id};
 
 /// Every open session.
 #[derive(Debug)]
@@ -43,7 +49,57 @@ pub(crate) struct Session {
     agreed: Mutex<Agreed>,
     /// What is running.
     pub(crate) running: Running,
+    /// What the client was asked.
+    pub(crate) asking: Asking,
+    /// The resources whose changes it wants to hear of.
+    pub(crate) subscribed: Subscribed,
+    streams: Mutex<Streams>,
     last_use: AtomicU64,
+}
+
+/// The event streams of a session that can be come back to.
+#[derive(Debug, Default)]
+struct Streams {
+    kept: Vec<Arc<Kept>>,
+    /// How many there have been.
+    count: u64,
+    /// What is told outside of calls.
+    standing: Option<Arc<Kept>>,
+}
+
+/// URIs of resources that a client is told of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Subscribed(Arc<Mutex<HashSet<String>>>);
+
+impl Subscribed {
+    /// Adds one; false if there are too many.
+    pub(crate) fn add(&self, uri: String) -> bool {
+        let mut uris = self.lock();
+        if uris.len() >= SUBSCRIBED_URIS_MAX && !uris.contains(&uri) {
+            return false;
+        }
+        uris.insert(uri);
+        true
+    }
+
+    /// Takes one away.
+    pub(crate) fn remove(&self, uri: &str) {
+        self.lock().remove(uri);
+    }
+
+    /// Whether it is one of them.
+    pub(crate) fn has(&self, uri: &str) -> bool {
+        self.lock().contains(uri)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What looking for a session found.
@@ -70,13 +126,19 @@ impl Sessions {
             credential: credential.to_owned(),
             agreed: Mutex::new(agreed),
             running: Running::default(),
+            asking: Asking::default(),
+            subscribed: Subscribed::default(),
+            streams: Mutex::default(),
             last_use: AtomicU64::new(self.stamp()),
         });
         let mut state = self.lock();
         if state.open.len() >= self.capacity
             && let Some(idlest) = state.idlest(credential)
         {
-            state.open.remove(&idlest);
+            // What it still holds open ends with it.
+            if let Some(session) = state.open.remove(&idlest) {
+                session.close();
+            }
         }
         state.open.insert(session.id.clone(), Arc::clone(&session));
         session
@@ -102,7 +164,7 @@ impl Sessions {
             return false;
         }
         if let Some(session) = state.open.remove(id) {
-            session.running.cancel_all();
+            session.close();
         }
         state.remember_ended(id.to_owned());
         true
@@ -121,6 +183,51 @@ impl Session {
     /// What client and server agreed on.
     pub(crate) fn agreed(&self) -> Agreed {
         self.agreed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A stream for the answer to one call, which can be come back to; none if there are too many of them.
+    pub(crate) fn keep_stream(&self, patience: Duration) -> Option<Arc<Kept>> {
+        let mut streams = self.streams();
+        streams.kept.retain(|kept| !kept.is_over(patience));
+        if streams.kept.len() >= KEPT_STREAMS_MAX {
+            return None;
+        }
+        streams.count += 1;
+        let kept = Kept::new(streams.count);
+        streams.kept.push(Arc::clone(&kept));
+        Some(kept)
+    }
+
+    /// The stream of this number.
+    pub(crate) fn kept_stream(&self, id: u64) -> Option<Arc<Kept>> {
+        let streams = self.streams();
+        streams.kept.iter().chain(&streams.standing).find(|kept| kept.id == id).cloned()
+    }
+
+    /// The stream for what is told outside of calls, and whether it is new, so that somebody has to feed it.
+    pub(crate) fn standing(&self) -> (Arc<Kept>, bool) {
+        let mut streams = self.streams();
+        let is_new = streams.standing.is_none();
+        let standing = Arc::clone(streams.standing.get_or_insert_with(|| Kept::new(0)));
+        (standing, is_new)
+    }
+
+    /// Nobody feeds the standing stream any more.
+    pub(crate) fn drop_standing(&self) {
+        if let Some(standing) = self.streams().standing.take() {
+            standing.end();
+        }
+    }
+
+    /// Ends what runs and what is held open.
+    fn close(&self) {
+        self.running.cancel_all();
+        self.drop_standing();
+        self.streams().kept.iter().for_each(|kept| kept.end());
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends log messages from this level on.

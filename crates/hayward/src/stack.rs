@@ -77,7 +77,7 @@ impl Stack {
             tool_limits: &limits.tool,
         };
         let road = Road::new(vec![toolset], parts);
-        let protocol = Arc::new(Protocol::new(Arc::new(road), identity));
+        let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
         Ok(Self { protocol, credentials, store, limits, executor, _data: data })
     }
 

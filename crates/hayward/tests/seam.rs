@@ -2,13 +2,14 @@
 #![cfg(test)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hayward_api::{Principal, Tier};
 use hayward_exec::{Choice, Executor, SupervisorCommand};
 use hayward_host::{Host, HostConfig};
 use hayward_mcp::json::Raw;
 use hayward_testkit::{fixture, seam};
-use hayward_tool::{Call, Caller, Ending, Outcome, Progress, Reply, Toolset};
+use hayward_tool::{Call, Ending, Outcome, Progress, Reply, Toolset};
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
@@ -35,16 +36,12 @@ fn host() -> Toolset {
 async fn cross(toolset: Toolset, tool: &str, arguments: Value, cancel: bool) -> (Outcome, Vec<Progress>) {
     let (near, far) = UnixStream::pair().unwrap();
     let served = tokio::spawn(seam::serve(toolset, far));
-    let call = Call {
-        id: "1".into(),
-        tool: hayward_api::names::ToolName::parse(tool).unwrap(),
-        arguments: Raw::of(&arguments).unwrap(),
-        caller: Caller {
-            principal: Arc::new(Principal::local("test", Tier::Operate)),
-            client: "test 1".into(),
-        },
-        timeout_ms: 30_000,
-    };
+    let call = Call::of_tool(
+        tool,
+        Raw::of(&arguments).unwrap(),
+        Principal::local("test", Tier::Operate),
+        Duration::from_secs(30),
+    );
     let crossed = seam::call(near, call, cancel).await.unwrap();
     served.await.unwrap().unwrap();
     crossed
@@ -95,7 +92,7 @@ async fn progress_crosses_in_order_and_a_cancellation_crosses_back() {
             .iter()
             .map(|progress| match progress {
                 Progress::Step { progress, .. } => *progress,
-                Progress::Log { .. } => f64::NAN,
+                Progress::Log { .. } | Progress::Rest { .. } => f64::NAN,
             })
             .collect();
         assert_eq!(steps, expect, "{tool}");

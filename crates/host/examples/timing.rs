@@ -11,7 +11,7 @@ use hayward_api::{Principal, Tier};
 use hayward_exec::{Choice, Config, Executor, SupervisorCommand, supervise};
 use hayward_host::{Host, HostConfig, Limits, toolset};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Call, Caller, Cx, Reply, Toolset};
+use hayward_tool::{Call, Cx, Reply, Toolset};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -98,19 +98,15 @@ async fn time(tools: &Toolset, name: &str, arguments: &Value) {
 async fn call(tools: &Toolset, name: &str, arguments: &Value) -> usize {
     let tool = tools.tools.iter().find(|tool| tool.descriptor().name.as_str() == name);
     let tool = tool.expect("a tool of the table");
-    let call = Call {
-        id: "1".into(),
-        tool: tool.descriptor().name.clone(),
-        arguments: Raw::of(arguments).expect("plain JSON"),
-        caller: Caller {
-            principal: Arc::new(Principal::local("timing", Tier::Operate)),
-            client: Arc::default(),
-        },
-        timeout_ms: 60_000,
-    };
+    let call = Call::of_tool(
+        name,
+        Raw::of(arguments).expect("plain JSON"),
+        Principal::local("timing", Tier::Operate),
+        Duration::from_mins(1),
+    );
     let cx = Cx::new(Duration::from_mins(1), CancellationToken::new());
     match tool.call(&cx, call).await.reply {
         Reply::Result(result) => result.as_bytes().len(),
-        Reply::Error { message, .. } => message.len(),
+        _ => 0,
     }
 }

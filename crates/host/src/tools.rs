@@ -4,7 +4,7 @@ mod host;
 
 use std::sync::Arc;
 
-use hayward_tool::{Toolset, Typed};
+use hayward_tool::{Tool, Toolset, Typed};
 
 use crate::host::Host;
 use host::{bash_execute, edit_file, glob, grep, read_file, write_file};
@@ -15,16 +15,13 @@ const INSTRUCTIONS: &str = "Works on the machine that this server runs on. Paths
 
 /// The `host` toolset.
 pub fn toolset(host: Arc<Host>) -> Toolset {
-    Toolset {
-        name: "host",
-        instructions: INSTRUCTIONS,
-        tools: vec![
-            Arc::new(Typed::new(bash_execute::BashExecute(Arc::clone(&host)))),
-            Arc::new(Typed::new(read_file::ReadFile(Arc::clone(&host)))),
-            Arc::new(Typed::new(write_file::WriteFile(Arc::clone(&host)))),
-            Arc::new(Typed::new(edit_file::EditFile(Arc::clone(&host)))),
-            Arc::new(Typed::new(glob::Glob(Arc::clone(&host)))),
-            Arc::new(Typed::new(grep::Grep::new(host))),
-        ],
-    }
+    let tools: Vec<Arc<dyn Tool>> = vec![
+        Arc::new(Typed::new(bash_execute::BashExecute(Arc::clone(&host)))),
+        Arc::new(Typed::new(read_file::ReadFile(Arc::clone(&host)))),
+        Arc::new(Typed::new(write_file::WriteFile(Arc::clone(&host)))),
+        Arc::new(Typed::new(edit_file::EditFile(Arc::clone(&host)))),
+        Arc::new(Typed::new(glob::Glob(Arc::clone(&host)))),
+        Arc::new(Typed::new(grep::Grep::new(host))),
+    ];
+    Toolset::of_tools("host", INSTRUCTIONS, tools)
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::error::{INVALID_REQUEST, PARSE_ERROR, RpcError};
 use crate::json::{Object, Raw};
-use crate::limits::{ID_BYTES_MAX, ID_INTEGER_MAX, JSON, METHOD_BYTES_MAX};
+use crate::limits::{BATCH_MAX, ID_BYTES_MAX, ID_INTEGER_MAX, JSON, METHOD_BYTES_MAX};
 
 /// A request id, to the letter. Two ids are the same if their JSON is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,15 +89,47 @@ pub struct Rejected {
     pub error: RpcError,
 }
 
+/// What came at once.
+#[derive(Debug)]
+pub enum Incoming {
+    /// One message.
+    One(Message),
+    /// A batch (2025-03-26 only): at least one message, each read for itself.
+    Batch(Vec<Result<Message, Rejected>>),
+}
+
+impl Incoming {
+    /// Reads one message, or a batch where the revision has them.
+    pub fn read(bytes: Bytes, has_batches: bool) -> Result<Self, Rejected> {
+        let raw = parse(bytes)?;
+        if !has_batches || raw.as_bytes().first() != Some(&b'[') {
+            return Message::of(&raw).map(Self::One);
+        }
+        let elements = raw.elements();
+        if elements.is_empty() || elements.len() > BATCH_MAX {
+            let message = format!("a batch holds 1 to {BATCH_MAX} messages");
+            return Err(invalid(None, message));
+        }
+        Ok(Self::Batch(elements.iter().map(Message::of).collect()))
+    }
+}
+
+fn parse(bytes: Bytes) -> Result<Raw, Rejected> {
+    Raw::parse(bytes, JSON).map_err(|error| Rejected {
+        id: None,
+        error: RpcError::new(PARSE_ERROR, format!("parse error: {error}")),
+    })
+}
+
 impl Message {
     /// Reads one message.
     pub fn read(bytes: Bytes) -> Result<Self, Rejected> {
-        let raw = Raw::parse(bytes, JSON).map_err(|error| Rejected {
-            id: None,
-            error: RpcError::new(PARSE_ERROR, format!("parse error: {error}")),
-        })?;
-        let Some(object) = Object::of(&raw) else {
-            return Err(invalid(None, not_an_object(&raw)));
+        Self::of(&parse(bytes)?)
+    }
+
+    fn of(raw: &Raw) -> Result<Self, Rejected> {
+        let Some(object) = Object::of(raw) else {
+            return Err(invalid(None, not_an_object(raw)));
         };
         let mut fields = Fields::default();
         for member in object.iter() {
@@ -109,7 +141,7 @@ impl Message {
 
 fn not_an_object(raw: &Raw) -> &'static str {
     if raw.as_bytes().first() == Some(&b'[') {
-        "batches are not supported: send one message at a time"
+        "batches are not supported in this revision: send one message at a time"
     } else {
         "a message must be a JSON object"
     }
@@ -182,7 +214,7 @@ impl Fields {
 /// An answer as the pieces that it is spliced of, so that a large result is never copied.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// In order; together one JSON object without a line break outside of strings.
+    /// In order; together one JSON object (or the array of a batch) without a line break outside of strings.
     pub pieces: Vec<Bytes>,
 }
 
@@ -197,6 +229,17 @@ impl Frame {
         Self::spliced(id, b",\"error\":", error.to_raw())
     }
 
+    /// A request of ours.
+    pub fn request(id: &RequestId, method: &str, params: &Raw) -> Self {
+        let object = crate::json::ObjectWriter::new(params.as_bytes().len() + 120)
+            .str("jsonrpc", "2.0")
+            .raw("id", id.as_raw())
+            .str("method", method)
+            .raw("params", params)
+            .end();
+        Self { pieces: vec![object.into_bytes()] }
+    }
+
     /// A message that wants no answer.
     pub fn notification(method: &str, params: &Raw) -> Self {
         let object = crate::json::ObjectWriter::new(params.as_bytes().len() + 80)
@@ -205,6 +248,19 @@ impl Frame {
             .raw("params", params)
             .end();
         Self { pieces: vec![object.into_bytes()] }
+    }
+
+    /// Several frames as one array.
+    pub fn batch(frames: Vec<Self>) -> Self {
+        let mut pieces = vec![Bytes::from_static(b"[")];
+        for (index, frame) in frames.into_iter().enumerate() {
+            if index > 0 {
+                pieces.push(Bytes::from_static(b","));
+            }
+            pieces.extend(frame.pieces);
+        }
+        pieces.push(Bytes::from_static(b"]"));
+        Self { pieces }
     }
 
     fn spliced(id: Option<&RequestId>, key: &[u8], value: Raw) -> Self {
@@ -260,6 +316,26 @@ mod tests {
             panic!("no response")
         };
         assert!(error.result.is_err());
+    }
+
+    #[test]
+    fn a_batch_is_read_where_the_revision_has_them() {
+        let read = |text: &str, has| Incoming::read(Bytes::copy_from_slice(text.as_bytes()), has);
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let two = format!("[{ping}, 7 ,{ping}]");
+        let Ok(Incoming::Batch(messages)) = read(&two, true) else { panic!("no batch") };
+        assert_eq!(messages.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+        assert!(read(&two, false).is_err());
+        assert!(matches!(read(ping, true), Ok(Incoming::One(_))));
+        let many = vec![ping; BATCH_MAX + 1].join(",");
+        for bad in ["[]", "[ ]", &format!("[{many}]"), "[1", "[1,]", "[[]]"] {
+            let is_refused = match read(bad, true) {
+                Err(_) => true,
+                Ok(Incoming::Batch(messages)) => messages.iter().all(Result::is_err),
+                Ok(Incoming::One(_)) => false,
+            };
+            assert!(is_refused, "{bad}");
+        }
     }
 
     #[test]

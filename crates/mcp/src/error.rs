@@ -12,6 +12,8 @@ pub const METHOD_NOT_FOUND: i64 = -32601;
 pub const INVALID_PARAMS: i64 = -32602;
 /// A defect of ours.
 pub const INTERNAL_ERROR: i64 = -32603;
+/// Legacy: no such resource; the modern era says [`INVALID_PARAMS`] instead.
+pub const RESOURCE_NOT_FOUND: i64 = -32002;
 /// Modern: a header and the body disagree, or a header is missing.
 pub const HEADER_MISMATCH: i64 = -32020;
 /// Modern: the client lacks a capability that the request needs.

@@ -170,7 +170,12 @@ pub fn named_revision(headers: &HeaderMap) -> Option<Revision> {
 /// The status of an error answer. On the legacy path a 404 would mean that the session is gone,
 /// so there only what isn't a message at all is more than a 200.
 pub fn status_of(era: Era, error: &RpcError) -> StatusCode {
-    match (era, error.code) {
+    status_of_code(era, error.code)
+}
+
+/// The status of an answer that is an error of this code.
+pub fn status_of_code(era: Era, code: i64) -> StatusCode {
+    match (era, code) {
         (_, PARSE_ERROR | INVALID_REQUEST | UNSUPPORTED_PROTOCOL_VERSION)
         | (Era::Modern, INVALID_PARAMS | HEADER_MISMATCH | MISSING_CLIENT_CAPABILITY) => {
             StatusCode::BAD_REQUEST

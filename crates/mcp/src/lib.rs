@@ -13,10 +13,12 @@
 //! arguments in headers. `state` seals what a client carries between two rounds of a call, and
 //! `uri_template` finds the resource template that a URI belongs to.
 
+pub mod abilities;
 pub mod envelope;
 pub mod era;
 pub mod error;
 pub mod http;
+pub mod input;
 pub mod json;
 pub mod limits;
 pub mod logging;

@@ -42,5 +42,17 @@ pub const TEMPLATE_BYTES_MAX: usize = 2048;
 /// Variables of a URI template.
 pub const TEMPLATE_VARIABLES_MAX: usize = 16;
 
-/// Bytes of a URI that is compared with templates.
+/// Bytes of the URI of a resource.
 pub const URI_BYTES_MAX: usize = 4096;
+
+/// Answers that one request may bring along.
+pub const ANSWERS_MAX: usize = 64;
+
+/// Bytes of the state that a client carries between two rounds.
+pub const STATE_BYTES_MAX: usize = 96 * 1024;
+
+/// URIs that one subscription may name.
+pub const SUBSCRIBED_URIS_MAX: usize = 1_000;
+
+/// Messages that one batch may hold (2025-03-26 only).
+pub const BATCH_MAX: usize = 64;

@@ -1,7 +1,9 @@
 //! Results, and what each era adds to them.
 
+use crate::abilities::TASKS_EXTENSION;
 use crate::era::{Era, Revision};
 use crate::json::{ObjectWriter, Raw};
+use crate::request::List;
 
 /// Who we are, as clients are told.
 #[derive(Clone, Debug)]
@@ -39,42 +41,87 @@ impl CacheHint {
     }
 }
 
-/// What we can do. `listChanged` is false until the list can change while we run.
-fn capabilities() -> Raw {
-    let tools = ObjectWriter::new(24).bool("listChanged", false).end();
-    ObjectWriter::new(64).raw("logging", &Raw::empty_object()).raw("tools", &tools).end()
+/// What a server has to offer beside tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offers {
+    /// Resources or templates, which can be subscribed to.
+    pub resources: bool,
+    /// Prompts.
+    pub prompts: bool,
+    /// Calls that a client may ask for later.
+    pub tasks: bool,
+}
+
+/// What we can do. Lists can change while we run, and whoever wants to is told.
+fn capabilities(offers: Offers, era: Era) -> Raw {
+    let changing = || ObjectWriter::new(24).bool("listChanged", true).end();
+    let mut object = ObjectWriter::new(256).raw("logging", &Raw::empty_object()).raw("tools", &changing());
+    if offers.resources {
+        let resources = ObjectWriter::new(48).bool("subscribe", true).bool("listChanged", true).end();
+        object = object.raw("resources", &resources);
+    }
+    if offers.prompts {
+        object = object.raw("prompts", &changing());
+    }
+    if offers.prompts || offers.resources {
+        object = object.raw("completions", &Raw::empty_object());
+    }
+    if offers.tasks && era == Era::Modern {
+        let extensions = ObjectWriter::new(48).raw(TASKS_EXTENSION, &Raw::empty_object()).end();
+        object = object.raw("extensions", &extensions);
+    }
+    object.end()
 }
 
 /// The result of `initialize`.
-pub fn initialize(identity: &Identity, revision: Revision) -> Raw {
-    ObjectWriter::new(256 + identity.instructions.len())
+pub fn initialize(identity: &Identity, offers: Offers, revision: Revision) -> Raw {
+    ObjectWriter::new(384 + identity.instructions.len())
         .str("protocolVersion", revision.as_str())
-        .raw("capabilities", &capabilities())
+        .raw("capabilities", &capabilities(offers, Era::Legacy))
         .raw("serverInfo", &identity.info())
         .str("instructions", &identity.instructions)
         .end()
 }
 
 /// The result of `server/discover`.
-pub fn discover(identity: &Identity) -> Raw {
+pub fn discover(identity: &Identity, offers: Offers) -> Raw {
     let meta = ObjectWriter::new(120).raw("io.modelcontextprotocol/serverInfo", &identity.info()).end();
-    let object = ObjectWriter::new(512 + identity.instructions.len())
+    let object = ObjectWriter::new(640 + identity.instructions.len())
         .str("resultType", "complete")
         .raw("supportedVersions", &Revision::modern_names())
-        .raw("capabilities", &capabilities())
+        .raw("capabilities", &capabilities(offers, Era::Modern))
         .str("instructions", &identity.instructions);
     CacheHint::PRIVATE.write(object).raw("_meta", &meta).end()
 }
 
-/// The result of `tools/list`: all of them on one page.
-pub fn tools(era: Era, definitions: &Raw) -> Raw {
+/// The result that is a list: all of it on one page. What is listed depends on who asks.
+pub fn list(era: Era, list: List, definitions: &Raw) -> Raw {
+    let key = match list {
+        List::Tools => "tools",
+        List::Resources => "resources",
+        List::Templates => "resourceTemplates",
+        List::Prompts => "prompts",
+    };
     let object = ObjectWriter::new(definitions.as_bytes().len() + 80);
     match era {
-        Era::Legacy => object.raw("tools", definitions).end(),
+        Era::Legacy => object.raw(key, definitions).end(),
         Era::Modern => {
-            CacheHint::PRIVATE.write(object.str("resultType", "complete")).raw("tools", definitions).end()
+            CacheHint::PRIVATE.write(object.str("resultType", "complete")).raw(key, definitions).end()
         }
     }
+}
+
+/// The result of `resources/read`: modern says who may keep it, unless it says so itself.
+pub fn contents(era: Era, result: Raw, hint: CacheHint) -> Raw {
+    if era == Era::Legacy {
+        return result;
+    }
+    let says_so = crate::json::Object::of(&result).is_some_and(|object| object.has("ttlMs"));
+    let complete = complete(era, result);
+    if says_so {
+        return complete;
+    }
+    hint.write(ObjectWriter::new(complete.as_bytes().len() + 48)).splice(&complete).end()
 }
 
 /// A result that neither era caches: modern adds `resultType` unless it has one already.
@@ -99,7 +146,12 @@ mod tests {
 
     #[test]
     fn modern_results_say_that_they_are_complete_and_who_may_keep_them() {
-        for raw in [discover(&identity()), tools(Era::Modern, &Raw::of(&[1]).unwrap())] {
+        let read = Raw::of(&json!({"contents": []})).unwrap();
+        for raw in [
+            discover(&identity(), Offers::default()),
+            list(Era::Modern, List::Tools, &Raw::of(&[1]).unwrap()),
+            contents(Era::Modern, read, CacheHint::PRIVATE),
+        ] {
             let value: Value = raw.view().unwrap();
             assert_eq!(value["resultType"], "complete");
             assert_eq!((value["ttlMs"].clone(), value["cacheScope"].clone()), (json!(0), json!("private")));
@@ -110,10 +162,11 @@ mod tests {
 
     #[test]
     fn legacy_results_carry_nothing_that_is_modern() {
-        let list: Value = tools(Era::Legacy, &Raw::of(&[1]).unwrap()).view().unwrap();
+        let list: Value = list(Era::Legacy, List::Tools, &Raw::of(&[1]).unwrap()).view().unwrap();
         assert_eq!(list, json!({"tools": [1]}));
         let result = Raw::of(&json!({"content": []})).unwrap();
         assert_eq!(complete(Era::Legacy, result.clone()), result);
+        assert_eq!(contents(Era::Legacy, result.clone(), CacheHint::PRIVATE), result);
     }
 
     #[test]
@@ -124,8 +177,29 @@ mod tests {
 
     #[test]
     fn discover_offers_modern_revisions_only() {
-        let value: Value = discover(&identity()).view().unwrap();
+        let value: Value = discover(&identity(), Offers::default()).view().unwrap();
         assert_eq!(value["supportedVersions"], json!(["2026-07-28"]));
         assert_eq!(value["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "n");
+    }
+
+    #[test]
+    fn what_is_offered_is_declared_and_nothing_else() {
+        let all = Offers { resources: true, prompts: true, tasks: true };
+        let value: Value = discover(&identity(), all).view().unwrap();
+        let declared = &value["capabilities"];
+        assert_eq!(declared["resources"], json!({"subscribe": true, "listChanged": true}));
+        assert_eq!(declared["extensions"], json!({"io.modelcontextprotocol/tasks": {}}));
+        assert_eq!(declared["completions"], json!({}));
+        let value: Value = initialize(&identity(), all, Revision::NEWEST_LEGACY).view().unwrap();
+        assert!(value["capabilities"].get("extensions").is_none(), "an extension of the modern era");
+        let value: Value = discover(&identity(), Offers::default()).view().unwrap();
+        assert_eq!(value["capabilities"], json!({"logging": {}, "tools": {"listChanged": true}}));
+    }
+
+    #[test]
+    fn a_resource_may_say_itself_who_may_keep_it() {
+        let own = Raw::of(&json!({"contents": [], "ttlMs": 5, "cacheScope": "public"})).unwrap();
+        let value: Value = contents(Era::Modern, own, CacheHint::PRIVATE).view().unwrap();
+        assert_eq!((&value["ttlMs"], &value["cacheScope"]), (&json!(5), &json!("public")));
     }
 }

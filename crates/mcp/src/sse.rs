@@ -19,6 +19,28 @@ pub fn event(frame: Frame) -> Vec<Bytes> {
     pieces
 }
 
+/// A message as one event with an id, so that a client can ask for what came after it.
+pub fn numbered(frame: Frame, id: &str) -> Vec<Bytes> {
+    let mut pieces = event(frame);
+    pieces.insert(0, format!("id: {id}\n").into());
+    pieces
+}
+
+/// An event without a message: its id lets a client come back before anything was said (SEP-1699).
+pub fn prime(id: &str) -> Bytes {
+    format!("id: {id}\ndata: \n\n").into()
+}
+
+/// Tells a client how long to wait before it comes back.
+pub fn retry(milliseconds: u64) -> Bytes {
+    format!("retry: {milliseconds}\n\n").into()
+}
+
+/// Where a client of the oldest transport (2024-11-05) sends its messages.
+pub fn endpoint(path: &str) -> Bytes {
+    format!("event: endpoint\ndata: {path}\n\n").into()
+}
+
 /// Raw pieces may hold white space between tokens; a line break there becomes a blank.
 fn without_line_breaks(piece: Bytes) -> Bytes {
     if memchr::memchr2(b'\n', b'\r', &piece).is_none() {
@@ -36,5 +58,14 @@ mod tests {
         let frame = Frame { pieces: vec![Bytes::from_static(b"{\"a\":\r\n 1"), Bytes::from_static(b"}")] };
         let text = event(frame).concat();
         assert_eq!(text, b"event: message\ndata: {\"a\":   1}\n\n");
+    }
+
+    #[test]
+    fn an_event_can_carry_an_id_and_an_id_can_come_alone() {
+        let frame = Frame { pieces: vec![Bytes::from_static(b"{}")] };
+        assert_eq!(numbered(frame, "1-2").concat(), b"id: 1-2\nevent: message\ndata: {}\n\n");
+        assert_eq!(&prime("1-0")[..], b"id: 1-0\ndata: \n\n");
+        assert_eq!(&retry(500)[..], b"retry: 500\n\n");
+        assert_eq!(&endpoint("/m?s=1")[..], b"event: endpoint\ndata: /m?s=1\n\n");
     }
 }

@@ -13,6 +13,7 @@ use crate::limits::{TEMPLATE_BYTES_MAX, TEMPLATE_VARIABLES_MAX, URI_BYTES_MAX};
 /// A template that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UriTemplate {
+    text: String,
     /// What stands before the first variable.
     prefix: String,
     parts: Vec<Part>,
@@ -90,7 +91,12 @@ impl UriTemplate {
             check_behind(&parts, &part)?;
             parts.push(part);
         }
-        Ok(Self { prefix, parts })
+        Ok(Self { text: text.to_owned(), prefix, parts })
+    }
+
+    /// The template, as it was read.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// The names of the variables, in order.

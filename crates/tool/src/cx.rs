@@ -32,6 +32,11 @@ pub enum Progress {
         /// What is said: any JSON.
         data: Raw,
     },
+    /// Nothing will be told for a while: a client that can is sent away, and comes back.
+    Rest {
+        /// When to come back, in milliseconds.
+        retry_ms: u64,
+    },
 }
 
 /// Where progress is told, and heard by one listener.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use hayward_api::Tier;
 use hayward_api::names::ToolName;
-use hayward_mcp::json::{ObjectWriter, Raw};
+use hayward_mcp::json::{ArrayWriter, ObjectWriter, Raw};
+use hayward_mcp::result::CacheHint;
+use hayward_mcp::uri_template::UriTemplate;
 
 /// The hints of the protocol (`ToolAnnotations`); a client may trust ours, and never a stranger's.
 #[expect(clippy::struct_excessive_bools, reason = "the protocol has these four hints, each a boolean")]
@@ -54,6 +56,111 @@ pub struct Descriptor {
     pub output_schema: Option<Raw>,
     /// How long a call may run at most.
     pub timeout: Duration,
+    /// Whether it runs as a task only, so that a client which can't ask later gets nothing from it.
+    pub needs_task: bool,
+}
+
+/// Which resources something stands for.
+#[derive(Clone, Debug)]
+pub enum ResourceUri {
+    /// The one with this URI.
+    One(String),
+    /// All whose URI the template matches.
+    Template(UriTemplate),
+}
+
+/// The facts of a resource or of a template.
+#[derive(Clone, Debug)]
+pub struct ResourceDescriptor {
+    /// Which it stands for.
+    pub uri: ResourceUri,
+    /// The name that programs know it by.
+    pub name: String,
+    /// A name for people.
+    pub title: String,
+    /// What it holds, written for a model that reads it cold.
+    pub description: String,
+    /// The media type of what it holds, if that is known.
+    pub mime_type: Option<String>,
+    /// How risky it is to read.
+    pub tier: Tier,
+    /// How long reading may take at most.
+    pub timeout: Duration,
+    /// Who may keep what was read, and for how long.
+    pub cache: CacheHint,
+}
+
+impl ResourceDescriptor {
+    /// Its element of `resources/list` or of `resources/templates/list`.
+    pub fn definition(&self) -> Raw {
+        let object = ObjectWriter::new(512);
+        let object = match &self.uri {
+            ResourceUri::One(uri) => object.str("uri", uri),
+            ResourceUri::Template(template) => object.str("uriTemplate", template.as_str()),
+        };
+        let object =
+            object.str("name", &self.name).str("title", &self.title).str("description", &self.description);
+        match &self.mime_type {
+            Some(mime_type) => object.str("mimeType", mime_type).end(),
+            None => object.end(),
+        }
+    }
+
+    /// Whether it stands for the resource of this URI.
+    pub fn matches(&self, uri: &str) -> bool {
+        match &self.uri {
+            ResourceUri::One(own) => own == uri,
+            ResourceUri::Template(template) => template.matches(uri).is_some(),
+        }
+    }
+}
+
+/// An argument of a prompt; its value is a string.
+#[derive(Clone, Debug)]
+pub struct PromptArgument {
+    /// Its name.
+    pub name: String,
+    /// What it means.
+    pub description: String,
+    /// Whether the prompt can't do without it.
+    pub is_required: bool,
+}
+
+/// The facts of a prompt.
+#[derive(Clone, Debug)]
+pub struct PromptDescriptor {
+    /// The name that it is asked for by.
+    pub name: String,
+    /// A name for people.
+    pub title: String,
+    /// What it is for.
+    pub description: String,
+    /// Its arguments.
+    pub arguments: Vec<PromptArgument>,
+    /// How risky it is to get.
+    pub tier: Tier,
+    /// How long getting it may take at most.
+    pub timeout: Duration,
+}
+
+impl PromptDescriptor {
+    /// Its element of `prompts/list`.
+    pub fn definition(&self) -> Raw {
+        let mut arguments = ArrayWriter::new(256);
+        for argument in &self.arguments {
+            let object = ObjectWriter::new(128)
+                .str("name", &argument.name)
+                .str("description", &argument.description)
+                .bool("required", argument.is_required);
+            arguments.push(&object.end());
+        }
+        ObjectWriter::new(512)
+            .str("name", &self.name)
+            .str("title", &self.title)
+            .str("description", &self.description)
+            .raw("arguments", &arguments.end())
+            .end()
+    }
 }
 
 impl Descriptor {

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod call;
+mod changes;
 mod cx;
 mod descriptor;
 pub mod limits;
@@ -16,10 +17,16 @@ mod tool;
 mod typed;
 
 pub use arguments::{ArgumentError, check as check_arguments};
-pub use call::{Call, Caller};
+pub use call::{Call, Caller, Round};
+pub use changes::{Change, Changes, Heard, Hearing};
 pub use cx::{Cx, Listener, Progress, Stop};
-pub use descriptor::{Annotations, Descriptor};
+pub use descriptor::{
+    Annotations, Descriptor, PromptArgument, PromptDescriptor, ResourceDescriptor, ResourceUri,
+};
 pub use hayward_api::Ending;
+pub use hayward_mcp::abilities::{Abilities, Ability};
+pub use hayward_mcp::input::{InputMethod, InputRequest};
+pub use hayward_mcp::request::Verb;
 pub use outcome::{Outcome, Reply, ToolError, Verdict};
-pub use tool::{BoxFuture, Tool, Toolset};
+pub use tool::{BoxFuture, Prompt, Resource, Tool, Toolset};
 pub use typed::{Typed, TypedTool};

@@ -10,3 +10,9 @@ hayward_api::limits! {
 
 /// Progress messages that may wait for a slow reader before new ones are dropped.
 pub const PROGRESS_QUEUE: usize = 64;
+
+/// Changes that may wait for a slow listener before it is told that it missed some.
+pub const CHANGES_QUEUE: usize = 256;
+
+/// Suggestions that a completion may hold (2025-11-25, server/utilities/completion).
+pub const COMPLETIONS_MAX: usize = 100;

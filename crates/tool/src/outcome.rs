@@ -1,9 +1,13 @@
 //! How a call ended.
 
 use hayward_api::{Code, Ending};
-use hayward_mcp::json::{ObjectWriter, Raw};
+use hayward_mcp::error::{INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND};
+use hayward_mcp::input::InputRequest;
+use hayward_mcp::json::{ArrayWriter, ObjectWriter, Raw};
+use hayward_mcp::request::Verb;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::COMPLETIONS_MAX;
 use crate::text::python_style_into;
 
 /// How a call ended, for the record.
@@ -32,8 +36,20 @@ impl Verdict {
 /// What the caller gets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
-    /// A `CallToolResult` object, without the members that only one era has.
+    /// The result object of the method (e.g. `CallToolResult`), without the members that only one era has.
     Result(Raw),
+    /// Questions: the call is made again when the client has answered them.
+    Ask {
+        /// What is asked; keys are unique.
+        requests: Vec<InputRequest>,
+        /// What the next round is given back.
+        state: Option<Raw>,
+    },
+    /// It goes on as a task: the call is made again as one, with this state.
+    GoOn {
+        /// What the next round is given back.
+        state: Option<Raw>,
+    },
     /// A JSON-RPC error.
     Error {
         /// JSON-RPC code.
@@ -79,6 +95,58 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// It did what was asked, and this is the result object.
+    pub fn done(result: Raw) -> Self {
+        Self { verdict: Verdict::ok(), reply: Reply::Result(result), detail: None }
+    }
+
+    /// It has to ask first; the call is made again with the answers and this state.
+    pub fn ask(requests: Vec<InputRequest>, state: Option<Raw>) -> Self {
+        Self { verdict: Verdict::ok(), reply: Reply::Ask { requests, state }, detail: None }
+    }
+
+    /// It takes long: the call is made again as a task, with this state.
+    pub fn go_on(state: Option<Raw>) -> Self {
+        Self { verdict: Verdict::ok(), reply: Reply::GoOn { state }, detail: None }
+    }
+
+    /// The result of a completion: the best suggestions first, at most [`COMPLETIONS_MAX`] of them.
+    pub fn completion(values: &[&str]) -> Self {
+        let mut array = ArrayWriter::new(64);
+        values.iter().take(COMPLETIONS_MAX).for_each(|value| array.push_str(value));
+        let total = i64::try_from(values.len()).unwrap_or(i64::MAX);
+        let completion = ObjectWriter::new(96)
+            .raw("values", &array.end())
+            .int("total", total)
+            .bool("hasMore", values.len() > COMPLETIONS_MAX)
+            .end();
+        Self::done(ObjectWriter::new(112).raw("completion", &completion).end())
+    }
+
+    /// A failure in the form that callers of this verb read: tools put it into a result, so that a model
+    /// sees it; everything else has JSON-RPC errors.
+    pub fn failed(verb: Verb, error: ToolError) -> Self {
+        if verb == Verb::CallTool {
+            return error.into();
+        }
+        let mut data = ObjectWriter::new(96).str("error", error.code);
+        if let Some(suggestion) = &error.suggestion {
+            data = data.str("suggestion", suggestion);
+        }
+        let reply = Reply::Error {
+            code: error.rpc_code(verb),
+            message: error.message.clone(),
+            data: Some(error.data.iter().fold(data, ObjectWriter::splice).end()),
+        };
+        Self {
+            verdict: Verdict::failed(error.ending(), error.code, error.message),
+            reply,
+            detail: error.detail,
+        }
+    }
+}
+
 /// The code of a defect of ours.
 const INTERNAL: &str = "InternalError";
 
@@ -95,12 +163,14 @@ pub struct ToolError {
     pub suggestion: Option<String>,
     /// What only the log is told.
     pub detail: Option<String>,
+    /// What programs are told beside: an object.
+    pub data: Option<Raw>,
 }
 
 impl ToolError {
     /// A failure without a suggestion.
     pub fn new(code: &'static str, kind: Code, message: impl Into<String>) -> Self {
-        Self { code, kind, message: message.into(), suggestion: None, detail: None }
+        Self { code, kind, message: message.into(), suggestion: None, detail: None, data: None }
     }
 
     /// The same failure with the way out.
@@ -108,6 +178,23 @@ impl ToolError {
     pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
         self.suggestion = Some(suggestion.into());
         self
+    }
+
+    /// The same failure with something for programs: an object.
+    #[must_use]
+    pub fn with_data(mut self, data: Raw) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// The code of the JSON-RPC error. Ours lie beyond the range that is reserved, and are those of HTTP.
+    fn rpc_code(&self, verb: Verb) -> i64 {
+        match (self.kind, verb) {
+            (Code::NotFound, Verb::ReadResource) => RESOURCE_NOT_FOUND,
+            (Code::NotFound | Code::Invalid, _) => INVALID_PARAMS,
+            (Code::Internal, _) => INTERNAL_ERROR,
+            (kind, _) => i64::from(kind.http_status()),
+        }
     }
 
     /// A defect of ours; the caller is told no detail.
@@ -207,7 +294,7 @@ mod tests {
     fn result(outcome: &Outcome) -> Value {
         match &outcome.reply {
             Reply::Result(raw) => raw.view().unwrap(),
-            Reply::Error { .. } => panic!("an error reply"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -244,5 +331,43 @@ mod tests {
         assert!(!result(&outcome).to_string().contains("secret"));
         assert_eq!(outcome.detail.as_deref(), Some("/secret/place"));
         assert!(!outcome.verdict.message.unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn a_failure_takes_the_form_of_its_method() {
+        let error = || ToolError::new("Gone", Code::NotFound, "no such thing").suggest("list them");
+        let Reply::Result(result) = Outcome::failed(Verb::CallTool, error()).reply else {
+            panic!("no result")
+        };
+        assert!(result.as_str().contains(r#""isError":true"#));
+        for (verb, kind, expected) in [
+            (Verb::ReadResource, Code::NotFound, RESOURCE_NOT_FOUND),
+            (Verb::GetPrompt, Code::NotFound, INVALID_PARAMS),
+            (Verb::GetPrompt, Code::Internal, INTERNAL_ERROR),
+            (Verb::ReadResource, Code::Forbidden, 403),
+            (Verb::CompletePrompt, Code::RateLimited, 429),
+        ] {
+            let error = ToolError { kind, ..error() }.with_data(Raw::of(&json!({"uri": "a"})).unwrap());
+            let Reply::Error { code, data, .. } = Outcome::failed(verb, error).reply else {
+                panic!("no error")
+            };
+            assert_eq!(code, expected, "{verb:?} {kind:?}");
+            let data: Value = data.unwrap().view().unwrap();
+            assert_eq!(data, json!({"error": "Gone", "suggestion": "list them", "uri": "a"}));
+        }
+    }
+
+    #[test]
+    fn a_completion_says_how_much_it_leaves_out() {
+        let many: Vec<String> = (0..=COMPLETIONS_MAX).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (values, has_more) in [(&many[..3], false), (&many[..], true)] {
+            let completion = &result(&Outcome::completion(values))["completion"];
+            assert_eq!(completion["values"].as_array().unwrap().len(), values.len().min(COMPLETIONS_MAX));
+            assert_eq!(
+                (&completion["total"], &completion["hasMore"]),
+                (&json!(values.len()), &json!(has_more))
+            );
+        }
     }
 }

@@ -74,6 +74,7 @@ impl<T: TypedTool> Typed<T> {
             input_schema: Raw::of(&input).expect("a schema is plain JSON"),
             output_schema: Some(Raw::of(&output).expect("a schema is plain JSON")),
             timeout: tool.timeout(),
+            needs_task: false,
         };
         Self { tool, descriptor }
     }
@@ -163,7 +164,6 @@ fn take_description(schema: &mut schemars::Schema) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use hayward_api::Principal;
@@ -173,7 +173,6 @@ mod tests {
 
     use super::*;
     use crate::Ending;
-    use crate::call::Caller;
     use crate::outcome::Reply;
 
     struct Double;
@@ -221,17 +220,16 @@ mod tests {
     async fn call(arguments: Value) -> (Value, Ending) {
         let tool = Typed::new(Double);
         let cx = Cx::new(Duration::from_secs(1), CancellationToken::new());
-        let call = Call {
-            id: "1".into(),
-            tool: tool.descriptor().name.clone(),
-            arguments: Raw::of(&arguments).unwrap(),
-            caller: Caller { principal: Arc::new(Principal::anonymous()), client: Arc::default() },
-            timeout_ms: 1000,
-        };
+        let call = Call::of_tool(
+            Double::NAME,
+            Raw::of(&arguments).unwrap(),
+            Principal::anonymous(),
+            Duration::from_secs(1),
+        );
         let outcome = tool.call(&cx, call).await;
         match outcome.reply {
             Reply::Result(raw) => (raw.view().unwrap(), outcome.verdict.ending),
-            Reply::Error { .. } => panic!("an error reply"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -113,11 +113,11 @@ fn with_module(text: &str, name: &str) -> Option<String> {
 
 /// Adds the entry at the end of the list. The last entry is the one that takes `host` itself.
 fn with_entry(text: &str, name: &str) -> Option<String> {
-    let list = text.find("tools: vec![")?;
-    let end = list + text[list..].find("\n        ],")?;
+    let list = text.find("= vec![")?;
+    let end = list + text[list..].find("\n    ];")?;
     let (before, after) = text.split_at(end);
     let before = before.replace("(host)", "(Arc::clone(&host))");
-    let entry = format!("            Arc::new(Typed::new(host::{name}::{}(host))),", type_name(name));
+    let entry = format!("        Arc::new(Typed::new(host::{name}::{}(host))),", type_name(name));
     Some(format!("{before}\n{entry}{after}"))
 }
 
@@ -142,11 +142,9 @@ mod tests {
         let modules = with_module(modules, "b").unwrap();
         assert!(modules.contains("mod a;\npub(super) mod b;\npub(super) mod c;\n\nuse"), "{modules}");
         assert!(with_module(&modules, "d").unwrap().contains("mod c;\npub(super) mod d;\n\nuse"));
-        let table =
-            "fn f(host: H) {\n    T {\n        tools: vec![\n            a(host),\n        ],\n    }\n}\n";
+        let table = "fn f(host: H) {\n    let tools = vec![\n        a(host),\n    ];\n    T(tools)\n}\n";
         let table = with_entry(table, "b_c").unwrap();
-        let wanted =
-            "a(Arc::clone(&host)),\n            Arc::new(Typed::new(host::b_c::BC(host))),\n        ],";
+        let wanted = "a(Arc::clone(&host)),\n        Arc::new(Typed::new(host::b_c::BC(host))),\n    ];";
         assert!(table.contains(wanted), "{table}");
     }
 

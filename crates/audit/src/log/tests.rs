@@ -40,6 +40,7 @@ impl Sample {
             client_address: None,
             client_name: None,
             server: "host",
+            method: "tools/call",
             tool: "bash_execute",
             tier: Some(Tier::Operate),
             arguments: &self.arguments,

@@ -12,6 +12,7 @@ use hayward_api::kinds::token::Role;
 use hayward_api::{Error, Principal};
 use hayward_auth::{Action, Decision, decide};
 use hayward_mcp::json::Raw;
+use hayward_tool::{Abilities, Round};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -125,8 +126,11 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         address: arrived.map(|arrived| arrived.peer),
         request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
         client: Arc::default(),
+        abilities: Abilities::default(),
+        verb: None,
         name: name.to_owned(),
         arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
+        round: Round::default(),
     }
 }
 

@@ -43,8 +43,15 @@ pub(crate) struct Part {
 
 /// Events as they come.
 pub(crate) fn events(receiver: mpsc::Receiver<Part>) -> Response {
-    let stream = Stream { receiver, hold: None };
-    let mut response = respond(StatusCode::OK, "text/event-stream", stream);
+    event_stream(Stream { receiver, hold: None })
+}
+
+/// A body of events.
+pub(crate) fn event_stream<B>(body: B) -> Response
+where
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let mut response = respond(StatusCode::OK, "text/event-stream", body);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // nginx buffers answers unless it is told not to.

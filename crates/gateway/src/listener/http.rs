@@ -7,14 +7,15 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get};
+use axum::routing::{MethodRouter, delete, get, post};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::Credentials;
 use serde_json::json;
 
 use super::guard::Guard;
-use super::{admin, answer, mcp};
+use super::sse::OldClients;
+use super::{admin, answer, mcp, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::road::now_unix;
@@ -27,6 +28,8 @@ pub struct App {
     pub protocol: Arc<Protocol>,
     /// Sessions of legacy clients.
     pub sessions: Sessions,
+    /// Clients of the oldest transport.
+    pub old_clients: OldClients,
     /// Who has which credential.
     pub credentials: Arc<Credentials>,
     /// What keeps tokens.
@@ -62,14 +65,16 @@ pub struct Route {
 }
 
 /// Every route. The test that tries what must be refused walks this table.
-pub const ROUTES: [Route; 5] = [
+pub const ROUTES: [Route; 7] = [
     Route {
         path: "/mcp",
         methods: &["POST", "GET", "DELETE"],
         is_public: false,
         // What is posted goes past the router: see `accept.rs`.
-        answer: || get(mcp::not_offered).delete(mcp::delete),
+        answer: || get(mcp::get).delete(mcp::delete),
     },
+    Route { path: "/sse", methods: &["GET"], is_public: false, answer: || get(sse::open) },
+    Route { path: "/messages", methods: &["POST"], is_public: false, answer: || post(sse::post) },
     Route { path: "/health", methods: &["GET"], is_public: true, answer: || get(health) },
     Route { path: "/version", methods: &["GET"], is_public: true, answer: || get(version) },
     Route {

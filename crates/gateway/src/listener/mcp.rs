@@ -1,5 +1,8 @@
 //! `/mcp`: Streamable HTTP, both eras on one endpoint.
 
+mod standing;
+mod streams;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,24 +12,28 @@ use axum::BoxError;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hayward_api::Principal;
-use hayward_mcp::envelope::{Frame, Message, Notification, Request, RequestId};
-use hayward_mcp::era::Era;
-use hayward_mcp::error::RpcError;
-use hayward_mcp::http::{Accepts, SESSION_ID, era_of, named_revision, session_id, status_of};
-use hayward_mcp::request::{Agreed, Ask, CallTool, Context, Params, Question, read_cancelled};
+use hayward_mcp::envelope::{Frame, Incoming, Message, Notification, Rejected, Request, RequestId};
+use hayward_mcp::era::{Era, Revision};
+use hayward_mcp::error::{INVALID_REQUEST, RpcError};
+use hayward_mcp::http::{Accepts, SESSION_ID, era_of, named_revision, session_id, status_of, status_of_code};
+use hayward_mcp::request::{Agreed, Ask, Context, Params, Question, Verb, Walk, read_cancelled};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::time::sleep;
 
-use super::answer::{self, Part};
+use super::answer;
 use super::body::read as read_body;
 use super::http::{App, Arrived, identify};
 use crate::limits::{Limits, STREAM_QUEUE};
+use crate::listening::subscribe;
 use crate::protocol::{Answer, Beginning, News, RunningCall, Sender};
 use crate::session::{Found, Session};
+pub(crate) use standing::get;
+use streams::{First, Pace};
 
-/// `POST /mcp`: one message.
-pub(crate) async fn post<B>(app: &App, arrived: Arrived, request: HttpRequest<B>) -> Response
+/// `POST /mcp`: one message, or a batch where the revision has them.
+pub(crate) async fn post<B>(app: &Arc<App>, arrived: Arrived, request: HttpRequest<B>) -> Response
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -39,20 +46,14 @@ where
             return Err(refusal(StatusCode::NOT_ACCEPTABLE, None, message));
         }
         let session = find_session(app, &head.headers, &principal)?;
-        let message = read_message(&app.limits, &head.headers, body).await?;
-        Ok(Visit { app, arrived, head: &head, principal, accepts, session }.serve(message).await)
+        let visit = Visit { app, arrived, head: &head, principal, accepts, session };
+        let incoming = read_incoming(&app.limits, &head.headers, body, visit.has_batches()).await?;
+        Ok(match incoming {
+            Incoming::One(message) => visit.serve(message).await,
+            Incoming::Batch(messages) => visit.batch(messages).await,
+        })
     };
     served.await.unwrap_or_else(|refused: Response| refused)
-}
-
-/// `GET /mcp`: this server has nothing to say unasked, so it offers no stream (2025-11-25, transports).
-pub(crate) async fn not_offered(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    match identify(&app, &headers) {
-        Ok(_) => {
-            method_not_allowed("Method Not Allowed: this server offers no stream of its own; POST instead")
-        }
-        Err(refused) => refused,
-    }
 }
 
 /// `DELETE /mcp`: ends a legacy session.
@@ -70,12 +71,12 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, headers: HeaderMap) -> R
 
 fn method_not_allowed(message: &str) -> Response {
     let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, None, message);
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, POST, DELETE"));
     response
 }
 
 fn refusal(status: StatusCode, id: Option<&RequestId>, message: &str) -> Response {
-    let error = RpcError::new(hayward_mcp::error::INVALID_REQUEST, message);
+    let error = RpcError::new(INVALID_REQUEST, message);
     answer::json(status, Frame::error(id, &error))
 }
 
@@ -100,22 +101,43 @@ fn find_session(
     }
 }
 
-/// The whole body as one message.
-async fn read_message<B>(limits: &Limits, headers: &HeaderMap, body: B) -> Result<Message, Response>
+/// The whole body.
+async fn read_incoming<B>(
+    limits: &Limits,
+    headers: &HeaderMap,
+    body: B,
+    has_batches: bool,
+) -> Result<Incoming, Response>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let bytes = read_body(headers, body, limits.body_bytes_max, limits)
         .await
         .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
-    Message::read(bytes).map_err(|rejected| {
-        answer::json(StatusCode::BAD_REQUEST, Frame::error(rejected.id.as_ref(), &rejected.error))
-    })
+    Incoming::read(bytes, has_batches)
+        .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, frame_of(&rejected)))
+}
+
+fn frame_of(rejected: &Rejected) -> Frame {
+    Frame::error(rejected.id.as_ref(), &rejected.error)
+}
+
+/// The answer to a call as JSON.
+fn whole(era: Era, answer: Answer) -> Response {
+    let status = answer.error_code.map_or(StatusCode::OK, |code| status_of_code(era, code));
+    answer::held(status, answer.frame, answer.hold)
+}
+
+fn pace(limits: &Limits) -> Pace {
+    Pace {
+        keep_alive: Duration::from_millis(limits.keep_alive_ms),
+        resume: Duration::from_millis(limits.resume_ms),
+    }
 }
 
 /// One message with everything that is known of it.
 struct Visit<'a> {
-    app: &'a App,
+    app: &'a Arc<App>,
     arrived: Arrived,
     head: &'a Parts,
     principal: Arc<Principal>,
@@ -124,6 +146,13 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// Only one revision has batches; it is also the one that a client without a word on it speaks.
+    fn has_batches(&self) -> bool {
+        let agreed =
+            || self.session.as_ref().map_or(Revision::ASSUMED_LEGACY, |session| session.agreed().revision);
+        named_revision(&self.head.headers).unwrap_or_else(agreed) == Revision::V2025_03_26
+    }
+
     async fn serve(self, message: Message) -> Response {
         match message {
             Message::Request(request) => {
@@ -137,26 +166,119 @@ impl Visit<'_> {
                     answer::json(status_of(answered_as, &error), Frame::error(Some(&request.id), &error))
                 })
             }
-            Message::Notification(notification) => self.notification(&notification),
-            // Nothing was asked of the client, so nothing waits for this answer.
-            Message::Response(_) => answer::empty(StatusCode::ACCEPTED),
+            Message::Notification(notification) => {
+                self.notification(&notification);
+                answer::empty(StatusCode::ACCEPTED)
+            }
+            Message::Response(response) => {
+                self.response(response);
+                answer::empty(StatusCode::ACCEPTED)
+            }
         }
     }
 
-    fn notification(&self, notification: &Notification) -> Response {
+    /// Every message is served for itself, and all answers leave together.
+    async fn batch(self, messages: Vec<Result<Message, Rejected>>) -> Response {
+        let served = join_all(messages.into_iter().map(|message| self.one_of_batch(message))).await;
+        let (frames, holds): (Vec<_>, Vec<_>) =
+            served.into_iter().flatten().map(|answer| (answer.frame, answer.hold)).unzip();
+        let response = if frames.is_empty() {
+            answer::empty(StatusCode::ACCEPTED)
+        } else {
+            answer::json(StatusCode::OK, Frame::batch(frames))
+        };
+        drop(holds);
+        response
+    }
+
+    async fn one_of_batch(&self, message: Result<Message, Rejected>) -> Option<Answer> {
+        let frame = match message {
+            Err(rejected) => frame_of(&rejected),
+            Ok(Message::Notification(notification)) => {
+                self.notification(&notification);
+                return None;
+            }
+            Ok(Message::Response(response)) => {
+                self.response(response);
+                return None;
+            }
+            Ok(Message::Request(request)) => match self.request_of_batch(&request).await {
+                Ok(answer) => return Some(answer),
+                Err(error) => Frame::error(Some(&request.id), &error),
+            },
+        };
+        Some(Answer { frame, error_code: None, hold: None })
+    }
+
+    async fn request_of_batch(&self, request: &Request) -> Result<Answer, RpcError> {
+        let params = Params::of(request);
+        if params.era() == Era::Modern || request.method == "initialize" {
+            return Err(RpcError::new(INVALID_REQUEST, "this can't be part of a batch: send it alone"));
+        }
+        let context = self.context(&params, Era::Legacy)?;
+        match Ask::read(&request.method, &params, Era::Legacy)? {
+            Ask::Question(question) => {
+                self.note(&question)?;
+                let result = self.app.protocol.answer(&question, Era::Legacy, &self.principal);
+                Ok(Answer { frame: Frame::result(&request.id, result), error_code: None, hold: None })
+            }
+            Ask::Walk(walk) => {
+                // Each has an id of its own in the record.
+                let request_id = self.app.protocol.request_id();
+                let beginning = Beginning {
+                    sender: Sender { request_id, ..self.sender() },
+                    ..self.beginning(request.id.clone(), walk, context)
+                };
+                Ok(self.app.protocol.begin(beginning)?.answer().await)
+            }
+            Ask::Listen(_) | Ask::Task(_) => Err(RpcError::method_not_found(&request.method)),
+        }
+    }
+
+    fn notification(&self, notification: &Notification) {
         if notification.method == "notifications/cancelled"
             && let (Some(session), Some(id)) = (&self.session, read_cancelled(notification))
         {
             session.running.cancel(&id);
         }
-        answer::empty(StatusCode::ACCEPTED)
+    }
+
+    /// What a legacy client answers to what it was asked.
+    fn response(&self, response: hayward_mcp::envelope::Response) {
+        if let Some(session) = &self.session {
+            session.asking.answer(response);
+        }
     }
 
     async fn request(self, request: &Request, params: &Params, era: Era) -> Result<Response, RpcError> {
         let context = self.context(params, era)?;
         match Ask::read(&request.method, params, era)? {
-            Ask::Question(question) => Ok(self.question(&request.id, &question, era)),
-            Ask::Call(call) => self.call(request.id.clone(), call, context).await,
+            Ask::Walk(walk) => {
+                if era == Era::Modern && walk.verb == Verb::CallTool {
+                    self.check_param_headers(&walk)?;
+                }
+                self.call(request.id.clone(), walk, context).await
+            }
+            Ask::Question(question) => self.question(&request.id, &question, era),
+            Ask::Task(ask) => {
+                let result = self.app.protocol.task(&ask, &context, &self.principal)?;
+                Ok(self.respond(Frame::result(&request.id, result)))
+            }
+            Ask::Listen(filter) if self.accepts.events => {
+                standing::listen(self.app, &request.id, filter, &self.principal)
+            }
+            Ask::Listen(_) => Err(RpcError::new(
+                INVALID_REQUEST,
+                "a subscription is an event stream: accept text/event-stream",
+            )),
+        }
+    }
+
+    /// Headers that repeat arguments must say what the body says.
+    fn check_param_headers(&self, walk: &Walk) -> Result<(), RpcError> {
+        match self.app.protocol.road().param_headers(&walk.name, &self.principal) {
+            Some(headers) if !headers.is_empty() => headers.check(&self.head.headers, &walk.arguments),
+            _ => Ok(()),
         }
     }
 
@@ -171,21 +293,40 @@ impl Visit<'_> {
         }
     }
 
-    fn question(&self, id: &RequestId, question: &Question, era: Era) -> Response {
+    fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Response, RpcError> {
+        self.note(question)?;
         let frame = Frame::result(id, self.app.protocol.answer(question, era, &self.principal));
         let mut response = self.respond(frame);
-        match (question, &self.session) {
-            (Question::Initialize { revision, client }, _) => {
-                let agreed = Agreed { revision: *revision, client: client.clone(), ..Agreed::default() };
-                let session = self.app.sessions.open(&self.principal.credential, agreed);
-                if let Ok(value) = HeaderValue::from_str(&session.id) {
-                    response.headers_mut().insert(SESSION_ID, value);
-                }
+        if let Question::Initialize { revision, client, abilities } = question {
+            let agreed = Agreed {
+                revision: *revision,
+                client: client.clone(),
+                abilities: *abilities,
+                ..Agreed::default()
+            };
+            let session = self.app.sessions.open(&self.principal.credential, agreed);
+            if let Ok(value) = HeaderValue::from_str(&session.id) {
+                response.headers_mut().insert(SESSION_ID, value);
             }
+        }
+        Ok(response)
+    }
+
+    /// What the session has to remember of a question.
+    fn note(&self, question: &Question) -> Result<(), RpcError> {
+        match (question, &self.session) {
             (Question::SetLogLevel(level), Some(session)) => session.set_log_level(*level),
+            (Question::Subscribe(uri), Some(session)) => {
+                subscribe(&self.app.protocol, &session.subscribed, uri, &self.principal)?;
+            }
+            (Question::Subscribe(_), None) => {
+                let message = "only a session can subscribe: begin with initialize";
+                return Err(RpcError::new(INVALID_REQUEST, message));
+            }
+            (Question::Unsubscribe(uri), Some(session)) => session.subscribed.remove(uri),
             _ => {}
         }
-        response
+        Ok(())
     }
 
     fn respond(&self, frame: Frame) -> Response {
@@ -196,34 +337,60 @@ impl Visit<'_> {
         }
     }
 
+    fn beginning(&self, id: RequestId, walk: Walk, context: Context) -> Beginning {
+        let running = self.session.as_ref().map(|session| session.running.clone());
+        Beginning { id, walk, context, sender: self.sender(), running, asking: None, can_come_back: false }
+    }
+
     /// Waits for the answer. A client that takes events gets a stream as soon as there is something
     /// to say meanwhile, or when it would otherwise begin to doubt that anybody is there.
-    async fn call(self, id: RequestId, call: CallTool, context: Context) -> Result<Response, RpcError> {
-        let running = self.session.as_ref().map(|session| session.running.clone());
-        let sender = self.sender();
-        let mut call = self.app.protocol.begin(Beginning { id, call, context, sender, running })?;
+    async fn call(self, id: RequestId, walk: Walk, context: Context) -> Result<Response, RpcError> {
+        let (era, revision) = (context.era(), context.revision);
+        let session = self.session.as_ref().filter(|_| era == Era::Legacy && self.accepts.events);
+        let beginning = Beginning {
+            asking: session.map(|session| session.asking.clone()),
+            can_come_back: session.is_some(),
+            ..self.beginning(id, walk, context)
+        };
+        let mut call = self.app.protocol.begin(beginning)?;
         if !self.accepts.events {
-            let Answer { frame, hold } = call.answer().await;
-            return Ok(answer::held(StatusCode::OK, frame, hold));
+            return Ok(whole(era, call.answer().await));
         }
         let first = tokio::select! {
             biased;
             news = call.next() => match news {
-                News::Answer(Answer { frame, hold }) if self.accepts.json => {
-                    return Ok(answer::held(StatusCode::OK, frame, hold));
-                }
-                News::Answer(Answer { frame, hold }) => {
+                News::Answer(answer) if self.accepts.json => return Ok(whole(era, answer)),
+                News::Answer(Answer { frame, hold, .. }) => {
                     return Ok(answer::single_event(StatusCode::OK, frame, hold));
                 }
-                News::Meanwhile(frame) => hayward_mcp::sse::event(frame),
+                news => First::News(news),
             },
-            () = sleep(Duration::from_millis(self.app.limits.first_byte_ms)) => keep_alive(),
+            () = sleep(Duration::from_millis(self.app.limits.first_byte_ms)) => First::SignOfLife,
         };
         call.go_on();
+        Ok(self.stream(call, first, session, revision))
+    }
+
+    fn stream(
+        &self,
+        call: RunningCall,
+        first: First,
+        session: Option<&Arc<Session>>,
+        revision: Revision,
+    ) -> Response {
+        let pace = pace(&self.app.limits);
+        if let Some(kept) = session.and_then(|session| session.keep_stream(pace.resume)) {
+            // Older clients take an event without a message for a broken one.
+            if revision >= Revision::V2025_11_25 {
+                kept.prime();
+            }
+            let reader = kept.read(None);
+            self.app.protocol.spawn(streams::feed_kept(call, first, kept, pace));
+            return answer::event_stream(reader);
+        }
         let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
-        let every = Duration::from_millis(self.app.limits.keep_alive_ms);
-        self.app.protocol.spawn(stream(call, first, sender, every));
-        Ok(answer::events(receiver))
+        self.app.protocol.spawn(streams::feed(call, first, sender, pace));
+        answer::events(receiver)
     }
 
     fn sender(&self) -> Sender {
@@ -233,43 +400,4 @@ impl Visit<'_> {
             request_id: Arc::clone(&self.arrived.id),
         }
     }
-}
-
-/// Feeds an event stream until the answer is out or the client is gone; then the call is dropped,
-/// which cancels it if it still runs.
-async fn stream(mut call: RunningCall, first: Vec<Bytes>, sender: mpsc::Sender<Part>, every: Duration) {
-    let mut silence = interval_at(Instant::now() + every, every);
-    let mut pieces = first;
-    loop {
-        for bytes in pieces {
-            if sender.send(Part { bytes, hold: None }).await.is_err() {
-                return;
-            }
-        }
-        pieces = tokio::select! {
-            biased;
-            () = sender.closed() => return,
-            news = call.next() => match news {
-                News::Meanwhile(frame) => hayward_mcp::sse::event(frame),
-                News::Answer(answer) => return finish(answer, &sender).await,
-            },
-            _ = silence.tick() => keep_alive(),
-        };
-    }
-}
-
-/// Sends the answer; the last part of it takes the call's place on the road along.
-async fn finish(Answer { frame, mut hold }: Answer, sender: &mpsc::Sender<Part>) {
-    let pieces = hayward_mcp::sse::event(frame);
-    let last = pieces.len().saturating_sub(1);
-    for (at, bytes) in pieces.into_iter().enumerate() {
-        let hold = if at == last { hold.take() } else { None };
-        if sender.send(Part { bytes, hold }).await.is_err() {
-            return;
-        }
-    }
-}
-
-fn keep_alive() -> Vec<Bytes> {
-    vec![Bytes::from_static(hayward_mcp::sse::KEEP_ALIVE)]
 }

@@ -7,9 +7,11 @@ use hayward_api::{Code, Principal};
 use hayward_tool::ToolError;
 use tokio_util::sync::CancellationToken;
 
-/// Who has how many calls running.
+/// Who has how many calls running, or streams open.
 #[derive(Debug)]
 pub(crate) struct Admit {
+    /// What is counted, e.g. `calls running`.
+    what: &'static str,
     calls_max: usize,
     per_principal_max: usize,
     /// The parent of all strings: pulling it cancels every call.
@@ -40,9 +42,10 @@ pub(crate) struct Permit {
 }
 
 impl Admit {
-    pub(crate) fn new(calls_max: usize, per_principal_max: usize) -> Arc<Self> {
+    pub(crate) fn new(what: &'static str, calls_max: u64, per_principal_max: u64) -> Arc<Self> {
+        let [calls_max, per_principal_max] = [calls_max, per_principal_max].map(super::count);
         let all = CancellationToken::new();
-        Arc::new(Self { calls_max, per_principal_max, all, state: Mutex::default() })
+        Arc::new(Self { what, calls_max, per_principal_max, all, state: Mutex::default() })
     }
 
     /// Lets a call in, or says how it may come in.
@@ -59,7 +62,7 @@ impl Admit {
             return Err(revoked());
         }
         if state.calls >= self.calls_max {
-            return Err(busy("the server", self.calls_max));
+            return Err(self.busy("the server", self.calls_max));
         }
         if !state.seats.contains_key(&principal.credential) {
             let seat = Seat { calls: 0, pulled: self.all.child_token() };
@@ -70,10 +73,20 @@ impl Admit {
                 seat.calls += 1;
                 seat.pulled.clone()
             }
-            _ => return Err(busy("this credential", self.per_principal_max)),
+            _ => return Err(self.busy("this credential", self.per_principal_max)),
         };
         state.calls += 1;
         Ok(Permit { admit: Arc::clone(self), principal: Arc::clone(principal), pulled })
+    }
+
+    fn busy(&self, who: &str, max: usize) -> ToolError {
+        let message = format!("{who} has {max} {} already; this one was not begun", self.what);
+        ToolError::new("RateLimited", Code::RateLimited, message).suggest("wait for one to end, then retry")
+    }
+
+    /// Fires when all have to end.
+    pub(crate) fn ending(&self) -> CancellationToken {
+        self.all.child_token()
     }
 
     /// Cancels every call.
@@ -99,12 +112,6 @@ pub(super) fn revoked() -> ToolError {
         .suggest("ask the administrator for a new token")
 }
 
-fn busy(who: &str, max: usize) -> ToolError {
-    let message = format!("{who} has {max} calls running already; this one was not started");
-    ToolError::new("RateLimited", Code::RateLimited, message)
-        .suggest("wait for a running call to end, then retry")
-}
-
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut state = self.admit.lock();
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn one_caller_can_use_up_its_own_share_only() {
-        let admit = Admit::new(3, 2);
+        let admit = Admit::new("calls running", 3, 2);
         let held: Vec<_> = (0..2).map(|_| admit.enter(&named("a"), || true).unwrap()).collect();
         assert_eq!(admit.enter(&named("a"), || true).unwrap_err().code, "RateLimited");
         let other = admit.enter(&named("b"), || true).unwrap();
@@ -141,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_revocation_reaches_the_running_calls_of_that_credential_only() {
-        let admit = Admit::new(9, 9);
+        let admit = Admit::new("calls running", 9, 9);
         let (a, b) = (admit.enter(&named("a"), || true).unwrap(), admit.enter(&named("b"), || true).unwrap());
         admit.revoke("a");
         assert!(a.pulled.is_cancelled());
@@ -150,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_was_revoked_meanwhile_gets_no_seat() {
-        let admit = Admit::new(9, 9);
+        let admit = Admit::new("calls running", 9, 9);
         assert_eq!(admit.enter(&named("a"), || false).unwrap_err().code, "PermissionDenied");
         assert!(admit.lock().seats.is_empty());
     }

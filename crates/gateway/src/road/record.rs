@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error};
 use hayward_audit::{AuditError, Intent, Log, Queued, Redacted, Seq, redact};
-use hayward_tool::{Outcome, ToolError, Verdict};
+use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
 
 use super::Arrival;
 use super::route::Route;
@@ -45,13 +45,16 @@ impl Recorder {
     }
 
     /// Records how it ended, and passes it on; what can't be recorded is not told as done.
-    pub(crate) async fn outcome(&self, open: Open, outcome: Outcome) -> Outcome {
+    pub(crate) async fn outcome(&self, open: Open, verb: Verb, mut outcome: Outcome) -> Outcome {
+        if outcome.verdict.code.is_none() {
+            outcome.verdict.code = round_code(&outcome.reply).map(ToOwned::to_owned);
+        }
         if let Some(detail) = &outcome.detail {
             tracing::error!(code = outcome.verdict.code, detail, "a call failed");
         }
         match self.close(open, &outcome.verdict).await {
             Ok(()) => outcome,
-            Err(error) => unrecorded(&error, "although the call has run").into(),
+            Err(error) => Outcome::failed(verb, unrecorded(&error, "although the call has run")),
         }
     }
 
@@ -64,9 +67,10 @@ impl Recorder {
     ) -> Outcome {
         let arguments = redact::arguments(arrival.arguments.as_str());
         let queued = self.0.denied(&intent(arrival, route, &arguments, "deny"), &refusal.message);
+        let verb = arrival.form();
         match written(queued).await {
-            Ok(_) => refusal.into(),
-            Err(error) => unrecorded(&error, "so nothing was done").into(),
+            Ok(_) => Outcome::failed(verb, refusal),
+            Err(error) => Outcome::failed(verb, unrecorded(&error, "so nothing was done")),
         }
     }
 
@@ -124,6 +128,15 @@ async fn written(queued: Queued<'_>) -> Result<Seq, AuditError> {
     queued.write()
 }
 
+/// What the record says of a call that is not over with this round.
+fn round_code(reply: &Reply) -> Option<&'static str> {
+    match reply {
+        Reply::Ask { .. } => Some("InputRequired"),
+        Reply::GoOn { .. } => Some("Task"),
+        Reply::Result(_) | Reply::Error { .. } => None,
+    }
+}
+
 fn millis(duration: Duration) -> Option<u64> {
     u64::try_from(duration.as_millis()).ok()
 }
@@ -141,8 +154,9 @@ fn intent<'a>(
         client_address: arrival.address,
         client_name: Some(&*arrival.client).filter(|client| !client.is_empty()),
         server: route.map_or("", |route| route.toolset),
+        method: arrival.verb.map_or("admin", Verb::method),
         tool: &arrival.name,
-        tier: route.map(|route| route.tool.descriptor().tier),
+        tier: route.map(Route::tier),
         arguments,
         decision,
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_gateway::Sessions;
-use hayward_gateway::listener::{App, Guard, Threads, serve};
+use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -148,6 +148,7 @@ fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<
     let limits = stack.limits.gateway.clone();
     Arc::new(App {
         protocol: Arc::clone(&stack.protocol),
+        old_clients: OldClients::default(),
         sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
         credentials: Arc::clone(&stack.credentials),
         tokens: Arc::new(desk),

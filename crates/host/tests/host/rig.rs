@@ -9,7 +9,7 @@ use hayward_api::{Principal, Tier};
 use hayward_exec::{Choice, Executor, SupervisorCommand};
 use hayward_host::{Host, HostConfig, Limits, toolset};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Call, Caller, Cx, Outcome, Reply, Tool, Toolset, Verdict};
+use hayward_tool::{Call, Cx, Outcome, Reply, Tool, Toolset, Verdict};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -93,16 +93,12 @@ impl Rig {
 
     pub(crate) async fn call_within(&self, cx: &Cx, tool: &str, arguments: Value) -> Answer {
         let tool = self.tool(tool);
-        let call = Call {
-            id: "1".into(),
-            tool: tool.descriptor().name.clone(),
-            arguments: Raw::of(&arguments).unwrap(),
-            caller: Caller {
-                principal: Arc::new(Principal::local("test", Tier::Operate)),
-                client: Arc::default(),
-            },
-            timeout_ms: 60_000,
-        };
+        let call = Call::of_tool(
+            tool.descriptor().name.as_str(),
+            Raw::of(&arguments).unwrap(),
+            Principal::local("test", Tier::Operate),
+            Duration::from_mins(1),
+        );
         Answer::of(&tool.call(cx, call).await)
     }
 

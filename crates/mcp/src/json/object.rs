@@ -105,6 +105,25 @@ impl<'a> Member<'a> {
     }
 }
 
+/// The elements of a checked array, to the letter; none if it is no array.
+pub(super) fn elements_of(raw: &Raw) -> Vec<Raw> {
+    let text = raw.as_bytes();
+    let mut elements = Vec::new();
+    if text.first() != Some(&b'[') {
+        return elements;
+    }
+    let mut reader = Reader { text, at: 1 };
+    loop {
+        reader.skip_to(|b| b != b',' && !b.is_ascii_whitespace());
+        if reader.byte() == b']' || reader.at >= text.len() {
+            return elements;
+        }
+        let start = reader.at;
+        reader.skip_value();
+        elements.push(Raw::trusted(raw.bytes().slice(start..reader.at)));
+    }
+}
+
 /// What a checked JSON string says; borrowed if it has no escapes. None for any other value.
 pub(super) fn text_of(json: &[u8]) -> Option<Cow<'_, str>> {
     let inner = json.strip_prefix(b"\"")?.strip_suffix(b"\"")?;

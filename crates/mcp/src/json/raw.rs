@@ -9,7 +9,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::object::text_of;
+use super::object::{elements_of, text_of};
 use super::scan::{JsonError, Limits, scan};
 
 /// Checked JSON text of one value, without white space around it.
@@ -78,6 +78,11 @@ impl Raw {
     /// Whether this is `null`.
     pub fn is_null(&self) -> bool {
         &self.0[..] == b"null"
+    }
+
+    /// The elements, to the letter; none if this is no array.
+    pub fn elements(&self) -> Vec<Self> {
+        elements_of(self)
     }
 
     /// What it says, if it is a string.

@@ -1,0 +1,337 @@
+//! A client whose messages all go one way in and one way out: on byte streams, or on the oldest HTTP transport.
+//!
+//! How they are framed is the transport's; here is what they mean.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use hayward_api::Principal;
+use hayward_mcp::envelope::{Frame, Incoming, Message, Notification, Rejected, Request, RequestId};
+use hayward_mcp::era::{Era, Revision};
+use hayward_mcp::error::{INTERNAL_ERROR, INVALID_REQUEST, RpcError};
+use hayward_mcp::request::{Agreed, Ask, Context, Filter, Params, Question, Walk, read_cancelled};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::asking::Asking;
+use crate::limits::STDIO_REQUESTS_MAX;
+use crate::listening::{Heard, Listening, subscribe};
+use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender};
+use crate::session::{Running, Subscribed};
+
+/// The client, as far as its requests share it.
+pub(super) struct Client {
+    protocol: Arc<Protocol>,
+    principal: Arc<Principal>,
+    /// Where its messages come from, over a network.
+    address: Option<SocketAddr>,
+    output: mpsc::Sender<Frame>,
+    pub(super) running: Running,
+    asking: Asking,
+    subscribed: Subscribed,
+    /// Bounds the requests in flight.
+    places: Arc<Semaphore>,
+    /// What follows the requests in flight.
+    pub(super) calls: TaskTracker,
+    /// Fires when nobody can be told anything any more.
+    pub(super) gone: CancellationToken,
+    /// Fires when no change is told any more.
+    pub(super) quiet: CancellationToken,
+    agreed: Mutex<Agreed>,
+    /// The eras that it may speak.
+    eras: &'static [Era],
+}
+
+/// What a client is made with.
+pub(super) struct Parts {
+    pub(super) protocol: Arc<Protocol>,
+    pub(super) principal: Arc<Principal>,
+    pub(super) address: Option<SocketAddr>,
+    /// Where messages to it go.
+    pub(super) output: mpsc::Sender<Frame>,
+    pub(super) eras: &'static [Era],
+}
+
+impl Client {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { protocol, principal, address, output, eras } = parts;
+        let gone = CancellationToken::new();
+        Arc::new(Self {
+            protocol,
+            principal,
+            address,
+            output,
+            running: Running::default(),
+            asking: Asking::default(),
+            subscribed: Subscribed::default(),
+            places: Arc::new(Semaphore::new(STDIO_REQUESTS_MAX)),
+            calls: TaskTracker::new(),
+            quiet: gone.child_token(),
+            gone,
+            agreed: Mutex::default(),
+            eras,
+        })
+    }
+
+    /// Serves what came. Requests that take time are followed by tasks of their own.
+    pub(super) async fn take(self: &Arc<Self>, bytes: Bytes) {
+        let has_batches = self.agreed().revision == Revision::V2025_03_26;
+        match Incoming::read(bytes, has_batches) {
+            Ok(Incoming::One(message)) => self.message(message).await,
+            Ok(Incoming::Batch(messages)) => self.batch(messages).await,
+            Err(rejected) => self.send(frame_of(&rejected)).await,
+        }
+    }
+
+    async fn message(self: &Arc<Self>, message: Message) {
+        match message {
+            Message::Request(request) => {
+                let id = request.id.clone();
+                if let Err(error) = self.request(request).await {
+                    self.send(Frame::error(Some(&id), &error)).await;
+                }
+            }
+            Message::Notification(notification) => self.notification(&notification),
+            Message::Response(response) => {
+                self.asking.answer(response);
+            }
+        }
+    }
+
+    fn notification(&self, notification: &Notification) {
+        if notification.method == "notifications/cancelled"
+            && let Some(id) = read_cancelled(notification)
+        {
+            self.running.cancel(&id);
+        }
+    }
+
+    async fn request(self: &Arc<Self>, request: Request) -> Result<(), RpcError> {
+        let (ask, context) = self.read(&request)?;
+        match ask {
+            Ask::Question(question) => {
+                let frame = self.question(&request.id, &question, context.era())?;
+                self.send(frame).await;
+                if let Question::Initialize { .. } = question {
+                    self.tell_changes();
+                }
+            }
+            Ask::Task(ask) => {
+                let result = self.protocol.task(&ask, &context, &self.principal)?;
+                self.send(Frame::result(&request.id, result)).await;
+            }
+            Ask::Listen(filter) => self.listen(request.id, filter)?,
+            Ask::Walk(walk) => {
+                let place = self.place()?;
+                let running = self.begin(request.id, walk, context)?;
+                let client = Arc::clone(self);
+                self.calls.spawn(async move {
+                    client.follow(running).await;
+                    drop(place);
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, request: &Request) -> Result<(Ask, Context), RpcError> {
+        let params = Params::of(request);
+        let era = params.era();
+        if !self.eras.contains(&era) {
+            let message = "this transport is of the legacy era: use the newer endpoint /mcp";
+            return Err(RpcError::new(INVALID_REQUEST, message));
+        }
+        let context = match era {
+            Era::Modern => Context::modern(&params)?,
+            Era::Legacy => Context::legacy(&params, self.agreed().clone()),
+        };
+        Ok((Ask::read(&request.method, &params, era)?, context))
+    }
+
+    fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Frame, RpcError> {
+        match question {
+            Question::Initialize { revision, client, abilities } => {
+                *self.agreed() = Agreed {
+                    revision: *revision,
+                    client: client.clone(),
+                    abilities: *abilities,
+                    ..Agreed::default()
+                };
+            }
+            Question::SetLogLevel(level) => self.agreed().log_level = *level,
+            Question::Subscribe(uri) => subscribe(&self.protocol, &self.subscribed, uri, &self.principal)?,
+            Question::Unsubscribe(uri) => self.subscribed.remove(uri),
+            Question::Discover | Question::Ping | Question::List(_) => {}
+        }
+        Ok(Frame::result(id, self.protocol.answer(question, era, &self.principal)))
+    }
+
+    /// Never waited for: the next message may be what ends one of the running calls.
+    fn place(&self) -> Result<OwnedSemaphorePermit, RpcError> {
+        Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| RpcError::new(INTERNAL_ERROR, "too many calls are running: wait for one to end"))
+    }
+
+    fn begin(&self, id: RequestId, walk: Walk, context: Context) -> Result<RunningCall, RpcError> {
+        let asking = (context.era() == Era::Legacy).then(|| self.asking.clone());
+        let (sender, running) = (self.sender(), Some(self.running.clone()));
+        let beginning = Beginning { id, walk, context, sender, running, asking, can_come_back: false };
+        self.protocol.begin(beginning)
+    }
+
+    /// Passes on what a call tells and asks, and its answer.
+    async fn follow(&self, mut call: RunningCall) {
+        call.go_on();
+        loop {
+            let news = tokio::select! {
+                news = call.next() => news,
+                () = self.gone.cancelled() => return,
+            };
+            match news {
+                News::Meanwhile(frame) => self.send(frame).await,
+                News::Rest { .. } => {}
+                News::Answer(answer) => return self.send(answer.frame).await,
+            }
+        }
+    }
+
+    /// Every message is served for itself, and all answers leave together.
+    async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>) {
+        let Ok(place) = self.place() else {
+            let error = RpcError::new(INTERNAL_ERROR, "too many calls are running: wait for one to end");
+            return self.send(Frame::error(None, &error)).await;
+        };
+        let client = Arc::clone(self);
+        self.calls.spawn(async move {
+            let served = join_all(messages.into_iter().map(|message| client.one_of_batch(message))).await;
+            let frames: Vec<Frame> = served.into_iter().flatten().collect();
+            if !frames.is_empty() {
+                client.send(Frame::batch(frames)).await;
+            }
+            drop(place);
+        });
+    }
+
+    async fn one_of_batch(&self, message: Result<Message, Rejected>) -> Option<Frame> {
+        match message {
+            Err(rejected) => Some(frame_of(&rejected)),
+            Ok(Message::Notification(notification)) => {
+                self.notification(&notification);
+                None
+            }
+            Ok(Message::Response(response)) => {
+                self.asking.answer(response);
+                None
+            }
+            Ok(Message::Request(request)) => {
+                let served = self.request_of_batch(&request).await;
+                Some(served.unwrap_or_else(|error| Frame::error(Some(&request.id), &error)))
+            }
+        }
+    }
+
+    async fn request_of_batch(&self, request: &Request) -> Result<Frame, RpcError> {
+        let (ask, context) = self.read(request)?;
+        match (ask, context.era()) {
+            (Ask::Question(question), Era::Legacy) if !matches!(question, Question::Initialize { .. }) => {
+                self.question(&request.id, &question, Era::Legacy)
+            }
+            (Ask::Walk(walk), Era::Legacy) => {
+                // What it tells meanwhile is not heard: the batch has one answer.
+                let mut call = self.begin(request.id.clone(), walk, context)?;
+                call.go_on();
+                loop {
+                    tokio::select! {
+                        news = call.next() => match news {
+                            News::Answer(answer) => return Ok(answer.frame),
+                            News::Meanwhile(frame) => self.send(frame).await,
+                            News::Rest { .. } => {}
+                        },
+                        () = self.gone.cancelled() => {
+                            return Err(RpcError::new(INTERNAL_ERROR, "the client is gone"));
+                        }
+                    }
+                }
+            }
+            _ => Err(RpcError::new(INVALID_REQUEST, "this can't be part of a batch: send it alone")),
+        }
+    }
+
+    /// Tells a legacy client what has changed, for as long as it is there.
+    fn tell_changes(self: &Arc<Self>) {
+        let listening = Listening::of_session(self.protocol.road(), &self.subscribed);
+        let client = Arc::clone(self);
+        // Not one of the calls that an end waits for.
+        self.calls.spawn(async move { client.tell(listening, &client.quiet).await });
+    }
+
+    /// Modern: tells what a request names, until the client cancels it.
+    fn listen(self: &Arc<Self>, id: RequestId, filter: Filter) -> Result<(), RpcError> {
+        let place = self.place()?;
+        let ended = self.quiet.child_token();
+        if !self.running.begin(&id, &ended) {
+            return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
+        }
+        let (listening, acknowledged) =
+            Listening::modern(&self.protocol, id.clone(), filter, &self.principal);
+        let client = Arc::clone(self);
+        self.calls.spawn(async move {
+            client.send(acknowledged).await;
+            let completed = listening.completed();
+            client.tell(listening, &ended).await;
+            client.running.end(&id);
+            // A client that has cancelled hears nothing more of it.
+            if client.quiet.is_cancelled()
+                && let Some(completed) = completed
+            {
+                client.send(completed).await;
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+
+    async fn tell(&self, mut listening: Listening, ended: &CancellationToken) {
+        loop {
+            let heard = tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                heard = listening.next() => heard,
+            };
+            let Heard::Frames(frames) = heard else {
+                return;
+            };
+            for frame in frames {
+                self.send(frame).await;
+            }
+        }
+    }
+
+    fn sender(&self) -> Sender {
+        Sender {
+            principal: Arc::clone(&self.principal),
+            address: self.address,
+            request_id: self.protocol.request_id(),
+        }
+    }
+
+    pub(super) async fn send(&self, frame: Frame) {
+        // If nobody writes any more, the client is gone and misses nothing.
+        tokio::select! {
+            sent = self.output.send(frame) => sent.ok(),
+            () = self.gone.cancelled() => None,
+        };
+    }
+
+    fn agreed(&self) -> MutexGuard<'_, Agreed> {
+        self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn frame_of(rejected: &Rejected) -> Frame {
+    Frame::error(rejected.id.as_ref(), &rejected.error)
+}

@@ -1,0 +1,238 @@
+//! What a call needs of its client before it can be answered: as many rounds as it takes.
+//!
+//! Behind the road a round looks the same in both eras. In front of it, a legacy client is asked by requests of
+//! ours while its own one waits; a modern client gets the questions as its answer, with the state of the call
+//! sealed, and asks again.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use hayward_api::Code;
+use hayward_mcp::era::Era;
+use hayward_mcp::error::{INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError};
+use hayward_mcp::input::{self, Answers, InputRequest};
+use hayward_mcp::json::{self, ObjectWriter, Raw};
+use hayward_mcp::request::Walk;
+use hayward_mcp::result;
+use hayward_mcp::state::{Binding, StateError, digest};
+use hayward_tool::{Ability, Listener, Outcome, Reply, Round, ToolError, Verb};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::Protocol;
+use crate::asking::{Asking, Outbox};
+use crate::limits::ROUNDS_MAX;
+use crate::road::{Arrival, Permit, now_unix};
+
+/// A call on its way through its rounds.
+pub(super) struct Walking {
+    pub(super) arrival: Arrival,
+    pub(super) era: Era,
+    pub(super) cancel: CancellationToken,
+    pub(super) listener: Option<Listener>,
+    /// How a legacy client is asked, if it can be.
+    pub(super) way_back: Option<(Asking, Outbox)>,
+}
+
+/// What a request is answered with.
+type Answered = (Result<Raw, RpcError>, Option<Permit>);
+
+impl Protocol {
+    /// Reads what a client brings along from the last round.
+    pub(super) fn open_round(&self, walk: &Walk, credential: &str, era: Era) -> Result<Round, RpcError> {
+        // The legacy era knows nothing of this.
+        if era == Era::Legacy {
+            return Ok(Round::default());
+        }
+        let Answers { responses, state } = &walk.answers;
+        let state = state.as_deref().map(|sealed| self.open_state(walk, credential, sealed)).transpose()?;
+        Ok(Round { answers: responses.clone(), state, is_task: false })
+    }
+
+    fn open_state(&self, walk: &Walk, credential: &str, sealed: &str) -> Result<Raw, RpcError> {
+        let (now, bound) = (now_unix(), bound_to(walk.verb, &walk.name, &walk.arguments));
+        let refused = |error: StateError| {
+            tracing::info!(%error, "a state was refused");
+            error.to_rpc()
+        };
+        let binding = Binding { principal: credential, digest: bound };
+        let opened = self.states.open(&binding, sealed, now).map_err(refused)?;
+        // What has an effect is done once for each round; reading again does no harm.
+        if self.road.has_effect(walk.verb, &walk.name) {
+            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+            if !spent.spend(opened.nonce, opened.expires_unix, now) {
+                return Err(refused(StateError::Refused));
+            }
+        }
+        Raw::parse(opened.content, hayward_mcp::limits::JSON)
+            .map_err(|_| RpcError::invalid_params("the state is not ours: call again without `requestState`"))
+    }
+
+    /// Walks the road, again and again if need be, until the request can be answered.
+    pub(super) async fn walk(self: &Arc<Self>, mut walking: Walking) -> Answered {
+        for _ in 0..ROUNDS_MAX {
+            let (reply, hold) =
+                self.road.call(&walking.arrival, &walking.cancel, walking.listener.clone()).await;
+            match reply {
+                Reply::Result(raw) => return (Ok(self.dress(&walking, raw)), hold),
+                Reply::Error { code, message, data } => {
+                    return (Err(era_error(walking.era, RpcError { code, message, data })), hold);
+                }
+                Reply::GoOn { state } => return (self.go_on(walking, state), hold),
+                Reply::Ask { requests, state } => {
+                    match self.ask(&walking, &requests, state.as_ref(), hold).await {
+                        Asked::Answered(answers) => {
+                            walking.arrival.round = Round { answers: Some(answers), state, is_task: false };
+                        }
+                        Asked::Reply(answered, hold) => return (answered, hold),
+                    }
+                }
+            }
+        }
+        let error = ToolError::new("TooManyRounds", Code::Internal, "the call asked too many times");
+        (self.failed(&walking, error), None)
+    }
+
+    async fn ask(
+        &self,
+        walking: &Walking,
+        requests: &[InputRequest],
+        state: Option<&Raw>,
+        hold: Option<Permit>,
+    ) -> Asked {
+        let abilities = walking.arrival.abilities;
+        let lacking = requests.iter().map(InputRequest::needs).find(|needs| !abilities.has(*needs));
+        match (walking.era, lacking) {
+            (Era::Modern, Some(ability)) => Asked::Reply(Err(input::missing(ability)), hold),
+            (Era::Modern, None) => Asked::Reply(self.required(walking, requests, state), hold),
+            (Era::Legacy, Some(ability)) => Asked::Reply(self.failed(walking, incapable(ability)), hold),
+            (Era::Legacy, None) => {
+                // A person may take long to answer: others get the place meanwhile.
+                drop(hold);
+                match self.ask_back(walking, requests).await {
+                    Ok(answers) => Asked::Answered(answers),
+                    Err(error) => Asked::Reply(self.failed(walking, error), None),
+                }
+            }
+        }
+    }
+
+    /// Asks a legacy client everything at once, and waits for all of its answers.
+    async fn ask_back(&self, walking: &Walking, requests: &[InputRequest]) -> Result<Raw, ToolError> {
+        let Some((asking, outbox)) = &walking.way_back else {
+            let message = "the client takes no requests here: it has no session, or reads no event streams";
+            return Err(ToolError::new("ClientUnreachable", Code::Unsupported, message)
+                .suggest("call from a client that keeps a session and accepts text/event-stream"));
+        };
+        let questions = requests.iter().map(|request| {
+            let mut question = asking.ask(request.method.as_str(), &request.params, outbox);
+            async move {
+                match question.answer().await {
+                    Some(Ok(answer)) if answer.is_object() => Ok((request.key.as_str(), answer)),
+                    Some(Ok(_)) => Err(refused("the client answered something that is no object")),
+                    Some(Err(error)) => Err(refused(&format!("the client refused: {}", reason(&error)))),
+                    None => Err(ToolError::cancelled()),
+                }
+            }
+        });
+        let patience = Duration::from_millis(self.limits.answer_timeout_ms);
+        let ending = self.road.ending();
+        let answers = tokio::select! {
+            biased;
+            () = walking.cancel.cancelled() => return Err(ToolError::cancelled()),
+            () = ending.cancelled() => return Err(ToolError::cancelled()),
+            answers = timeout(patience, try_join_all(questions)) => answers.map_err(|_| {
+                ToolError::timeout("the client did not answer what the call asked").suggest("call again")
+            })??,
+        };
+        let object = ObjectWriter::new(256);
+        Ok(answers.into_iter().fold(object, |object, (key, answer)| object.raw(key, &answer)).end())
+    }
+
+    /// Asks a modern client: the request is over, and comes again with the answers.
+    fn required(
+        &self,
+        walking: &Walking,
+        requests: &[InputRequest],
+        state: Option<&Raw>,
+    ) -> Result<Raw, RpcError> {
+        let sealed = state.map(|state| self.seal_state(&walking.arrival, state)).transpose()?;
+        Ok(input::required(requests, sealed.as_deref()))
+    }
+
+    fn seal_state(&self, arrival: &Arrival, state: &Raw) -> Result<String, RpcError> {
+        let verb = arrival.verb.unwrap_or(Verb::CallTool);
+        let bound = bound_to(verb, &arrival.name, &arrival.arguments);
+        let binding = Binding { principal: &arrival.principal.credential, digest: bound };
+        let lifetime = u32::try_from(self.limits.state_lifetime_ms / 1000).unwrap_or(u32::MAX);
+        self.states.seal(&binding, state.as_bytes(), now_unix(), lifetime).map_err(|error| {
+            tracing::error!(%error, "a state can't be sealed");
+            RpcError::new(
+                hayward_mcp::error::INTERNAL_ERROR,
+                "the call can't be continued: look into the log",
+            )
+        })
+    }
+
+    /// What each era adds to a result.
+    fn dress(&self, walking: &Walking, raw: Raw) -> Raw {
+        match walking.arrival.verb {
+            Some(Verb::ReadResource) => {
+                let hint = self.road.cache(Verb::ReadResource, &walking.arrival.name);
+                result::contents(walking.era, raw, hint)
+            }
+            _ => result::complete(walking.era, raw),
+        }
+    }
+
+    pub(super) fn failed(&self, walking: &Walking, error: ToolError) -> Result<Raw, RpcError> {
+        match Outcome::failed(walking.arrival.verb.unwrap_or(Verb::CallTool), error).reply {
+            Reply::Result(raw) => Ok(self.dress(walking, raw)),
+            Reply::Error { code, message, data } => {
+                Err(era_error(walking.era, RpcError { code, message, data }))
+            }
+            Reply::Ask { .. } | Reply::GoOn { .. } => unreachable!("a failure asks nothing"),
+        }
+    }
+}
+
+/// What became of asking.
+enum Asked {
+    /// The answers are here.
+    Answered(Raw),
+    /// The request is answered.
+    Reply(Result<Raw, RpcError>, Option<Permit>),
+}
+
+/// What a state belongs to: the same request, made again.
+fn bound_to(verb: Verb, name: &str, arguments: &Raw) -> [u8; 32] {
+    digest(verb.method(), name, arguments.as_bytes())
+}
+
+/// The modern era has no code of its own for a resource that isn't there.
+pub(super) fn era_error(era: Era, error: RpcError) -> RpcError {
+    match (era, error.code) {
+        (Era::Modern, RESOURCE_NOT_FOUND) => RpcError { code: INVALID_PARAMS, ..error },
+        _ => error,
+    }
+}
+
+fn incapable(ability: Ability) -> ToolError {
+    let capabilities = ability.to_capabilities();
+    let message =
+        format!("the client does not declare the capability `{}`, which this needs", capabilities.as_str());
+    ToolError::new("ClientCapabilityMissing", Code::Unsupported, message)
+        .suggest("use a client that can do that, or another tool")
+}
+
+fn refused(message: &str) -> ToolError {
+    ToolError::new("ClientRefused", Code::Forbidden, message).suggest("ask the user before you call again")
+}
+
+/// What an error object says.
+fn reason(error: &Raw) -> String {
+    let object = json::Object::of(error).unwrap_or_else(json::Object::empty);
+    let message = object.get_str("message").map(std::borrow::Cow::into_owned);
+    message.unwrap_or_else(|| "without a reason".to_owned())
+}
