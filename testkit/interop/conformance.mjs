@@ -1,27 +1,22 @@
-// Runs scenarios of the official conformance suite against a server that asks for a token.
+// Runs the official conformance suite against a server that asks for a token.
 //
-//   node conformance.mjs --spec-version 2025-11-25|2026-07-28 [--scenario NAME] URL
+//   node conformance.mjs 2025-11-25|2026-07-28|released URL
 //
-// The suite sends no credentials, so a forwarder on loopback adds the token (HAYWARD_RW_TOKEN) and
-// nothing else. One line of JSON goes to stdout; the exit code says whether all scenarios passed.
+// A revision stands for its frozen requirements, what isn't scored included; `released` is the last release of
+// the suite, with what it checks by default. No failure is expected: the baseline is empty.
+// The suite sends no credentials, so a forwarder on loopback adds the token (HAYWARD_RW_TOKEN) and nothing else.
+// One line of JSON goes to stdout; the exit code is the suite's.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 
-const SUITE = "@modelcontextprotocol/conformance/dist/index.js";
-
-const { values, positionals } = parseArgs({
-  options: { "spec-version": { type: "string" }, scenario: { type: "string" } },
-  allowPositionals: true,
-});
-const target = new URL(positionals[0]);
-const version = values["spec-version"];
-const table = JSON.parse(readFileSync(new URL("conformance.json", import.meta.url), "utf8"));
-const scenarios = values.scenario ? [values.scenario] : table[version];
+const [suite, url] = process.argv.slice(2);
+const target = new URL(url);
+const modules = process.env.HAYWARD_TEST_NODE_MODULES;
+const home = suite === "released" ? "conformance-released" : "@modelcontextprotocol/conformance";
 
 /** Passes everything on as it came, `Host` and `Origin` included, and adds the token. */
 const forwarder = http.createServer((request, response) => {
@@ -41,27 +36,35 @@ const forwarder = http.createServer((request, response) => {
   request.pipe(onward);
 });
 await new Promise((resolve) => forwarder.listen(0, "127.0.0.1", resolve));
-const url = `http://127.0.0.1:${forwarder.address().port}${target.pathname}`;
+const front = `http://127.0.0.1:${forwarder.address().port}${target.pathname}`;
 
-function run(scenario, folder) {
-  const suite = join(process.env.HAYWARD_TEST_NODE_MODULES, SUITE);
-  const words = ["server", "--url", url, "--scenario", scenario, "--spec-version", version, "--force"];
-  const child = spawn(process.execPath, [suite, ...words, "-o", folder]);
-  let said = "";
-  child.stdout.on("data", (bytes) => (said += bytes));
-  child.stderr.on("data", (bytes) => (said += bytes));
-  return new Promise((resolve) => child.on("close", (code) => resolve({ code, said })));
-}
-
-const report = { client: `conformance ${version}`, checks: 0, failures: [] };
 const folder = mkdtempSync(join(tmpdir(), "conformance-"));
-for (const scenario of scenarios) {
-  const { code, said } = await run(scenario, folder);
-  report.checks += Number(/Passed: (\d+)/.exec(said)?.[1] ?? 0);
-  if (code !== 0) report.failures.push(`${scenario}: ${said.slice(-2000)}`);
-}
+const baseline = join(folder, "expected-failures.yml");
+writeFileSync(baseline, "server: []\nclient: []\n");
+const words = ["server", "--url", front, "--expected-failures", baseline];
+if (suite !== "released") words.push("--requirements", suite, "-o", folder);
+const child = spawn(process.execPath, [join(modules, home, "dist/index.js"), ...words], { cwd: folder });
+let said = "";
+child.stdout.on("data", (bytes) => (said += bytes));
+child.stderr.on("data", (bytes) => (said += bytes));
+const code = await new Promise((resolve) => child.on("close", resolve));
 rmSync(folder, { recursive: true });
 forwarder.close();
 forwarder.closeAllConnections();
-console.log(JSON.stringify(report));
-process.exit(report.failures.length === 0 && report.checks > 0 ? 0 : 1);
+
+/** The scenarios that a revision scores, as its requirements list them. */
+function scored() {
+  if (suite === "released") return [];
+  const text = readFileSync(join(modules, home, `requirements/${suite}.yaml`), "utf8");
+  const list = /^server:\n((?:\s*(?:#.*|- .*)?\n)*)/m.exec(text)[1];
+  return [...list.matchAll(/^\s*- (\S+)/gm)].map((match) => match[1]);
+}
+
+const plain = said.replace(/\u001b\[\d+m/g, "");
+const scenarios = [...plain.matchAll(/^[✓✗] (\S+): (\d+) passed, (\d+) failed/gm)].map((match) => ({
+  name: match[1],
+  passed: Number(match[2]),
+  failed: Number(match[3]),
+}));
+console.log(JSON.stringify({ suite, code, scored: scored(), scenarios, said: code === 0 ? "" : plain.slice(-4000) }));
+process.exit(code);

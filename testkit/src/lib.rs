@@ -3,6 +3,7 @@
 //! Never a dependency of anything that is shipped.
 
 pub mod client;
+pub mod conformance;
 pub mod daemon;
 pub mod fixture;
 pub mod seam;

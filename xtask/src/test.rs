@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Installs the real clients and tells the tests where they are.
-fn bring_clients(nextest: &mut Command) -> Result<()> {
+pub(crate) fn bring_clients(nextest: &mut Command) -> Result<()> {
     output::step("tools of the tests");
     toolbox::ensure_debian(&PROGRAMS)?;
     let node = Node::install()?;

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::Further;
 use crate::failure::Failure;
 
 mod serve;
@@ -20,10 +21,10 @@ pub(crate) enum Command {
 
 impl Command {
     /// Runs it to its end.
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, further: Further) -> Result<(), Failure> {
         match self {
-            Self::Serve(args) => serve::run(args),
-            Self::Stdio(args) => stdio::run(args),
+            Self::Serve(args) => serve::run(args, further),
+            Self::Stdio(args) => stdio::run(args, further),
             Self::Token(args) => token::run(args),
             Self::Version(args) => version::run(&args),
         }

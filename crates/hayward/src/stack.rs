@@ -14,6 +14,7 @@ use hayward_gateway::{Protocol, Road, RoadParts};
 use hayward_host::{Host, HostConfig};
 use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
+use hayward_tool::Toolset;
 use tokio::time::timeout;
 
 use crate::config::{AllLimits, Containment, Serving, environment};
@@ -38,12 +39,13 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// Opens what is kept in the data directory and builds the road to this machine's tools, which reach
-    /// neither the data directory nor `secrets`, further files of ours.
+    /// neither the data directory nor `secrets`, further files of ours, and to `further` toolsets.
     pub(crate) async fn build(
         data: DataDir,
         serving: &Serving,
         limits: AllLimits,
         secrets: Vec<PathBuf>,
+        further: Vec<Toolset>,
     ) -> Result<Self, Failure> {
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
@@ -76,7 +78,7 @@ impl Stack {
             limits: &limits.gateway,
             tool_limits: &limits.tool,
         };
-        let road = Road::new(vec![toolset], parts);
+        let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
         Ok(Self { protocol, credentials, store, limits, executor, _data: data })
     }
@@ -116,7 +118,7 @@ impl Stack {
             limits: Vec::new(),
         };
         let data = DataDir::acquire(data_dir).unwrap();
-        Self::build(data, &serving, AllLimits::default(), Vec::new()).await.unwrap()
+        Self::build(data, &serving, AllLimits::default(), Vec::new(), Vec::new()).await.unwrap()
     }
 }
 

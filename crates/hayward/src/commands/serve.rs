@@ -9,6 +9,7 @@ use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::Further;
 use crate::config::{AllLimits, Common, Serving, check_bind};
 use crate::failure::Failure;
 use crate::stack::{Stack, VERSION, acquire, step};
@@ -60,14 +61,14 @@ pub(crate) struct Args {
     serving: Serving,
 }
 
-pub(crate) fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let limits = AllLimits::read(&args.serving.limits)?;
     check_bind(args.host, args.insecure_http)?;
-    runtime::block_on(serve_until_signal(args, limits))
+    runtime::block_on(serve_until_signal(args, limits, further))
 }
 
-async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Failure> {
+async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further) -> Result<(), Failure> {
     args.ready_file = match args.ready_file.map(std::path::absolute).transpose() {
         Ok(path) => path,
         Err(error) => {
@@ -87,7 +88,7 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits) -> Result<(), Fai
     }
     // The ready file holds tokens that may do more than whoever reads files with a lesser one.
     let secrets = args.ready_file.iter().cloned().chain(own_outputs()).collect();
-    let stack = Stack::build(data, &args.serving, limits, secrets).await?;
+    let stack = Stack::build(data, &args.serving, limits, secrets, further()).await?;
     let temporary = Temporary::unless_stored(&stack).await?;
 
     let desk = TokenDesk::new(&stack, temporary.as_ref());

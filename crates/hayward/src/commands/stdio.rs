@@ -8,6 +8,7 @@ use hayward_api::{Principal, Tier};
 use hayward_gateway::listener::serve_stdio;
 use hayward_store::DataDir;
 
+use crate::Further;
 use crate::config::{AllLimits, Common, Serving};
 use crate::failure::Failure;
 use crate::stack::{Locked, Stack, acquire};
@@ -46,17 +47,17 @@ impl ClientRole {
     }
 }
 
-pub(crate) fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let limits = AllLimits::read(&args.serving.limits)?;
-    runtime::block_on(serve(args, limits))
+    runtime::block_on(serve(args, limits, further))
 }
 
-async fn serve(args: Args, limits: AllLimits) -> Result<(), Failure> {
+async fn serve(args: Args, limits: AllLimits, further: Further) -> Result<(), Failure> {
     let path = args.common.data_dir()?;
     let ceiling = args.role.ceiling();
     match acquire(&path) {
-        Ok(data) => alone(data, &args.serving, limits, ceiling).await,
+        Ok(data) => alone(data, &args.serving, limits, ceiling, further).await,
         Err(Locked { is_held: true, .. }) if args.serving.is_default() => local::join(&path, ceiling).await,
         Err(Locked { is_held: true, failure }) => {
             let hint = "leave out the options of serving: the daemon that has the directory has its own";
@@ -67,10 +68,16 @@ async fn serve(args: Args, limits: AllLimits) -> Result<(), Failure> {
 }
 
 /// Serves by itself, and further clients of the same directory through its socket.
-async fn alone(data: DataDir, serving: &Serving, limits: AllLimits, ceiling: Tier) -> Result<(), Failure> {
+async fn alone(
+    data: DataDir,
+    serving: &Serving,
+    limits: AllLimits,
+    ceiling: Tier,
+    further: Further,
+) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
     let data_dir = data.path().to_owned();
-    let stack = Stack::build(data, serving, limits, Vec::new()).await?;
+    let stack = Stack::build(data, serving, limits, Vec::new(), further()).await?;
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
     let principal = Arc::new(Principal::local("stdio", ceiling));
     let client = stack.local(principal);

@@ -1,0 +1,113 @@
+//! The official conformance suite, run against a server.
+//!
+//! It is a package for Node.js; `cargo xtask test` installs it and says where it is.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use serde::Deserialize;
+
+/// What is run of it: the frozen requirements of a revision, or what its last release checks by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// 2025-11-25.
+    Legacy,
+    /// 2026-07-28.
+    Modern,
+    /// The last release, of the time before 2026-07-28.
+    Released,
+}
+
+impl Suite {
+    /// All that is run.
+    pub const ALL: [Self; 3] = [Self::Legacy, Self::Modern, Self::Released];
+
+    /// The word that the script takes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Legacy => "2025-11-25",
+            Self::Modern => "2026-07-28",
+            Self::Released => "released",
+        }
+    }
+
+    /// How many scenarios are scored, or all that there are where nothing is.
+    const fn scenarios(self) -> usize {
+        match self {
+            Self::Legacy | Self::Released => 30,
+            Self::Modern => 37,
+        }
+    }
+}
+
+/// What the suite found.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    scored: Vec<String>,
+    scenarios: Vec<Scenario>,
+    said: String,
+}
+
+/// What it found in one scenario.
+#[derive(Debug, Deserialize)]
+struct Scenario {
+    name: String,
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs it against the server of this URL and token. None if it isn't installed here.
+///
+/// # Errors
+/// If it can't be run.
+pub fn judge(suite: Suite, url: &str, token: &str) -> anyhow::Result<Option<Report>> {
+    let (Some(node), Some(scripts)) = (tool("HAYWARD_TEST_NODE"), tool("HAYWARD_TEST_INTEROP")) else {
+        return Ok(None);
+    };
+    #[expect(clippy::disallowed_methods, reason = "the suite is a process")]
+    let mut command = Command::new(node);
+    command.arg(scripts.join("conformance.mjs")).args([suite.as_str(), url]);
+    let output = command.env("HAYWARD_RW_TOKEN", token).output().context("Node.js does not start")?;
+    let report = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    Ok(Some(report))
+}
+
+/// Where something is that the test command has installed.
+#[expect(clippy::disallowed_methods, reason = "the test command says where its tools are")]
+fn tool(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(name).map(PathBuf::from);
+    let is_required = std::env::var_os("HAYWARD_TEST_REQUIRED").is_some();
+    assert!(path.is_some() || !is_required, "`{name}` is not set");
+    path
+}
+
+impl Report {
+    /// Whether everything that is scored was run and passed, and nothing failed at all.
+    ///
+    /// # Errors
+    /// What failed or is missing.
+    pub fn check(&self, suite: Suite) -> anyhow::Result<()> {
+        let failed: Vec<_> = self.scenarios.iter().filter(|scenario| scenario.failed > 0).collect();
+        ensure!(failed.is_empty() && self.said.is_empty(), "{failed:?}\n{}", self.said);
+        let counted = if suite == Suite::Released { self.scenarios.len() } else { self.scored.len() };
+        ensure!(counted == suite.scenarios(), "{counted} scenarios count, not {}", suite.scenarios());
+        for name in &self.scored {
+            let passed = self.scenarios.iter().any(|scenario| scenario.name == *name && scenario.passed > 0);
+            ensure!(passed, "{name} was not run");
+        }
+        Ok(())
+    }
+
+    /// The rows of a table: scenario, whether it is scored, checks that passed.
+    pub fn rows(&self) -> String {
+        self.scenarios.iter().fold(String::new(), |mut rows, Scenario { name, passed, .. }| {
+            let is_scored = if self.scored.contains(name) { "scored" } else { "" };
+            let passed = if *passed == 0 { "nothing to check".to_owned() } else { passed.to_string() };
+            writeln!(rows, "| `{name}` | {is_scored} | {passed} |").expect("memory takes it");
+            rows
+        })
+    }
+}
