@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use hayward_api::kinds::token::Role;
+use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Token};
@@ -148,6 +148,7 @@ fn add_token(credentials: &Credentials, role: Role) -> String {
         name: role.as_str().to_owned(),
         credential: token.id().to_string(),
         ceiling: role.ceiling(),
+        min_protocol: None,
     };
     credentials.insert(CredentialRecord {
         id: token.id(),
@@ -171,7 +172,12 @@ impl Tokens for NoTokens {
         refuse()
     }
 
-    fn create(&self, _: String, _: Role, _: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+    fn create(
+        &self,
+        _: String,
+        _: TokenSpec,
+        _: Arc<Principal>,
+    ) -> BoxFuture<'static, Result<String, Error>> {
         refuse()
     }
 

@@ -1,8 +1,10 @@
 //! Who is calling.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Tier;
+use crate::error::{Code, Error};
 
 /// The caller of one call, as `identify` found it.
 ///
@@ -17,6 +19,50 @@ pub struct Principal {
     pub credential: String,
     /// The highest tier that its credential may use; none means no tool at all.
     pub ceiling: Option<Tier>,
+    /// The oldest revision of the protocol that it may speak; any if there is none.
+    #[serde(default)]
+    pub min_protocol: Option<ProtocolRevision>,
+}
+
+/// A revision of the protocol by its date, e.g. `2026-07-28`; later ones are greater.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProtocolRevision(String);
+
+impl ProtocolRevision {
+    /// Reads a date.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let is_date = text.len() == 10
+            && text.bytes().enumerate().all(
+                |(at, b)| {
+                    if matches!(at, 4 | 7) { b == b'-' } else { b.is_ascii_digit() }
+                },
+            );
+        if is_date {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::new(Code::Invalid, format!("invalid protocol revision `{}`", text.escape_debug()))
+            .with_hint("a revision is a date, e.g. 2026-07-28"))
+    }
+
+    /// The date.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ProtocolRevision {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<ProtocolRevision> for String {
+    fn from(revision: ProtocolRevision) -> Self {
+        revision.0
+    }
 }
 
 /// The kinds of callers.
@@ -36,7 +82,13 @@ pub enum PrincipalKind {
 impl Principal {
     /// The one that may do nothing.
     pub fn anonymous() -> Self {
-        Self { kind: PrincipalKind::Anonymous, name: String::new(), credential: String::new(), ceiling: None }
+        Self {
+            kind: PrincipalKind::Anonymous,
+            name: String::new(),
+            credential: String::new(),
+            ceiling: None,
+            min_protocol: None,
+        }
     }
 
     /// A local process that was started with, or vouched for, this ceiling.
@@ -46,7 +98,13 @@ impl Principal {
             name: name.into(),
             credential: "local".to_owned(),
             ceiling: Some(ceiling),
+            min_protocol: None,
         }
+    }
+
+    /// Whether it may speak this revision of the protocol.
+    pub fn may_speak(&self, revision: &str) -> bool {
+        self.min_protocol.as_ref().is_none_or(|min| revision >= min.as_str())
     }
 
     /// The role word of the record: `ro`, `rw`, `danger`, `admin` or `none`.
@@ -55,6 +113,30 @@ impl Principal {
             (PrincipalKind::Admin, _) => "admin",
             (_, Some(ceiling)) => ceiling.role(),
             (_, None) => "none",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_is_a_date_and_nothing_else() {
+        assert_eq!(ProtocolRevision::parse("2026-07-28").unwrap().as_str(), "2026-07-28");
+        for bad in ["", "modern", "2026-7-28", "2026-07-28 ", "2026/07/28", "2O26-07-28"] {
+            assert!(ProtocolRevision::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_has_a_least_revision_may_speak_it_and_later_ones() {
+        let any = Principal::local("x", Tier::Read);
+        let min = ProtocolRevision::parse("2025-11-25").ok();
+        let bound = Principal { min_protocol: min, ..any.clone() };
+        for (revision, may) in [("2025-06-18", false), ("2025-11-25", true), ("2026-07-28", true)] {
+            assert!(any.may_speak(revision));
+            assert_eq!(bound.may_speak(revision), may, "{revision}");
         }
     }
 }

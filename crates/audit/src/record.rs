@@ -29,6 +29,8 @@ pub struct Intent<'a> {
     pub client_address: Option<SocketAddr>,
     /// What the client says it is; claimed, never verified.
     pub client_name: Option<&'a str>,
+    /// The revision of the protocol that the request speaks, if it speaks any.
+    pub protocol: Option<&'a str>,
     /// The server or toolset.
     pub server: &'a str,
     /// What is to be done with it: a method of the protocol, or a word of the administration.
@@ -114,6 +116,7 @@ pub(crate) struct IntentBody<'a> {
     principal: PrincipalBody<'a>,
     client_address: Option<SocketAddr>,
     client_name: Option<Word<'a>>,
+    protocol: Option<Word<'a>>,
     server: Word<'a>,
     method: Word<'a>,
     tool: Word<'a>,
@@ -143,6 +146,7 @@ impl<'a> IntentBody<'a> {
             },
             client_address: intent.client_address,
             client_name: intent.client_name.map(Word),
+            protocol: intent.protocol.map(Word),
             server: Word(intent.server),
             method: Word(intent.method),
             tool: Word(intent.tool),
@@ -273,6 +277,7 @@ mod tests {
             principal,
             client_address: Some("192.0.2.1:80".parse().unwrap()),
             client_name: Some(text),
+            protocol: Some("2026-07-28"),
             server: "host",
             method: "tools/call",
             tool: text,

@@ -161,6 +161,7 @@ mod tests {
             name: "ci".to_owned(),
             credential: token.id().to_string(),
             ceiling: Some(Tier::Read),
+            min_protocol: None,
         };
         CredentialRecord {
             id: token.id(),

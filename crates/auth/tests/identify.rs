@@ -90,6 +90,7 @@ fn add(credentials: &Credentials, token: &Token, role: Role) {
         name: role.as_str().to_owned(),
         credential: token.id().to_string(),
         ceiling: role.ceiling(),
+        min_protocol: None,
     };
     credentials.insert(CredentialRecord {
         id: token.id(),

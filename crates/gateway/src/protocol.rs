@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use hayward_api::{Code, Error, Principal};
 use hayward_mcp::envelope::{Frame, RequestId};
-use hayward_mcp::era::Era;
-use hayward_mcp::error::{INVALID_REQUEST, RpcError};
+use hayward_mcp::era::{Era, Revision};
+use hayward_mcp::error::{INVALID_REQUEST, RpcError, UNSUPPORTED_PROTOCOL_VERSION};
 use hayward_mcp::input;
-use hayward_mcp::json::Raw;
-use hayward_mcp::request::{Context, Question, Walk};
+use hayward_mcp::json::{ObjectWriter, Raw};
+use hayward_mcp::request::{Ask, Context, Question, Walk};
 use hayward_mcp::result::{self, Identity, Offers};
 use hayward_mcp::state::{SpentStates, StateKeys};
 use hayward_tool::{Ability, Listener};
@@ -244,6 +244,26 @@ impl Protocol {
         made.await.map_err(lost)?
     }
 
+    /// Refuses a revision that the principal may not speak: who insists on the newer era is not talked into the
+    /// older one.
+    pub(crate) fn check_revision(
+        &self,
+        principal: &Principal,
+        ask: &Ask,
+        context: &Context,
+    ) -> Result<(), RpcError> {
+        let revision = match ask {
+            Ask::Question(Question::Initialize { revision, .. }) => *revision,
+            _ => context.revision,
+        };
+        if principal.may_speak(revision.as_str()) {
+            return Ok(());
+        }
+        let message = format!("this credential may not speak {revision}: use a client of a newer revision");
+        let data = ObjectWriter::new(64).raw("supported", &Revision::modern_names()).end();
+        Err(RpcError::new(UNSUPPORTED_PROTOCOL_VERSION, message).with_data(data))
+    }
+
     /// Answers what needs no walk.
     pub(crate) fn answer(&self, question: &Question, era: Era, principal: &Principal) -> Raw {
         match question {
@@ -284,6 +304,7 @@ impl Protocol {
             address: sender.address,
             request_id: sender.request_id,
             client: context.client,
+            revision: Some(context.revision),
             abilities: context.abilities,
             verb: Some(walk.verb),
             name: walk.name,

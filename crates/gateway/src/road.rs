@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hayward_api::{Code, Error, Principal};
 use hayward_audit::Log;
 use hayward_auth::{Credentials, Decision, Reason, decide};
+use hayward_mcp::era::Revision;
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
@@ -73,6 +74,8 @@ pub struct Arrival {
     pub request_id: Arc<str>,
     /// What the client says it is.
     pub client: Arc<str>,
+    /// The revision of the protocol that it speaks, if it speaks any.
+    pub revision: Option<Revision>,
     /// What the client can do when it is asked.
     pub abilities: Abilities,
     /// What to do; none for a change beside the tools.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hayward_api::kinds::token::Role;
+use hayward_api::kinds::token::{Role, TokenSpec};
+use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Error, Principal};
 use hayward_tool::BoxFuture;
 use serde::Serialize;
@@ -22,6 +23,8 @@ pub struct TokenView {
     pub enabled: bool,
     /// What it may do.
     pub role: Role,
+    /// The oldest revision of the protocol that it may speak; any if there is none.
+    pub min_protocol: Option<ProtocolRevision>,
 }
 
 /// What keeps tokens. A change is seen by `identify` before its future ends.
@@ -33,7 +36,7 @@ pub trait Tokens: Send + Sync {
     fn create(
         &self,
         name: String,
-        role: Role,
+        spec: TokenSpec,
         actor: Arc<Principal>,
     ) -> BoxFuture<'static, Result<String, Error>>;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayward_api::kinds::token::Role;
+use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Error, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
@@ -61,6 +61,7 @@ fn record(token: &Token, role: Role) -> CredentialRecord {
         name: role.temporary_name(),
         credential: token.id().to_string(),
         ceiling: role.ceiling(),
+        min_protocol: None,
     };
     CredentialRecord {
         id: token.id(),
@@ -80,6 +81,7 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
         last_used: entry.last_used_unix.and_then(rfc3339),
         enabled: entry.spec.enabled,
         role: entry.spec.role,
+        min_protocol: entry.spec.min_protocol,
     }
 }
 
@@ -161,13 +163,13 @@ impl Tokens for TokenDesk {
     fn create(
         &self,
         name: String,
-        role: Role,
+        spec: TokenSpec,
         actor: Arc<Principal>,
     ) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
             let _change = desk.change.lock().await;
-            let (_metadata, token) = desk.store.create_token(&name, role, &Actor::from(&*actor)).await?;
+            let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;
             // Only the new one is added: temporary tokens stand in no store.
             let stored = desk.store.credential_records().await?;
             if let Some(record) = stored.into_iter().find(|record| record.id == token.id()) {
@@ -220,9 +222,9 @@ mod tests {
     async fn a_change_waits_for_the_one_before_it_to_reach_memory() {
         let dir = tempfile::tempdir().unwrap();
         let (stack, desk) = desk(dir.path()).await;
-        let token = desk.create("a".to_owned(), Role::Ro, actor()).await.unwrap();
+        let token = desk.create("a".to_owned(), Role::Ro.into(), actor()).await.unwrap();
         let other = desk.change.lock().await;
-        let mut create = desk.create("b".to_owned(), Role::Ro, actor());
+        let mut create = desk.create("b".to_owned(), Role::Ro.into(), actor());
         let mut revoke = desk.revoke("a".to_owned(), actor());
         // There is one writer: what began before this one would be done by then.
         let by = Actor::from(&*actor());
@@ -247,7 +249,7 @@ mod tests {
     async fn a_list_knows_the_last_use_and_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let (stack, desk) = desk(dir.path()).await;
-        let token = desk.create("a".to_owned(), Role::Ro, actor()).await.unwrap();
+        let token = desk.create("a".to_owned(), Role::Ro.into(), actor()).await.unwrap();
         desk.credentials.identify(&token, NOW).unwrap();
         let used = rfc3339(NOW);
         assert_eq!(desk.list().await.unwrap()[0].last_used, used);

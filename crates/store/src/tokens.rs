@@ -38,14 +38,15 @@ impl Store {
     pub async fn create_token(
         &self,
         name: &str,
-        role: Role,
+        spec: impl Into<TokenSpec>,
         actor: &Actor,
     ) -> Result<(Metadata, Token), StoreError> {
         if Role::ALL.iter().any(|role| role.temporary_name() == name) {
             return Err(StoreError::Reserved { name: name.to_owned() });
         }
-        let token = Token::mint(role);
-        let spec = json!({ "role": role, "enabled": true });
+        let spec = spec.into();
+        let token = Token::mint(spec.role);
+        let spec = json!(spec);
         let mut change = self.begin().await?;
         let resource = change.create(&Key::global(&DESCRIPTOR, name), &spec, actor).await?;
         let credential = NewCredential { id: token.id(), digest: token.digest(), expires_at_unix: None };
@@ -133,6 +134,7 @@ impl Stored {
             name: metadata.name.into(),
             credential: id.to_string(),
             ceiling: spec.role.ceiling(),
+            min_protocol: spec.min_protocol,
         };
         CredentialRecord {
             id,
@@ -195,7 +197,7 @@ mod tests {
                 resource_version: 1,
                 created_at: String::new(),
             },
-            spec: TokenSpec { role: Role::Ro, enabled: true },
+            spec: Role::Ro.into(),
             id: TokenId::parse(id).unwrap(),
             expires_at_unix: None,
             last_used_unix: None,

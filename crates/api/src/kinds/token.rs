@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Kind};
 use crate::error::{Code, Error};
+use crate::principal::ProtocolRevision;
 use crate::tier::Tier;
 
 /// What a token may do.
@@ -59,6 +60,16 @@ pub struct TokenSpec {
     /// A disabled token is refused as if it did not exist.
     #[serde(default = "enabled")]
     pub enabled: bool,
+    /// The oldest revision of the protocol that it may speak, e.g. `2026-07-28`; any if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_protocol: Option<ProtocolRevision>,
+}
+
+impl From<Role> for TokenSpec {
+    /// An enabled token of this role.
+    fn from(role: Role) -> Self {
+        Self { role, enabled: true, min_protocol: None }
+    }
 }
 
 fn enabled() -> bool {
@@ -74,7 +85,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     validate: |spec| {
         serde_json::from_value::<TokenSpec>(spec.clone()).map(drop).map_err(|error| {
             Error::new(Code::Invalid, format!("invalid token spec: {error}"))
-                .with_hint("a token has `role` (ro, rw or admin) and `enabled`")
+                .with_hint("a token has `role` (ro, rw or admin), `enabled` and `minProtocol` (a date)")
         })
     },
 };
@@ -97,9 +108,16 @@ mod tests {
 
     #[test]
     fn unknown_roles_and_fields_are_refused() {
-        for bad in [json!({"role": "zz"}), json!({"role": "ro", "x": 1}), json!({}), json!(null)] {
+        for bad in [
+            json!({"role": "zz"}),
+            json!({"role": "ro", "x": 1}),
+            json!({"role": "ro", "minProtocol": "new"}),
+            json!({}),
+            json!(null),
+        ] {
             assert!((DESCRIPTOR.validate)(&bad).is_err(), "{bad}");
         }
+        assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "minProtocol": "2026-07-28"})).is_ok());
         assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "enabled": false})).is_ok());
     }
 }

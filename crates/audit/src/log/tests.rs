@@ -39,6 +39,7 @@ impl Sample {
             principal: &self.principal,
             client_address: None,
             client_name: None,
+            protocol: None,
             server: "host",
             method: "tools/call",
             tool: "bash_execute",

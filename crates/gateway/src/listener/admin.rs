@@ -8,7 +8,8 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use hayward_api::kinds::token::Role;
+use hayward_api::kinds::token::{Role, TokenSpec};
+use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Error, Principal};
 use hayward_auth::{Action, Decision, decide};
 use hayward_mcp::json::Raw;
@@ -34,6 +35,8 @@ struct Wanted {
     name: String,
     #[serde(default)]
     role: Option<String>,
+    #[serde(default)]
+    min_protocol: Option<ProtocolRevision>,
 }
 
 /// `GET`: a map of id to what is known of the token.
@@ -59,10 +62,11 @@ fn shown(token: &TokenView) -> Value {
         "last_used": token.last_used,
         "enabled": token.enabled,
         "role": token.role,
+        "min_protocol": token.min_protocol,
     })
 }
 
-/// `POST {name, role?}`: makes a token and shows it, once.
+/// `POST {name, role?, min_protocol?}`: makes a token and shows it, once.
 pub(crate) async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let made = async {
@@ -74,8 +78,10 @@ pub(crate) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
         let wanted: Wanted =
             serde_json::from_slice(&bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
-        let arrival = arrival(&head, &actor, "tokens.create", &json!({ "name": wanted.name, "role": role }));
-        let change = app.tokens.create(wanted.name.clone(), role, actor);
+        let spec = TokenSpec { min_protocol: wanted.min_protocol, ..role.into() };
+        let told = json!({ "name": wanted.name, "role": role, "min_protocol": spec.min_protocol });
+        let arrival = arrival(&head, &actor, "tokens.create", &told);
+        let change = app.tokens.create(wanted.name.clone(), spec, actor);
         let token = app.protocol.change(arrival, change).await.map_err(|error| failed(&error))?;
         let shown = json!({ "token": token, "name": wanted.name, "role": role });
         Ok(answer::object(StatusCode::OK, &shown))
@@ -126,6 +132,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         address: arrived.map(|arrived| arrived.peer),
         request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
         client: Arc::default(),
+        revision: None,
         abilities: Abilities::default(),
         verb: None,
         name: name.to_owned(),

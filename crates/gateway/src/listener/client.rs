@@ -148,7 +148,9 @@ impl Client {
             Era::Modern => Context::modern(&params)?,
             Era::Legacy => Context::legacy(&params, self.agreed().clone()),
         };
-        Ok((Ask::read(&request.method, &params, era)?, context))
+        let ask = Ask::read(&request.method, &params, era)?;
+        self.protocol.check_revision(&self.principal, &ask, &context)?;
+        Ok((ask, context))
     }
 
     fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Frame, RpcError> {

@@ -216,7 +216,9 @@ impl Visit<'_> {
             return Err(RpcError::new(INVALID_REQUEST, "this can't be part of a batch: send it alone"));
         }
         let context = self.context(&params, Era::Legacy)?;
-        match Ask::read(&request.method, &params, Era::Legacy)? {
+        let ask = Ask::read(&request.method, &params, Era::Legacy)?;
+        self.app.protocol.check_revision(&self.principal, &ask, &context)?;
+        match ask {
             Ask::Question(question) => {
                 self.note(&question)?;
                 let result = self.app.protocol.answer(&question, Era::Legacy, &self.principal);
@@ -252,7 +254,9 @@ impl Visit<'_> {
 
     async fn request(self, request: &Request, params: &Params, era: Era) -> Result<Response, RpcError> {
         let context = self.context(params, era)?;
-        match Ask::read(&request.method, params, era)? {
+        let ask = Ask::read(&request.method, params, era)?;
+        self.app.protocol.check_revision(&self.principal, &ask, &context)?;
+        match ask {
             Ask::Walk(walk) => {
                 if era == Era::Modern && walk.verb == Verb::CallTool {
                     self.check_param_headers(&walk)?;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error};
 use hayward_audit::{AuditError, Intent, Log, Queued, Redacted, Seq, redact};
+use hayward_mcp::era::Revision;
 use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
 
 use super::Arrival;
@@ -153,6 +154,7 @@ fn intent<'a>(
         principal: &arrival.principal,
         client_address: arrival.address,
         client_name: Some(&*arrival.client).filter(|client| !client.is_empty()),
+        protocol: arrival.revision.map(Revision::as_str),
         server: route.map_or("", |route| route.toolset),
         method: arrival.verb.map_or("admin", Verb::method),
         tool: &arrival.name,

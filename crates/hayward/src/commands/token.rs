@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use hayward_api::kinds::token::Role;
+use hayward_api::kinds::token::{Role, TokenSpec};
+use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Error, Principal, Tier};
 use hayward_gateway::tokens::TokenView;
 use hayward_store::{Actor, Store};
@@ -38,6 +39,9 @@ enum Action {
         /// What it may do
         #[arg(long, value_enum, default_value = "ro")]
         role: TokenRole,
+        /// Oldest revision of the protocol that it may speak, e.g. 2026-07-28; any if left out
+        #[arg(long, value_name = "DATE", value_parser = ProtocolRevision::parse)]
+        min_protocol: Option<ProtocolRevision>,
         /// Form of the output
         #[arg(long, short, value_enum, default_value = "text")]
         output: Output,
@@ -91,8 +95,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 async fn act(store: &Store, action: Action) -> Result<(), Failure> {
     let written = match action {
-        Action::Add { name, role, output } => {
-            let (_, token) = store.create_token(&name, role.into(), &actor()).await.map_err(Error::from)?;
+        Action::Add { name, role, min_protocol, output } => {
+            let spec = TokenSpec { min_protocol, ..Role::from(role).into() };
+            let (_, token) = store.create_token(&name, spec, &actor()).await.map_err(Error::from)?;
             match output {
                 Output::Text => output::data(&format!("{}\n", token.reveal())),
                 Output::Json => output::json(&serde_json::json!({
