@@ -7,6 +7,7 @@
 //! A listener knows sockets and eras; `protocol` knows what a request asks for; the road knows neither.
 
 mod asking;
+mod budget;
 pub mod limits;
 pub mod listener;
 mod listening;

@@ -7,6 +7,8 @@ hayward_api::limits! {
     pub struct Limits("gateway") {
         /// Bytes of one request body, and of one line on standard input.
         body_bytes_max: Bytes = 33_554_432 in 65_536..=1_073_741_824,
+        /// Bytes of requests and results that are held at once, for all clients; beyond them, 503 is answered.
+        held_bytes_max: Bytes = 268_435_456 in 33_554_432..=17_179_869_184,
         /// Time in which the whole body of a request must have come.
         body_timeout_ms: Milliseconds = 30_000 in 100..=3_600_000,
         /// Time in which the head of a request must have come; also ends idle connections.

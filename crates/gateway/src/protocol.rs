@@ -26,6 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use crate::asking::{Asking, Outbox};
+use crate::budget::Reserved;
 use crate::limits::Limits;
 use crate::request_id::RequestIds;
 use crate::road::{Arrival, Permit, Road};
@@ -70,6 +71,8 @@ pub(crate) struct Beginning {
     pub(crate) asking: Option<Asking>,
     /// Whether the client can be sent away and come back.
     pub(crate) can_come_back: bool,
+    /// What holds the request in memory.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 /// A call that runs while it is waited for. Should nobody wait any more (its client is gone), it is
@@ -285,7 +288,7 @@ impl Protocol {
 
     /// Starts a call.
     pub(crate) fn begin(self: &Arc<Self>, beginning: Beginning) -> Result<RunningCall, RpcError> {
-        let Beginning { id, walk, context, sender, running, asking, can_come_back } = beginning;
+        let Beginning { id, walk, context, sender, running, asking, can_come_back, reserved } = beginning;
         let era = context.era();
         let needs_task = self.offers.tasks && !context.abilities.has(Ability::Tasks);
         if needs_task && self.road.needs_task(walk.verb, &walk.name, &sender.principal) {
@@ -317,7 +320,7 @@ impl Protocol {
         let outbox = way_back.as_ref().map(|(_, outbox)| outbox.clone());
         let listener = wishes.is_any().then(|| notices.clone());
         let walking = Walking { arrival, era, cancel: cancel.clone(), listener, way_back };
-        let course = self.course(id.clone(), walking, running);
+        let course = self.course(id.clone(), walking, running, reserved);
         let course: Course = match context.trace_parent {
             Some(parent) => Box::pin(course.instrument(tracing::info_span!("call", traceparent = parent))),
             None => Box::pin(course),
@@ -341,10 +344,12 @@ impl Protocol {
         id: RequestId,
         walking: Walking,
         running: Option<Running>,
+        reserved: Option<Reserved>,
     ) -> impl Future<Output = Option<Answer>> + Send + use<> {
         let protocol = Arc::clone(self);
         async move {
             let walked = AssertUnwindSafe(protocol.walk(walking)).catch_unwind().await.ok();
+            drop(reserved);
             if let Some(running) = running {
                 running.end(&id);
             }

@@ -31,6 +31,7 @@ use hayward_tool::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Budget;
 use crate::limits::Limits;
 use admit::Admit;
 pub(crate) use admit::Permit;
@@ -48,6 +49,8 @@ pub struct Road {
     credentials: Arc<Credentials>,
     recorder: Recorder,
     result_bytes_max: usize,
+    /// What may be held in memory at once.
+    budget: Budget,
     overrun: Duration,
 }
 
@@ -117,6 +120,7 @@ impl Road {
             credentials: parts.credentials,
             recorder: Recorder::new(parts.record),
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
+            budget: Budget::new(count(limits.held_bytes_max)),
             overrun: Duration::from_millis(limits.overrun_ms),
         }
     }
@@ -172,6 +176,11 @@ impl Road {
         self.streams.revoke(credential);
     }
 
+    /// What may be held in memory at once.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Whether calls can be recorded; while they can't, every call is refused.
     pub(crate) fn is_recording(&self) -> bool {
         self.recorder.is_open()
@@ -197,7 +206,7 @@ impl Road {
         progress: Option<Listener>,
     ) -> (Reply, Option<Permit>) {
         let verb = arrival.form();
-        let admitted = match self.admit(arrival) {
+        let mut admitted = match self.admit(arrival) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
                 return (self.recorder.denied(arrival, route, error).await.reply, None);
@@ -211,7 +220,9 @@ impl Road {
         // 8 run: with a deadline and a cancellation, always.
         let outcome = self.run(arrival, &admitted, cancel, progress).await;
         // 9 shape: what leaves is bounded.
-        let outcome = shape::shape(verb, outcome, self.result_bytes_max);
+        let mut held = self.budget.begin();
+        let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
+        admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
         (self.recorder.outcome(open, verb, outcome).await.reply, Some(admitted.permit))
     }

@@ -71,12 +71,12 @@ pub(crate) async fn create(State(app): State<Arc<App>>, request: Request<Body>) 
     let (head, body) = request.into_parts();
     let made = async {
         let actor = administrator(&app, &head.headers)?;
-        let bytes = read_body(&head.headers, body, BODY_BYTES_MAX, &app.limits)
+        let taken = read_body(&head.headers, body, BODY_BYTES_MAX, &app)
             .await
             .map_err(|fault| answer::detail(fault.status(), fault.message()))?;
         let bad = |message: &str| answer::detail(StatusCode::BAD_REQUEST, message);
         let wanted: Wanted =
-            serde_json::from_slice(&bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
+            serde_json::from_slice(&taken.bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
         let spec = TokenSpec { min_protocol: wanted.min_protocol, ..role.into() };
         let told = json!({ "name": wanted.name, "role": role, "min_protocol": spec.min_protocol });

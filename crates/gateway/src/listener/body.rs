@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
 use axum::BoxError;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
-use crate::limits::Limits;
+use super::http::App;
+use crate::budget::Reserved;
 
 /// Why a body was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,7 @@ pub(crate) enum BodyFault {
     TooLarge,
     Broken,
     TooSlow,
+    Overloaded,
 }
 
 impl BodyFault {
@@ -24,6 +26,7 @@ impl BodyFault {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Broken => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -32,8 +35,15 @@ impl BodyFault {
             Self::TooLarge => "the body is too large; send large files by other means",
             Self::Broken => "the body ended early; hint: send as many bytes as Content-Length says",
             Self::TooSlow => "the body took too long to come; hint: send it at once, or less at a time",
+            Self::Overloaded => "the server holds as much as it may; hint: retry in a moment",
         }
     }
+}
+
+/// A body, and what holds its place in memory until it is dropped.
+pub(crate) struct Taken {
+    pub(crate) bytes: Bytes,
+    pub(crate) reserved: Reserved,
 }
 
 /// Reads a whole body of at most this many bytes.
@@ -41,8 +51,8 @@ pub(crate) async fn read<B>(
     headers: &HeaderMap,
     body: B,
     bytes_max: u64,
-    limits: &Limits,
-) -> Result<Bytes, BodyFault>
+    app: &App,
+) -> Result<Taken, BodyFault>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -53,10 +63,34 @@ where
         return Err(BodyFault::TooLarge);
     }
     let body = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    match timeout(Duration::from_millis(limits.body_timeout_ms), body.collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyFault::TooLarge),
-        Ok(Err(_broken)) => Err(BodyFault::Broken),
+    let reserved = app.protocol.road().budget().begin();
+    match timeout(Duration::from_millis(app.limits.body_timeout_ms), collect(body, reserved)).await {
+        Ok(taken) => taken,
         Err(_elapsed) => Err(BodyFault::TooSlow),
     }
+}
+
+async fn collect<B>(body: Limited<B>, mut reserved: Reserved) -> Result<Taken, BodyFault>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let mut body = std::pin::pin!(body);
+    let mut whole = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() { BodyFault::TooLarge } else { BodyFault::Broken }
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        reserved.grow(data.len()).map_err(|_exhausted| BodyFault::Overloaded)?;
+        // Most bodies come as one piece, which is taken as it is.
+        if whole.is_empty() && rest.is_empty() {
+            whole = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut whole));
+            rest.extend_from_slice(&data);
+        }
+    }
+    let bytes = if rest.is_empty() { whole } else { rest.freeze() };
+    Ok(Taken { bytes, reserved })
 }

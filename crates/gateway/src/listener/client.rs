@@ -181,7 +181,8 @@ impl Client {
     fn begin(&self, id: RequestId, walk: Walk, context: Context) -> Result<RunningCall, RpcError> {
         let asking = (context.era() == Era::Legacy).then(|| self.asking.clone());
         let (sender, running) = (self.sender(), Some(self.running.clone()));
-        let beginning = Beginning { id, walk, context, sender, running, asking, can_come_back: false };
+        let beginning =
+            Beginning { id, walk, context, sender, running, asking, can_come_back: false, reserved: None };
         self.protocol.begin(beginning)
     }
 

@@ -23,8 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::answer;
-use super::body::read as read_body;
+use super::body::{Taken, read as read_body};
 use super::http::{App, Arrived, identify};
+use crate::budget::Reserved;
 use crate::limits::{Limits, STREAM_QUEUE};
 use crate::listening::subscribe;
 use crate::protocol::{Answer, Beginning, News, RunningCall, Sender};
@@ -47,9 +48,13 @@ where
         }
         let session = find_session(app, &head.headers, &principal)?;
         let visit = Visit { app, arrived, head: &head, principal, accepts, session };
-        let incoming = read_incoming(&app.limits, &head.headers, body, visit.has_batches()).await?;
+        let Taken { bytes, reserved } = read_body(&head.headers, body, app.limits.body_bytes_max, app)
+            .await
+            .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
+        let incoming = Incoming::read(bytes, visit.has_batches())
+            .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, frame_of(&rejected)))?;
         Ok(match incoming {
-            Incoming::One(message) => visit.serve(message).await,
+            Incoming::One(message) => visit.serve(message, reserved).await,
             Incoming::Batch(messages) => visit.batch(messages).await,
         })
     };
@@ -101,23 +106,6 @@ fn find_session(
     }
 }
 
-/// The whole body.
-async fn read_incoming<B>(
-    limits: &Limits,
-    headers: &HeaderMap,
-    body: B,
-    has_batches: bool,
-) -> Result<Incoming, Response>
-where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    let bytes = read_body(headers, body, limits.body_bytes_max, limits)
-        .await
-        .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
-    Incoming::read(bytes, has_batches)
-        .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, frame_of(&rejected)))
-}
-
 fn frame_of(rejected: &Rejected) -> Frame {
     Frame::error(rejected.id.as_ref(), &rejected.error)
 }
@@ -153,13 +141,13 @@ impl Visit<'_> {
         named_revision(&self.head.headers).unwrap_or_else(agreed) == Revision::V2025_03_26
     }
 
-    async fn serve(self, message: Message) -> Response {
+    async fn serve(self, message: Message, reserved: Reserved) -> Response {
         match message {
             Message::Request(request) => {
                 let params = Params::of(&request);
                 let era = era_of(&self.head.headers, &request.method, &params);
                 let (answered_as, served) = match era {
-                    Ok(era) => (era, self.request(&request, &params, era).await),
+                    Ok(era) => (era, self.request(&request, &params, era, reserved).await),
                     Err(error) => (Era::Modern, Err(error)),
                 };
                 served.unwrap_or_else(|error| {
@@ -252,7 +240,13 @@ impl Visit<'_> {
         }
     }
 
-    async fn request(self, request: &Request, params: &Params, era: Era) -> Result<Response, RpcError> {
+    async fn request(
+        self,
+        request: &Request,
+        params: &Params,
+        era: Era,
+        reserved: Reserved,
+    ) -> Result<Response, RpcError> {
         let context = self.context(params, era)?;
         let ask = Ask::read(&request.method, params, era)?;
         self.app.protocol.check_revision(&self.principal, &ask, &context)?;
@@ -261,7 +255,7 @@ impl Visit<'_> {
                 if era == Era::Modern && walk.verb == Verb::CallTool {
                     self.check_param_headers(&walk)?;
                 }
-                self.call(request.id.clone(), walk, context).await
+                self.call(request.id.clone(), walk, context, reserved).await
             }
             Ask::Question(question) => self.question(&request.id, &question, era),
             Ask::Task(ask) => {
@@ -343,17 +337,33 @@ impl Visit<'_> {
 
     fn beginning(&self, id: RequestId, walk: Walk, context: Context) -> Beginning {
         let running = self.session.as_ref().map(|session| session.running.clone());
-        Beginning { id, walk, context, sender: self.sender(), running, asking: None, can_come_back: false }
+        Beginning {
+            id,
+            walk,
+            context,
+            sender: self.sender(),
+            running,
+            asking: None,
+            can_come_back: false,
+            reserved: None,
+        }
     }
 
     /// Waits for the answer. A client that takes events gets a stream as soon as there is something
     /// to say meanwhile, or when it would otherwise begin to doubt that anybody is there.
-    async fn call(self, id: RequestId, walk: Walk, context: Context) -> Result<Response, RpcError> {
+    async fn call(
+        self,
+        id: RequestId,
+        walk: Walk,
+        context: Context,
+        reserved: Reserved,
+    ) -> Result<Response, RpcError> {
         let (era, revision) = (context.era(), context.revision);
         let session = self.session.as_ref().filter(|_| era == Era::Legacy && self.accepts.events);
         let beginning = Beginning {
             asking: session.map(|session| session.asking.clone()),
             can_come_back: session.is_some(),
+            reserved: Some(reserved),
             ..self.beginning(id, walk, context)
         };
         let mut call = self.app.protocol.begin(beginning)?;

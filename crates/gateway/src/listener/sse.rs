@@ -128,9 +128,9 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
     let Some(client) = client else {
         return answer::detail(StatusCode::NOT_FOUND, "Not Found: no such stream; open one with GET /sse");
     };
-    match read_body(&head.headers, body, app.limits.body_bytes_max, &app.limits).await {
-        Ok(bytes) => {
-            client.take(bytes).await;
+    match read_body(&head.headers, body, app.limits.body_bytes_max, &app).await {
+        Ok(taken) => {
+            client.take(taken.bytes).await;
             answer::empty(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::detail(fault.status(), fault.message()),

@@ -7,6 +7,8 @@ use hayward_api::{Code, Principal};
 use hayward_tool::ToolError;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Reserved;
+
 /// Who has how many calls running, or streams open.
 #[derive(Debug)]
 pub(crate) struct Admit {
@@ -39,6 +41,8 @@ pub(crate) struct Permit {
     principal: Arc<Principal>,
     /// Fires when the credential is revoked, or all calls have to end.
     pub(crate) pulled: CancellationToken,
+    /// What the result holds in memory until it has left.
+    pub(crate) held: Option<Reserved>,
 }
 
 impl Admit {
@@ -76,7 +80,7 @@ impl Admit {
             _ => return Err(self.busy("this credential", self.per_principal_max)),
         };
         state.calls += 1;
-        Ok(Permit { admit: Arc::clone(self), principal: Arc::clone(principal), pulled })
+        Ok(Permit { admit: Arc::clone(self), principal: Arc::clone(principal), pulled, held: None })
     }
 
     fn busy(&self, who: &str, max: usize) -> ToolError {
