@@ -21,7 +21,7 @@ impl RequestId {
         let text = raw.as_str();
         let is_valid = match text.as_bytes().first() {
             Some(b'"') => text.len() <= ID_BYTES_MAX + 2,
-            _ => text.parse::<i64>().is_ok_and(|id| id.abs() <= ID_INTEGER_MAX),
+            _ => text.parse::<i64>().is_ok_and(|id| (-ID_INTEGER_MAX..=ID_INTEGER_MAX).contains(&id)),
         };
         if is_valid {
             return Ok(Self(raw.clone()));
@@ -193,6 +193,9 @@ impl Fields {
         if !self.has_version {
             return Err(invalid(self.id, "`jsonrpc` is missing: send \"jsonrpc\": \"2.0\""));
         }
+        if self.method.is_none() && self.params.is_some() {
+            return Err(invalid(self.id, "`params` without `method`"));
+        }
         match (self.method, self.id, self.result, self.error) {
             (Some(method), Some(id), None, None) => {
                 Ok(Message::Request(Request { id, method, params: self.params }))
@@ -361,11 +364,13 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1.5,"method":"x"}"#, INVALID_REQUEST, "`id`"),
             (r#"{"jsonrpc":"2.0","id":9007199254740993,"method":"x"}"#, INVALID_REQUEST, "2^53"),
             (r#"{"jsonrpc":"2.0","id":1e400,"method":"x"}"#, INVALID_REQUEST, "`id`"),
+            (r#"{"jsonrpc":"2.0","id":-9223372036854775808,"method":"x"}"#, INVALID_REQUEST, "2^53"),
             (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, INVALID_REQUEST, "`method`"),
             (r#"{"jsonrpc":"2.0","id":1,"method":""}"#, INVALID_REQUEST, "`method`"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[]}"#, INVALID_REQUEST, "`params`"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"x","result":1}"#, INVALID_REQUEST, "a message has"),
             (r#"{"jsonrpc":"2.0","id":1}"#, INVALID_REQUEST, "a message has"),
+            (r#"{"jsonrpc":"2.0","id":1,"result":{},"params":{}}"#, INVALID_REQUEST, "without `method`"),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"x","Method":"y"}"#,
                 INVALID_REQUEST,
