@@ -56,19 +56,16 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 
     fn take_line(&mut self) -> Option<Line> {
         while let Some(offset) = memchr::memchr(b'\n', &self.buffer[self.searched..]) {
-            let line = self.buffer.split_to(self.searched + offset + 1).freeze();
-            self.searched = 0;
-            let was_skipped = std::mem::take(&mut self.is_skipping) || line.len() > self.line_bytes_max + 2;
-            if was_skipped {
-                return Some(Line::TooLong);
-            }
-            let text = line.slice_ref(line.trim_ascii());
-            if !text.is_empty() {
-                return Some(Line::Message(text));
+            let mut line = self.buffer.split_to(self.searched + offset + 1);
+            line.truncate(line.len() - 1);
+            let line = self.end_line(&line.freeze());
+            if line.is_some() {
+                return line;
             }
         }
         self.searched = self.buffer.len();
-        if self.searched > self.line_bytes_max {
+        // One byte more may be the carriage return of a line that fits.
+        if self.searched > self.line_bytes_max + 1 {
             self.is_skipping = true;
             self.buffer.clear();
             self.searched = 0;
@@ -78,11 +75,18 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 
     fn take_rest(&mut self) -> Option<Line> {
         let rest = std::mem::take(&mut self.buffer).freeze();
+        self.end_line(&rest)
+    }
+
+    /// What the bytes before a line feed, or before the end of the input, are. The limit is judged
+    /// here, so that it doesn't matter in which pieces they came.
+    fn end_line(&mut self, line: &Bytes) -> Option<Line> {
         self.searched = 0;
-        if std::mem::take(&mut self.is_skipping) {
+        let content = line.strip_suffix(b"\r").unwrap_or(line);
+        if std::mem::take(&mut self.is_skipping) || content.len() > self.line_bytes_max {
             return Some(Line::TooLong);
         }
-        let text = rest.slice_ref(rest.trim_ascii());
+        let text = line.slice_ref(line.trim_ascii());
         (!text.is_empty()).then_some(Line::Message(text))
     }
 }
@@ -133,6 +137,25 @@ mod tests {
         assert!(reader.buffer.capacity() < 64 * 1024, "{}", reader.buffer.capacity());
         assert_eq!(reader.next().await.unwrap(), Some(message("{}")));
         assert_eq!(reader.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn the_limit_is_that_of_the_line_in_whatever_pieces_it_comes() {
+        for (input, expect) in [
+            (&b"1234\n"[..], message("1234")),
+            (b"1234\r\n", message("1234")),
+            (b"1234\r", message("1234")),
+            (b"12345\n", Line::TooLong),
+            (b"12345\r\n", Line::TooLong),
+            (b"12345", Line::TooLong),
+        ] {
+            assert_eq!(lines(input, 4).await, std::slice::from_ref(&expect), "{input:?}");
+            for at in 0..input.len() {
+                let (first, second) = input.split_at(at);
+                let mut reader = LineReader::new(first.chain(second), 4);
+                assert_eq!(reader.next().await.unwrap(), Some(expect.clone()), "{input:?} cut at {at}");
+            }
+        }
     }
 
     #[tokio::test]
