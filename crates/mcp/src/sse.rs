@@ -1,8 +1,13 @@
-//! Server-sent events, as far as the protocol uses them.
+//! Server-sent events, as far as the protocol uses them: written, and read by the rules of WHATWG HTML
+//! (server-sent events, interpreting an event stream).
+
+mod parser;
 
 use bytes::Bytes;
 
 use crate::envelope::Frame;
+
+pub use parser::{Event, Parser, Received};
 
 /// A comment that keeps a silent stream alive.
 pub const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
