@@ -3,11 +3,12 @@
 //! It is a package for Node.js; `cargo xtask test` installs it and says where it is.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
+
+use crate::installed::tool;
 
 /// What is run of it: the frozen requirements of a revision, or what its last release checks by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +74,6 @@ pub fn judge(suite: Suite, url: &str, token: &str) -> anyhow::Result<Option<Repo
     let report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     Ok(Some(report))
-}
-
-/// Where something is that the test command has installed.
-#[expect(clippy::disallowed_methods, reason = "the test command says where its tools are")]
-fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(name).map(PathBuf::from);
-    let is_required = std::env::var_os("HAYWARD_TEST_REQUIRED").is_some();
-    assert!(path.is_some() || !is_required, "`{name}` is not set");
-    path
 }
 
 impl Report {

@@ -6,5 +6,6 @@ pub mod client;
 pub mod conformance;
 pub mod daemon;
 pub mod fixture;
+pub mod installed;
 pub mod seam;
 pub mod server;

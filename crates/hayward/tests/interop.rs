@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hayward_testkit::installed::tool;
 use serde_json::Value;
 
 const HAYWARD: &str = env!("CARGO_BIN_EXE_hayward");
@@ -103,15 +104,6 @@ impl Client {
         let is_modern = version.map(|version| version == "2026-07-28");
         assert!(is_modern.is_none_or(|is_modern| is_modern == (self.mode != "legacy")), "{stdout}");
     }
-}
-
-/// Where an installed tool is.
-#[expect(clippy::disallowed_methods, reason = "the test command says so in the environment")]
-fn tool(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(name).map(PathBuf::from);
-    let is_required = std::env::var_os("HAYWARD_TEST_REQUIRED").is_some();
-    assert!(path.is_some() || !is_required, "`{name}` is not set");
-    path
 }
 
 #[expect(clippy::disallowed_methods, reason = "clients and the server under test are processes")]
