@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod generate;
 mod new;
 mod output;
@@ -40,6 +41,8 @@ enum Task {
     Generate,
     /// Measure speed side by side with other servers and write `docs/benchmarks.md`.
     Bench(bench::Arguments),
+    /// Feed every parser of the protocol with what a fuzzer makes up and write `docs/fuzzing.md`.
+    Fuzz(fuzz::Arguments),
     /// Build and run the server.
     Run(run::Arguments),
     /// Start a new part from its recipe.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Tidy(arguments) => tidy::run(&arguments),
         Task::Generate => generate::run(),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Run(arguments) => run::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
     };

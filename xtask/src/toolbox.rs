@@ -23,8 +23,16 @@ pub(crate) use python::Python;
 
 /// Cargo with `cargo-nextest` on its path.
 pub(crate) fn cargo_with_nextest() -> Result<Command> {
-    let nextest = cargo_tools::cargo_nextest()?;
-    let folder = nextest.parent().context("the runner lies in a folder")?.to_path_buf();
+    cargo_with(&cargo_tools::cargo_nextest()?)
+}
+
+/// Cargo with `cargo-fuzz` on its path.
+pub(crate) fn cargo_with_fuzz() -> Result<Command> {
+    cargo_with(&cargo_tools::cargo_fuzz()?)
+}
+
+fn cargo_with(subcommand: &Path) -> Result<Command> {
+    let folder = subcommand.parent().context("the program lies in a folder")?.to_path_buf();
     let mut cargo = step::cargo();
     cargo.env("PATH", workspace::path_with(&[folder]));
     Ok(cargo)

@@ -24,6 +24,11 @@ pub(crate) fn cargo_deny() -> Result<PathBuf> {
     find_or_build(&Tool { name: "cargo-deny", version: "0.20.2", features: "" })
 }
 
+/// The runner of fuzz targets.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    find_or_build(&Tool { name: "cargo-fuzz", version: "0.13.2", features: "" })
+}
+
 fn find_or_build(tool: &Tool) -> Result<PathBuf> {
     let folder = workspace::cache().join("cargo");
     let built = folder.join("bin").join(tool.name);
