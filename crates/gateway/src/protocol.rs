@@ -247,26 +247,6 @@ impl Protocol {
         made.await.map_err(lost)?
     }
 
-    /// Refuses a revision that the principal may not speak: who insists on the newer era is not talked into the
-    /// older one.
-    pub(crate) fn check_revision(
-        &self,
-        principal: &Principal,
-        ask: &Ask,
-        context: &Context,
-    ) -> Result<(), RpcError> {
-        let revision = match ask {
-            Ask::Question(Question::Initialize { revision, .. }) => *revision,
-            _ => context.revision,
-        };
-        if principal.may_speak(revision.as_str()) {
-            return Ok(());
-        }
-        let message = format!("this credential may not speak {revision}: use a client of a newer revision");
-        let data = ObjectWriter::new(64).raw("supported", &Revision::modern_names()).end();
-        Err(RpcError::new(UNSUPPORTED_PROTOCOL_VERSION, message).with_data(data))
-    }
-
     /// Answers what needs no walk.
     pub(crate) fn answer(&self, question: &Question, era: Era, principal: &Principal) -> Raw {
         match question {
@@ -367,4 +347,19 @@ fn lost(id: &RequestId) -> Answer {
     let error =
         RpcError::new(hayward_mcp::error::INTERNAL_ERROR, "the call was lost: look into the server's log");
     Answer::error(id, &error)
+}
+
+/// Refuses a revision that the principal may not speak: who insists on the newer era is not talked into the older
+/// one.
+pub(crate) fn check_revision(principal: &Principal, ask: &Ask, context: &Context) -> Result<(), RpcError> {
+    let revision = match ask {
+        Ask::Question(Question::Initialize { revision, .. }) => *revision,
+        _ => context.revision,
+    };
+    if principal.may_speak(revision.as_str()) {
+        return Ok(());
+    }
+    let message = format!("this credential may not speak {revision}: use a client of a newer revision");
+    let data = ObjectWriter::new(64).raw("supported", &Revision::modern_names()).end();
+    Err(RpcError::new(UNSUPPORTED_PROTOCOL_VERSION, message).with_data(data))
 }

@@ -8,7 +8,8 @@ use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{ArrayWriter, Raw};
 use hayward_mcp::limits::JSON;
-use hayward_mcp::result::{self as results, Identity};
+use hayward_mcp::request::List;
+use hayward_mcp::result::{self as results, Identity, Offers};
 use hayward_mcp::sse;
 use hayward_mcp::stdio::{Line, write_line};
 
@@ -130,7 +131,7 @@ fn tools(id: &RequestId, era: Era, raw: &Raw) -> Emitted {
             Tree::object([complete(), ttl, scope, tools])
         }
     };
-    result(id, results::tools(era, &list.end()), meaning)
+    result(id, results::list(era, List::Tools, &list.end()), meaning)
 }
 
 fn completed(id: &RequestId, era: Era, raw: &Raw) -> Emitted {
@@ -147,7 +148,7 @@ fn completed(id: &RequestId, era: Era, raw: &Raw) -> Emitted {
 fn introductions(id: &RequestId, text: &str) -> [Emitted; 2] {
     let identity = Identity { name: text.into(), version: text.into(), instructions: text.into() };
     let info = Tree::object([("name", Tree::text(text)), ("version", Tree::text(text))]);
-    let tools = Tree::object([("listChanged", Tree::Bool(false))]);
+    let tools = Tree::object([("listChanged", Tree::Bool(true))]);
     let abilities = Tree::object([("logging", Tree::object([])), ("tools", tools)]);
     let legacy = Tree::object([
         ("protocolVersion", Tree::text("2025-06-18")),
@@ -165,8 +166,8 @@ fn introductions(id: &RequestId, text: &str) -> [Emitted; 2] {
         scope,
         ("_meta", Tree::object([("io.modelcontextprotocol/serverInfo", info)])),
     ]);
-    let initialize = results::initialize(&identity, Revision::V2025_06_18);
-    let discover = results::discover(&identity);
+    let initialize = results::initialize(&identity, Offers::default(), Revision::V2025_06_18);
+    let discover = results::discover(&identity, Offers::default());
     [result(id, initialize, legacy), result(id, discover, modern)]
 }
 

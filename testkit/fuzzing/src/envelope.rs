@@ -7,7 +7,7 @@ use hayward_mcp::era::Era;
 use hayward_mcp::error::{INVALID_REQUEST, PARSE_ERROR};
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::limits::{CLIENT_BYTES_MAX, ID_BYTES_MAX, ID_INTEGER_MAX, JSON, METHOD_BYTES_MAX};
-use hayward_mcp::request::{Agreed, Ask, Context, Params, read_cancelled};
+use hayward_mcp::request::{Agreed, Ask, Context, Params, Verb, read_cancelled};
 
 use crate::tree::Tree;
 
@@ -136,7 +136,9 @@ fn check_request(request: &Request, tree: &Tree) {
         assert!(token.is_none_or(|token| token.as_ref() == progress_token(tree)));
     }
     for era in [Era::Legacy, Era::Modern] {
-        if let Ok(Ask::Call(call)) = Ask::read(&request.method, &params, era) {
+        if let Ok(Ask::Walk(call)) = Ask::read(&request.method, &params, era)
+            && call.verb == Verb::CallTool
+        {
             check_call(&call, tree.get("params"));
         }
     }
@@ -147,7 +149,7 @@ fn progress_token(tree: &Tree) -> Option<&Tree> {
     tree.get("params")?.get("_meta")?.get("progressToken")
 }
 
-fn check_call(call: &hayward_mcp::request::CallTool, params: Option<&Tree>) {
+fn check_call(call: &hayward_mcp::request::Walk, params: Option<&Tree>) {
     let get = |key| params.and_then(|params| params.get(key));
     assert_eq!(get("name").and_then(Tree::as_text), Some(call.name.as_str()));
     let arguments = read(call.arguments.as_bytes()).expect("arguments are JSON");

@@ -10,6 +10,8 @@ mod events;
 mod headers;
 mod lines;
 mod pieces;
+mod requests;
+mod states;
 
 pub mod emitted;
 pub mod tree;
@@ -27,11 +29,13 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "differential", check: emitted::check },
     Target { name: "envelope", check: envelope::check },
     Target { name: "headers", check: headers::check },
+    Target { name: "requests", check: requests::check },
     Target { name: "sse", check: events::check },
+    Target { name: "state", check: states::check },
     Target { name: "stdio", check: lines::check },
 ];
 

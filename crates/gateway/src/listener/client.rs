@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::asking::Asking;
 use crate::limits::STDIO_REQUESTS_MAX;
 use crate::listening::{Heard, Listening, subscribe};
-use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender};
+use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender, check_revision};
 use crate::session::{Running, Subscribed};
 
 /// The client, as far as its requests share it.
@@ -149,7 +149,7 @@ impl Client {
             Era::Legacy => Context::legacy(&params, self.agreed().clone()),
         };
         let ask = Ask::read(&request.method, &params, era)?;
-        self.protocol.check_revision(&self.principal, &ask, &context)?;
+        check_revision(&self.principal, &ask, &context)?;
         Ok((ask, context))
     }
 

@@ -28,7 +28,7 @@ use super::http::{App, Arrived, identify};
 use crate::budget::Reserved;
 use crate::limits::{Limits, STREAM_QUEUE};
 use crate::listening::subscribe;
-use crate::protocol::{Answer, Beginning, News, RunningCall, Sender};
+use crate::protocol::{Answer, Beginning, News, RunningCall, Sender, check_revision};
 use crate::session::{Found, Session};
 pub(crate) use standing::get;
 use streams::{First, Pace};
@@ -205,7 +205,7 @@ impl Visit<'_> {
         }
         let context = self.context(&params, Era::Legacy)?;
         let ask = Ask::read(&request.method, &params, Era::Legacy)?;
-        self.app.protocol.check_revision(&self.principal, &ask, &context)?;
+        check_revision(&self.principal, &ask, &context)?;
         match ask {
             Ask::Question(question) => {
                 self.note(&question)?;
@@ -249,7 +249,7 @@ impl Visit<'_> {
     ) -> Result<Response, RpcError> {
         let context = self.context(params, era)?;
         let ask = Ask::read(&request.method, params, era)?;
-        self.app.protocol.check_revision(&self.principal, &ask, &context)?;
+        check_revision(&self.principal, &ask, &context)?;
         match ask {
             Ask::Walk(walk) => {
                 if era == Era::Modern && walk.verb == Verb::CallTool {
