@@ -14,8 +14,9 @@ mod figures;
 mod report;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{output, step, toolbox, workspace};
 use figures::Figures;
@@ -29,7 +30,7 @@ const BOUNDS: [&str; 3] = ["-max_len=4096", "-timeout=5", "-rss_limit_mb=256"];
 /// How long to run.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// How long each target runs, one after the other.
+    /// How long each target runs; as many run at once as there are cores.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: u64,
 }
@@ -47,13 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let targets = targets()?;
     output::step("building the targets");
     step::run(toolbox::cargo_with_fuzz()?.args(["fuzz", "build"]).args(SANITIZER))?;
-    let mut runs = Vec::new();
-    for target in targets {
-        output::step(&target);
-        let run = fuzz(target, arguments.minutes)?;
-        output::note(report::row(&run));
-        runs.push(run);
-    }
+    let runs = fuzz_all(targets, arguments.minutes)?;
     report::publish(&runs, arguments.minutes)?;
     let crashes: Vec<_> = runs.iter().flat_map(|run| &run.crashes).collect();
     for crash in &crashes {
@@ -66,6 +61,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Runs every target, as many at once as there are cores; in the order of the targets.
+fn fuzz_all(targets: Vec<String>, minutes: u64) -> Result<Vec<Run>> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let queue = Mutex::new(targets.into_iter());
+    let work = || {
+        let mut runs = Vec::new();
+        loop {
+            let next = queue.lock().map_err(|_| anyhow!("another target has panicked"))?.next();
+            let Some(target) = next else {
+                return Ok(runs);
+            };
+            output::step(&target);
+            let run = fuzz(target, minutes)?;
+            output::note(report::row(&run));
+            runs.push(run);
+        }
+    };
+    let mut runs = std::thread::scope(|scope| -> Result<Vec<Run>> {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|it| it.join().map_err(|_| anyhow!("a worker has panicked"))?);
+        Ok(ended.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    })?;
+    runs.sort_by(|a, b| a.target.cmp(&b.target));
+    Ok(runs)
 }
 
 /// The names of the targets, in order.

@@ -25,21 +25,22 @@ pub(crate) fn check(input: &[u8]) {
     let opened = keys.open(&binding, &sealed, NOW).expect("it was sealed for this");
     assert_eq!(opened.content, content);
     assert!(keys.open(&binding, &sealed, NOW + i64::from(LIFETIME)).is_err(), "it has expired");
-    check_others(&keys, &binding, &sealed, &who, &tool, arguments);
+    let other = format!("{who}x");
+    let longer = [arguments, b" "].concat();
+    let others = [
+        Binding { principal: &other, digest: binding.digest },
+        Binding { principal: &who, digest: digest("prompts/get", &tool, arguments) },
+        Binding { principal: &who, digest: digest("tools/call", &other, arguments) },
+        Binding { principal: &who, digest: digest("tools/call", &tool, &longer) },
+    ];
+    check_others(&keys, &binding, &sealed, &others);
     check_changes(&keys, &binding, &sealed, forged);
 }
 
-fn check_others(keys: &StateKeys, own: &Binding<'_>, sealed: &str, who: &str, tool: &str, arguments: &[u8]) {
-    let other = format!("{who}x");
-    let longer = [arguments, b" "].concat();
-    for binding in [
-        Binding { principal: &other, digest: own.digest },
-        Binding { principal: who, digest: digest("prompts/get", tool, arguments) },
-        Binding { principal: who, digest: digest("tools/call", &other, arguments) },
-        Binding { principal: who, digest: digest("tools/call", tool, &longer) },
-    ] {
+fn check_others(keys: &StateKeys, own: &Binding<'_>, sealed: &str, others: &[Binding<'_>]) {
+    for binding in others {
         let is_same = binding.principal == own.principal && binding.digest == own.digest;
-        assert!(is_same || keys.open(&binding, sealed, NOW).is_err(), "it was sealed for another request");
+        assert!(is_same || keys.open(binding, sealed, NOW).is_err(), "it was sealed for another request");
     }
     assert!(StateKeys::new([8; 32]).open(own, sealed, NOW).is_err(), "it was sealed by another server");
 }
