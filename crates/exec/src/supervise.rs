@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, wait};
 
 use crate::limits::{KILL, PAUSE, REAP, SURVIVORS_NAMED_MAX};
+use crate::open_files;
 use crate::processes::{self, Process};
 use crate::wire::{End, Named, NotStarted, Report, Request, Start, Status, Step, Whom, encode};
 use inbox::Inbox;
@@ -30,6 +31,7 @@ pub fn supervise() -> ExitCode {
     // What the server inherited without close-on-exec (a shell's redirections, sockets of an
     // init system) isn't for jobs.
     close_fds::set_fds_cloexec(3, &[]);
+    open_files::lower(std::env::args_os());
     // Away from the server's terminal: what its user types there isn't for jobs.
     let is_ready = setsid().is_ok() && set_child_subreaper(Some(getpid())).is_ok();
     let Some(mut supervisor) = Supervisor::new().filter(|_| is_ready) else {

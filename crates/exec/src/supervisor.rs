@@ -21,6 +21,7 @@ use crate::cgroup::{Home, Leaf};
 use crate::error::ExecError;
 use crate::job::Job;
 use crate::limits::{ANSWER, EXIT, GONE, KILL, PAUSE};
+use crate::open_files;
 use crate::processes;
 use crate::wire::{End, Frames, Named, Report, Request, Start, encode};
 
@@ -67,6 +68,7 @@ impl Supervisor {
         let leaf = home.map(Home::leaf).transpose()?;
         let spawned = Command::new(&command.program)
             .args(&command.args)
+            .args(open_files::argument())
             // What it doesn't know, its /proc/PID/environ doesn't show.
             .env_clear()
             .current_dir("/")

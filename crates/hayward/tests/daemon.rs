@@ -671,3 +671,16 @@ async fn a_record_that_cannot_be_written_refuses_every_call_until_it_can() {
     drop(daemon);
     hayward_testkit::daemon::unmount(&data);
 }
+
+#[tokio::test]
+async fn the_daemon_may_have_many_files_open_and_its_commands_as_many_as_before() {
+    let (_dir, data) = scratch();
+    let daemon = start(&data);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = [3, 4].map(|at| line.split_whitespace().nth(at).unwrap());
+    assert_eq!(soft, hard);
+    let own = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
+    let ran = daemon.call("rw", "bash_execute", json!({"command": "ulimit -n"})).await.unwrap();
+    assert_eq!(ran["structuredContent"]["stdout"].as_str().unwrap().trim(), own.to_string());
+}

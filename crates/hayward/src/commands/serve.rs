@@ -65,6 +65,10 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let limits = AllLimits::read(&args.serving.limits)?;
     check_bind(args.host, args.insecure_http)?;
+    // Every connection is one.
+    if let Some(max) = hayward_exec::raise_open_files() {
+        tracing::info!(max, "files that may be open");
+    }
     runtime::block_on(serve_until_signal(args, limits, further))
 }
 
