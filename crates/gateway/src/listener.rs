@@ -8,6 +8,7 @@ mod client;
 mod guard;
 pub mod http;
 mod mcp;
+mod places;
 mod sse;
 mod stall;
 mod stdio;

@@ -7,19 +7,20 @@ use std::time::Duration;
 use ::http::{Method, Request};
 use axum::body::Body;
 use axum::response::Response;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::http::{App, enter, named, router};
+use super::http::{App, Arrived, enter, named, router};
 use super::mcp;
+use super::places::{Connection, Places};
 use super::stall::Stalling;
 use super::threads::Threads;
 use crate::limits::CANCEL_GRACE;
@@ -27,13 +28,13 @@ use crate::limits::CANCEL_GRACE;
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-    let places =
-        Arc::new(Semaphore::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX >> 4)));
+    let places = Places::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX));
     let routes = router(Arc::clone(&app));
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await.expect("never closed");
             let (stream, peer) = listener.accept().await?;
+            // Children, as every token has a lock that all who wait for it share.
+            let place = places.take(cut.child_token()).await;
             // It leaves this thread.
             Ok((place, stream.into_std()?, peer))
         };
@@ -43,11 +44,15 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, 
         };
         match accepted {
             Ok((place, stream, peer)) => {
-                // Children, as every token has a lock that all who wait for it share.
-                let (shutdown, cut) = (shutdown.child_token(), cut.child_token());
-                let connection = connection(stream, peer, Arc::clone(&app), routes.clone(), shutdown);
+                let serving = Serving {
+                    app: Arc::clone(&app),
+                    routes: routes.clone(),
+                    peer,
+                    connection: Arc::clone(&place.connection),
+                };
+                let served = serve_connection(stream, serving, shutdown.child_token());
                 threads.spawn(&connections, async move {
-                    cut.run_until_cancelled(connection).await;
+                    place.connection.cut.run_until_cancelled(served).await;
                     drop(place);
                 });
             }
@@ -75,13 +80,15 @@ async fn pause_after(error: &std::io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-async fn connection(
-    stream: std::net::TcpStream,
-    peer: SocketAddr,
+/// What the requests of one connection are served with.
+struct Serving {
     app: Arc<App>,
     routes: axum::Router,
-    shutdown: CancellationToken,
-) {
+    peer: SocketAddr,
+    connection: Arc<Connection>,
+}
+
+async fn serve_connection(stream: std::net::TcpStream, serving: Serving, shutdown: CancellationToken) {
     // Without this, small answers wait for the peer's delayed acknowledgement.
     let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
         Ok(stream) => stream,
@@ -90,13 +97,14 @@ async fn connection(
             return;
         }
     };
-    let stream = Stalling::new(stream, Duration::from_millis(app.limits.stall_timeout_ms));
+    let stream = Stalling::new(stream, Duration::from_millis(serving.app.limits.stall_timeout_ms));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(app.limits.head_timeout_ms))
-        .max_buf_size(usize::try_from(app.limits.head_bytes_max).unwrap_or(64 * 1024));
-    let service = service_fn(move |request| answer(request, peer, Arc::clone(&app), routes.clone()));
+        .header_read_timeout(Duration::from_millis(serving.app.limits.head_timeout_ms))
+        .max_buf_size(usize::try_from(serving.app.limits.head_bytes_max).unwrap_or(64 * 1024));
+    let serving = Arc::new(serving);
+    let service = service_fn(move |request| answer(request, Arc::clone(&serving)));
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = &mut serving => ended,
@@ -112,22 +120,36 @@ async fn connection(
 
 async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
-    app: Arc<App>,
-    routes: axum::Router,
+    serving: Arc<Serving>,
 ) -> Result<Response, std::convert::Infallible> {
-    let arrived = match enter(&app, peer, &request) {
-        Ok(arrived) => arrived,
-        Err(refused) => return Ok(refused),
+    let Serving { app, routes, peer, connection } = &*serving;
+    connection.is_served();
+    let response = match enter(app, *peer, connection, &request) {
+        Ok(arrived) => respond(request, app, routes, arrived).await,
+        Err(refused) => refused,
     };
+    // A stream goes on; everything else is the client's to take, and to follow with its next request.
+    if response.body().size_hint().exact().is_some() {
+        connection.waits();
+    }
+    Ok(response)
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    app: &Arc<App>,
+    routes: &axum::Router,
+    arrived: Arrived,
+) -> Response {
     let id = Arc::clone(&arrived.id);
     // The one route that is asked thousands of times a second needs no search for it.
     if is_call(&request) {
-        return Ok(named(mcp::post(&app, arrived, request).await, &id));
+        return named(mcp::post(app, arrived, request).await, &id);
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(arrived);
-    routes.oneshot(request).await.map(|response| named(response, &id))
+    let Ok(response) = routes.clone().oneshot(request).await;
+    named(response, &id)
 }
 
 fn is_call(request: &Request<Incoming>) -> bool {

@@ -6,7 +6,7 @@ use ::http::request::Parts;
 use ::http::{HeaderMap, Request, StatusCode};
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
@@ -67,11 +67,15 @@ fn shown(token: &TokenView) -> Value {
 }
 
 /// `POST {name, role?, min_protocol?}`: makes a token and shows it, once.
-pub(crate) async fn create(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(arrived): Extension<Arrived>,
+    request: Request<Body>,
+) -> Response {
     let (head, body) = request.into_parts();
     let made = async {
         let actor = administrator(&app, &head.headers)?;
-        let taken = read_body(&head.headers, body, BODY_BYTES_MAX, &app)
+        let taken = read_body(&head.headers, body, BODY_BYTES_MAX, &app, &arrived.connection)
             .await
             .map_err(|fault| answer::detail(fault.status(), fault.message()))?;
         let bad = |message: &str| answer::detail(StatusCode::BAD_REQUEST, message);

@@ -5,10 +5,12 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode, header};
 use axum::BoxError;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
 use super::http::App;
+use super::places::Connection;
 use crate::budget::Reserved;
 
 /// Why a body was not taken.
@@ -52,6 +54,7 @@ pub(crate) async fn read<B>(
     body: B,
     bytes_max: u64,
     app: &App,
+    connection: &Connection,
 ) -> Result<Taken, BodyFault>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
@@ -64,20 +67,36 @@ where
     }
     let body = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
     let reserved = app.protocol.road().budget().begin();
-    match timeout(Duration::from_millis(app.limits.body_timeout_ms), collect(body, reserved)).await {
+    match timeout(Duration::from_millis(app.limits.body_timeout_ms), collect(body, reserved, connection))
+        .await
+    {
         Ok(taken) => taken,
         Err(_elapsed) => Err(BodyFault::TooSlow),
     }
 }
 
-async fn collect<B>(body: Limited<B>, mut reserved: Reserved) -> Result<Taken, BodyFault>
+async fn collect<B>(
+    body: Limited<B>,
+    mut reserved: Reserved,
+    connection: &Connection,
+) -> Result<Taken, BodyFault>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let mut body = std::pin::pin!(body);
     let mut whole = Bytes::new();
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => frame,
+            None => {
+                connection.waits();
+                let frame = body.frame().await;
+                connection.is_served();
+                frame
+            }
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
             if error.is::<LengthLimitError>() { BodyFault::TooLarge } else { BodyFault::Broken }
         })?;

@@ -14,6 +14,7 @@ use hayward_auth::Credentials;
 use serde_json::json;
 
 use super::guard::Guard;
+use super::places::Connection;
 use super::sse::OldClients;
 use super::{admin, answer, mcp, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
@@ -49,6 +50,8 @@ pub(crate) struct Arrived {
     pub(crate) id: Arc<str>,
     /// The address of the peer, as the kernel says.
     pub(crate) peer: SocketAddr,
+    /// Its connection.
+    pub(crate) connection: Arc<Connection>,
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -117,10 +120,15 @@ async fn version(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Names the request, and checks what every request must pass.
-pub(crate) fn enter<B>(app: &App, peer: SocketAddr, request: &Request<B>) -> Result<Arrived, Response> {
+pub(crate) fn enter<B>(
+    app: &App,
+    peer: SocketAddr,
+    connection: &Arc<Connection>,
+    request: &Request<B>,
+) -> Result<Arrived, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
     match app.guard.check(request) {
-        Ok(()) => Ok(Arrived { id, peer }),
+        Ok(()) => Ok(Arrived { id, peer, connection: Arc::clone(connection) }),
         Err(objection) => Err(named(answer::detail(objection.status(), objection.message()), &id)),
     }
 }

@@ -118,7 +118,11 @@ impl Serving {
 }
 
 /// `POST /messages?sessionId=…`: a message of such a client. Its answer comes on the stream.
-pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Response {
+pub(crate) async fn post(
+    State(app): State<Arc<App>>,
+    Extension(arrived): Extension<Arrived>,
+    request: Request,
+) -> Response {
     let (head, body) = request.into_parts();
     let principal = match identify(&app, &head.headers) {
         Ok(principal) => principal,
@@ -128,7 +132,8 @@ pub(crate) async fn post(State(app): State<Arc<App>>, request: Request) -> Respo
     let Some(client) = client else {
         return answer::detail(StatusCode::NOT_FOUND, "Not Found: no such stream; open one with GET /sse");
     };
-    match read_body(&head.headers, body, app.limits.body_bytes_max, &app).await {
+    let limit = app.limits.body_bytes_max;
+    match read_body(&head.headers, body, limit, &app, &arrived.connection).await {
         Ok(taken) => {
             client.take(taken.bytes).await;
             answer::empty(StatusCode::ACCEPTED)
