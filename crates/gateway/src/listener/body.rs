@@ -87,14 +87,13 @@ where
     let mut whole = Bytes::new();
     let mut rest = BytesMut::new();
     loop {
-        let frame = match body.frame().now_or_never() {
-            Some(frame) => frame,
-            None => {
-                connection.waits();
-                let frame = body.frame().await;
-                connection.is_served();
-                frame
-            }
+        let frame = if let Some(frame) = body.frame().now_or_never() {
+            frame
+        } else {
+            connection.waits();
+            let frame = body.frame().await;
+            connection.is_served();
+            frame
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| {
