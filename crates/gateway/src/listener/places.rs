@@ -133,36 +133,43 @@ mod tests {
         (places.take(cut.clone()).await, cut)
     }
 
+    /// As if it had waited for this long.
+    fn age(place: &Place, age: Duration) {
+        let now = millis(place.places.began.elapsed());
+        place.connection.waits_since.store(1 + now.saturating_sub(millis(age)), Ordering::Relaxed);
+    }
+
+    /// Places that are in use for long already.
+    fn places(count: usize) -> Arc<Places> {
+        let mut places = Places::new(count);
+        let began = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
+        Arc::get_mut(&mut places).unwrap().began = began;
+        places
+    }
+
     #[tokio::test]
     async fn whoever_keeps_us_waiting_for_longest_makes_room() {
-        let places = Places::new(2);
-        let (first, first_cut) = take(&places).await;
-        std::thread::sleep(Duration::from_millis(5));
-        let (second, second_cut) = take(&places).await;
-        std::thread::sleep(PATIENCE);
-        let third = tokio::spawn({
-            let places = Arc::clone(&places);
-            async move { places.take(CancellationToken::new()).await }
-        });
-        first_cut.cancelled().await;
-        assert!(!second_cut.is_cancelled());
+        let places = places(2);
+        let ((first, first_cut), (second, second_cut)) = (take(&places).await, take(&places).await);
+        age(&first, 3 * PATIENCE);
+        age(&second, 2 * PATIENCE);
+        assert!(places.take(CancellationToken::new()).now_or_never().is_none());
+        assert!(first_cut.is_cancelled() && !second_cut.is_cancelled());
         drop(first);
-        let third = third.await.unwrap();
+        let (third, _) = take(&places).await;
         drop((second, third));
         assert!(places.lock().connections.is_empty());
     }
 
     #[tokio::test]
     async fn nobody_who_is_served_or_has_just_come_makes_room() {
-        let places = Places::new(2);
-        let (served, served_cut) = take(&places).await;
+        let places = places(2);
+        let ((served, served_cut), (new, new_cut)) = (take(&places).await, take(&places).await);
         served.connection.is_served();
-        std::thread::sleep(PATIENCE);
-        let (_new, new_cut) = take(&places).await;
+        age(&new, PATIENCE / 2);
         assert!(places.take(CancellationToken::new()).now_or_never().is_none());
-        assert!(!served_cut.is_cancelled() && !new_cut.is_cancelled());
         served.connection.waits();
         assert!(places.take(CancellationToken::new()).now_or_never().is_none());
-        assert!(!served_cut.is_cancelled(), "it has had its answer just now");
+        assert!(!served_cut.is_cancelled() && !new_cut.is_cancelled());
     }
 }
