@@ -15,8 +15,8 @@ hayward_api::limits! {
         head_timeout_ms: Milliseconds = 10_000 in 100..=600_000,
         /// Bytes of the head of one request.
         head_bytes_max: Bytes = 65_536 in 8_192..=1_048_576,
-        /// Connections at once; further ones wait to be accepted.
-        connections_max: Count = 4_096 in 1..=1_000_000,
+        /// Connections at once, as far as files may be open; then whoever keeps the server waiting makes room.
+        connections_max: Count = 8_192 in 1..=1_000_000,
         /// Calls that run at once, all callers together.
         calls_max: Count = 256 in 1..=100_000,
         /// Calls that run at once for one credential.

@@ -684,3 +684,22 @@ async fn the_daemon_may_have_many_files_open_and_its_commands_as_many_as_before(
     let ran = daemon.call("rw", "bash_execute", json!({"command": "ulimit -n"})).await.unwrap();
     assert_eq!(ran["structuredContent"]["stdout"].as_str().unwrap().trim(), own.to_string());
 }
+
+#[tokio::test]
+async fn with_few_files_allowed_connections_leave_some_for_everything_else() {
+    let (_dir, data) = scratch();
+    // A few more than are kept back, so that there are some places for connections.
+    let prlimit = format!("prlimit --nofile=552 {BINARY}");
+    let wrapper = data.with_extension("sh");
+    std::fs::write(&wrapper, format!("#!/bin/sh\nexec {prlimit} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = Daemon::start(wrapper.to_str().unwrap(), &data, &[]).unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..600 {
+        idle.push(tokio::net::TcpStream::connect(daemon.address).await.unwrap());
+    }
+    for _ in 0..20 {
+        let ran = daemon.call("rw", "bash_execute", json!({"command": "echo here"})).await.unwrap();
+        assert_eq!(ran["structuredContent"]["stdout"], "here\n", "{ran}");
+    }
+}

@@ -16,6 +16,9 @@ use crate::stack::{Stack, VERSION, acquire, step};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{local, output, ready, runtime};
 
+/// Files that are left for what isn't a connection: the record, the database, tools, commands.
+const FILES_OF_OURS: u64 = 512;
+
 /// Serves this machine's tools over HTTP.
 ///
 /// Without a stored admin token it makes an admin, an rw and an ro token that die with it, and prints
@@ -63,11 +66,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
-    let limits = AllLimits::read(&args.serving.limits)?;
+    let mut limits = AllLimits::read(&args.serving.limits)?;
     check_bind(args.host, args.insecure_http)?;
-    // Every connection is one.
     if let Some(max) = hayward_exec::raise_open_files() {
-        tracing::info!(max, "files that may be open");
+        // Every connection is one, and what serves it needs some.
+        let places = max.saturating_sub(FILES_OF_OURS).max(1);
+        if places < limits.gateway.connections_max {
+            tracing::warn!(max, places, "few files may be open, so there are fewer places for connections");
+            limits.gateway.connections_max = places;
+        }
     }
     runtime::block_on(serve_until_signal(args, limits, further))
 }
