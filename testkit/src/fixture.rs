@@ -166,6 +166,28 @@ pub fn echo(further_tools: usize) -> Toolset {
     Toolset::of_tools("host", "Fixtures of the benchmarks.", tools)
 }
 
+/// The toolset of the load tests: `echo`; `tell`, which tells its message on the way, too; and `much`, which
+/// answers more than a socket holds.
+pub fn load() -> Toolset {
+    let mut toolset = echo(0);
+    let schema = toolset.tools[0].descriptor().input_schema.clone();
+    let telling = Fixture::of("tell", "Tells what it was given, then returns it.", &json!({}), |cx, call| {
+        Box::pin(async move {
+            let message = serde_json::from_slice::<Message<'_>>(call.arguments.as_bytes());
+            let message = message.map(|it| it.message.into_owned()).ok();
+            cx.report(Progress::Step { progress: 1.0, total: None, message: message.clone() });
+            tokio::task::yield_now().await;
+            done(&json!({"content": [text(message.as_deref().unwrap_or_default())]}))
+        })
+    });
+    let descriptor = Descriptor { input_schema: schema, ..telling.descriptor };
+    toolset.tools.push(Arc::new(Fixture { descriptor, ..telling }));
+    toolset.tools.push(Fixture::tool("much", "Returns 8 MiB.", |_, _| {
+        at_once(json!({"content": [text(&"x".repeat(8 << 20))]}))
+    }));
+    toolset
+}
+
 #[expect(clippy::panic, reason = "this is what the fixture is for")]
 fn panic_on_purpose<'a>() -> BoxFuture<'a, Outcome> {
     Box::pin(async { panic!("on purpose") })

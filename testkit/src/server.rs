@@ -78,7 +78,7 @@ impl Server {
         let app = Arc::new(App {
             protocol: Arc::clone(&protocol),
             old_clients: OldClients::default(),
-            sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
+            sessions: Sessions::new(usize::try_from(limits.sessions_max)?),
             credentials: Arc::clone(&credentials),
             tokens: Arc::new(NoTokens),
             guard: Guard::new(address.port(), [], []),

@@ -12,10 +12,10 @@ mod cases;
 mod corpus;
 mod figures;
 mod http;
-mod machine;
+pub(crate) mod machine;
 mod report;
 mod rig;
-mod server;
+pub(crate) mod server;
 mod start;
 mod subject;
 

@@ -8,6 +8,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod generate;
+mod load;
 mod new;
 mod output;
 mod run;
@@ -43,6 +44,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Feed every parser of the protocol with what a fuzzer makes up and write `docs/fuzzing.md`.
     Fuzz(fuzz::Arguments),
+    /// Put the server on trial (crowds, slow peers) and add the figures to `docs/load.md`.
+    Load(load::Arguments),
     /// Build and run the server.
     Run(run::Arguments),
     /// Start a new part from its recipe.
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Generate => generate::run(),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Load(arguments) => load::run(&arguments),
         Task::Run(arguments) => run::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
     };

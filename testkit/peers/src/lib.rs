@@ -7,10 +7,15 @@
 //! | `rmcp-echo` | an echo server on the official Rust SDK |
 //! | `axum-echo` | the least that answers `tools/call`: the ceiling of any server on this stack |
 //! | `load` | raw HTTP/1.1 load on keep-alive connections, without any SDK |
+//! | `trial` | what a server must stand beside being fast: crowds, slow peers, equal request ids |
 
+mod latency;
 pub mod load;
+mod process;
 pub mod ready;
 pub mod scenario;
+pub mod trial;
+pub mod wire;
 
 use std::io::Write;
 

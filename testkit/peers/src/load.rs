@@ -3,9 +3,7 @@
 //! The generator counts what goes wrong (status, `isError`, a JSON-RPC error, a closed
 //! connection): a server must not win by failing quickly.
 
-mod connection;
-mod process;
-mod request;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,17 +13,32 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use connection::Connection;
-use process::Usage;
+use crate::latency::{Latencies, Seen, milliseconds};
+use crate::process::Usage;
+use crate::wire::{Ask, Media, Target};
+use worker::Worker;
 
-pub use request::{Era, Plan};
+/// What is done over and over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Work {
+    /// The question, within one session.
+    Calls,
+    /// A session from `initialize` to its end, with the question in between.
+    Sessions,
+    /// The same, and the session is left open.
+    LeftSessions,
+}
 
 /// What to put on a server.
 pub struct Load {
-    /// Host and port.
-    pub authority: String,
-    /// The requests.
-    pub plan: Plan,
+    /// Whom to ask, and how.
+    pub target: Target,
+    /// The question.
+    pub ask: Ask,
+    /// What is done with it.
+    pub work: Work,
+    /// The form that answers must have; either if nothing is said.
+    pub answers: Option<Media>,
     /// How many connections.
     pub connections: usize,
     /// How long to run before measuring.
@@ -39,32 +52,24 @@ pub struct Load {
 /// What came out.
 #[derive(Debug, Serialize)]
 pub struct Measured {
-    /// Answers within the measured time.
+    /// Answers (or sessions) within the measured time.
     pub requests: usize,
     /// Those that were not what was asked for, plus broken connections.
     pub errors: usize,
     /// The first of them.
     pub first_error: Option<String>,
-    /// Answers per second.
+    /// Answers (or sessions) per second.
     pub rps: f64,
-    /// Latency that half of the requests kept, in microseconds.
+    /// Latency that half of them kept, in microseconds.
     pub p50_us: f64,
     /// … nine of ten.
     pub p90_us: f64,
     /// … 99 of a hundred.
     pub p99_us: f64,
-    /// Processor time of the server per answer, in microseconds.
+    /// Processor time of the server for each, in microseconds.
     pub server_cpu_us: Option<f64>,
     /// Resident memory of the server at the end, in KiB.
     pub server_rss_kib: Option<u64>,
-}
-
-/// What one connection saw.
-#[derive(Default)]
-struct Seen {
-    latencies: Vec<Duration>,
-    errors: usize,
-    first_error: Option<String>,
 }
 
 /// The moments of a run.
@@ -87,65 +92,55 @@ pub async fn run(load: Load) -> Result<Measured> {
     let before = load.process.map(Usage::of).transpose()?;
     tokio::time::sleep_until(clock.end.into()).await;
     let after = load.process.map(Usage::of).transpose()?;
-    let mut seen = Vec::new();
+    let mut seen = Seen::default();
     while let Some(worker) = workers.join_next().await {
-        seen.push(worker.context("a connection's task failed")??);
+        seen = seen.and(worker.context("a connection's task failed")??);
     }
     Ok(summarise(seen, load.duration, before.zip(after)))
 }
 
 async fn work(load: Arc<Load>, clock: Clock) -> Result<Seen> {
-    let mut connection = Connection::open(&load).await?;
+    let mut worker = Worker::start(&load).await?;
     let mut seen = Seen::default();
     loop {
         let sent = Instant::now();
         if sent >= clock.end {
             return Ok(seen);
         }
-        let fault = connection.exchange().await;
+        let outcome = worker.once().await;
         let now = Instant::now();
         if now < clock.measure_from || now > clock.end {
             continue;
         }
-        match fault {
-            Ok(()) => seen.latencies.push(now - sent),
-            Err(error) => {
-                seen.errors += 1;
-                seen.first_error.get_or_insert(format!("{error:#}"));
-                connection = Connection::open(&load).await?;
-            }
+        let is_broken = outcome.is_err();
+        seen.note(outcome, now - sent);
+        if is_broken {
+            worker = Worker::start(&load).await?;
         }
     }
 }
 
-fn summarise(seen: Vec<Seen>, duration: Duration, usage: Option<(Usage, Usage)>) -> Measured {
-    let errors = seen.iter().map(|it| it.errors).sum();
-    let first_error = seen.iter().find_map(|it| it.first_error.clone());
-    let mut latencies: Vec<_> = seen.into_iter().flat_map(|it| it.latencies).collect();
-    latencies.sort_unstable();
-    let requests = latencies.len();
+fn summarise(seen: Seen, duration: Duration, usage: Option<(Usage, Usage)>) -> Measured {
+    let Seen { latencies, errors, first_error } = seen;
+    let latencies = Latencies::of(latencies);
+    let requests = latencies.count();
     let calls = u32::try_from(requests.max(1)).unwrap_or(u32::MAX);
+    let percentile_us = |percent| micros(latencies.percentile(percent));
     Measured {
         requests,
         errors,
         first_error,
         rps: f64::from(calls) / duration.as_secs_f64(),
-        p50_us: percentile(&latencies, 50),
-        p90_us: percentile(&latencies, 90),
-        p99_us: percentile(&latencies, 99),
+        p50_us: percentile_us(50),
+        p90_us: percentile_us(90),
+        p99_us: percentile_us(99),
         server_cpu_us: usage.map(|(from, to)| micros(to.cpu.saturating_sub(from.cpu) / calls)),
         server_rss_kib: usage.map(|(_, to)| to.rss_kib),
     }
 }
 
-/// The latency at or below which `percent` of the sorted ones lie, in microseconds.
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
-    let rank = (sorted.len() * percent).div_ceil(100).max(1);
-    sorted.get(rank - 1).copied().map_or(0.0, micros)
-}
-
 fn micros(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
+    milliseconds(duration) * 1e3
 }
 
 /// Reads a file of arguments or a method's parameters from the command line.
@@ -163,20 +158,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_are_counted_apart_from_answers() {
-        let good = Seen { latencies: vec![Duration::from_micros(10); 3], ..Seen::default() };
-        let bad = Seen { errors: 2, first_error: Some("status 500".into()), ..Seen::default() };
-        let measured = summarise(vec![good, bad], Duration::from_secs(1), None);
+    fn rates_are_of_the_good_answers_in_the_measured_time() {
+        let latencies = vec![Duration::from_micros(10); 3];
+        let seen = Seen { latencies, errors: 2, first_error: Some("status 500".into()) };
+        let measured = summarise(seen, Duration::from_secs(1), None);
         assert_eq!((measured.requests, measured.errors), (3, 2));
         assert_eq!(measured.first_error.as_deref(), Some("status 500"));
-        assert!((measured.rps - 3.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn percentiles_are_of_the_sorted_list() {
-        let list: Vec<_> = (1..=100).map(Duration::from_micros).collect();
-        let close = |percent, wanted: f64| (percentile(&list, percent) - wanted).abs() < 1e-6;
-        assert!(close(50, 50.0) && close(90, 90.0) && close(99, 99.0));
-        assert!(percentile(&[], 50).abs() < 1e-9);
+        assert!((measured.rps - 3.0).abs() < 1e-9 && (measured.p99_us - 10.0).abs() < 1e-6);
     }
 }

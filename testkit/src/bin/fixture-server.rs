@@ -1,7 +1,8 @@
 //! The fixtures behind the real listener, for the conformance suite and for benchmarks.
 //!
-//! `fixture-server READY_FILE [TOOLS]`: writes where it listens to that file and serves until SIGTERM or
-//! SIGINT; with a number, `echo` and that many further tools, else the fixtures of the suite.
+//! `fixture-server READY_FILE [TOOLS [KEY=VALUE…]]`: writes where it listens to that file and serves until
+//! SIGTERM or SIGINT. TOOLS is a number (`echo` and that many further tools), `load` (the tools of the load
+//! tests), or left out (the fixtures of the suite); the rest are limits of the gateway.
 
 use std::path::PathBuf;
 
@@ -16,9 +17,12 @@ async fn main() -> anyhow::Result<()> {
     let ready: PathBuf = args.next().context("usage: fixture-server READY_FILE [TOOLS]")?.into();
     let server = match args.next() {
         Some(tools) => {
-            let tools = fixture::echo(tools.parse().context("TOOLS must be a number")?);
-            // The echo measures the road: its record is written, and the disk is left out.
-            Server::start_recording(tools, Limits::default(), hayward_audit::Sync::Off).await?
+            let tools = match tools.as_str() {
+                "load" => fixture::load(),
+                number => fixture::echo(number.parse().context("TOOLS must be a number or `load`")?),
+            };
+            // These measure the road: its record is written, and the disk is left out.
+            Server::start_recording(tools, limits(args)?, hayward_audit::Sync::Off).await?
         }
         None => Server::start(fixture::conformance()).await?,
     };
@@ -30,4 +34,14 @@ async fn main() -> anyhow::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+/// Limits, each as `KEY=VALUE`.
+fn limits(words: impl Iterator<Item = String>) -> anyhow::Result<Limits> {
+    let mut limits = Limits::default();
+    for word in words {
+        let (key, value) = word.split_once('=').context("a limit is KEY=VALUE")?;
+        limits.set(key, value.parse().context("the value of a limit is a number")?)?;
+    }
+    Ok(limits)
 }

@@ -19,7 +19,12 @@ pub(crate) struct Case {
     pub(crate) subjects: Vec<Subject>,
     /// What is wanted.
     pub(crate) goals: Vec<Goal>,
+    /// What the rate counts.
+    pub(crate) counts: &'static str,
 }
+
+const CALLS: &str = "calls";
+const SESSIONS: &str = "sessions";
 
 /// An era as the load generator calls it, and the names of the contenders in it. All of them get the
 /// same bytes.
@@ -37,6 +42,9 @@ const MODERN: Era =
     Era { word: "modern", ours: "Hayward, modern", axum: "axum, modern bytes", rmcp: "rmcp 3.9, modern" };
 
 const AXUM: &str = "axum";
+const BY_HAND: &str = "axum, a map of sessions";
+const ECHO: &str = "Hayward, echo";
+const SDK: &str = "rmcp 3.9";
 const OURS: &str = "Hayward";
 const NATIVE: &str = "mymcp 3.1.0";
 const PYTHON: &str = "mymcp 2.1.1";
@@ -44,8 +52,12 @@ const PYTHON: &str = "mymcp 2.1.1";
 impl Running {
     /// All cases.
     pub(crate) fn cases(&self) -> Vec<Case> {
-        let echoes = [1, 16, 64].map(|connections| self.echo_case(connections));
-        echoes.into_iter().chain([self.list_case()]).chain(self.host_cases()).collect()
+        let connections = [1, 16, 64];
+        let echoes = connections.map(|connections| self.echo_case(connections));
+        let streams = connections.map(|connections| self.events_case(connections));
+        let sessions = [1, 16].map(|connections| self.sessions_case(connections));
+        let protocol = echoes.into_iter().chain(streams).chain(sessions).chain([self.list_case()]);
+        protocol.chain(self.host_cases()).collect()
     }
 
     fn load(&self, name: &str, endpoint: &Endpoint, words: &[&str]) -> Subject {
@@ -53,20 +65,53 @@ impl Running {
     }
 
     fn echo_case(&self, connections: usize) -> Case {
-        let arguments = json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string();
-        let echo = |name: &str, endpoint: &Endpoint, era: &Era| {
-            let words = ["--era", era.word, "--tool", "echo", "--arguments", &arguments];
-            self.load(name, endpoint, &words)
-        };
         let (mut subjects, mut goals) = (Vec::new(), Vec::new());
         for era in [LEGACY, MODERN] {
-            subjects.push(echo(era.axum, &self.axum.endpoint, &era));
-            subjects.push(echo(era.ours, &self.echo.endpoint, &era));
-            subjects.push(echo(era.rmcp, &self.rmcp.endpoint, &era));
+            subjects.push(self.echo(era.axum, &self.axum.endpoint, &era, &[]));
+            subjects.push(self.echo(era.ours, &self.echo.endpoint, &era, &[]));
+            subjects.push(self.echo(era.rmcp, &self.rmcp.endpoint, &era, &[]));
             let goal = |theirs, wanted| Goal { ours: era.ours, theirs, measure: Measure::Rps, wanted };
             goals.extend([goal(era.axum, 0.6), goal(era.rmcp, 1.3)]);
         }
-        Case { title: format!("tools/call echo, c={connections}"), connections, subjects, goals }
+        let title = format!("tools/call echo, c={connections}");
+        Case { title, connections, subjects, goals, counts: CALLS }
+    }
+
+    /// The SDK refuses clients that take nothing but events, so its clients take JSON as well.
+    fn events_case(&self, connections: usize) -> Case {
+        const EVENTS: [&str; 2] = ["--answers", "events"];
+        let (mut subjects, mut goals) = (Vec::new(), Vec::new());
+        for era in [LEGACY, MODERN] {
+            let ours = [&EVENTS[..], &["--accept", "events"]].concat();
+            subjects.push(self.echo(era.ours, &self.echo.endpoint, &era, &ours));
+            subjects.push(self.echo(era.rmcp, &self.rmcp_events.endpoint, &era, &EVENTS));
+            goals.push(Goal { ours: era.ours, theirs: era.rmcp, measure: Measure::Rps, wanted: 1.5 });
+        }
+        let title = format!("tools/call echo, SSE answers, c={connections}");
+        Case { title, connections, subjects, goals, counts: CALLS }
+    }
+
+    fn echo(&self, name: &str, endpoint: &Endpoint, era: &Era, more: &[&str]) -> Subject {
+        let arguments = json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string();
+        let words = ["--era", era.word, "--tool", "echo", "--arguments", &arguments];
+        self.load(name, endpoint, &[&words[..], more].concat())
+    }
+
+    /// Each session is `initialize`, `notifications/initialized`, `tools/list` and DELETE.
+    fn sessions_case(&self, connections: usize) -> Case {
+        let words = ["--work", "sessions", "--method", "tools/list"];
+        let sessions = |name: &str, endpoint: &Endpoint| self.load(name, endpoint, &words);
+        Case {
+            title: format!("new legacy sessions, c={connections}"),
+            connections,
+            subjects: vec![
+                sessions(BY_HAND, &self.axum.endpoint.at("/sessions")),
+                sessions(ECHO, &self.echo.endpoint),
+                sessions(SDK, &self.rmcp_events.endpoint),
+            ],
+            goals: vec![Goal { ours: ECHO, theirs: BY_HAND, measure: Measure::Rps, wanted: 0.5 }],
+            counts: SESSIONS,
+        }
     }
 
     fn list_case(&self) -> Case {
@@ -84,6 +129,7 @@ impl Running {
                 list(MODERN.ours, &self.list.endpoint, MODERN.word),
             ],
             goals: vec![goal(LEGACY.ours), goal(MODERN.ours)],
+            counts: CALLS,
         }
     }
 
@@ -129,6 +175,7 @@ impl Running {
                 self.load(PYTHON, &self.python.endpoint, &words),
             ],
             goals: vec![goal(NATIVE), goal(PYTHON)],
+            counts: CALLS,
         }
     }
 }

@@ -22,10 +22,11 @@ cargo xtask bench
 ```
 
 Compared with: `axum` (a bare JSON-RPC echo, or the same bytes served as they are: the ceiling of any
-server on this stack), `rmcp` 3.9 (the official Rust SDK, JSON answers), `algony-mymcp` 3.1.0 (native)
-and 2.1.1 (Python) with their audit on. Hayward's record is on (that of the echo is written and not
-synced); files are not synced on write, as
-nobody here syncs them. `CPU` is the server's processor time per answer, children not counted.
+server on this stack; for sessions, a map of random ids by hand), `rmcp` 3.9 (the official Rust SDK with JSON
+answers; for SSE answers and for sessions, as it is by default), `algony-mymcp` 3.1.0 (native) and 2.1.1
+(Python) with their audit on. A session is `initialize`, `notifications/initialized`, `tools/list` and DELETE.
+Hayward's record is on (that of the echo is written and not synced); files are not synced on write, as
+nobody here syncs them. `CPU` is the server's processor time per answer (or session), children not counted.
 ";
 
 /// The whole page.
@@ -73,11 +74,11 @@ fn footprint(start: &Footprint, loaded_mib: Option<f64>) -> String {
 
 fn table(case: &Case, rows: &[Row]) -> String {
     let head = format!(
-        "## {}\n\n| who | calls/s | p50 ms | p99 ms | CPU µs | RSS MiB | errors |\n\
+        "## {}\n\n| who | {}/s | p50 ms | p99 ms | CPU µs | RSS MiB | errors |\n\
          |---|---:|---:|---:|---:|---:|---:|",
-        case.title
+        case.title, case.counts
     );
-    let goals = case.goals.iter().map(|goal| format!("- {}", verdict(goal, rows)));
+    let goals = case.goals.iter().map(|goal| format!("- {}", verdict(goal, case.counts, rows)));
     let lines = std::iter::once(head).chain(rows.iter().map(line)).chain([String::new()]);
     lines.chain(goals).chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
@@ -90,11 +91,11 @@ fn line(row: &Row) -> String {
     format!("| {name} | {rps:.0} | {p50:.3} | {p99:.3} | {cpu} | {rss} | {errors} |")
 }
 
-fn verdict(goal: &Goal, rows: &[Row]) -> String {
+fn verdict(goal: &Goal, counts: &str, rows: &[Row]) -> String {
     let (ours, theirs, wanted) = (goal.ours, goal.theirs, goal.wanted);
     let (what, sign) = match goal.measure {
-        Measure::Rps => ("calls/s", "≥"),
-        Measure::P50 => ("p50", "≤"),
+        Measure::Rps => (format!("{counts}/s"), "≥"),
+        Measure::P50 => ("p50".to_owned(), "≤"),
     };
     let Some((ratio, is_met)) = goal.judge(rows) else {
         return format!("{ours} : {theirs}, {what}: no comparison (goal {sign} {wanted})");
@@ -115,10 +116,10 @@ mod tests {
     fn goals_are_shown_with_their_ratio() {
         let row = |name: &str, rps| Row::of(name, &[Sample { rps, ..Sample::default() }]);
         let goal = Goal { ours: "a", theirs: "b", measure: Measure::Rps, wanted: 1.5 };
-        let text = verdict(&goal, &[row("a", 30.0), row("b", 10.0)]);
+        let text = verdict(&goal, "calls", &[row("a", 30.0), row("b", 10.0)]);
         assert_eq!(text, "a : b, calls/s: **3.00** (goal ≥ 1.5) ✓");
-        let text = verdict(&goal, &[row("a", 10.0), row("b", 10.0)]);
+        let text = verdict(&goal, "calls", &[row("a", 10.0), row("b", 10.0)]);
         assert_eq!(text, "a : b, calls/s: **1.00** (goal ≥ 1.5) missed");
-        assert!(verdict(&goal, &[row("a", 10.0)]).contains("no comparison"));
+        assert!(verdict(&goal, "calls", &[row("a", 10.0)]).contains("no comparison"));
     }
 }

@@ -1,5 +1,6 @@
 //! What is measured: our binaries, the peers, and how each of them is started.
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,9 +41,11 @@ pub(crate) struct Running {
     pub(crate) echo: Server,
     /// Our listener with a long list.
     pub(crate) list: Server,
-    /// The Rust SDK.
+    /// The Rust SDK with JSON answers.
     pub(crate) rmcp: Server,
-    /// The ceiling; serves the long list's bytes too.
+    /// … as it is by default: answers are events, and the legacy era has sessions.
+    pub(crate) rmcp_events: Server,
+    /// The ceiling; serves the long list's bytes and keeps sessions, too.
     pub(crate) axum: Server,
     /// mymcp 3.1.0.
     pub(crate) native: Server,
@@ -95,9 +98,9 @@ impl Rig {
         Server::start(command.arg(&ready).arg(further_tools.to_string()), &ready)
     }
 
-    fn peer(&self, name: &str, more: &[&Path]) -> Result<Server> {
+    fn peer(&self, program: &str, name: &str, more: &[&OsStr]) -> Result<Server> {
         let ready = self.scratch(&format!("{name}.ready"));
-        let mut command = step::command(self.binary(name));
+        let mut command = step::command(self.binary(program));
         Server::start(command.arg("--ready-file").arg(&ready).args(more), &ready)
     }
 
@@ -132,8 +135,9 @@ impl Rig {
         Ok(Running {
             hayward: self.hayward(&data, &ready)?,
             echo: self.fixture("echo", 0)?,
-            rmcp: self.peer("rmcp-echo", &[])?,
-            axum: self.peer("axum-echo", &[Path::new("--bytes"), &bytes])?,
+            rmcp: self.peer("rmcp-echo", "rmcp", &[])?,
+            rmcp_events: self.peer("rmcp-echo", "rmcp-events", &["--answers".as_ref(), "events".as_ref()])?,
+            axum: self.peer("axum-echo", "axum", &["--bytes".as_ref(), bytes.as_ref()])?,
             native: self.mymcp_native()?,
             python: self.mymcp(&self.python, "python")?,
             list,
@@ -148,7 +152,7 @@ fn mymcp_token(url: &str) -> Result<Endpoint> {
     let answer = http::post(&format!("{url}/admin/tokens"), ADMIN_TOKEN, "", body)?;
     let answer: serde_json::Value = serde_json::from_str(&answer).context("no JSON")?;
     let token = answer["token"].as_str().context("no token")?.to_owned();
-    Ok(Endpoint { url: format!("{url}/mcp"), token, pid: 0 })
+    Ok(Endpoint { url: format!("{url}/mcp"), token, ..Endpoint::default() })
 }
 
 fn free_port() -> Result<u16> {

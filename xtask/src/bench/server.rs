@@ -25,6 +25,9 @@ pub(crate) struct Endpoint {
     /// A token that may do everything that is measured.
     #[serde(default, rename = "rw_token")]
     pub(crate) token: String,
+    /// A token that may read.
+    #[serde(default)]
+    pub(crate) ro_token: String,
     /// Its process.
     #[serde(default)]
     pub(crate) pid: u32,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Parser;
-use hayward_peers::load::{self, Era, Load, Plan};
+use hayward_peers::load::{self, Load, Work};
+use hayward_peers::wire::{Accept, Ask, Era, Media, Target};
 
 /// Puts a closed-loop load on a server. The bearer token comes from `LOAD_TOKEN`.
 #[derive(Parser)]
@@ -17,6 +18,15 @@ struct Arguments {
     /// How to speak.
     #[arg(long, value_enum, default_value = "legacy")]
     era: Era,
+    /// What answers may look like.
+    #[arg(long, value_enum, default_value = "both")]
+    accept: Accept,
+    /// What they must look like; another form is an error.
+    #[arg(long, value_enum)]
+    answers: Option<Media>,
+    /// What is done over and over.
+    #[arg(long, value_enum, default_value = "calls")]
+    work: Work,
     /// The method.
     #[arg(long, default_value = "tools/call")]
     method: String,
@@ -40,28 +50,25 @@ struct Arguments {
     pid: Option<u32>,
 }
 
+impl Arguments {
+    fn load(self) -> Result<Load> {
+        let target = Target::parse(&self.url, self.token)?;
+        let arguments = load::json_or_file(&self.input)?;
+        Ok(Load {
+            target: Target { era: self.era, accept: self.accept, ..target },
+            ask: Ask { method: self.method, tool: self.tool, arguments, hears_progress: false },
+            work: self.work,
+            answers: self.answers,
+            connections: self.connections,
+            warmup: Duration::from_millis(self.warmup_ms),
+            duration: Duration::from_millis(self.duration_ms),
+            process: self.pid,
+        })
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let rest = arguments.url.strip_prefix("http://").context("the URL is not plain HTTP")?;
-    let (authority, path) = rest.split_once('/').context("the URL has no path")?;
-    let plan = Plan {
-        era: arguments.era,
-        path: format!("/{path}"),
-        authority: authority.to_owned(),
-        token: arguments.token,
-        method: arguments.method,
-        tool: arguments.tool,
-        arguments: load::json_or_file(&arguments.input)?,
-    };
-    let measured = load::run(Load {
-        authority: authority.to_owned(),
-        plan,
-        connections: arguments.connections,
-        warmup: Duration::from_millis(arguments.warmup_ms),
-        duration: Duration::from_millis(arguments.duration_ms),
-        process: arguments.pid,
-    })
-    .await?;
+    let measured = load::run(Arguments::parse().load()?).await?;
     hayward_peers::answer(&measured)
 }

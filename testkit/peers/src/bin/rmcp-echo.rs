@@ -1,4 +1,4 @@
-//! `rmcp-echo`: an echo server on the official Rust SDK, with JSON answers, for comparison.
+//! `rmcp-echo`: an echo server on the official Rust SDK, for comparison.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use axum::Router;
 use axum::serve::ListenerExt;
 use clap::Parser;
 use hayward_peers::ready;
+use hayward_peers::wire::Media;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, ListToolsResult,
     PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
@@ -28,6 +29,9 @@ struct Arguments {
     /// How many tools to list (the first one echoes).
     #[arg(long, default_value_t = 1)]
     tools: usize,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "json")]
+    answers: Media,
 }
 
 #[derive(Clone)]
@@ -54,7 +58,7 @@ impl ServerHandler for Echo {
         _context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let arguments = request.arguments.unwrap_or_default();
-        let text = arguments.get("text").and_then(Value::as_str).unwrap_or_default();
+        let text = arguments.get("message").and_then(Value::as_str).unwrap_or_default();
         Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into())
     }
 }
@@ -69,15 +73,23 @@ fn tools(count: usize) -> Vec<Tool> {
     (0..count).map(|index| Tool::new(name(index), "Says it back.", Arc::clone(&schema))).collect()
 }
 
+/// Events, and sessions in the legacy era, are the SDK's defaults; it has JSON answers only without
+/// sessions.
+fn config(answers: Media) -> StreamableHttpServerConfig {
+    let config = StreamableHttpServerConfig::default();
+    match answers {
+        Media::Events => config,
+        Media::Json => {
+            config.with_legacy_session_mode(false).with_json_response(true).with_sse_keep_alive(None)
+        }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let echo = Echo { tools: Arc::new(tools(arguments.tools)) };
-    // JSON answers exist in the SDK only without sessions.
-    let config = StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(false)
-        .with_json_response(true)
-        .with_sse_keep_alive(None);
+    let config = config(arguments.answers);
     let service: StreamableHttpService<Echo, LocalSessionManager> =
         StreamableHttpService::new(move || Ok(echo.clone()), Arc::default(), config);
     let router = Router::new().route_service("/mcp", service);

@@ -4,23 +4,29 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// Processor time so far and memory now.
+/// Processor time and memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Usage {
-    pub(super) cpu: Duration,
-    pub(super) rss_kib: u64,
+pub(crate) struct Usage {
+    /// Processor time so far.
+    pub(crate) cpu: Duration,
+    /// Resident memory now, in KiB.
+    pub(crate) rss_kib: u64,
+    /// The most that it ever was, in KiB.
+    pub(crate) rss_most_kib: u64,
 }
 
 impl Usage {
     /// Reads the usage of a process; its children that are gone are not counted.
-    pub(super) fn of(process: u32) -> Result<Self> {
+    pub(crate) fn of(process: u32) -> Result<Self> {
         let read = |name: &str| {
             let path = format!("/proc/{process}/{name}");
             std::fs::read_to_string(&path).with_context(|| format!("failed to read `{path}`"))
         };
         let cpu = cpu_of(&read("stat")?).context("`/proc/PID/stat` has an unknown form")?;
-        let rss_kib = rss_of(&read("status")?).context("`/proc/PID/status` has no `VmRSS`")?;
-        Ok(Self { cpu, rss_kib })
+        let status = read("status")?;
+        let rss_kib = kib_of(&status, "VmRSS:").context("`/proc/PID/status` has no `VmRSS`")?;
+        let rss_most_kib = kib_of(&status, "VmHWM:").context("`/proc/PID/status` has no `VmHWM`")?;
+        Ok(Self { cpu, rss_kib, rss_most_kib })
     }
 }
 
@@ -33,8 +39,14 @@ fn cpu_of(stat: &str) -> Option<Duration> {
     Some(Duration::from_millis(ticks * 1000 / per_second))
 }
 
-fn rss_of(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// How many descriptors a process has open.
+pub(crate) fn descriptors(process: u32) -> Result<usize> {
+    let path = format!("/proc/{process}/fd");
+    Ok(std::fs::read_dir(&path).with_context(|| format!("failed to list `{path}`"))?.count())
+}
+
+fn kib_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
@@ -45,7 +57,8 @@ mod tests {
     #[test]
     fn reads_itself() {
         let usage = Usage::of(std::process::id()).unwrap();
-        assert!(usage.rss_kib > 100);
+        assert!(usage.rss_kib > 100 && usage.rss_most_kib >= usage.rss_kib);
+        assert!(descriptors(std::process::id()).unwrap() > 2);
     }
 
     #[test]
@@ -58,7 +71,7 @@ mod tests {
 
     #[test]
     fn memory_is_in_kib() {
-        assert_eq!(rss_of("Name:\tx\nVmRSS:\t    1234 kB\n"), Some(1234));
-        assert_eq!(rss_of("Name:\tx\n"), None);
+        assert_eq!(kib_of("Name:\tx\nVmRSS:\t    1234 kB\n", "VmRSS:"), Some(1234));
+        assert_eq!(kib_of("Name:\tx\n", "VmRSS:"), None);
     }
 }

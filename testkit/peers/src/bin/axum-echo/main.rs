@@ -1,7 +1,9 @@
 //! `axum-echo`: the least that can answer `tools/call echo`, as a ceiling for servers on this stack.
 //!
 //! `/mcp` parses the JSON-RPC envelope and echoes; `/bytes` answers with a file's bytes as they
-//! are, the ceiling for `tools/list`.
+//! are, the ceiling for `tools/list`; `/sessions` keeps sessions.
+
+mod sessions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,7 +80,8 @@ async fn main() -> Result<()> {
     let bytes = Arc::new(Bytes::from(bytes));
     let router = Router::new()
         .route("/mcp", post(|body: Bytes| async move { echo(&body) }))
-        .route("/bytes", post(move |_body: Bytes| async move { json(Bytes::clone(&bytes)) }));
+        .route("/bytes", post(move |_body: Bytes| async move { json(Bytes::clone(&bytes)) }))
+        .merge(sessions::router());
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to listen")?;
     ready::announce(&arguments.ready_file, listener.local_addr()?)?;
     // Without TCP_NODELAY the answer waits for a delayed acknowledgement.

@@ -1,0 +1,12 @@
+//! MCP over HTTP/1.1 by hand: bytes out, bytes in, no SDK.
+//!
+//! What a client says stands in `protocol.rs` and nowhere else; `connection.rs` and `answer.rs` know
+//! HTTP only.
+
+mod answer;
+mod connection;
+mod protocol;
+
+pub use answer::{Answer, Head, Media};
+pub use connection::Connection;
+pub use protocol::{Accept, Ask, Era, Target};

@@ -1,0 +1,45 @@
+//! A crowd of slow peers.
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::super::page::Line;
+use super::super::rig::Rig;
+use super::{Heard, Size, count, words};
+
+const PER_SECOND: &str = "50";
+const P99_MS: f64 = 100.0;
+
+/// The names are those that the trial prints.
+#[derive(Deserialize)]
+struct Stood {
+    kept: Heard,
+    anew: Heard,
+    hung_up: usize,
+    unconnected: usize,
+    descriptors_most: usize,
+    rss_most_mib: f64,
+}
+
+/// They are slow with their `heads`, their `bodies`, or as `readers`.
+pub(super) fn play(rig: &Rig, size: &Size, kind: &str) -> Result<Vec<Line>> {
+    let server = rig.server(&[])?;
+    let (connections, seconds) = (size.slow.to_string(), size.slow_seconds.to_string());
+    let pid = server.endpoint.pid.to_string();
+    let mut all = words(["slow", "--kind", kind, "--connections", &connections, "--seconds", &seconds]);
+    all.extend(words(["--per-second", PER_SECOND, "--pid", &pid]));
+    let stood: Stood = rig.trial(&server, &all)?;
+    Ok(lines(&stood, &format!("{} slow {kind}", count(size.slow))))
+}
+
+fn lines(stood: &Stood, who: &str) -> Vec<Line> {
+    let mut lines = Vec::new();
+    lines.extend(stood.kept.lines(&format!("{who}, connected callers"), P99_MS));
+    lines.extend(stood.anew.lines(&format!("{who}, connecting callers"), P99_MS));
+    let ends = format!("{} / {}", count(stood.hung_up), count(stood.unconnected));
+    lines.push(Line::shown(format!("{who}: hung up on / could not connect"), ends));
+    let descriptors = count(stood.descriptors_most);
+    let holds = format!("{descriptors} / {:.1} MiB", stood.rss_most_mib);
+    lines.push(Line::shown(format!("{who}: most descriptors / memory of the server"), holds));
+    lines
+}
