@@ -3,6 +3,7 @@
 //! Names, texts and notifications are the suite's; what it offers is made of the contract like any other.
 
 mod contents;
+mod load;
 mod prompts;
 mod resources;
 mod rounds;
@@ -21,6 +22,8 @@ use hayward_tool::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub use load::load;
 
 /// A red pixel.
 const PNG: &str =
@@ -139,11 +142,15 @@ impl Tool for Echo {
             let Ok(Message { message }) = serde_json::from_slice(call.arguments.as_bytes()) else {
                 return Outcome::invalid_arguments("`message` must be a string");
             };
-            let content = [Text { r#type: "text", text: &message }];
-            let result = Raw::of(&Echoed { content, is_error: false }).expect("plain JSON");
-            Outcome::done(result)
+            echoed(&message)
         })
     }
+}
+
+fn echoed(text: &str) -> Outcome {
+    let content = [Text { r#type: "text", text }];
+    let result = Raw::of(&Echoed { content, is_error: false }).expect("plain JSON");
+    Outcome { verdict: Verdict::ok(), reply: Reply::Result(result), detail: None }
 }
 
 /// `echo`, the measure of the road itself, and as many further tools as a list should have.
@@ -164,28 +171,6 @@ pub fn echo(further_tools: usize) -> Toolset {
         }));
     }
     Toolset::of_tools("host", "Fixtures of the benchmarks.", tools)
-}
-
-/// The toolset of the load tests: `echo`; `tell`, which tells its message on the way, too; and `much`, which
-/// answers more than a socket holds.
-pub fn load() -> Toolset {
-    let mut toolset = echo(0);
-    let schema = toolset.tools[0].descriptor().input_schema.clone();
-    let telling = Fixture::of("tell", "Tells what it was given, then returns it.", &json!({}), |cx, call| {
-        Box::pin(async move {
-            let message = serde_json::from_slice::<Message<'_>>(call.arguments.as_bytes());
-            let message = message.map(|it| it.message.into_owned()).ok();
-            cx.report(Progress::Step { progress: 1.0, total: None, message: message.clone() });
-            tokio::task::yield_now().await;
-            done(&json!({"content": [text(message.as_deref().unwrap_or_default())]}))
-        })
-    });
-    let descriptor = Descriptor { input_schema: schema, ..telling.descriptor };
-    toolset.tools.push(Arc::new(Fixture { descriptor, ..telling }));
-    toolset.tools.push(Fixture::tool("much", "Returns 8 MiB.", |_, _| {
-        at_once(json!({"content": [text(&"x".repeat(8 << 20))]}))
-    }));
-    toolset
 }
 
 #[expect(clippy::panic, reason = "this is what the fixture is for")]
