@@ -55,7 +55,7 @@ impl Running {
         let connections = [1, 16, 64];
         let echoes = connections.map(|connections| self.echo_case(connections));
         let streams = connections.map(|connections| self.events_case(connections));
-        let sessions = [1, 16].map(|connections| self.sessions_case(connections));
+        let sessions = [self.sessions_case(1), self.sessions_case(16), self.left_sessions_case(16)];
         let protocol = echoes.into_iter().chain(streams).chain(sessions).chain([self.list_case()]);
         protocol.chain(self.host_cases()).collect()
     }
@@ -99,19 +99,26 @@ impl Running {
 
     /// Each session is `initialize`, `notifications/initialized`, `tools/list` and DELETE.
     fn sessions_case(&self, connections: usize) -> Case {
+        let title = format!("new legacy sessions, c={connections}");
+        let mut case = self.sessions_by_hand(title, connections, &["--work", "sessions"]);
         let words = ["--work", "sessions", "--method", "tools/list"];
-        let sessions = |name: &str, endpoint: &Endpoint| self.load(name, endpoint, &words);
-        Case {
-            title: format!("new legacy sessions, c={connections}"),
-            connections,
-            subjects: vec![
-                sessions(BY_HAND, &self.axum.endpoint.at("/sessions")),
-                sessions(ECHO, &self.echo.endpoint),
-                sessions(SDK, &self.rmcp_events.endpoint),
-            ],
-            goals: vec![Goal { ours: ECHO, theirs: BY_HAND, measure: Measure::Rps, wanted: 0.5 }],
-            counts: SESSIONS,
-        }
+        case.subjects.push(self.load(SDK, &self.rmcp_events.endpoint, &words));
+        case
+    }
+
+    /// The same without DELETE, once there are as many as we keep. The SDK keeps all of them for minutes,
+    /// with a task each, so it has no part in this.
+    fn left_sessions_case(&self, connections: usize) -> Case {
+        let title = format!("new legacy sessions, none of them ended, c={connections}");
+        self.sessions_by_hand(title, connections, &["--work", "left-sessions", "--warmup-ms", "1500"])
+    }
+
+    fn sessions_by_hand(&self, title: String, connections: usize, words: &[&str]) -> Case {
+        let words = [words, &["--method", "tools/list"]].concat();
+        let by_hand = self.load(BY_HAND, &self.axum.endpoint.at("/sessions"), &words);
+        let subjects = vec![by_hand, self.load(ECHO, &self.echo.endpoint, &words)];
+        let goals = vec![Goal { ours: ECHO, theirs: BY_HAND, measure: Measure::Rps, wanted: 0.5 }];
+        Case { title, connections, subjects, goals, counts: SESSIONS }
     }
 
     fn list_case(&self) -> Case {

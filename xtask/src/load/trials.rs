@@ -19,12 +19,18 @@ pub(super) struct Trial {
 }
 
 /// All of them.
-pub(super) const ALL: [Trial; 6] = [
+pub(super) const ALL: [Trial; 9] = [
     Trial { name: "idle sessions", play: sessions::alone },
     Trial { name: "idle sessions with streams", play: sessions::with_streams },
-    Trial { name: "slow heads", play: |rig, size| slow::play(rig, size, "heads") },
-    Trial { name: "slow bodies", play: |rig, size| slow::play(rig, size, "bodies") },
-    Trial { name: "slow readers", play: |rig, size| slow::play(rig, size, "readers") },
+    Trial { name: "slow heads", play: |rig, size| slow::beyond_places(rig, size, "heads") },
+    Trial { name: "slow bodies", play: |rig, size| slow::beyond_places(rig, size, "bodies") },
+    Trial { name: "slow readers", play: |rig, size| slow::beyond_places(rig, size, "readers") },
+    Trial { name: "slow heads, a place for each", play: |rig, size| slow::with_places(rig, size, "heads") },
+    Trial { name: "slow bodies, a place for each", play: |rig, size| slow::with_places(rig, size, "bodies") },
+    Trial {
+        name: "slow readers, a place for each",
+        play: |rig, size| slow::with_places(rig, size, "readers"),
+    },
     Trial { name: "equal request ids", play: markers::play },
 ];
 

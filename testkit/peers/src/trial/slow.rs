@@ -64,16 +64,16 @@ pub struct Stood {
 
 /// Runs the trial to its end.
 pub async fn run(plan: Plan) -> Result<Stood> {
-    let ramp = STAGGER * u32::try_from(plan.connections).unwrap_or(u32::MAX);
-    let until = Instant::now() + ramp + plan.duration;
+    let start = Instant::now();
+    let until = start + arrival(plan.connections) + plan.duration;
     let callers = Callers { target: plan.target.clone(), count: CALLERS, per_second: plan.per_second, until };
     let kept = tokio::spawn(callers.clone().keep_calling());
     let watch = tokio::spawn(watch(plan.process, until));
     let (counts, mut crowd) = (Arc::new(Counts::default()), JoinSet::new());
-    for _ in 0..plan.connections {
+    for number in 0..plan.connections {
+        tokio::time::sleep_until((start + arrival(number)).into()).await;
         let peer = Peer { target: plan.slow.clone(), kind: plan.kind, counts: Arc::clone(&counts) };
         crowd.spawn(peer.come_again_and_again());
-        tokio::time::sleep(STAGGER).await;
     }
     let anew = callers.keep_connecting().await?;
     let (_, rss_most_mib) = memory_mib(plan.process)?;
@@ -85,6 +85,11 @@ pub async fn run(plan: Plan) -> Result<Stood> {
         descriptors_most: watch.await??,
         rss_most_mib,
     })
+}
+
+/// When the slow peer of this number comes.
+fn arrival(number: usize) -> Duration {
+    STAGGER * u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// The most descriptors that the server has until then.

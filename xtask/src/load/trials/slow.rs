@@ -9,6 +9,8 @@ use super::{Heard, Size, count, words};
 
 const PER_SECOND: &str = "50";
 const P99_MS: f64 = 100.0;
+/// The default places for connections, and for how many peers there are as many: a smaller crowd gets fewer.
+const PLACES: (usize, usize) = (4_096, 5_000);
 
 /// The names are those that the trial prints.
 #[derive(Deserialize)]
@@ -21,15 +23,27 @@ struct Stood {
     rss_most_mib: f64,
 }
 
-/// They are slow with their `heads`, their `bodies`, or as `readers`.
-pub(super) fn play(rig: &Rig, size: &Size, kind: &str) -> Result<Vec<Line>> {
-    let server = rig.server(&[])?;
+/// More slow peers (with their `heads`, their `bodies`, or as `readers`) than the server has places for
+/// connections.
+pub(super) fn beyond_places(rig: &Rig, size: &Size, kind: &str) -> Result<Vec<Line>> {
+    let who = format!("{} slow {kind}", count(size.slow));
+    play(rig, size, kind, (&who, size.slow * PLACES.0 / PLACES.1))
+}
+
+/// As many, and a place for each.
+pub(super) fn with_places(rig: &Rig, size: &Size, kind: &str) -> Result<Vec<Line>> {
+    let who = format!("{} slow {kind}, a place for each", count(size.slow));
+    play(rig, size, kind, (&who, size.slow * 2))
+}
+
+fn play(rig: &Rig, size: &Size, kind: &str, (who, places): (&str, usize)) -> Result<Vec<Line>> {
+    let server = rig.server(&[format!("gateway.connections_max={places}")])?;
     let (connections, seconds) = (size.slow.to_string(), size.slow_seconds.to_string());
     let pid = server.endpoint.pid.to_string();
     let mut all = words(["slow", "--kind", kind, "--connections", &connections, "--seconds", &seconds]);
     all.extend(words(["--per-second", PER_SECOND, "--pid", &pid]));
     let stood: Stood = rig.trial(&server, &all)?;
-    Ok(lines(&stood, &format!("{} slow {kind}", count(size.slow))))
+    Ok(lines(&stood, who))
 }
 
 fn lines(stood: &Stood, who: &str) -> Vec<Line> {
