@@ -7,7 +7,8 @@ use super::super::page::Line;
 use super::super::rig::Rig;
 use super::{Heard, Size, count, words};
 
-const PER_SECOND: &str = "50";
+/// For how many slow peers there is one call a second: 50 beside 5,000.
+const PER_CALL: usize = 100;
 const P99_MS: f64 = 100.0;
 /// The default places for connections, and for how many peers there are as many: a smaller crowd gets fewer.
 const PLACES: (usize, usize) = (4_096, 5_000);
@@ -41,7 +42,8 @@ fn play(rig: &Rig, size: &Size, kind: &str, (who, places): (&str, usize)) -> Res
     let (connections, seconds) = (size.slow.to_string(), size.slow_seconds.to_string());
     let pid = server.endpoint.pid.to_string();
     let mut all = words(["slow", "--kind", kind, "--connections", &connections, "--seconds", &seconds]);
-    all.extend(words(["--per-second", PER_SECOND, "--pid", &pid]));
+    let rate = size.slow.div_ceil(PER_CALL).to_string();
+    all.extend(words(["--per-second", &rate, "--pid", &pid]));
     let stood: Stood = rig.trial(&server, &all)?;
     Ok(lines(&stood, who))
 }
