@@ -150,7 +150,7 @@ impl Tool for Echo {
 fn echoed(text: &str) -> Outcome {
     let content = [Text { r#type: "text", text }];
     let result = Raw::of(&Echoed { content, is_error: false }).expect("plain JSON");
-    Outcome { verdict: Verdict::ok(), reply: Reply::Result(result), detail: None }
+    Outcome::done(result)
 }
 
 /// `echo`, the measure of the road itself, and as many further tools as a list should have.
