@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `sessions` | a crowd of idle sessions costs little memory and no one's time |
 //! | `slow` | peers that dribble or don't read keep nobody else from being served |
+//! | `listeners` | news reaches a crowd of subscriptions at once |
 //! | `markers` | no answer goes to another client, though all of them use the same request ids |
 
 mod callers;
+pub mod listeners;
 pub mod markers;
 pub mod sessions;
 pub mod slow;

@@ -28,8 +28,8 @@ It needs 12,000 file descriptors in a process (`ulimit -Hn`); the soft limit is 
   `connecting` ones come anew for each call, and give up after 30 s.
 - Slow peers show another credential than the callers. They come one millisecond after the other, send one
   byte in 10 s (of a head, of a body), or ask for 8 MiB and read nothing; one that is hung up on comes again at once.
-  All limits are the default ones, so there are 4,096 places for connections, and as many descriptors and a few
-  mean that all are taken; then the same again with 10,000.
+  Once there are fewer places for connections than peers (4,096), and once a place for each.
+- A change is asked for by a call; the time runs from asking until the last subscription has the news.
 - Clients with the same request ids also use the same progress tokens. They take JSON, events, or either by turns;
   limits of running calls are raised to let all of them call at once.
 ";

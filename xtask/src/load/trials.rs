@@ -1,5 +1,6 @@
 //! The trials, their sizes and what is wanted.
 
+mod listeners;
 mod markers;
 mod sessions;
 mod slow;
@@ -19,7 +20,7 @@ pub(super) struct Trial {
 }
 
 /// All of them.
-pub(super) const ALL: [Trial; 9] = [
+pub(super) const ALL: [Trial; 10] = [
     Trial { name: "idle sessions", play: sessions::alone },
     Trial { name: "idle sessions with streams", play: sessions::with_streams },
     Trial { name: "slow heads", play: |rig, size| slow::beyond_places(rig, size, "heads") },
@@ -31,6 +32,7 @@ pub(super) const ALL: [Trial; 9] = [
         name: "slow readers, a place for each",
         play: |rig, size| slow::with_places(rig, size, "readers"),
     },
+    Trial { name: "subscriptions", play: listeners::play },
     Trial { name: "equal request ids", play: markers::play },
 ];
 

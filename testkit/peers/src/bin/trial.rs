@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use hayward_peers::trial::{markers, sessions, slow};
+use hayward_peers::trial::{listeners, markers, sessions, slow};
 use hayward_peers::wire::Target;
 
 /// Puts a server on trial. The bearer token of ordinary callers comes from `LOAD_TOKEN`.
@@ -27,6 +27,18 @@ enum Trial {
     Slow(SlowCrowd),
     /// Many clients with the same request ids.
     Markers(Clients),
+    /// A crowd of subscriptions.
+    Listeners(Crowd),
+}
+
+#[derive(clap::Args)]
+struct Crowd {
+    /// Subscriptions.
+    #[arg(long, default_value_t = 1_000)]
+    listeners: usize,
+    /// How often something changes.
+    #[arg(long, default_value_t = 50)]
+    changes: usize,
 }
 
 #[derive(clap::Args)]
@@ -93,6 +105,10 @@ async fn main() -> Result<()> {
         }
         Trial::Slow(arguments) => {
             hayward_peers::answer(&slow::run(arguments.plan(target)).await.context("trial `slow`")?)
+        }
+        Trial::Listeners(Crowd { listeners, changes }) => {
+            let plan = listeners::Plan { target, listeners, changes };
+            hayward_peers::answer(&listeners::run(plan).await.context("trial `listeners`")?)
         }
         Trial::Markers(Clients { clients, calls }) => {
             let plan = markers::Plan { target, clients, calls };

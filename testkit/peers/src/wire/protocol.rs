@@ -136,6 +136,17 @@ impl Target {
         target.bare("GET", &legacy_headers(Some(session)))
     }
 
+    /// Modern: asks to be told of changes of the list of tools.
+    pub fn subscribe(&self, id: u64) -> Vec<u8> {
+        let target = Self { accept: Accept::Events, era: Era::Modern, ..self.clone() };
+        let ask = Ask::plain("subscriptions/listen");
+        let meta = target.meta(&ask, id).unwrap_or_default();
+        let params = format!(r#""notifications":{{"toolsListChanged":true}},"_meta":{{{meta}}}"#);
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{{{params}}}}}"#);
+        target.post(&target.headers(None, &ask), &body)
+    }
+
     fn initialize(&self) -> Vec<u8> {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{LEGACY_VERSION}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}}}}}"#
