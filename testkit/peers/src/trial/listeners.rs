@@ -33,11 +33,11 @@ pub struct Plan {
 #[derive(Debug, Serialize)]
 pub struct Heard {
     /// From asking for a change to when the last listener has heard of it, in milliseconds: the median.
-    pub all_p50_ms: f64,
+    pub all_p50: f64,
     /// The longest.
-    pub all_longest_ms: f64,
+    pub all_longest: f64,
     /// The call that changes something, by itself, in milliseconds: the median.
-    pub call_p50_ms: f64,
+    pub call_p50: f64,
 }
 
 /// Plays it.
@@ -66,9 +66,9 @@ pub async fn run(plan: Plan) -> Result<Heard> {
     let (all, calls) = (Latencies::of(all), Latencies::of(calls));
     let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
     Ok(Heard {
-        all_p50_ms: millis(all.percentile(50)),
-        all_longest_ms: millis(all.percentile(100)),
-        call_p50_ms: millis(calls.percentile(50)),
+        all_p50: millis(all.percentile(50)),
+        all_longest: millis(all.percentile(100)),
+        call_p50: millis(calls.percentile(50)),
     })
 }
 

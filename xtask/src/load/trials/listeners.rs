@@ -9,12 +9,12 @@ use super::{Size, count, words};
 
 const ALL_MS: f64 = 20.0;
 
-/// The names are those that the trial prints.
+/// In milliseconds. The names are those that the trial prints.
 #[derive(Deserialize)]
 struct Heard {
-    all_p50_ms: f64,
-    all_longest_ms: f64,
-    call_p50_ms: f64,
+    all_p50: f64,
+    all_longest: f64,
+    call_p50: f64,
 }
 
 pub(super) fn play(rig: &Rig, size: &Size) -> Result<Vec<Line>> {
@@ -26,16 +26,16 @@ pub(super) fn play(rig: &Rig, size: &Size) -> Result<Vec<Line>> {
 
 fn lines(heard: &Heard, size: &Size) -> Vec<Line> {
     let who = format!("a change reaches all of {} subscriptions", count(size.clients));
-    let Heard { all_p50_ms, all_longest_ms, call_p50_ms } = heard;
-    let figure = format!("{all_p50_ms:.1} / {all_longest_ms:.1} ms");
+    let Heard { all_p50, all_longest, call_p50 } = heard;
+    let figure = format!("{all_p50:.1} / {all_longest:.1} ms");
     vec![
         Line::goal(
             format!("{who}: p50 / longest"),
             figure,
             &format!("p50 ≤ {ALL_MS:.0} ms"),
-            *all_p50_ms <= ALL_MS,
+            *all_p50 <= ALL_MS,
         ),
-        Line::shown(format!("{who}: of which the call that changes it, p50"), format!("{call_p50_ms:.1} ms")),
+        Line::shown(format!("{who}: of which the call that changes it, p50"), format!("{call_p50:.1} ms")),
     ]
 }
 
@@ -46,9 +46,8 @@ mod tests {
 
     #[test]
     fn news_that_takes_too_long_is_a_miss() {
-        let mark = |all_p50_ms| {
-            lines(&Heard { all_p50_ms, all_longest_ms: 30.0, call_p50_ms: 1.0 }, &Size::full())[0].mark
-        };
+        let mark =
+            |all_p50| lines(&Heard { all_p50, all_longest: 30.0, call_p50: 1.0 }, &Size::full())[0].mark;
         assert_eq!((mark(20.0), mark(20.1)), (Mark::Met, Mark::Missed));
     }
 }
