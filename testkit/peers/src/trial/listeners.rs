@@ -46,8 +46,8 @@ pub async fn run(plan: Plan) -> Result<Heard> {
     let (sender, mut heard) = mpsc::channel(plan.listeners.max(1));
     let mut listeners = JoinSet::new();
     for number in 0..plan.listeners {
-        let stream = subscribe(&target, number as u64).await.context("failed to subscribe")?;
-        listeners.spawn(listen(stream, sender.clone()));
+        let (stream, begun) = subscribe(&target, number as u64).await.context("failed to subscribe")?;
+        listeners.spawn(listen(stream, begun, sender.clone()));
     }
     drop(sender);
     // Every acknowledgement is one message.
@@ -72,30 +72,26 @@ pub async fn run(plan: Plan) -> Result<Heard> {
     })
 }
 
-async fn subscribe(target: &Target, id: u64) -> Result<TcpStream> {
+async fn subscribe(target: &Target, id: u64) -> Result<(TcpStream, Vec<u8>)> {
     let mut connection = Connection::open(&target.authority).await?;
     let head = connection.begin(&target.subscribe(id)).await?;
     ensure!(head.status == 200, "a subscription was answered with {}", head.status);
-    Ok(connection.into_stream())
+    Ok(connection.into_parts())
 }
 
 /// Tells when a message has come. Signs of life are none.
-async fn listen(mut stream: TcpStream, heard: mpsc::Sender<Instant>) -> Result<()> {
-    let mut buffer = vec![0; 4096];
-    let mut rest = Vec::new();
+async fn listen(mut stream: TcpStream, mut rest: Vec<u8>, heard: mpsc::Sender<Instant>) -> Result<()> {
     loop {
-        let read = stream.read(&mut buffer).await?;
-        if read == 0 {
-            bail!("a subscription has ended");
-        }
         let now = Instant::now();
-        rest.extend_from_slice(&buffer[..read]);
         while let Some(end) = memchr::memmem::find(&rest, b"\n\n") {
             let is_message = memchr::memmem::find(&rest[..end], b"data: ").is_some();
             rest.drain(..end + 2);
             if is_message && heard.send(now).await.is_err() {
                 return Ok(());
             }
+        }
+        if stream.read_buf(&mut rest).await? == 0 {
+            bail!("a subscription has ended");
         }
     }
 }

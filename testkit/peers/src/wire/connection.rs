@@ -54,6 +54,11 @@ impl Connection {
         self.stream
     }
 
+    /// The same with what has come of it already.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+
     async fn take(&mut self, length: usize) -> Result<Vec<u8>> {
         while self.buffer.len() < length {
             self.fill().await?;
