@@ -5,6 +5,7 @@
 //! between) is served without a session rather than refused, because clients get stuck otherwise;
 //! only an id whose session was ended is answered with 404, which tells a client to begin anew.
 
+mod idle;
 mod kept;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asking::Asking;
 use crate::limits::{ENDED_SESSIONS_MAX, KEPT_STREAMS_MAX};
+use idle::Line;
 pub(crate) use kept::{Kept, read_event_id};
 
 /// Every open session.
@@ -34,6 +36,9 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<String, Arc<Session>>,
+    /// All of them, and those of each credential.
+    line: Line,
+    own_lines: HashMap<String, Line>,
     ended: HashSet<String>,
     /// `ended` in order, so that the oldest can be forgotten.
     ended_order: VecDeque<String>,
@@ -136,11 +141,10 @@ impl Sessions {
             && let Some(idlest) = state.idlest(credential)
         {
             // What it still holds open ends with it.
-            if let Some(session) = state.open.remove(&idlest) {
-                session.close();
-            }
+            state.open.remove(&idlest.id);
+            idlest.close();
         }
-        state.open.insert(session.id.clone(), Arc::clone(&session));
+        state.put(&session);
         session
     }
 
@@ -237,14 +241,23 @@ impl Session {
 }
 
 impl State {
+    fn put(&mut self, session: &Arc<Session>) {
+        self.open.insert(session.id.clone(), Arc::clone(session));
+        let open = self.open.len();
+        self.line.push(session, open);
+        // A credential without sessions needs no line.
+        if self.own_lines.len() > open {
+            self.own_lines.retain(|_, line| !line.is_empty());
+        }
+        self.own_lines.entry(session.credential.clone()).or_default().push(session, open);
+    }
+
     /// The session that makes room: the caller's own idlest if it has one, so that nobody pushes others
     /// out, and none in which something runs.
-    fn idlest(&self, credential: &str) -> Option<String> {
-        let idle = self.open.values().filter(|session| session.running.is_empty());
-        let key = |session: &&Arc<Session>| {
-            (session.credential != credential, session.last_use.load(Ordering::Relaxed))
-        };
-        idle.min_by_key(key).map(|session| session.id.clone())
+    fn idlest(&mut self, credential: &str) -> Option<Arc<Session>> {
+        let Self { open, line, own_lines, .. } = self;
+        let is_open = |session: &Session| open.contains_key(&session.id);
+        own_lines.get_mut(credential).and_then(|own| own.pop_idle(is_open)).or_else(|| line.pop_idle(is_open))
     }
 
     fn remember_ended(&mut self, id: String) {
@@ -355,6 +368,20 @@ mod tests {
         assert!(matches!(sessions.find(&theirs.id, "you"), Found::Open(_)));
         assert!(matches!(sessions.find(&mine.id, "me"), Found::Unknown), "an idle one makes room once");
         assert_eq!(sessions.lock().open.len(), 2);
+    }
+
+    #[test]
+    fn sessions_that_were_ended_leave_no_trace_in_the_line() {
+        let sessions = Sessions::new(3);
+        for number in 0..1_000 {
+            let credential = format!("c{number}");
+            let session = open(&sessions, &credential);
+            assert!(sessions.end(&session.id, &credential));
+        }
+        let kept = open(&sessions, "me");
+        let state = sessions.lock();
+        assert_eq!((state.open.len(), state.own_lines.len()), (1, 1));
+        assert!(matches!(state.open.get(&kept.id), Some(session) if session.id == kept.id));
     }
 
     #[test]
