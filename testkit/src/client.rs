@@ -24,6 +24,11 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Whether its body comes in chunks.
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.header("transfer-encoding") == Some("chunked")
+    }
+
     /// The body as JSON; of an event stream, the data of its last event.
     pub fn json(&self) -> Value {
         let text = match self.header("content-type") {
@@ -87,18 +92,25 @@ pub async fn read_answer(stream: &mut TcpStream) -> anyhow::Result<Answer> {
     let mut bytes = Vec::new();
     // A reset behind a complete answer is a server that didn't wait for the rest of our body.
     stream.read_to_end(&mut bytes).await.ok();
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("no answer")?;
+    let (head, end) = read_head(&bytes)?.context("no answer")?;
+    let body = if head.is_chunked() { dechunk(&bytes[end..]) } else { bytes[end..].to_vec() };
+    Ok(Answer { body: String::from_utf8_lossy(&body).into_owned(), ..head })
+}
+
+/// The head of an answer and where it ends, once it is there as a whole.
+pub(crate) fn read_head(bytes: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Ok(None);
+    };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     let Some(status) = status else { bail!("no status line in {head:?}") };
-    let headers: Vec<(String, String)> = lines
+    let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
-    let is_chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let body = if is_chunked { dechunk(&bytes[end + 4..]) } else { bytes[end + 4..].to_vec() };
-    Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(Some((Answer { status, headers, body: String::new() }, end + 4)))
 }
 
 fn dechunk(mut rest: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! Names, texts and notifications are the suite's; what it offers is made of the contract like any other.
 
 mod contents;
+mod curious;
 mod load;
 mod prompts;
 mod resources;
@@ -22,6 +23,9 @@ use hayward_tool::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+pub use curious::curious;
 
 pub use load::load;
 
@@ -179,8 +183,9 @@ fn panic_on_purpose<'a>() -> BoxFuture<'a, Outcome> {
 }
 
 /// Tools that behave badly: one panics, one never ends, one answers before anybody could hear what it
-/// tells, one answers much, one answers more than fits.
+/// tells, one answers much, one answers more than fits, one ends when another one is called.
 pub fn unruly() -> Toolset {
+    let freed = Arc::new(Semaphore::new(0));
     Toolset::of_tools(
         "host",
         "Tools that behave badly.",
@@ -210,6 +215,31 @@ pub fn unruly() -> Toolset {
             Fixture::tool("floods", "Answers more than fits.", |_, _| {
                 at_once(json!({"content": [text(&"x".repeat(40 << 20))]}))
             }),
+            holds(&freed),
+            Fixture::tool("frees", "Lets one call of `holds` end.", move |_, _| {
+                freed.add_permits(1);
+                at_once(json!({"content": [text("freed")]}))
+            }),
         ],
+    )
+}
+
+fn holds(freed: &Arc<Semaphore>) -> Arc<dyn Tool> {
+    let freed = Arc::clone(freed);
+    Fixture::tool(
+        "holds",
+        "Reports a step, waits until `frees` is called, and reports another one.",
+        move |cx, _| {
+            let freed = Arc::clone(&freed);
+            Box::pin(async move {
+                cx.report(Progress::Step { progress: 1.0, total: None, message: None });
+                tokio::select! {
+                    permit = freed.acquire() => permit.expect("never closed").forget(),
+                    stop = cx.stopped() => return ToolError::from(stop).into(),
+                }
+                cx.report(Progress::Step { progress: 2.0, total: None, message: None });
+                done(&json!({"content": [text("held")]}))
+            })
+        },
     )
 }

@@ -5,7 +5,9 @@
 pub mod client;
 pub mod conformance;
 pub mod daemon;
+pub mod events;
 pub mod fixture;
 pub mod installed;
+pub mod peer;
 pub mod seam;
 pub mod server;

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal};
@@ -15,9 +16,13 @@ use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_tool::{BoxFuture, Toolset};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server that listens on a free port of loopback until it is dropped.
 pub struct Server {
@@ -110,6 +115,50 @@ impl Server {
     /// The folder of its record.
     pub fn record(&self) -> &Path {
         self.data.path()
+    }
+
+    /// What was recorded so far.
+    pub fn records(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.record().join("record.jsonl")).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The records of this type (`intent`, `outcome`, `denied`), as soon as there are this many.
+    pub async fn recorded(&self, kind: &str, count: usize) -> anyhow::Result<Vec<Value>> {
+        let started = Instant::now();
+        loop {
+            let mut records = self.records();
+            records.retain(|record| record["type"] == kind);
+            if records.len() >= count {
+                return Ok(records);
+            }
+            ensure!(started.elapsed() < PATIENCE, "no {count} of `{kind}` in {:?}", self.records());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// How the calls in the record ended, as soon as this many have.
+    pub async fn endings(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        let outcomes = self.recorded("outcome", count).await?;
+        Ok(outcomes.iter().map(|record| record["ending"].clone()).collect())
+    }
+
+    /// Takes a token away, with what runs under it.
+    pub fn revoke(&self, token: &str) -> anyhow::Result<()> {
+        let id = Token::parse(token)?.id;
+        self.credentials.remove(id);
+        self.protocol.road().revoke(id.as_str());
+        Ok(())
+    }
+
+    /// Waits until no call runs and no stream is open any more.
+    pub async fn idle(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while self.protocol.running() > 0 {
+            ensure!(started.elapsed() < PATIENCE, "something still runs");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Begins to shut down, as a signal would.

@@ -33,6 +33,10 @@ hayward_api::limits! {
         streams_max: Count = 4_096 in 1..=1_000_000,
         /// Event streams that are open at once for one credential.
         streams_per_principal_max: Count = 1_024 in 1..=1_000_000,
+        /// Event streams of calls that are kept for clients to come back to, all callers together.
+        kept_streams_max: Count = 1_024 in 1..=1_000_000,
+        /// Event streams of calls that are kept for one credential; further ones end with their connections.
+        kept_streams_per_principal_max: Count = 256 in 1..=1_000_000,
         /// Time in which a legacy client may come back to an event stream whose connection broke.
         resume_ms: Milliseconds = 30_000 in 0..=600_000,
         /// Time in which a client, or the person in front of it, must answer what a call asks.
@@ -57,6 +61,9 @@ pub(crate) const END_OF_INPUT_GRACE: Duration = Duration::from_millis(500);
 
 /// Time that cancelled calls, and answers on their way to a slow client, get at an end.
 pub(crate) const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// Time between two questions of the kernel whether a silent peer is still there.
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Messages that may wait for a slow reader of an event stream.
 pub(crate) const STREAM_QUEUE: usize = 32;

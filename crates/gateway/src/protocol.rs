@@ -48,6 +48,8 @@ pub struct Protocol {
     tasks: Tasks,
     /// Every running call, so that a shutdown can wait for their outcomes.
     calls: TaskTracker,
+    /// Fires when the server is about to go.
+    closing: CancellationToken,
     request_ids: RequestIds,
 }
 
@@ -209,6 +211,7 @@ impl Protocol {
             states: StateKeys::random(),
             spent: Mutex::new(SpentStates::default()),
             calls: TaskTracker::new(),
+            closing: CancellationToken::new(),
             request_ids: RequestIds::new(),
         }
     }
@@ -223,8 +226,24 @@ impl Protocol {
         self.request_ids.next()
     }
 
-    /// Waits until every running call has ended. New ones may still begin.
+    /// Ends what only waits for something to tell, or for a client to come back. Calls go on.
+    pub fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Fires when the server is about to go. A token of its own for whoever waits: they share no lock.
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.closing.child_token()
+    }
+
+    /// How much runs: calls, and streams that are open.
+    pub fn running(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Closes, and waits until every running call has ended. New ones may still begin.
     pub async fn drain(&self) {
+        self.close();
         self.calls.close();
         self.calls.wait().await;
     }

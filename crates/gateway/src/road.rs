@@ -43,6 +43,8 @@ pub struct Road {
     admit: Arc<Admit>,
     /// The streams that are open outside of calls.
     streams: Arc<Admit>,
+    /// The streams of calls that can be come back to.
+    kept: Arc<Admit>,
     router: Router,
     /// Where everything that changes is told.
     changes: Changes,
@@ -115,6 +117,7 @@ impl Road {
         Self {
             admit: Admit::new("calls running", limits.calls_max, limits.calls_per_principal_max),
             streams: Admit::new("streams open", limits.streams_max, limits.streams_per_principal_max),
+            kept: Admit::new("streams kept", limits.kept_streams_max, limits.kept_streams_per_principal_max),
             router: Router::new(toolsets),
             changes,
             credentials: parts.credentials,
@@ -170,10 +173,16 @@ impl Road {
         self.streams.enter(principal, || self.credentials.is_current(principal, now_unix()))
     }
 
+    /// Lets the stream of a call be kept for a client that comes back.
+    pub(crate) fn keep_stream(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
+        self.kept.enter(principal, || self.credentials.is_current(principal, now_unix()))
+    }
+
     /// Cancels what runs under a credential that was revoked.
     pub fn revoke(&self, credential: &str) {
-        self.admit.revoke(credential);
-        self.streams.revoke(credential);
+        for admit in [&self.admit, &self.streams, &self.kept] {
+            admit.revoke(credential);
+        }
     }
 
     /// What may be held in memory at once.
@@ -188,13 +197,14 @@ impl Road {
 
     /// Cancels every running call, and ends every stream.
     pub fn cancel_all(&self) {
-        self.admit.cancel_all();
-        self.streams.cancel_all();
+        for admit in [&self.admit, &self.streams, &self.kept] {
+            admit.cancel_all();
+        }
     }
 
-    /// Fires when every call has to end.
-    pub(crate) fn ending(&self) -> CancellationToken {
-        self.admit.ending()
+    /// Fires when every call of this principal has to end, those that wait beside the road included.
+    pub(crate) fn ending(&self, principal: &Principal) -> CancellationToken {
+        self.admit.ending(&principal.credential)
     }
 
     /// Walks one call down the road. Ends soon after `cancel` fires. The permit comes with the reply: it is

@@ -11,7 +11,6 @@ mod kept;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hayward_mcp::envelope::RequestId;
 use hayward_mcp::limits::SUBSCRIBED_URIS_MAX;
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::asking::Asking;
 use crate::limits::{ENDED_SESSIONS_MAX, KEPT_STREAMS_MAX};
 use idle::Line;
-pub(crate) use kept::{Kept, read_event_id};
+pub(crate) use kept::{Kept, StreamId, read_event_id};
 
 /// Every open session.
 #[derive(Debug)]
@@ -39,7 +38,8 @@ struct State {
     /// All of them, and those of each credential.
     line: Line,
     own_lines: HashMap<String, Line>,
-    ended: HashSet<String>,
+    /// Ended ones, with the credentials that they were of.
+    ended: HashMap<String, String>,
     /// `ended` in order, so that the oldest can be forgotten.
     ended_order: VecDeque<String>,
 }
@@ -70,6 +70,13 @@ struct Streams {
     count: u64,
     /// What is told outside of calls.
     standing: Option<Arc<Kept>>,
+}
+
+impl Streams {
+    fn next(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
 }
 
 /// URIs of resources that a client is told of.
@@ -112,7 +119,7 @@ impl Subscribed {
 pub(crate) enum Found {
     /// It is open, and of this credential.
     Open(Arc<Session>),
-    /// It was ended.
+    /// It was of this credential, and was ended.
     Ended,
     /// No session of this credential that we know of.
     Unknown,
@@ -156,7 +163,7 @@ impl Sessions {
                 session.last_use.store(self.stamp(), Ordering::Relaxed);
                 Found::Open(Arc::clone(session))
             }
-            None if state.ended.contains(id) => Found::Ended,
+            None if state.ended.get(id).is_some_and(|of| of == credential) => Found::Ended,
             None => Found::Unknown,
         }
     }
@@ -170,7 +177,7 @@ impl Sessions {
         if let Some(session) = state.open.remove(id) {
             session.close();
         }
-        state.remember_ended(id.to_owned());
+        state.remember_ended(id.to_owned(), credential.to_owned());
         true
     }
 
@@ -189,21 +196,21 @@ impl Session {
         self.agreed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A stream for the answer to one call, which can be come back to; none if there are too many of them.
-    pub(crate) fn keep_stream(&self, patience: Duration) -> Option<Arc<Kept>> {
+    /// A stream for the answer to one call, which can be come back to; none if there are too many of them. One that
+    /// was read to its end makes room.
+    pub(crate) fn keep_stream(&self) -> Option<Arc<Kept>> {
         let mut streams = self.streams();
-        streams.kept.retain(|kept| !kept.is_over(patience));
         if streams.kept.len() >= KEPT_STREAMS_MAX {
-            return None;
+            let read = streams.kept.iter().position(|kept| kept.is_read())?;
+            streams.kept.remove(read).close();
         }
-        streams.count += 1;
-        let kept = Kept::new(streams.count);
+        let kept = Kept::new(StreamId::Call(streams.next()));
         streams.kept.push(Arc::clone(&kept));
         Some(kept)
     }
 
-    /// The stream of this number.
-    pub(crate) fn kept_stream(&self, id: u64) -> Option<Arc<Kept>> {
+    /// The stream of this id.
+    pub(crate) fn kept_stream(&self, id: StreamId) -> Option<Arc<Kept>> {
         let streams = self.streams();
         streams.kept.iter().chain(&streams.standing).find(|kept| kept.id == id).cloned()
     }
@@ -211,23 +218,27 @@ impl Session {
     /// The stream for what is told outside of calls, and whether it is new, so that somebody has to feed it.
     pub(crate) fn standing(&self) -> (Arc<Kept>, bool) {
         let mut streams = self.streams();
-        let is_new = streams.standing.is_none();
-        let standing = Arc::clone(streams.standing.get_or_insert_with(|| Kept::new(0)));
-        (standing, is_new)
+        if let Some(standing) = &streams.standing {
+            return (Arc::clone(standing), false);
+        }
+        let standing = Kept::new(StreamId::Standing(streams.next()));
+        streams.standing = Some(Arc::clone(&standing));
+        (standing, true)
     }
 
-    /// Nobody feeds the standing stream any more.
-    pub(crate) fn drop_standing(&self) {
-        if let Some(standing) = self.streams().standing.take() {
-            standing.end();
-        }
+    /// Ends a stream and forgets it.
+    pub(crate) fn drop_stream(&self, kept: &Kept) {
+        kept.close();
+        let mut streams = self.streams();
+        streams.kept.retain(|own| own.id != kept.id);
+        streams.standing.take_if(|own| own.id == kept.id);
     }
 
     /// Ends what runs and what is held open.
     fn close(&self) {
         self.running.cancel_all();
-        self.drop_standing();
-        self.streams().kept.iter().for_each(|kept| kept.end());
+        let streams = std::mem::take(&mut *self.streams());
+        streams.kept.iter().chain(&streams.standing).for_each(|kept| kept.close());
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
@@ -260,14 +271,14 @@ impl State {
         own_lines.get_mut(credential).and_then(|own| own.pop_idle(is_open)).or_else(|| line.pop_idle(is_open))
     }
 
-    fn remember_ended(&mut self, id: String) {
+    fn remember_ended(&mut self, id: String, credential: String) {
         if self.ended_order.len() >= ENDED_SESSIONS_MAX
             && let Some(oldest) = self.ended_order.pop_front()
         {
             self.ended.remove(&oldest);
         }
         self.ended_order.push_back(id.clone());
-        self.ended.insert(id);
+        self.ended.insert(id, credential);
     }
 }
 
@@ -341,6 +352,7 @@ mod tests {
         let session = open(&sessions, "me");
         assert!(sessions.end(&session.id, "me"));
         assert!(matches!(sessions.find(&session.id, "me"), Found::Ended));
+        assert!(matches!(sessions.find(&session.id, "you"), Found::Unknown), "nobody else learns of it");
         assert!(matches!(sessions.find("of-another-life", "me"), Found::Unknown));
     }
 

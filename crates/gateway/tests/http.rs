@@ -318,25 +318,6 @@ fn record(server: &Server) -> String {
     std::fs::read_to_string(server.record().join("record.jsonl")).unwrap_or_default()
 }
 
-/// The outcomes in the record, as soon as there are this many.
-async fn outcomes(server: &Server, count: usize) -> Vec<Value> {
-    for _ in 0..500 {
-        let text = record(server);
-        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let outcomes: Vec<Value> = records.filter(|record| record["type"] == "outcome").collect();
-        if outcomes.len() >= count {
-            return outcomes;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("no {count} outcomes in {}", record(server));
-}
-
-/// How the calls in the record ended, as soon as this many have.
-async fn endings(server: &Server, count: usize) -> Vec<Value> {
-    outcomes(server, count).await.iter().map(|record| record["ending"].clone()).collect()
-}
-
 #[tokio::test]
 async fn a_client_that_goes_cancels_its_call_and_the_outcome_is_recorded() {
     const JSON: (&str, &str) = ("accept", "application/json");
@@ -360,7 +341,7 @@ async fn a_client_that_goes_cancels_its_call_and_the_outcome_is_recorded() {
             stream.read_u8().await.unwrap();
         }
         drop(stream);
-        assert_eq!(endings(&server, 1).await, ["cancelled"], "{era:?} {accept:?}");
+        assert_eq!(server.endings(1).await.unwrap(), ["cancelled"], "{era:?} {accept:?}");
     }
 }
 
@@ -382,7 +363,7 @@ async fn a_cancelled_notification_ends_a_call_of_its_own_session_only() {
     shows_life(&mut stream, 2).await;
     assert!(!record(&server).contains("\"outcome\""), "another session's call was cancelled");
     assert_eq!(legacy(&server, &[("mcp-session-id", &mine)], &cancelled).await.status, 202);
-    assert_eq!(endings(&server, 1).await, ["cancelled"]);
+    assert_eq!(server.endings(1).await.unwrap(), ["cancelled"]);
 }
 
 #[tokio::test]
@@ -398,7 +379,7 @@ async fn a_modern_call_is_cancelled_by_its_closed_stream_and_by_no_notification(
     shows_life(&mut stream, 2).await;
     assert!(!record(&server).contains("\"outcome\""), "a call was cancelled by somebody's notification");
     drop(stream);
-    assert_eq!(endings(&server, 1).await, ["cancelled"]);
+    assert_eq!(server.endings(1).await.unwrap(), ["cancelled"]);
 }
 
 #[tokio::test]
@@ -410,7 +391,7 @@ async fn a_revoked_credential_ends_what_runs_under_it() {
         stream.read_u8().await.unwrap();
         let principal = server.credentials.identify(&server.rw_token, 0).unwrap();
         server.protocol.road().revoke(&principal.credential);
-        assert_eq!(endings(&server, 1).await, ["cancelled"], "{era:?}");
+        assert_eq!(server.endings(1).await.unwrap(), ["cancelled"], "{era:?}");
     }
 }
 
@@ -423,7 +404,7 @@ async fn a_tool_that_misbehaves_costs_its_own_call_only() {
     let flooded = legacy(&server, &[], &body("tools/call", &json!({"name": "floods"}))).await.json();
     assert!(flooded["result"]["content"][0]["text"].as_str().unwrap().contains("ResultTooLarge"));
     let endings: Vec<Value> =
-        outcomes(&server, 2).await.iter().map(|record| record["code"].clone()).collect();
+        server.recorded("outcome", 2).await.unwrap().iter().map(|record| record["code"].clone()).collect();
     assert_eq!(endings, [json!("InternalError"), json!("ResultTooLarge")]);
 }
 
@@ -484,7 +465,7 @@ async fn a_client_that_does_not_read_is_hung_up_on_and_holds_its_place_until_the
         let call = request("POST", server.address, "/mcp", &headers, &body("tools/call", params));
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(&call).await.unwrap();
-        assert_eq!(outcomes(&server, 1).await.len(), 1);
+        assert_eq!(server.recorded("outcome", 1).await.unwrap().len(), 1);
         let small = body("tools/call", &json!({"name": "tells"}));
         let busy = legacy(&server, &[], &small).await.json();
         let text = busy["result"]["content"][0]["text"].as_str().unwrap();
@@ -507,7 +488,7 @@ async fn a_shutdown_does_not_wait_for_a_client_that_does_not_read() {
     let bytes = request("POST", server.address, "/mcp", &[("authorization", &bearer)], &call);
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(&bytes).await.unwrap();
-    assert_eq!(outcomes(&server, 1).await.len(), 1);
+    assert_eq!(server.recorded("outcome", 1).await.unwrap().len(), 1);
     server.shut_down();
     tokio::time::timeout(Duration::from_secs(20), server.ended()).await.expect("it ends");
 }

@@ -1,16 +1,12 @@
 //! The stdio listener as a client sees it.
 #![cfg(test)]
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use hayward_api::{Principal, Tier};
-use hayward_gateway::listener::{Local, serve_stdio};
-use hayward_testkit::{fixture, server::Server};
+use hayward_testkit::{fixture, peer::serve_local, server::Server};
 use hayward_tool::Toolset;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
-use tokio_util::sync::CancellationToken;
 
 struct Client {
     input: WriteHalf<DuplexStream>,
@@ -22,15 +18,7 @@ struct Client {
 impl Client {
     async fn connect(toolset: Toolset) -> Self {
         let server = Server::start(toolset).await.unwrap();
-        let (near, far) = tokio::io::duplex(1 << 20);
-        let (far_input, far_output) = tokio::io::split(far);
-        let local = Local {
-            protocol: Arc::clone(&server.protocol),
-            principal: Arc::new(Principal::local("test", Tier::Read)),
-            line_bytes_max: 1 << 18,
-            drain: Duration::from_millis(100),
-        };
-        let served = tokio::spawn(serve_stdio(far_input, far_output, local, CancellationToken::new()));
+        let (near, served) = serve_local(&server);
         let (output, input) = tokio::io::split(near);
         Self { input, output: BufReader::new(output).lines(), served, _server: server }
     }
@@ -126,6 +114,23 @@ async fn log_messages_come_from_the_level_that_was_set() {
     let quiet = client.ask("tools/call", json!({"name": "test_tool_with_logging"})).await;
     assert!(quiet.get("result").is_some(), "{quiet}");
     assert_eq!(client.ask("logging/setLevel", json!({"level": "loud"})).await["error"]["code"], -32602);
+}
+
+#[tokio::test]
+async fn a_client_that_begins_twice_is_told_of_a_change_once() {
+    let mut client = Client::connect(fixture::conformance()).await;
+    for _ in 0..2 {
+        client.ask("initialize", json!({"protocolVersion": "2025-11-25"})).await;
+    }
+    client
+        .send(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"test_trigger_tool_change"}}"#,
+        )
+        .await;
+    let (first, second) = (client.receive().await, client.receive().await);
+    let told = [&first, &second].map(|message| message["method"] == "notifications/tools/list_changed");
+    assert_ne!(told[0], told[1], "{first} {second}");
+    assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
 }
 
 #[tokio::test]

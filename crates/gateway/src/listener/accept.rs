@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use super::mcp;
 use super::places::{Connection, Places};
 use super::stall::Stalling;
 use super::threads::Threads;
-use crate::limits::CANCEL_GRACE;
+use crate::limits::{CANCEL_GRACE, Limits, PROBE_INTERVAL};
 
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
@@ -62,6 +63,7 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, 
     // The socket closes first, so that nobody connects to a server that is about to go.
     drop(listener);
     connections.close();
+    app.protocol.close();
     // What runs may end by itself, then it is cancelled, and who doesn't take an answer is cut off.
     let drain = Duration::from_millis(app.limits.drain_ms);
     if timeout(drain, connections.wait()).await.is_err() {
@@ -89,8 +91,7 @@ struct Serving {
 }
 
 async fn serve_connection(stream: std::net::TcpStream, serving: Serving, shutdown: CancellationToken) {
-    // Without this, small answers wait for the peer's delayed acknowledgement.
-    let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+    let stream = match tune(&stream, &serving.app.limits).and_then(|()| TcpStream::from_std(stream)) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
@@ -116,6 +117,20 @@ async fn serve_connection(stream: std::net::TcpStream, serving: Serving, shutdow
     if let Err(error) = ended {
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
     }
+}
+
+/// What the kernel has to know of a connection.
+fn tune(stream: &std::net::TcpStream, limits: &Limits) -> std::io::Result<()> {
+    // Without this, small answers wait for the peer's delayed acknowledgement.
+    stream.set_nodelay(true)?;
+    // A peer that vanished without a word is asked for a sign of life, also while nothing is sent to it, and given
+    // up when it acknowledges nothing. The kernel by itself would try for a quarter of an hour.
+    let idle = Duration::from_millis(limits.keep_alive_ms).max(PROBE_INTERVAL);
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, idle)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE_INTERVAL)?;
+    sockopt::set_tcp_user_timeout(stream, u32::try_from(limits.stall_timeout_ms).unwrap_or(u32::MAX))?;
+    Ok(())
 }
 
 async fn answer(

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hayward_mcp::envelope::Frame;
 use http_body::{Frame as BodyFrame, SizeHint};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::road::Permit;
 
@@ -20,16 +21,14 @@ pub(crate) fn json(status: StatusCode, frame: Frame) -> Response {
     respond(status, "application/json", Pieces::new(frame.pieces))
 }
 
-/// The answer to a call as JSON; its place on the road is held until the answer has left.
-pub(crate) fn held(status: StatusCode, frame: Frame, hold: Option<Permit>) -> Response {
-    let pieces = Pieces { hold, ..Pieces::new(frame.pieces) };
-    respond(status, "application/json", pieces)
+/// The answer to a call, or to several, as JSON; their places on the road are held until it has left.
+pub(crate) fn held<H: Send + Unpin + 'static>(status: StatusCode, frame: Frame, hold: H) -> Response {
+    respond(status, "application/json", Pieces::held(frame.pieces, hold))
 }
 
-/// One frame as the only event of a stream; its place on the road is held until it has left.
-pub(crate) fn single_event(status: StatusCode, frame: Frame, hold: Option<Permit>) -> Response {
-    let pieces = Pieces { hold, ..Pieces::new(hayward_mcp::sse::event(frame)) };
-    respond(status, "text/event-stream", pieces)
+/// The same as the only event of a stream.
+pub(crate) fn single_event<H: Send + Unpin + 'static>(status: StatusCode, frame: Frame, hold: H) -> Response {
+    respond(status, "text/event-stream", Pieces::held(hayward_mcp::sse::event(frame), hold))
 }
 
 /// A part of an event stream.
@@ -39,6 +38,21 @@ pub(crate) struct Part {
     pub(crate) bytes: Bytes,
     /// The place of the call whose answer ends here.
     pub(crate) hold: Option<Permit>,
+}
+
+/// Sends what is due on a stream. False if nobody takes it any more, or if the stream has to end meanwhile.
+pub(crate) async fn send(sender: &mpsc::Sender<Part>, pieces: Vec<Bytes>, ended: &CancellationToken) -> bool {
+    for bytes in pieces {
+        let sent = tokio::select! {
+            biased;
+            () = ended.cancelled() => return false,
+            sent = sender.send(Part { bytes, hold: None }) => sent,
+        };
+        if sent.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Events as they come.
@@ -89,22 +103,28 @@ where
 
 /// Pieces that are written one after the other, with their length known, so that the head and a
 /// small body leave in one write.
-struct Pieces {
+struct Pieces<H> {
     waiting: VecDeque<Bytes>,
     rest: u64,
     /// Given up when this is dropped.
     #[expect(dead_code, reason = "it is there to be dropped")]
-    hold: Option<Permit>,
+    hold: H,
 }
 
-impl Pieces {
+impl Pieces<()> {
     fn new(pieces: Vec<Bytes>) -> Self {
-        let rest = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Self { waiting: pieces.into(), rest, hold: None }
+        Self::held(pieces, ())
     }
 }
 
-impl http_body::Body for Pieces {
+impl<H> Pieces<H> {
+    fn held(pieces: Vec<Bytes>, hold: H) -> Self {
+        let rest = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { waiting: pieces.into(), rest, hold }
+    }
+}
+
+impl<H: Unpin> http_body::Body for Pieces<H> {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -3,6 +3,7 @@
 //! How they are framed is the transport's; here is what they mean.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -40,6 +41,8 @@ pub(super) struct Client {
     pub(super) gone: CancellationToken,
     /// Fires when no change is told any more.
     pub(super) quiet: CancellationToken,
+    /// Whether changes are told.
+    is_told: AtomicBool,
     agreed: Mutex<Agreed>,
     /// The eras that it may speak.
     eras: &'static [Era],
@@ -70,6 +73,7 @@ impl Client {
             places: Arc::new(Semaphore::new(STDIO_REQUESTS_MAX)),
             calls: TaskTracker::new(),
             quiet: gone.child_token(),
+            is_told: AtomicBool::new(false),
             gone,
             agreed: Mutex::default(),
             eras,
@@ -264,8 +268,11 @@ impl Client {
         }
     }
 
-    /// Tells a legacy client what has changed, for as long as it is there.
+    /// Tells a legacy client what has changed, for as long as it is there, and once however often it begins.
     fn tell_changes(self: &Arc<Self>) {
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let listening = Listening::of_session(self.protocol.road(), &self.subscribed);
         let client = Arc::clone(self);
         // Not one of the calls that an end waits for.

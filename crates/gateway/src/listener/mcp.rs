@@ -31,7 +31,7 @@ use crate::listening::subscribe;
 use crate::protocol::{Answer, Beginning, News, RunningCall, Sender, check_revision};
 use crate::session::{Found, Session};
 pub(crate) use standing::get;
-use streams::{First, Pace};
+use streams::{First, Keeping, Pace};
 
 /// `POST /mcp`: one message, or a batch where the revision has them.
 pub(crate) async fn post<B>(app: &Arc<App>, arrived: Arrived, request: HttpRequest<B>) -> Response
@@ -171,13 +171,10 @@ impl Visit<'_> {
         let served = join_all(messages.into_iter().map(|message| self.one_of_batch(message))).await;
         let (frames, holds): (Vec<_>, Vec<_>) =
             served.into_iter().flatten().map(|answer| (answer.frame, answer.hold)).unzip();
-        let response = if frames.is_empty() {
-            answer::empty(StatusCode::ACCEPTED)
-        } else {
-            answer::json(StatusCode::OK, Frame::batch(frames))
-        };
-        drop(holds);
-        response
+        if frames.is_empty() {
+            return answer::empty(StatusCode::ACCEPTED);
+        }
+        self.respond(Frame::batch(frames), holds)
     }
 
     async fn one_of_batch(&self, message: Result<Message, Rejected>) -> Option<Answer> {
@@ -261,7 +258,7 @@ impl Visit<'_> {
             Ask::Question(question) => self.question(&request.id, &question, era),
             Ask::Task(ask) => {
                 let result = self.app.protocol.task(&ask, &context, &self.principal)?;
-                Ok(self.respond(Frame::result(&request.id, result)))
+                Ok(self.respond(Frame::result(&request.id, result), ()))
             }
             Ask::Listen(filter) if self.accepts.events => {
                 standing::listen(self.app, &request.id, filter, &self.principal)
@@ -295,7 +292,7 @@ impl Visit<'_> {
     fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Response, RpcError> {
         self.note(question)?;
         let frame = Frame::result(id, self.app.protocol.answer(question, era, &self.principal));
-        let mut response = self.respond(frame);
+        let mut response = self.respond(frame, ());
         if let Question::Initialize { revision, client, abilities } = question {
             let agreed = Agreed {
                 revision: *revision,
@@ -328,11 +325,11 @@ impl Visit<'_> {
         Ok(())
     }
 
-    fn respond(&self, frame: Frame) -> Response {
+    fn respond<H: Send + Unpin + 'static>(&self, frame: Frame, hold: H) -> Response {
         if self.accepts.json {
-            answer::json(StatusCode::OK, frame)
+            answer::held(StatusCode::OK, frame, hold)
         } else {
-            answer::single_event(StatusCode::OK, frame, None)
+            answer::single_event(StatusCode::OK, frame, hold)
         }
     }
 
@@ -363,7 +360,8 @@ impl Visit<'_> {
         let session = self.session.as_ref().filter(|_| era == Era::Legacy && self.accepts.events);
         let beginning = Beginning {
             asking: session.map(|session| session.asking.clone()),
-            can_come_back: session.is_some(),
+            // Older clients take the end of a stream for the end of the call.
+            can_come_back: session.is_some() && revision >= Revision::V2025_11_25,
             reserved: Some(reserved),
             ..self.beginning(id, walk, context)
         };
@@ -393,19 +391,23 @@ impl Visit<'_> {
         session: Option<&Arc<Session>>,
         revision: Revision,
     ) -> Response {
-        let pace = pace(&self.app.limits);
-        if let Some(kept) = session.and_then(|session| session.keep_stream(pace.resume)) {
-            // Older clients take an event without a message for a broken one.
-            if revision >= Revision::V2025_11_25 {
-                kept.prime();
-            }
-            let reader = kept.read(None);
-            self.app.protocol.spawn(streams::feed_kept(call, first, kept, pace));
+        if let Some(keeping) = session.and_then(|session| self.keep(session)) {
+            keeping.kept.prime_for(revision);
+            let reader = keeping.kept.read(None);
+            self.app.protocol.spawn(keeping.feed(call, first));
             return answer::event_stream(reader);
         }
         let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
-        self.app.protocol.spawn(streams::feed(call, first, sender, pace));
+        self.app.protocol.spawn(streams::feed(call, first, sender, pace(&self.app.limits)));
         answer::events(receiver)
+    }
+
+    /// A stream that can be come back to; none if there are too many.
+    fn keep(&self, session: &Arc<Session>) -> Option<Keeping> {
+        let protocol = &self.app.protocol;
+        let place = protocol.road().keep_stream(&self.principal).ok()?;
+        let (session, kept, closing) = (Arc::clone(session), session.keep_stream()?, protocol.closing());
+        Some(Keeping { session, kept, place, closing, pace: pace(&self.app.limits) })
     }
 
     fn sender(&self) -> Sender {

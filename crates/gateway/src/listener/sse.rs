@@ -3,6 +3,7 @@
 //! `GET /sse` opens the stream and says where to post to; everything is answered on the stream.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,13 +94,9 @@ impl Serving {
     async fn feed(self, mut frames: mpsc::Receiver<Frame>, sender: mpsc::Sender<Part>) {
         let every = Duration::from_millis(self.app.limits.keep_alive_ms);
         let mut silence = interval_at(Instant::now() + every, every);
+        let mut quiet = pin!(self.quiet());
         let mut pieces = vec![sse::endpoint(&format!("/messages?sessionId={}", self.id))];
-        'open: loop {
-            for bytes in pieces {
-                if sender.send(Part { bytes, hold: None }).await.is_err() {
-                    break 'open;
-                }
-            }
+        while answer::send(&sender, pieces, &self.permit.pulled).await {
             pieces = tokio::select! {
                 biased;
                 () = sender.closed() => break,
@@ -108,12 +105,21 @@ impl Serving {
                     Some(frame) => sse::event(frame),
                     None => break,
                 },
+                () = &mut quiet => break,
                 _ = silence.tick() => vec![Bytes::from_static(sse::KEEP_ALIVE)],
             };
         }
         self.app.old_clients.lock().remove(&self.id);
         // What runs for it is cancelled: nobody would hear the answer.
         self.client.gone.cancel();
+    }
+
+    /// Waits until the server is about to go and nothing runs for the client any more.
+    async fn quiet(&self) {
+        self.app.protocol.closing().cancelled().await;
+        self.client.quiet.cancel();
+        self.client.calls.close();
+        self.client.calls.wait().await;
     }
 }
 

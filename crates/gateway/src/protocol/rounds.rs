@@ -137,7 +137,7 @@ impl Protocol {
             }
         });
         let patience = Duration::from_millis(self.limits.answer_timeout_ms);
-        let ending = self.road.ending();
+        let ending = self.road.ending(&walking.arrival.principal);
         let answers = tokio::select! {
             biased;
             () = walking.cancel.cancelled() => return Err(ToolError::cancelled()),

@@ -257,7 +257,8 @@ impl Protocol {
                 }
                 Reply::Ask { requests, state } => (requests, state),
             };
-            let Some(answers) = self.ask_for(task, round, requests).await else {
+            let ending = self.road.ending(&walking.arrival.principal);
+            let Some(answers) = self.ask_for(task, round, requests, ending).await else {
                 return Status::Cancelled;
             };
             walking.arrival.round = Round { answers: Some(answers), state, is_task: true };
@@ -266,7 +267,13 @@ impl Protocol {
     }
 
     /// Asks whoever looks at the task; none if it was cancelled, or forgotten before everything was answered.
-    async fn ask_for(&self, task: &Task, round: usize, requests: Vec<InputRequest>) -> Option<Raw> {
+    async fn ask_for(
+        &self,
+        task: &Task,
+        round: usize,
+        requests: Vec<InputRequest>,
+        ending: CancellationToken,
+    ) -> Option<Raw> {
         // A key is used once, so that a late answer is never taken for one of the next round.
         let prefix = format!("{round}-");
         let renamed = requests.into_iter().map(|request| {
@@ -275,7 +282,6 @@ impl Protocol {
         });
         task.lock().pending = renamed.collect();
         self.tasks.set(task, Status::InputRequired);
-        let ending = self.road.ending();
         let answers = tokio::select! {
             biased;
             () = task.cancel.cancelled() => return None,

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hayward_mcp::envelope::Frame;
+use hayward_mcp::era::Revision;
 use hayward_mcp::sse;
 use http_body::Frame as BodyFrame;
 use tokio::sync::Notify;
@@ -19,11 +21,30 @@ use tokio::sync::Notify;
 use crate::limits::{KEPT_BYTES_MAX, KEPT_EVENTS_MAX, STREAM_QUEUE};
 use crate::road::Permit;
 
+/// Which stream of its session it is. No two have the same number, so that an id of an event is never taken for
+/// one of a later stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamId {
+    /// It ends with the answer to a call.
+    Call(u64),
+    /// It tells what is said outside of calls.
+    Standing(u64),
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(number) => write!(f, "c{number}"),
+            Self::Standing(number) => write!(f, "s{number}"),
+        }
+    }
+}
+
 /// The stream, as whoever feeds it sees it.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// Its number in its session.
-    pub(crate) id: u64,
+    /// Which one it is.
+    pub(crate) id: StreamId,
     state: Mutex<State>,
     /// Fires when a reader has taken something, has come or has gone.
     moved: Notify,
@@ -45,10 +66,26 @@ struct State {
     waker: Option<Waker>,
     /// A sign of life is due.
     is_silent: bool,
-    /// Nothing more comes.
-    is_ended: bool,
+    phase: Phase,
+}
+
+/// How far a stream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// More may come.
+    Open,
     /// Who reads is sent away, to come back.
-    is_resting: bool,
+    Resting,
+    /// Nothing more comes. What is there can still be read.
+    Ended,
+    /// Nothing more comes, and nobody is waited for.
+    Closed,
+}
+
+impl Phase {
+    fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Closed)
+    }
 }
 
 #[derive(Debug)]
@@ -62,7 +99,7 @@ struct Event {
 
 impl Kept {
     /// A stream that nobody reads yet.
-    pub(crate) fn new(id: u64) -> Arc<Self> {
+    pub(crate) fn new(id: StreamId) -> Arc<Self> {
         let state = State {
             events: VecDeque::new(),
             bytes: 0,
@@ -72,8 +109,7 @@ impl Kept {
             alone_since: Some(Instant::now()),
             waker: None,
             is_silent: false,
-            is_ended: false,
-            is_resting: false,
+            phase: Phase::Open,
         };
         Arc::new(Self { id, state: Mutex::new(state), moved: Notify::new() })
     }
@@ -87,8 +123,22 @@ impl Kept {
         state.push(sse::numbered(frame, &id), hold);
     }
 
-    /// Adds an event without a message, which gives a reader something to come back with.
-    pub(crate) fn prime(&self) {
+    /// Adds a message that says that something changed. Said once, it need not be said again before it was taken.
+    pub(crate) async fn push_change(&self, frame: Frame) {
+        self.room().await;
+        let mut state = self.lock();
+        if !state.is_waiting(&frame) {
+            let id = self.event_id(state.next);
+            state.push(sse::numbered(frame, &id), None);
+        }
+    }
+
+    /// Adds an event without a message, which gives a reader something to come back with. Older clients would take
+    /// it for a broken message.
+    pub(crate) fn prime_for(&self, revision: Revision) {
+        if revision < Revision::V2025_11_25 {
+            return;
+        }
         let mut state = self.lock();
         let event = sse::prime(&self.event_id(state.next));
         state.push(vec![event], None);
@@ -100,7 +150,10 @@ impl Kept {
             {
                 let state = self.lock();
                 let waiting = state.next - state.untaken;
-                if state.alone_since.is_some() || waiting < STREAM_QUEUE as u64 {
+                if state.phase == Phase::Closed
+                    || state.alone_since.is_some()
+                    || waiting < STREAM_QUEUE as u64
+                {
                     return;
                 }
             }
@@ -118,25 +171,41 @@ impl Kept {
     /// Sends the reader away, to come back after this time.
     pub(crate) fn rest(&self, retry_ms: u64) {
         let mut state = self.lock();
-        state.push(vec![sse::retry(retry_ms)], None);
-        state.is_resting = true;
+        if state.phase == Phase::Open {
+            state.phase = Phase::Resting;
+            state.push(vec![sse::retry(retry_ms)], None);
+        }
+    }
+
+    /// Nothing more comes. What is there can still be read.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        if state.phase != Phase::Closed {
+            state.phase = Phase::Ended;
+        }
         state.wake();
     }
 
-    /// Nothing more comes.
-    pub(crate) fn end(&self) {
+    /// Nothing more comes, and nobody is waited for.
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
-        state.is_ended = true;
+        state.phase = Phase::Closed;
         state.wake();
         drop(state);
         self.moved.notify_one();
     }
 
-    /// Waits until nobody has read for this long. Cancellation-safe.
+    /// Waits until nobody has read for this long, or the stream is closed. Cancellation-safe.
     pub(crate) async fn abandoned(&self, patience: Duration) {
         loop {
             let moved = self.moved.notified();
-            let alone_since = self.lock().alone_since;
+            let (phase, alone_since) = {
+                let state = self.lock();
+                (state.phase, state.alone_since)
+            };
+            if phase == Phase::Closed {
+                return;
+            }
             let Some(since) = alone_since else {
                 moved.await;
                 continue;
@@ -152,10 +221,17 @@ impl Kept {
         }
     }
 
-    /// Whether it can be forgotten: it has ended, and nobody has read for this long.
-    pub(crate) fn is_over(&self, patience: Duration) -> bool {
+    /// Whether everything was read, as far as we know.
+    pub(crate) fn is_read(&self) -> bool {
         let state = self.lock();
-        state.is_ended && state.alone_since.is_some_and(|since| since.elapsed() >= patience)
+        state.phase.is_over() && state.alone_since.is_some() && state.untaken == state.next
+    }
+
+    /// Whether the answer came after this event, and was too large to be kept once it was handed over.
+    pub(crate) fn has_lost_answer(&self, after: u64) -> bool {
+        let state = self.lock();
+        let is_there = state.events.back().is_some_and(|event| event.number > after);
+        state.phase.is_over() && !is_there && after.saturating_add(1) < state.next
     }
 
     /// Reads from behind this event on (none: what nobody has taken yet). Whoever reads already is sent away:
@@ -165,8 +241,10 @@ impl Kept {
         state.wake();
         state.reader += 1;
         state.alone_since = None;
-        state.is_resting = false;
-        let at = after.map_or(state.untaken, |after| after.saturating_add(1));
+        if state.phase == Phase::Resting {
+            state.phase = Phase::Open;
+        }
+        let at = after.map_or(state.untaken, |after| after.saturating_add(1).min(state.next));
         let number = state.reader;
         drop(state);
         self.moved.notify_one();
@@ -183,9 +261,14 @@ impl Kept {
 }
 
 /// The stream and the number of an event, as an id says it.
-pub(crate) fn read_event_id(id: &str) -> Option<(u64, u64)> {
+pub(crate) fn read_event_id(id: &str) -> Option<(StreamId, u64)> {
     let (stream, number) = id.split_once('-')?;
-    Some((stream.parse().ok()?, number.parse().ok()?))
+    let stream = match (stream.strip_prefix('c'), stream.strip_prefix('s')) {
+        (Some(call), _) => StreamId::Call(call.parse().ok()?),
+        (_, Some(standing)) => StreamId::Standing(standing.parse().ok()?),
+        (None, None) => return None,
+    };
+    Some((stream, number.parse().ok()?))
 }
 
 impl State {
@@ -196,6 +279,14 @@ impl State {
         self.next += 1;
         self.trim();
         self.wake();
+    }
+
+    /// Whether this message waits to be taken already.
+    fn is_waiting(&self, frame: &Frame) -> bool {
+        let message = sse::event(frame.clone());
+        let mut waiting = self.events.iter().rev().take_while(|event| event.number >= self.untaken);
+        // Before the message stands the id.
+        waiting.any(|event| event.pieces.get(1..) == Some(&message))
     }
 
     /// Forgets the oldest of too many events; the newest is always kept until it is taken.
@@ -258,7 +349,7 @@ impl Reader {
     }
 
     fn idle(state: &mut State, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if state.is_ended || state.is_resting {
+        if state.phase != Phase::Open {
             return Poll::Ready(None);
         }
         if std::mem::take(&mut state.is_silent) {
@@ -307,7 +398,7 @@ mod tests {
     }
 
     async fn kept(count: usize) -> Arc<Kept> {
-        let kept = Kept::new(7);
+        let kept = Kept::new(StreamId::Call(7));
         for number in 0..count {
             kept.push(frame(&number.to_string()), None).await;
         }
@@ -330,10 +421,13 @@ mod tests {
     #[tokio::test]
     async fn who_comes_back_gets_what_came_after_the_last_event_that_it_saw() {
         let kept = kept(3).await;
-        assert_eq!(ids(&read(&mut kept.read(None))), ["7-0", "7-1", "7-2"]);
-        assert_eq!(ids(&read(&mut kept.read(Some(0)))), ["7-1", "7-2"]);
-        assert_eq!(read_event_id("7-1"), Some((7, 1)));
-        assert_eq!(ids(&read(&mut kept.read(Some(99)))), [""; 0]);
+        assert_eq!(ids(&read(&mut kept.read(None))), ["c7-0", "c7-1", "c7-2"]);
+        assert_eq!(ids(&read(&mut kept.read(Some(0)))), ["c7-1", "c7-2"]);
+        // What is still to come was not seen yet, whatever somebody says.
+        let mut reader = kept.read(Some(99));
+        assert_eq!(ids(&read(&mut reader)), [""; 0]);
+        kept.push(frame("x"), None).await;
+        assert_eq!(ids(&read(&mut reader)), ["c7-3"]);
     }
 
     #[tokio::test]
@@ -343,7 +437,7 @@ mod tests {
         kept.push(frame("x"), None).await;
         assert!(first.frame().await.is_none());
         drop(first);
-        assert_eq!(ids(&read(&mut second)), ["7-0"]);
+        assert_eq!(ids(&read(&mut second)), ["c7-0"]);
         assert!(kept.abandoned(PATIENCE).now_or_never().is_none(), "somebody reads");
     }
 
@@ -353,8 +447,35 @@ mod tests {
         drop(kept.read(None));
         assert!(kept.abandoned(PATIENCE).now_or_never().is_none(), "it may still come back");
         kept.abandoned(PATIENCE).await;
+        // A closed one is waited for by nobody, whether somebody reads or not.
+        let reader = kept.read(None);
+        assert!(kept.abandoned(PATIENCE).now_or_never().is_none());
+        kept.close();
+        kept.abandoned(Duration::from_mins(1)).await;
+        drop(reader);
+        kept.abandoned(Duration::from_mins(1)).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_read_once_its_end_is_there_and_everything_was_taken() {
+        let kept = kept(1).await;
         kept.end();
-        assert!(kept.is_over(PATIENCE) && !kept.is_over(Duration::from_mins(1)));
+        assert!(!kept.is_read());
+        let mut reader = kept.read(None);
+        read(&mut reader);
+        assert!(!kept.is_read(), "it may still be on its way");
+        drop(reader);
+        assert!(kept.is_read());
+    }
+
+    #[test]
+    fn an_id_of_an_event_says_which_stream_it_is_of() {
+        for id in [StreamId::Call(7), StreamId::Standing(12)] {
+            assert_eq!(read_event_id(&Kept::new(id).event_id(3)), Some((id, 3)));
+        }
+        for bad in ["", "-", "7-1", "c-1", "c7", "c7-", "x7-1", "c7-x", "s-1-1", "c99999999999999999999-1"] {
+            assert_eq!(read_event_id(bad), None, "{bad}");
+        }
     }
 
     #[tokio::test]
@@ -374,10 +495,35 @@ mod tests {
         let kept = kept(KEPT_EVENTS_MAX + 5).await;
         let text = read(&mut kept.read(Some(0)));
         assert_eq!(ids(&text).len(), KEPT_EVENTS_MAX);
-        assert_eq!(*ids(&text).last().unwrap(), format!("7-{}", KEPT_EVENTS_MAX + 4));
+        assert_eq!(*ids(&text).last().unwrap(), format!("c7-{}", KEPT_EVENTS_MAX + 4));
         kept.push(frame(&"x".repeat(KEPT_BYTES_MAX + 1)), None).await;
         let text = read(&mut kept.read(Some(0)));
         assert!(text.len() > KEPT_BYTES_MAX, "the newest is kept whatever its size");
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_once_until_somebody_has_heard_of_it() {
+        let kept = kept(0).await;
+        for text in ["a", "b", "a", "a", "b"] {
+            kept.push_change(frame(text)).await;
+        }
+        assert_eq!(ids(&read(&mut kept.read(None))), ["c7-0", "c7-1"]);
+        kept.push_change(frame("a")).await;
+        assert_eq!(ids(&read(&mut kept.read(None))), ["c7-2"]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_lost_only_if_it_was_too_large_to_be_kept() {
+        let large = "x".repeat(KEPT_BYTES_MAX + 1);
+        for (answer, is_lost) in [("x", false), (large.as_str(), true)] {
+            let kept = kept(1).await;
+            kept.push(frame(answer), None).await;
+            kept.end();
+            assert!(!kept.has_lost_answer(0), "nobody has taken it");
+            read(&mut kept.read(None));
+            assert_eq!(kept.has_lost_answer(0), is_lost);
+            assert!(!kept.has_lost_answer(1), "who has seen it misses nothing");
+        }
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use hayward_mcp::http::{Accepts, session_id};
 use hayward_mcp::request::Filter;
 use hayward_mcp::sse;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::super::answer::{self, Part};
 use super::super::http::{App, identify};
@@ -21,7 +22,7 @@ use super::{find_session, method_not_allowed, pace, refusal};
 use crate::limits::STREAM_QUEUE;
 use crate::listening::{Heard, Listening};
 use crate::road::Permit;
-use crate::session::{Kept, Session, read_event_id};
+use crate::session::{Kept, Session, StreamId, read_event_id};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -45,50 +46,87 @@ fn open(app: &Arc<App>, headers: &HeaderMap) -> Result<Response, Response> {
         refusal(StatusCode::NOT_FOUND, None, "Not Found: no such session; begin with initialize")
     })?;
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(read_event_id);
-    if let Some((stream, number)) = last
-        && let Some(kept) = session.kept_stream(stream)
-    {
-        return Ok(answer::event_stream(kept.read(Some(number))));
+    let Some((stream, number)) = last else {
+        return stand(app, session, &principal);
+    };
+    match (stream, session.kept_stream(stream)) {
+        (_, Some(kept)) if !kept.has_lost_answer(number) => Ok(answer::event_stream(kept.read(Some(number)))),
+        (StreamId::Standing(_), _) => stand(app, session, &principal),
+        // The standing stream is of no use to who asks for the answer to a call.
+        (StreamId::Call(_), _) => {
+            let message =
+                "Bad Request: what came after this Last-Event-ID is not kept; send the request again";
+            Err(refusal(StatusCode::BAD_REQUEST, None, message))
+        }
     }
+}
+
+/// The standing stream of a session, from what nobody has taken yet.
+fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> Result<Response, Response> {
     let (kept, is_new) = session.standing();
+    let reader = kept.read(None);
     if is_new {
-        let permit = app.protocol.road().open_stream(&principal).map_err(|error| {
-            session.drop_standing();
+        kept.prime_for(session.agreed().revision);
+        let permit = app.protocol.road().open_stream(principal).map_err(|error| {
+            session.drop_stream(&kept);
             answer::detail(StatusCode::TOO_MANY_REQUESTS, &error.message)
         })?;
-        let listening = Listening::of_session(app.protocol.road(), &session.subscribed);
-        app.protocol.spawn(tell(session, Arc::clone(&kept), listening, permit, pace(&app.limits)));
+        let telling = Telling {
+            listening: Listening::of_session(app.protocol.road(), &session.subscribed),
+            permit,
+            closing: app.protocol.closing(),
+        };
+        app.protocol.spawn(tell(telling, session, kept, pace(&app.limits)));
     }
-    Ok(answer::event_stream(kept.read(None)))
+    Ok(answer::event_stream(reader))
+}
+
+/// What a stream tells, and until when.
+struct Telling {
+    listening: Listening,
+    permit: Permit,
+    /// Fires when the server is about to go.
+    closing: CancellationToken,
+}
+
+impl Telling {
+    /// What is to be told next; none if the stream has to end. Cancellation-safe.
+    async fn next(&mut self) -> Option<Vec<Frame>> {
+        let heard = tokio::select! {
+            biased;
+            () = self.permit.pulled.cancelled() => return None,
+            () = self.closing.cancelled() => return None,
+            heard = self.listening.next() => heard,
+        };
+        match heard {
+            Heard::Frames(frames) => Some(frames),
+            Heard::End => None,
+        }
+    }
 }
 
 /// Tells a session what has changed, until its client has been away for too long.
-async fn tell(session: Arc<Session>, kept: Arc<Kept>, mut listening: Listening, permit: Permit, pace: Pace) {
+async fn tell(mut telling: Telling, session: Arc<Session>, kept: Arc<Kept>, pace: Pace) {
     let mut silence = pace.signs_of_life();
     loop {
-        let heard = tokio::select! {
+        let frames = tokio::select! {
             biased;
-            () = permit.pulled.cancelled() => break,
             () = kept.abandoned(pace.resume) => break,
-            heard = listening.next() => heard,
+            frames = telling.next() => frames,
             _ = silence.tick() => {
                 kept.sign_of_life();
                 continue;
             }
         };
-        match heard {
-            Heard::End => break,
-            Heard::Frames(frames) => {
-                for frame in frames {
-                    tokio::select! {
-                        () = kept.push(frame, None) => {}
-                        () = permit.pulled.cancelled() => break,
-                    }
-                }
+        let Some(frames) = frames else { break };
+        for frame in frames {
+            tokio::select! {
+                () = kept.push_change(frame) => {}
+                () = telling.permit.pulled.cancelled() => break,
             }
         }
     }
-    session.drop_standing();
+    session.drop_stream(&kept);
 }
 
 /// Modern: `subscriptions/listen`. Acknowledges first, tells what was asked for, and ends with a result.
@@ -103,38 +141,27 @@ pub(super) fn listen(
             RpcError::new(i64::from(StatusCode::TOO_MANY_REQUESTS.as_u16()), error.message)
         })?;
     let (listening, acknowledged) = Listening::modern(&app.protocol, id.clone(), filter, principal);
+    let telling = Telling { listening, permit, closing: app.protocol.closing() };
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
-    app.protocol.spawn(follow(listening, acknowledged, sender, permit, pace(&app.limits)));
+    app.protocol.spawn(follow(telling, acknowledged, sender, pace(&app.limits)));
     Ok(answer::events(receiver))
 }
 
-async fn follow(
-    mut listening: Listening,
-    acknowledged: Frame,
-    sender: mpsc::Sender<Part>,
-    permit: Permit,
-    pace: Pace,
-) {
+async fn follow(mut telling: Telling, acknowledged: Frame, sender: mpsc::Sender<Part>, pace: Pace) {
     let mut silence = pace.signs_of_life();
     let mut pieces = sse::event(acknowledged);
-    loop {
-        for bytes in pieces {
-            if sender.send(Part { bytes, hold: None }).await.is_err() {
-                return;
-            }
-        }
+    while answer::send(&sender, pieces, &telling.permit.pulled).await {
         pieces = tokio::select! {
             biased;
             () = sender.closed() => return,
-            () = permit.pulled.cancelled() => break,
-            heard = listening.next() => match heard {
-                Heard::Frames(frames) => frames.into_iter().flat_map(sse::event).collect(),
-                Heard::End => break,
+            frames = telling.next() => match frames {
+                Some(frames) => frames.into_iter().flat_map(sse::event).collect(),
+                None => break,
             },
             _ = silence.tick() => vec![Bytes::from_static(sse::KEEP_ALIVE)],
         };
     }
-    for bytes in listening.completed().into_iter().flat_map(sse::event) {
+    for bytes in telling.listening.completed().into_iter().flat_map(sse::event) {
         sender.send(Part { bytes, hold: None }).await.ok();
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hayward_mcp::envelope::Frame;
 use hayward_mcp::sse;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, interval_at};
+use tokio_util::sync::CancellationToken;
 
 use super::super::answer::Part;
 use crate::protocol::{Answer, News, RunningCall};
-use crate::session::Kept;
+use crate::road::Permit;
+use crate::session::{Kept, Session};
 
 /// How an event stream goes on.
 #[derive(Clone, Copy)]
@@ -90,43 +91,60 @@ fn keep_alive() -> Vec<Bytes> {
     vec![Bytes::from_static(sse::KEEP_ALIVE)]
 }
 
-/// Feeds a stream that its client can come back to, until the answer is in it or the client has been away
-/// for too long; then the call is dropped.
-pub(super) async fn feed_kept(mut call: RunningCall, first: First, kept: Arc<Kept>, pace: Pace) {
-    let mut silence = pace.signs_of_life();
-    let mut news = match first {
-        First::SignOfLife => {
-            kept.sign_of_life();
-            None
+/// A stream that its client can come back to.
+pub(super) struct Keeping {
+    pub(super) session: Arc<Session>,
+    pub(super) kept: Arc<Kept>,
+    /// Its place among those that are kept.
+    pub(super) place: Permit,
+    /// Fires when the server is about to go.
+    pub(super) closing: CancellationToken,
+    pub(super) pace: Pace,
+}
+
+impl Keeping {
+    /// Feeds the stream until the answer is in it or its client has been away for too long, and keeps it for a while.
+    pub(super) async fn feed(self, call: RunningCall, first: First) {
+        self.follow(call, first).await;
+        // The client may have lost what it was sent, or not have come back yet.
+        tokio::select! {
+            () = self.kept.abandoned(self.pace.resume) => {}
+            () = self.place.pulled.cancelled() => {}
+            () = self.closing.cancelled() => {}
         }
-        First::News(news) => Some(news),
-    };
-    loop {
-        match news.take() {
-            None => {}
-            Some(News::Meanwhile(frame)) => push(&kept, frame, pace).await,
-            Some(News::Rest { retry_ms }) => kept.rest(retry_ms),
-            Some(News::Answer(Answer { frame, hold, .. })) => {
-                kept.push(frame, hold).await;
-                return kept.end();
-            }
-        }
-        news = tokio::select! {
-            biased;
-            () = kept.abandoned(pace.resume) => return kept.end(),
-            news = call.next() => Some(news),
-            _ = silence.tick() => {
+        self.session.drop_stream(&self.kept);
+    }
+
+    /// Follows the call; dropped at the end, it is cancelled if it still runs.
+    async fn follow(&self, mut call: RunningCall, first: First) {
+        let Self { kept, pace, .. } = self;
+        let mut silence = pace.signs_of_life();
+        let mut news = match first {
+            First::SignOfLife => {
                 kept.sign_of_life();
                 None
             }
+            First::News(news) => Some(news),
         };
-    }
-}
-
-/// A client that reads slowly is waited for, one that is gone is not.
-async fn push(kept: &Kept, frame: Frame, pace: Pace) {
-    tokio::select! {
-        () = kept.push(frame, None) => {}
-        () = kept.abandoned(pace.resume) => {}
+        loop {
+            match news.take() {
+                None => {}
+                Some(News::Meanwhile(frame)) => kept.push(frame, None).await,
+                Some(News::Rest { retry_ms }) => kept.rest(retry_ms),
+                Some(News::Answer(Answer { frame, hold, .. })) => {
+                    kept.push(frame, hold).await;
+                    return kept.end();
+                }
+            }
+            news = tokio::select! {
+                biased;
+                () = kept.abandoned(pace.resume) => return,
+                news = call.next() => Some(news),
+                _ = silence.tick() => {
+                    kept.sign_of_life();
+                    None
+                }
+            };
+        }
     }
 }
