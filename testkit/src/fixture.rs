@@ -4,6 +4,7 @@
 
 mod contents;
 mod curious;
+mod guarded;
 mod load;
 mod prompts;
 mod resources;
@@ -28,6 +29,8 @@ use tokio::sync::Semaphore;
 pub use curious::curious;
 
 pub use load::load;
+
+pub use guarded::guarded;
 
 /// A red pixel.
 const PNG: &str =

@@ -8,6 +8,8 @@ pub mod daemon;
 pub mod events;
 pub mod fixture;
 pub mod installed;
+pub mod lines;
+pub mod modern;
 pub mod peer;
 pub mod seam;
 pub mod server;

@@ -120,7 +120,8 @@ impl Server {
     /// What was recorded so far.
     pub fn records(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.record().join("record.jsonl")).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.filter(|record| record["type"] != "mark").collect()
     }
 
     /// The records of this type (`intent`, `outcome`, `denied`), as soon as there are this many.
@@ -171,6 +172,26 @@ impl Server {
         self.listening.wait().await;
     }
 
+    /// A further token of this role.
+    pub fn add_token(&self, role: Role) -> String {
+        add_token(&self.credentials, role)
+    }
+
+    /// Lets a token of another server in.
+    pub fn admit(&self, token: &str, role: Role) -> anyhow::Result<()> {
+        admit(&self.credentials, token, role)
+    }
+
+    /// The intents in the record, as soon as there are this many.
+    pub async fn intents(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        self.recorded("intent", count).await
+    }
+
+    /// The outcomes in the record, as soon as there are this many.
+    pub async fn outcomes(&self, count: usize) -> anyhow::Result<Vec<Value>> {
+        self.recorded("outcome", count).await
+    }
+
     /// Writes what a script needs to reach it.
     pub fn write_ready_file(&self, path: &Path) -> anyhow::Result<()> {
         let ready = serde_json::json!({
@@ -190,23 +211,29 @@ impl Drop for Server {
 }
 
 fn add_token(credentials: &Credentials, role: Role) -> String {
-    let token = Token::mint(role);
+    let token = Token::mint(role).reveal().to_owned();
+    admit(credentials, &token, role).expect("a token that was minted is one");
+    token
+}
+
+fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<()> {
+    let token = Token::parse(token)?;
     let kind = if role == Role::Admin { PrincipalKind::Admin } else { PrincipalKind::Token };
     let principal = Principal {
         kind,
         name: role.as_str().to_owned(),
-        credential: token.id().to_string(),
+        credential: token.id.to_string(),
         ceiling: role.ceiling(),
         min_protocol: None,
     };
     credentials.insert(CredentialRecord {
-        id: token.id(),
-        digest: token.digest(),
+        id: token.id,
+        digest: token.digest,
         principal: Arc::new(principal),
         enabled: true,
         expires_at_unix: None,
     });
-    token.reveal().to_owned()
+    Ok(())
 }
 
 /// Fixtures keep no tokens.

@@ -47,6 +47,8 @@ hayward_api::limits! {
         tasks_max: Count = 1_000 in 1..=100_000,
         /// Tasks that are kept at once for one credential.
         tasks_per_principal_max: Count = 100 in 1..=100_000,
+        /// Bytes that the tasks of one credential may hold together; the oldest that have ended make room.
+        task_bytes_max: Bytes = 134_217_728 in 65_536..=17_179_869_184,
         /// Time that a task is kept, from its beginning.
         task_ttl_ms: Milliseconds = 3_600_000 in 1_000..=604_800_000,
         /// Time beyond its deadline that a call gets to end by itself before it is dropped.

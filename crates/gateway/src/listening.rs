@@ -1,12 +1,16 @@
 //! What a client that listens is told of what has changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use hayward_api::Principal;
 use hayward_mcp::envelope::{Frame, RequestId};
+use hayward_mcp::error::{RESOURCE_NOT_FOUND, RpcError};
+use hayward_mcp::input::missing;
 use hayward_mcp::json::{ArrayWriter, ObjectWriter, Raw};
 use hayward_mcp::request::{Filter, Verb};
-use hayward_tool::{Change, Hearing};
+use hayward_tool::{Abilities, Ability, Change, Hearing};
+use tokio_util::sync::CancellationToken;
 
 use crate::protocol::Protocol;
 use crate::road::Road;
@@ -18,6 +22,8 @@ const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 pub(crate) struct Listening {
     hearing: Hearing,
     who: Who,
+    /// Fires when nobody is told of anything any more.
+    quiet: CancellationToken,
 }
 
 /// What a client wants to be told of.
@@ -25,7 +31,17 @@ enum Who {
     /// A legacy client hears of every list, and of the resources that it has subscribed to by now.
     Session(Subscribed),
     /// A modern client hears of what its one request names, under the id of that request.
-    Modern { id: RequestId, filter: Filter },
+    Modern { id: RequestId, filter: Filter, protocol: Arc<Protocol>, principal: Arc<Principal> },
+}
+
+/// A modern client that begins to listen.
+pub(crate) struct Subscription {
+    /// The id of its request.
+    pub(crate) id: RequestId,
+    /// What it wants to be told of.
+    pub(crate) filter: Filter,
+    pub(crate) abilities: Abilities,
+    pub(crate) principal: Arc<Principal>,
 }
 
 /// What was heard.
@@ -39,36 +55,51 @@ pub(crate) enum Heard {
 impl Listening {
     /// What a session is told.
     pub(crate) fn of_session(road: &Road, subscribed: &Subscribed) -> Self {
-        Self { hearing: road.changes().listen(), who: Who::Session(subscribed.clone()) }
+        let who = Who::Session(subscribed.clone());
+        Self { hearing: road.changes().listen(), who, quiet: road.quiet() }
     }
 
-    /// What a modern client is told, and the message that says what that will be: what is not offered, or may not be
-    /// seen, is left out.
+    /// What a modern client is told, and the messages that this begins with: the one that says what it will be told of
+    /// (what is not offered, or may not be seen, is left out), and how far its tasks are.
     pub(crate) fn modern(
-        protocol: &Protocol,
-        id: RequestId,
-        mut filter: Filter,
-        principal: &Principal,
-    ) -> (Self, Frame) {
-        let road = protocol.road();
+        protocol: &Arc<Protocol>,
+        subscription: Subscription,
+    ) -> Result<(Self, Vec<Frame>), RpcError> {
+        let Subscription { id, mut filter, abilities, principal } = subscription;
+        let (road, offers) = (protocol.road(), protocol.offers());
+        if offers.tasks && !filter.tasks.is_empty() && !abilities.has(Ability::Tasks) {
+            return Err(missing(Ability::Tasks.into()));
+        }
         // From here on nothing is missed.
         let hearing = road.changes().listen();
-        let offers = road.offers();
         filter.prompts &= offers.prompts;
         filter.resources &= offers.resources;
-        filter.uris.retain(|uri| road.is_visible(Verb::ReadResource, uri, principal));
-        filter.tasks.retain(|task| protocol.has_task(task, principal));
+        for names in [&mut filter.uris, &mut filter.tasks] {
+            let mut seen = HashSet::new();
+            names.retain(|name| seen.insert(name.clone()));
+        }
+        filter.uris.retain(|uri| road.is_visible(Verb::ReadResource, uri, &principal));
+        filter.tasks.retain(|task| protocol.has_task(task, &principal));
         let notifications = granted(&filter);
-        let who = Who::Modern { id, filter };
+        let tasks = filter.tasks.clone();
+        let who = Who::Modern { id, filter, protocol: Arc::clone(protocol), principal };
         let params = who.with_meta(ObjectWriter::new(256)).raw("notifications", &notifications).end();
         let acknowledged = Frame::notification("notifications/subscriptions/acknowledged", &params);
-        (Self { hearing, who }, acknowledged)
+        // What they told before is not told again, and they may have ended.
+        let tasks = tasks.into_iter().filter_map(|id| who.tell(&Change::Task(id.into())));
+        let opening = std::iter::once(acknowledged).chain(tasks).collect();
+        Ok((Self { hearing, who, quiet: protocol.road().quiet() }, opening))
     }
 
     /// What is to be told next. Cancellation-safe.
     pub(crate) async fn next(&mut self) -> Heard {
         loop {
-            let frames = match self.hearing.next().await {
+            let heard = tokio::select! {
+                biased;
+                () = self.quiet.cancelled() => return Heard::End,
+                heard = self.hearing.next() => heard,
+            };
+            let frames = match heard {
                 hayward_tool::Heard::Change(change) => self.who.tell(&change).into_iter().collect(),
                 hayward_tool::Heard::Missed => self.who.tell_everything(),
                 hayward_tool::Heard::End => return Heard::End,
@@ -91,45 +122,56 @@ impl Listening {
 
 impl Who {
     fn tell(&self, change: &Change) -> Option<Frame> {
-        self.wants(change).then(|| self.frame(change))
+        if self.wants(change) { self.frame(change) } else { None }
     }
 
     fn wants(&self, change: &Change) -> bool {
         match (self, change) {
             (Self::Session(subscribed), Change::Resource(uri)) => subscribed.has(uri),
-            (Self::Session(_), Change::Task { .. }) => false,
+            (Self::Session(_), Change::Task(_)) => false,
             (Self::Session(_), Change::Tools | Change::Prompts | Change::Resources) => true,
             (Self::Modern { filter, .. }, change) => match change {
                 Change::Tools => filter.tools,
                 Change::Prompts => filter.prompts,
                 Change::Resources => filter.resources,
                 Change::Resource(uri) => filter.uris.iter().any(|own| **own == **uri),
-                Change::Task { id, .. } => filter.tasks.iter().any(|own| **own == **id),
+                Change::Task(id) => filter.tasks.iter().any(|own| **own == **id),
             },
         }
     }
 
-    /// When some changes were missed, everything may have changed. What became of tasks is asked for anyway.
+    /// When some changes were missed, everything may have changed.
     fn tell_everything(&self) -> Vec<Frame> {
-        let uris = match self {
-            Self::Session(subscribed) => subscribed.all(),
-            Self::Modern { filter, .. } => filter.uris.clone(),
+        let (uris, tasks) = match self {
+            Self::Session(subscribed) => (subscribed.all(), Vec::new()),
+            Self::Modern { filter, .. } => (filter.uris.clone(), filter.tasks.clone()),
         };
         let lists = [Change::Tools, Change::Prompts, Change::Resources];
         let resources = uris.into_iter().map(|uri| Change::Resource(uri.into()));
-        lists.into_iter().chain(resources).filter_map(|change| self.tell(&change)).collect()
+        let tasks = tasks.into_iter().map(|id| Change::Task(id.into()));
+        lists.into_iter().chain(resources).chain(tasks).filter_map(|change| self.tell(&change)).collect()
     }
 
-    fn frame(&self, change: &Change) -> Frame {
+    /// What is told of a change; none of a task that is forgotten meanwhile.
+    fn frame(&self, change: &Change) -> Option<Frame> {
         let params = self.with_meta(ObjectWriter::new(128));
         let (method, params) = match change {
             Change::Tools => ("notifications/tools/list_changed", params),
             Change::Prompts => ("notifications/prompts/list_changed", params),
             Change::Resources => ("notifications/resources/list_changed", params),
             Change::Resource(uri) => ("notifications/resources/updated", params.str("uri", uri)),
-            Change::Task { task, .. } => ("notifications/tasks", params.splice(task)),
+            Change::Task(id) => return self.task_frame(id, params),
         };
-        Frame::notification(method, &params.end())
+        Some(Frame::notification(method, &params.end()))
+    }
+
+    /// Tells how far a task is now: what was missed of it on the way is of no weight any more.
+    fn task_frame(&self, id: &str, params: ObjectWriter) -> Option<Frame> {
+        let Self::Modern { protocol, principal, .. } = self else {
+            return None;
+        };
+        let detail = protocol.task_detail(id, principal, params)?;
+        Some(detail.frame(|params| Frame::notification("notifications/tasks", &params)))
     }
 
     fn with_meta(&self, object: ObjectWriter) -> ObjectWriter {
@@ -172,8 +214,7 @@ pub(crate) fn subscribe(
     subscribed: &Subscribed,
     uri: &str,
     principal: &Principal,
-) -> Result<(), hayward_mcp::error::RpcError> {
-    use hayward_mcp::error::{RESOURCE_NOT_FOUND, RpcError};
+) -> Result<(), RpcError> {
     if !protocol.road().is_visible(Verb::ReadResource, uri, principal) {
         let data = ObjectWriter::new(64).str("uri", uri).end();
         let message = format!("Resource not found: {uri}");

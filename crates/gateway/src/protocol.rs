@@ -48,8 +48,6 @@ pub struct Protocol {
     tasks: Tasks,
     /// Every running call, so that a shutdown can wait for their outcomes.
     calls: TaskTracker,
-    /// Fires when the server is about to go.
-    closing: CancellationToken,
     request_ids: RequestIds,
 }
 
@@ -211,7 +209,6 @@ impl Protocol {
             states: StateKeys::random(),
             spent: Mutex::new(SpentStates::default()),
             calls: TaskTracker::new(),
-            closing: CancellationToken::new(),
             request_ids: RequestIds::new(),
         }
     }
@@ -226,24 +223,14 @@ impl Protocol {
         self.request_ids.next()
     }
 
-    /// Ends what only waits for something to tell, or for a client to come back. Calls go on.
-    pub fn close(&self) {
-        self.closing.cancel();
-    }
-
-    /// Fires when the server is about to go. A token of its own for whoever waits: they share no lock.
-    pub(crate) fn closing(&self) -> CancellationToken {
-        self.closing.child_token()
-    }
-
     /// How much runs: calls, and streams that are open.
     pub fn running(&self) -> usize {
         self.calls.len()
     }
 
-    /// Closes, and waits until every running call has ended. New ones may still begin.
+    /// Waits until every running call has ended, and nobody listens any more. New ones may still begin.
     pub async fn drain(&self) {
-        self.close();
+        self.road.hush();
         self.calls.close();
         self.calls.wait().await;
     }
@@ -280,18 +267,18 @@ impl Protocol {
         }
     }
 
-    /// Whether this is a task of the principal.
-    pub(crate) fn has_task(&self, id: &str, principal: &Principal) -> bool {
-        self.tasks.has(id, principal)
+    /// What is offered beside tools.
+    pub(crate) fn offers(&self) -> Offers {
+        self.offers
     }
 
     /// Starts a call.
     pub(crate) fn begin(self: &Arc<Self>, beginning: Beginning) -> Result<RunningCall, RpcError> {
         let Beginning { id, walk, context, sender, running, asking, can_come_back, reserved } = beginning;
         let era = context.era();
-        let needs_task = self.offers.tasks && !context.abilities.has(Ability::Tasks);
-        if needs_task && self.road.needs_task(walk.verb, &walk.name, &sender.principal) {
-            return Err(input::missing(Ability::Tasks));
+        let lacks_tasks = era == Era::Modern && !context.abilities.has(Ability::Tasks);
+        if lacks_tasks && self.road.needs_task(walk.verb, &walk.name, &sender.principal) {
+            return Err(input::missing(Ability::Tasks.into()));
         }
         let round = self.open_round(&walk, &sender.principal.credential, era)?;
         let cancel = CancellationToken::new();

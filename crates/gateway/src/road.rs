@@ -27,7 +27,7 @@ use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
 use hayward_tool::{
-    Abilities, Call, Caller, Changes, Cx, Listener, Outcome, Reply, Round, ToolError, Toolset, Verb,
+    Abilities, Ability, Call, Caller, Changes, Cx, Listener, Outcome, Reply, Round, ToolError, Toolset, Verb,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +45,10 @@ pub struct Road {
     streams: Arc<Admit>,
     /// The streams of calls that can be come back to.
     kept: Arc<Admit>,
+    /// The tasks that are kept.
+    tasks: Arc<Admit>,
+    /// Fires when nobody is told of changes, or can answer, any more.
+    quiet: CancellationToken,
     router: Router,
     /// Where everything that changes is told.
     changes: Changes,
@@ -118,6 +122,8 @@ impl Road {
             admit: Admit::new("calls running", limits.calls_max, limits.calls_per_principal_max),
             streams: Admit::new("streams open", limits.streams_max, limits.streams_per_principal_max),
             kept: Admit::new("streams kept", limits.kept_streams_max, limits.kept_streams_per_principal_max),
+            tasks: Admit::new("tasks kept", limits.tasks_max, limits.tasks_per_principal_max),
+            quiet: CancellationToken::new(),
             router: Router::new(toolsets),
             changes,
             credentials: parts.credentials,
@@ -163,14 +169,25 @@ impl Road {
         self.router.find(verb, name).is_some_and(|route| route.tier() > hayward_api::Tier::Read)
     }
 
-    /// Who may keep what this says, and for how long.
+    /// How long what this says stays true. Whatever it is, only those who may use it may keep it.
     pub(crate) fn cache(&self, verb: Verb, name: &str) -> CacheHint {
-        self.router.find(verb, name).map_or(CacheHint::PRIVATE, Route::cache)
+        let hint = self.router.find(verb, name).map_or(CacheHint::PRIVATE, Route::cache);
+        CacheHint { is_public: false, ..hint }
     }
 
     /// Opens a stream that is fed outside of calls. What it holds fires when its credential is revoked.
     pub(crate) fn open_stream(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
-        self.streams.enter(principal, || self.credentials.is_current(principal, now_unix()))
+        self.streams.enter(principal, || self.is_current(principal))
+    }
+
+    /// A place for a task, for as long as it is kept. What it holds fires when its credential is revoked.
+    pub(crate) fn open_task(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
+        self.tasks.enter(principal, || self.is_current(principal))
+    }
+
+    /// Whether a principal that was identified earlier would still be the same one now.
+    pub(crate) fn is_current(&self, principal: &Principal) -> bool {
+        self.credentials.is_current(principal, now_unix())
     }
 
     /// Lets the stream of a call be kept for a client that comes back.
@@ -180,7 +197,7 @@ impl Road {
 
     /// Cancels what runs under a credential that was revoked.
     pub fn revoke(&self, credential: &str) {
-        for admit in [&self.admit, &self.streams, &self.kept] {
+        for admit in [&self.admit, &self.streams, &self.kept, &self.tasks] {
             admit.revoke(credential);
         }
     }
@@ -195,16 +212,23 @@ impl Road {
         self.recorder.is_open()
     }
 
-    /// Cancels every running call, and ends every stream.
+    /// Cancels every running call and task, and ends every stream.
     pub fn cancel_all(&self) {
-        for admit in [&self.admit, &self.streams, &self.kept] {
+        self.hush();
+        for admit in [&self.admit, &self.streams, &self.kept, &self.tasks] {
             admit.cancel_all();
         }
     }
 
-    /// Fires when every call of this principal has to end, those that wait beside the road included.
-    pub(crate) fn ending(&self, principal: &Principal) -> CancellationToken {
-        self.admit.ending(&principal.credential)
+    /// From now on nobody is told of changes, and nothing is asked: who listens is sent away, and what
+    /// waits for an answer is cancelled. Whoever shuts down begins with this, for no answer could come.
+    pub(crate) fn hush(&self) {
+        self.quiet.cancel();
+    }
+
+    /// Fires when nobody is told of changes, or can answer, any more.
+    pub(crate) fn quiet(&self) -> CancellationToken {
+        self.quiet.child_token()
     }
 
     /// Walks one call down the road. Ends soon after `cancel` fires. The permit comes with the reply: it is
@@ -244,7 +268,7 @@ impl Road {
         arrival: &Arrival,
         change: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        if !self.credentials.is_current(&arrival.principal, now_unix()) {
+        if !self.is_current(&arrival.principal) {
             let error = admit::revoked();
             let told = Error::new(error.kind, error.message.clone());
             self.recorder.denied(arrival, None, error).await;
@@ -256,10 +280,9 @@ impl Road {
     /// Steps 3 to 6: everything that can speak against a call before it has an effect.
     fn admit(&self, arrival: &Arrival) -> Result<Admitted<'_>, Refusal<'_>> {
         // 3 admit: spend from the caller's share, so that no caller can starve the others.
-        let is_current = || self.credentials.is_current(&arrival.principal, now_unix());
         let permit = self
             .admit
-            .enter(&arrival.principal, is_current)
+            .enter(&arrival.principal, || self.is_current(&arrival.principal))
             .map_err(|error| Refusal { route: None, error })?;
         // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
         let route = self.router.find(arrival.form(), &arrival.name).ok_or_else(|| self.unknown(arrival))?;
@@ -269,6 +292,9 @@ impl Road {
         }
         // 6 approve: what needs more than a permission.
         approve::approve(route.tier()).map_err(|error| Refusal { route: Some(route), error })?;
+        if route.needs_task() && !arrival.abilities.has(Ability::Tasks) {
+            return Err(Refusal { route: Some(route), error: incapable(Ability::Tasks.into()) });
+        }
         Ok(Admitted { route, permit })
     }
 
@@ -357,6 +383,15 @@ struct Refusal<'a> {
     /// Where it would have gone, if it got so far.
     route: Option<&'a Route>,
     error: ToolError,
+}
+
+/// The client can't do what the call needs.
+pub(crate) fn incapable(lacking: Abilities) -> ToolError {
+    let capabilities = lacking.to_capabilities();
+    let message =
+        format!("the client does not declare the capabilities `{}`, which this needs", capabilities.as_str());
+    ToolError::new("ClientCapabilityMissing", Code::Unsupported, message)
+        .suggest("use a client that can do that, or another tool")
 }
 
 /// Seconds since 1970, for expiry.

@@ -32,19 +32,17 @@ impl Ability {
     const fn bit(self) -> u8 {
         1 << self as u8
     }
+}
 
-    /// The capabilities object that a client declares this with.
-    pub fn to_capabilities(self) -> Raw {
-        let within = |outer: &str, inner: Raw| ObjectWriter::new(48).raw(outer, &inner).end();
-        let empty = Raw::empty_object;
-        match self {
-            Self::ElicitForm => within("elicitation", empty()),
-            Self::ElicitUrl => within("elicitation", within("url", empty())),
-            Self::Sample => within("sampling", empty()),
-            Self::SampleWithTools => within("sampling", within("tools", empty())),
-            Self::ListRoots => within("roots", empty()),
-            Self::Tasks => within("extensions", within(TASKS_EXTENSION, empty())),
-        }
+impl From<Ability> for Abilities {
+    fn from(ability: Ability) -> Self {
+        Self(ability.bit())
+    }
+}
+
+impl FromIterator<Ability> for Abilities {
+    fn from_iter<T: IntoIterator<Item = Ability>>(abilities: T) -> Self {
+        abilities.into_iter().fold(Self::default(), Self::with)
     }
 }
 
@@ -66,6 +64,40 @@ impl Abilities {
         let extensions = capabilities.get_object("extensions");
         abilities.set(Ability::Tasks, extensions.is_some_and(|extensions| extensions.has(TASKS_EXTENSION)));
         abilities
+    }
+
+    /// The capabilities object that a client declares all of these with.
+    pub fn to_capabilities(self) -> Raw {
+        let mut capabilities = ObjectWriter::new(128);
+        // Forms alone are what an empty object means.
+        let form = self.has(Ability::ElicitForm) && self.has(Ability::ElicitUrl);
+        for (key, is_declared, within) in [
+            (
+                "elicitation",
+                self.has(Ability::ElicitForm) || self.has(Ability::ElicitUrl),
+                &[("form", form), ("url", self.has(Ability::ElicitUrl))][..],
+            ),
+            (
+                "sampling",
+                self.has(Ability::Sample) || self.has(Ability::SampleWithTools),
+                &[("tools", self.has(Ability::SampleWithTools))],
+            ),
+            ("roots", self.has(Ability::ListRoots), &[]),
+            ("extensions", self.has(Ability::Tasks), &[(TASKS_EXTENSION, true)]),
+        ] {
+            if is_declared {
+                let named = within.iter().filter(|(_, is_named)| *is_named);
+                let inner = named
+                    .fold(ObjectWriter::new(48), |object, (name, _)| object.raw(name, &Raw::empty_object()));
+                capabilities = capabilities.raw(key, &inner.end());
+            }
+        }
+        capabilities.end()
+    }
+
+    /// Whether the client can do nothing.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// Whether the client can do this.
@@ -113,9 +145,28 @@ mod tests {
     #[test]
     fn an_ability_is_what_its_capability_declares() {
         for ability in ALL {
-            let declared = of(ability.to_capabilities().as_str());
+            let declared = of(Abilities::from(ability).to_capabilities().as_str());
             assert!(declared.contains(&ability), "{ability:?}: {declared:?}");
         }
+    }
+
+    #[test]
+    fn whatever_a_client_can_do_is_declared_by_its_capabilities() {
+        for bits in 0..1_usize << ALL.len() {
+            let all = ALL.into_iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+            let abilities: Abilities = all.map(|(_, ability)| ability).collect();
+            let declared = Abilities::of(&abilities.to_capabilities());
+            // Who lets its model use tools lets it write.
+            let implied = abilities.has(Ability::SampleWithTools).then_some(Ability::Sample);
+            assert_eq!(declared, implied.into_iter().fold(abilities, Abilities::with), "{abilities:?}");
+        }
+        assert!(Abilities::default().is_empty());
+        let url = Abilities::from(Ability::ElicitUrl);
+        assert_eq!(url.to_capabilities().as_str(), r#"{"elicitation":{"url":{}}}"#);
+        assert_eq!(
+            url.with(Ability::Tasks).to_capabilities().as_str(),
+            r#"{"elicitation":{"url":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}"#
+        );
     }
 
     #[test]

@@ -182,6 +182,9 @@ pub fn status_of_code(era: Era, code: i64) -> StatusCode {
         }
         (Era::Modern, METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
         (Era::Modern, INTERNAL_ERROR) => StatusCode::INTERNAL_SERVER_ERROR,
+        // Our own codes are those of HTTP; these two tell whatever stands between to send less, or later.
+        (Era::Modern, 429) => StatusCode::TOO_MANY_REQUESTS,
+        (Era::Modern, 503) => StatusCode::SERVICE_UNAVAILABLE,
         (Era::Legacy | Era::Modern, _) => StatusCode::OK,
     }
 }
@@ -285,6 +288,18 @@ mod tests {
         let error = RpcError::method_not_found("x");
         assert_eq!(status_of(Era::Modern, &error), StatusCode::NOT_FOUND);
         assert_eq!(status_of(Era::Legacy, &error), StatusCode::OK);
+    }
+
+    #[test]
+    fn too_much_and_not_now_are_told_in_the_status_in_the_modern_era_only() {
+        for code in [429, 503] {
+            assert_eq!(status_of_code(Era::Modern, code).as_u16(), u16::try_from(code).unwrap());
+            assert_eq!(status_of_code(Era::Legacy, code), StatusCode::OK);
+        }
+        // These would send a client to log in.
+        for code in [401, 403] {
+            assert_eq!(status_of_code(Era::Modern, code), StatusCode::OK);
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::Ability;
+use crate::abilities::{Abilities, Ability};
 use crate::error::{MISSING_CLIENT_CAPABILITY, RpcError};
 use crate::json::{Object, ObjectWriter, Raw};
-use crate::limits::{ANSWERS_MAX, STATE_BYTES_MAX};
+use crate::limits::{ANSWERS_BYTES_MAX, ANSWERS_MAX, STATE_BYTES_MAX};
 
 /// How a client is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,9 +84,9 @@ pub fn required(requests: &[InputRequest], state: Option<&str>) -> Raw {
 }
 
 /// The client can't do what is needed to serve it.
-pub fn missing(ability: Ability) -> RpcError {
-    let capabilities = ability.to_capabilities();
-    let message = format!("this needs a client that declares the capability `{}`", capabilities.as_str());
+pub fn missing(abilities: Abilities) -> RpcError {
+    let capabilities = abilities.to_capabilities();
+    let message = format!("this needs a client that declares the capabilities `{}`", capabilities.as_str());
     let data = ObjectWriter::new(96).raw("requiredCapabilities", &capabilities).end();
     RpcError::new(MISSING_CLIENT_CAPABILITY, message).with_data(data)
 }
@@ -122,6 +122,11 @@ fn check_responses(responses: &Raw) -> Result<(), RpcError> {
         )
     };
     let members = Object::of(responses).ok_or_else(wrong)?;
+    if responses.as_bytes().len() > ANSWERS_BYTES_MAX {
+        return Err(RpcError::invalid_params(format!(
+            "`inputResponses` must have at most {ANSWERS_BYTES_MAX} bytes: send smaller answers"
+        )));
+    }
     let mut count = 0_usize;
     for member in members.iter() {
         count += 1;
@@ -143,7 +148,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::abilities::Abilities;
 
     fn request(method: InputMethod, params: &Value) -> InputRequest {
         InputRequest { key: "k".to_owned(), method, params: Raw::of(params).unwrap() }
@@ -165,7 +169,7 @@ mod tests {
         ] {
             let request = request(method, &params);
             assert_eq!(request.needs(), needs);
-            let error = missing(needs);
+            let error = missing(needs.into());
             let data: Value = error.data.unwrap().view().unwrap();
             let declared = Raw::of(&data["requiredCapabilities"]).unwrap();
             assert!(Abilities::of(&declared).has(needs), "{params}");
@@ -202,6 +206,7 @@ mod tests {
             json!({"inputResponses": {"a": 1}}),
             json!({"inputResponses": {"a": null}}),
             json!({"inputResponses": many}),
+            json!({"inputResponses": {"a": {"x": "x".repeat(ANSWERS_BYTES_MAX)}}}),
             json!({"requestState": 1}),
             json!({"requestState": null}),
             json!({"requestState": "x".repeat(STATE_BYTES_MAX + 1)}),

@@ -29,6 +29,9 @@ pub const STATE_CONTENT_BYTES_MAX: usize = 64 * 1024;
 /// How many spent states are remembered until they expire; while so many are, no other can be spent.
 pub const STATES_SPENT_MAX: usize = 65_536;
 
+/// How many of them may be one principal's.
+pub const STATES_SPENT_PER_PRINCIPAL_MAX: usize = 8_192;
+
 /// How many properties of one tool may be mirrored into headers. HTTP servers take about a hundred
 /// headers in all.
 pub const PARAM_HEADERS_MAX: usize = 64;
@@ -47,6 +50,9 @@ pub const URI_BYTES_MAX: usize = 4096;
 
 /// Answers that one request may bring along.
 pub const ANSWERS_MAX: usize = 64;
+
+/// Bytes of them.
+pub const ANSWERS_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Bytes of the state that a client carries between two rounds.
 pub const STATE_BYTES_MAX: usize = 96 * 1024;

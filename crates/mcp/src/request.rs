@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::abilities::Abilities;
+use crate::abilities::{Abilities, Ability};
 use crate::envelope::{Notification, Request, RequestId};
 use crate::era::{Era, Revision};
 use crate::error::{RpcError, UNSUPPORTED_PROTOCOL_VERSION};
@@ -184,6 +184,17 @@ pub enum TaskAsk {
     Cancel(String),
 }
 
+impl TaskAsk {
+    /// The method of the protocol.
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Get(_) => "tasks/get",
+            Self::Update(..) => "tasks/update",
+            Self::Cancel(_) => "tasks/cancel",
+        }
+    }
+}
+
 /// The parameters of a request, taken apart once.
 #[derive(Clone, Debug)]
 pub struct Params {
@@ -244,6 +255,8 @@ impl Context {
     pub fn legacy(params: &Params, agreed: Agreed) -> Self {
         let Agreed { revision, client, log_level, abilities } = agreed;
         let (progress_token, trace_parent) = (progress_token(&params.meta), trace_parent(&params.meta));
+        // An extension of the modern era.
+        let abilities = abilities.without(Ability::Tasks);
         Self { revision, client, log_level: Some(log_level), progress_token, abilities, trace_parent }
     }
 
@@ -258,12 +271,23 @@ fn progress_token(meta: &Object) -> Option<Raw> {
     meta.get("progressToken").filter(is_token)
 }
 
-/// As long as the field is in its one version; what it says is for the log only.
+/// What it says is for the log only, so whatever has another form than the field's one version is left out.
 fn trace_parent(meta: &Object) -> Option<String> {
+    meta.get_str("traceparent").filter(|text| is_trace_parent(text)).map(Cow::into_owned)
+}
+
+/// Version, trace, parent and flags in lower case (W3C Trace Context, 3.2); neither of the ids is all zeros.
+fn is_trace_parent(text: &str) -> bool {
     const BYTES: usize = 55;
-    meta.get_str("traceparent")
-        .filter(|text| text.len() == BYTES && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'))
-        .map(Cow::into_owned)
+    let is_hex = |part: &str, len: usize| {
+        part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let is_id = |part: &str, len: usize| is_hex(part, len) && part.bytes().any(|b| b != b'0');
+    match text.split('-').collect::<Vec<_>>()[..] {
+        _ if text.len() != BYTES => false,
+        ["00", trace, parent, flags] => is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2),
+        _ => false,
+    }
 }
 
 /// A version that we don't speak in the modern way, with those that we do: what `server/discover` says.
@@ -639,7 +663,19 @@ mod tests {
     #[test]
     fn a_trace_is_kept_if_it_can_be_one() {
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        for (text, is_kept) in [(trace, true), ("00-x", false), (&trace.replace('0', "\u{e9}"), false)] {
+        for (text, is_kept) in [
+            (trace, true),
+            ("00-x", false),
+            ("", false),
+            (&"-".repeat(55), false),
+            (&"a".repeat(55), false),
+            (&trace.replace('0', "\u{e9}"), false),
+            (&trace.replace("00-0", "ff-0"), false),
+            (&trace.to_uppercase(), false),
+            (&trace.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)), false),
+            (&trace.replace("b7ad6b7169203331", &"0".repeat(16)), false),
+            (&format!("{trace}-00"), false),
+        ] {
             let params =
                 MODERN.replace("\"progressToken\"", &format!("\"traceparent\":\"{text}\",\"progressToken\""));
             let context = Context::modern(&self::params("tools/call", &params)).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::abilities::TASKS_EXTENSION;
 use crate::era::{Era, Revision};
-use crate::json::{ObjectWriter, Raw};
+use crate::json::{Object, ObjectWriter, Raw};
 use crate::request::List;
 
 /// Who we are, as clients are told.
@@ -22,6 +22,9 @@ impl Identity {
     }
 }
 
+/// The members that say who may keep a result.
+const CACHE_KEYS: [&str; 2] = ["ttlMs", "cacheScope"];
+
 /// Who may keep a result, and for how long (2026-07-28, server/utilities/caching).
 #[derive(Clone, Copy, Debug)]
 pub struct CacheHint {
@@ -34,6 +37,13 @@ pub struct CacheHint {
 impl CacheHint {
     /// For what depends on who asks and may change at any time.
     pub const PRIVATE: Self = Self { ttl_ms: 0, is_public: false };
+
+    /// What a result says itself, as far as this allows it.
+    fn of(self, result: &Object) -> Self {
+        let ttl_ms = result.get("ttlMs").and_then(|raw| raw.view().ok()).unwrap_or(self.ttl_ms);
+        let is_private = result.get_str("cacheScope").is_some_and(|scope| scope != "public");
+        Self { ttl_ms, is_public: self.is_public && !is_private }
+    }
 
     fn write(self, object: ObjectWriter) -> ObjectWriter {
         let scope = if self.is_public { "public" } else { "private" };
@@ -111,23 +121,28 @@ pub fn list(era: Era, list: List, definitions: &Raw) -> Raw {
     }
 }
 
-/// The result of `resources/read`: modern says who may keep it, unless it says so itself.
+/// The result of `resources/read`: modern says who may keep it, and for how long. It may say the latter
+/// itself, and that nobody else may keep it; never that everybody may.
 pub fn contents(era: Era, result: Raw, hint: CacheHint) -> Raw {
+    let (result, hint) = match Object::of(&result).filter(|own| CACHE_KEYS.iter().any(|key| own.has(key))) {
+        Some(own) => (without_hint(&own), hint.of(&own)),
+        None => (result, hint),
+    };
     if era == Era::Legacy {
         return result;
     }
-    let says_so = crate::json::Object::of(&result).is_some_and(|object| object.has("ttlMs"));
     let complete = complete(era, result);
-    if says_so {
-        return complete;
-    }
     hint.write(ObjectWriter::new(complete.as_bytes().len() + 48)).splice(&complete).end()
+}
+
+fn without_hint(result: &Object) -> Raw {
+    let members = result.iter().filter(|member| !CACHE_KEYS.iter().any(|key| member.is(key)));
+    members.fold(ObjectWriter::new(256), |object, member| object.raw(&member.key(), &member.value())).end()
 }
 
 /// A result that neither era caches: modern adds `resultType` unless it has one already.
 pub fn complete(era: Era, result: Raw) -> Raw {
-    let has_type =
-        || crate::json::Object::of(&result).is_some_and(|object| object.get("resultType").is_some());
+    let has_type = || Object::of(&result).is_some_and(|object| object.has("resultType"));
     if era == Era::Legacy || has_type() {
         return result;
     }
@@ -197,9 +212,27 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_may_say_itself_who_may_keep_it() {
-        let own = Raw::of(&json!({"contents": [], "ttlMs": 5, "cacheScope": "public"})).unwrap();
-        let value: Value = contents(Era::Modern, own, CacheHint::PRIVATE).view().unwrap();
-        assert_eq!((&value["ttlMs"], &value["cacheScope"]), (&json!(5), &json!("public")));
+    fn a_resource_may_say_how_long_it_stays_true_and_never_that_everybody_may_keep_it() {
+        let public = CacheHint { ttl_ms: 7, is_public: true };
+        for (own, hint, ttl_ms, scope) in [
+            (json!({"ttlMs": 5, "cacheScope": "public"}), CacheHint::PRIVATE, 5, "private"),
+            (json!({"cacheScope": "public"}), CacheHint::PRIVATE, 0, "private"),
+            (json!({"ttlMs": 5}), public, 5, "public"),
+            (json!({"cacheScope": "private"}), public, 7, "private"),
+            (json!({"ttlMs": -5, "cacheScope": 1}), public, 7, "public"),
+            (json!({}), public, 7, "public"),
+        ] {
+            let result = || {
+                let object = ObjectWriter::new(64).raw("contents", &Raw::of(&[1]).unwrap());
+                object.splice(&Raw::of(&own).unwrap()).end()
+            };
+            // Parsing refuses a member that stands twice.
+            let modern = contents(Era::Modern, result(), hint).as_str().to_owned();
+            let modern: Value = Raw::parse(modern, crate::limits::JSON).unwrap().view().unwrap();
+            let expected =
+                json!({"resultType": "complete", "ttlMs": ttl_ms, "cacheScope": scope, "contents": [1]});
+            assert_eq!(modern, expected, "{own}");
+            assert_eq!(contents(Era::Legacy, result(), hint).as_str(), r#"{"contents":[1]}"#, "{own}");
+        }
     }
 }

@@ -14,7 +14,8 @@
 //!
 //! Nothing here reads the clock; the time is an argument, in seconds since 1970.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,7 +23,7 @@ use chacha20poly1305::{AeadInOut, KeyInit, XChaCha20Poly1305};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::RpcError;
-use crate::limits::{STATE_CONTENT_BYTES_MAX, STATES_SPENT_MAX};
+use crate::limits::{STATE_CONTENT_BYTES_MAX, STATES_SPENT_MAX, STATES_SPENT_PER_PRINCIPAL_MAX};
 
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
@@ -82,12 +83,16 @@ pub struct StateTooLarge {
 /// The states that were used: each is good for one use.
 ///
 /// When it is full of states that haven't expired, it refuses further ones: better that somebody
-/// starts over than that something is done twice.
+/// starts over than that something is done twice. A principal can use up its own share only.
 #[derive(Debug)]
 pub struct SpentStates {
     max: usize,
+    per_principal_max: usize,
     nonces: HashSet<[u8; 24]>,
-    by_expiry: BTreeSet<(i64, [u8; 24])>,
+    /// When each can be forgotten, and whose it is.
+    by_expiry: BTreeMap<(i64, [u8; 24]), Arc<str>>,
+    /// How many each principal has.
+    counts: HashMap<Arc<str>, usize>,
     /// The latest expiry that was forgotten. Invariant: what expires no later is never spent, even
     /// if the clock goes back.
     forgotten_unix: i64,
@@ -180,20 +185,37 @@ impl StateError {
 }
 
 impl SpentStates {
-    /// Nothing is spent; room for `max` states.
-    pub fn new(max: usize) -> Self {
-        Self { max, nonces: HashSet::new(), by_expiry: BTreeSet::new(), forgotten_unix: i64::MIN }
+    /// Nothing is spent; room for `max` states, and for `per_principal_max` of each principal.
+    pub fn new(max: usize, per_principal_max: usize) -> Self {
+        Self {
+            max,
+            per_principal_max,
+            nonces: HashSet::new(),
+            by_expiry: BTreeMap::new(),
+            counts: HashMap::new(),
+            forgotten_unix: i64::MIN,
+        }
     }
 
-    /// Uses a state up; `nonce` and `expires_unix` are those of [`Opened`]. False if it was used
-    /// before, if it has expired, or if there is no room to remember it.
-    pub fn spend(&mut self, nonce: [u8; 24], expires_unix: i64, now_unix: i64) -> bool {
+    /// Uses up a state of this principal; `nonce` and `expires_unix` are those of [`Opened`]. False if it
+    /// was used before, if it has expired, or if there is no room to remember it.
+    pub fn spend(&mut self, principal: &str, nonce: [u8; 24], expires_unix: i64, now_unix: i64) -> bool {
         self.forget_expired(now_unix);
         let is_over = expires_unix <= now_unix || expires_unix <= self.forgotten_unix;
-        if is_over || self.nonces.len() >= self.max || !self.nonces.insert(nonce) {
+        if is_over || !self.has_room(principal) || !self.nonces.insert(nonce) {
             return false;
         }
-        self.by_expiry.insert((expires_unix, nonce))
+        let principal = match self.counts.get_key_value(principal) {
+            Some((known, _)) => Arc::clone(known),
+            None => principal.into(),
+        };
+        *self.counts.entry(Arc::clone(&principal)).or_default() += 1;
+        self.by_expiry.insert((expires_unix, nonce), principal).is_none()
+    }
+
+    fn has_room(&self, principal: &str) -> bool {
+        let own = self.counts.get(principal).copied().unwrap_or_default();
+        self.nonces.len() < self.max && own < self.per_principal_max
     }
 
     /// How many states are remembered.
@@ -207,19 +229,25 @@ impl SpentStates {
     }
 
     fn forget_expired(&mut self, now_unix: i64) {
-        while let Some(&(expires_unix, nonce)) = self.by_expiry.first()
-            && expires_unix <= now_unix
+        while let Some(first) = self.by_expiry.first_entry()
+            && first.key().0 <= now_unix
         {
-            self.by_expiry.pop_first();
+            let ((expires_unix, nonce), principal) = first.remove_entry();
             self.nonces.remove(&nonce);
             self.forgotten_unix = expires_unix;
+            let left = self.counts.get(&principal).map_or(0, |count| count - 1);
+            if left == 0 {
+                self.counts.remove(&principal);
+            } else {
+                self.counts.insert(principal, left);
+            }
         }
     }
 }
 
 impl Default for SpentStates {
     fn default() -> Self {
-        Self::new(STATES_SPENT_MAX)
+        Self::new(STATES_SPENT_MAX, STATES_SPENT_PER_PRINCIPAL_MAX)
     }
 }
 
@@ -409,38 +437,49 @@ mod tests {
         let mut spent = SpentStates::default();
         let (keys, text) = sealed(b"x");
         let opened = keys.open(&binding(), &text, NOW).unwrap();
-        assert!(spent.spend(opened.nonce, opened.expires_unix, NOW));
+        assert!(spent.spend("ada", opened.nonce, opened.expires_unix, NOW));
         for later in [0, 1, i64::from(LIFETIME_S) - 1, i64::from(LIFETIME_S)] {
-            assert!(!spent.spend(opened.nonce, opened.expires_unix, NOW + later), "{later}");
+            assert!(!spent.spend("ada", opened.nonce, opened.expires_unix, NOW + later), "{later}");
         }
         let mut spent = SpentStates::default();
-        assert!(spent.spend([1; 24], NOW + 9, NOW));
-        assert!(!spent.spend([1; 24], NOW + 99, NOW), "whatever else is said of it");
-        assert!(spent.spend([2; 24], NOW + 9, NOW));
+        assert!(spent.spend("ada", [1; 24], NOW + 9, NOW));
+        assert!(!spent.spend("ada", [1; 24], NOW + 99, NOW), "whatever else is said of it");
+        assert!(spent.spend("ada", [2; 24], NOW + 9, NOW));
     }
 
     #[test]
     fn expired_states_are_forgotten_and_stay_refused_if_the_clock_goes_back() {
-        let mut spent = SpentStates::new(10);
-        assert!(spent.spend([1; 24], NOW + 5, NOW));
-        assert!(spent.spend([2; 24], NOW + 20, NOW));
-        assert!(!spent.spend([3; 24], NOW + 10, NOW + 10), "has expired");
+        let mut spent = SpentStates::new(10, 10);
+        assert!(spent.spend("ada", [1; 24], NOW + 5, NOW));
+        assert!(spent.spend("ada", [2; 24], NOW + 20, NOW));
+        assert!(!spent.spend("ada", [3; 24], NOW + 10, NOW + 10), "has expired");
         assert_eq!(spent.len(), 1);
-        assert!(!spent.spend([1; 24], NOW + 5, NOW));
-        assert!(spent.spend([4; 24], NOW + 6, NOW));
+        assert!(!spent.spend("ada", [1; 24], NOW + 5, NOW));
+        assert!(spent.spend("ada", [4; 24], NOW + 6, NOW));
     }
 
     #[test]
     fn a_full_table_refuses_until_something_expires() {
-        let mut spent = SpentStates::new(3);
+        let mut spent = SpentStates::new(3, 3);
         for nonce in 0..3 {
-            assert!(spent.spend([nonce; 24], NOW + 5, NOW));
+            assert!(spent.spend("ada", [nonce; 24], NOW + 5, NOW));
         }
-        assert!(!spent.spend([9; 24], NOW + 99, NOW));
+        assert!(!spent.spend("ada", [9; 24], NOW + 99, NOW));
         assert_eq!(spent.len(), 3);
-        assert!(spent.spend([9; 24], NOW + 99, NOW + 5));
+        assert!(spent.spend("ada", [9; 24], NOW + 99, NOW + 5));
         assert_eq!(spent.len(), 1);
         assert!(!spent.is_empty());
-        assert!(!SpentStates::new(0).spend([0; 24], NOW + 1, NOW));
+        assert!(!SpentStates::new(0, 9).spend("ada", [0; 24], NOW + 1, NOW));
+    }
+    #[test]
+    fn a_principal_uses_up_its_own_share_only() {
+        let mut spent = SpentStates::new(9, 2);
+        assert!(spent.spend("ada", [1; 24], NOW + 5, NOW) && spent.spend("ada", [2; 24], NOW + 5, NOW));
+        assert!(!spent.spend("ada", [3; 24], NOW + 9, NOW));
+        assert!(spent.spend("bob", [3; 24], NOW + 9, NOW));
+        assert!(spent.spend("ada", [4; 24], NOW + 9, NOW + 5), "the first ones have expired");
+        assert_eq!(spent.counts.len(), 2);
+        spent.forget_expired(NOW + 9);
+        assert!(spent.counts.is_empty() && spent.is_empty());
     }
 }

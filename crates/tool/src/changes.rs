@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hayward_mcp::json::Raw;
 use tokio::sync::broadcast;
 
 use crate::limits::CHANGES_QUEUE;
@@ -18,13 +17,8 @@ pub enum Change {
     Prompts,
     /// What the resource of this URI holds.
     Resource(Arc<str>),
-    /// How far a task is.
-    Task {
-        /// Its id.
-        id: Arc<str>,
-        /// The task as its owner may see it.
-        task: Raw,
-    },
+    /// How far the task of this id is.
+    Task(Arc<str>),
 }
 
 /// Where changes are told, and heard by everyone who listens. Telling costs next to nothing while nobody does.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use hayward_api::Tier;
 use hayward_api::names::ToolName;
-use hayward_mcp::json::{ArrayWriter, ObjectWriter, Raw};
+use hayward_api::{Code, Tier};
+use hayward_mcp::json::{ArrayWriter, Object, ObjectWriter, Raw};
 use hayward_mcp::result::CacheHint;
 use hayward_mcp::uri_template::UriTemplate;
+
+use crate::outcome::ToolError;
 
 /// The hints of the protocol (`ToolAnnotations`); a client may trust ours, and never a stranger's.
 #[expect(clippy::struct_excessive_bools, reason = "the protocol has these four hints, each a boolean")]
@@ -144,6 +146,24 @@ pub struct PromptDescriptor {
 }
 
 impl PromptDescriptor {
+    /// Whether nothing that it can't do without is missing. What it doesn't know is of no weight.
+    ///
+    /// # Errors
+    /// The names of the arguments that are missing, or no strings.
+    pub fn check(&self, arguments: &Raw) -> Result<(), ToolError> {
+        let given = Object::of(arguments).unwrap_or_else(Object::empty);
+        let is_missing =
+            |argument: &&PromptArgument| argument.is_required && given.get_str(&argument.name).is_none();
+        let missing: Vec<_> =
+            self.arguments.iter().filter(is_missing).map(|it| format!("`{}`", it.name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the prompt `{}` lacks its required {}", self.name, missing.join(", "));
+        Err(ToolError::new("InvalidArguments", Code::Invalid, message)
+            .suggest("prompts/list tells what each prompt takes; all of it is strings"))
+    }
+
     /// Its element of `prompts/list`.
     pub fn definition(&self) -> Raw {
         let mut arguments = ArrayWriter::new(256);
@@ -175,5 +195,38 @@ impl Descriptor {
             object = object.raw("outputSchema", schema);
         }
         object.raw("annotations", &self.annotations.to_raw(&self.title)).end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_prompt_names_what_it_lacks_and_lets_pass_what_it_does_not_know() {
+        let argument = |name: &str, is_required| PromptArgument {
+            name: name.to_owned(),
+            description: String::new(),
+            is_required,
+        };
+        let prompt = PromptDescriptor {
+            name: "p".to_owned(),
+            title: String::new(),
+            description: String::new(),
+            arguments: vec![argument("a", true), argument("b", true), argument("c", false)],
+            tier: Tier::Read,
+            timeout: Duration::from_secs(1),
+        };
+        let check = |arguments| prompt.check(&Raw::of(&arguments).unwrap());
+        for good in [json!({"a": "", "b": "2"}), json!({"a": "1", "b": "2", "c": "3", "d": "4"})] {
+            assert_eq!(check(good.clone()), Ok(()), "{good}");
+        }
+        for (bad, named) in [(json!({}), "`a`, `b`"), (json!({"a": "1", "b": 2}), "`b`")] {
+            let error = check(bad).unwrap_err();
+            assert_eq!(error.kind, Code::Invalid);
+            assert!(error.message.ends_with(&format!("required {named}")), "{}", error.message);
+        }
     }
 }

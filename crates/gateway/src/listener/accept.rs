@@ -63,7 +63,8 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, 
     // The socket closes first, so that nobody connects to a server that is about to go.
     drop(listener);
     connections.close();
-    app.protocol.close();
+    // Who only listens, or waits for an answer, holds nobody up.
+    app.protocol.road().hush();
     // What runs may end by itself, then it is cancelled, and who doesn't take an answer is cut off.
     let drain = Duration::from_millis(app.limits.drain_ms);
     if timeout(drain, connections.wait()).await.is_err() {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::asking::Asking;
 use crate::limits::STDIO_REQUESTS_MAX;
-use crate::listening::{Heard, Listening, subscribe};
+use crate::listening::{Heard, Listening, Subscription, subscribe};
 use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender, check_revision};
 use crate::session::{Running, Subscribed};
 
@@ -41,7 +41,7 @@ pub(super) struct Client {
     pub(super) gone: CancellationToken,
     /// Fires when no change is told any more.
     pub(super) quiet: CancellationToken,
-    /// Whether changes are told.
+    /// Whether a legacy client is told of changes already: it may say `initialize` again.
     is_told: AtomicBool,
     agreed: Mutex<Agreed>,
     /// The eras that it may speak.
@@ -124,10 +124,10 @@ impl Client {
                 }
             }
             Ask::Task(ask) => {
-                let result = self.protocol.task(&ask, &context, &self.principal)?;
-                self.send(Frame::result(&request.id, result)).await;
+                let answer = self.protocol.task(&request.id, &ask, &context, &self.principal)?;
+                self.send(answer).await;
             }
-            Ask::Listen(filter) => self.listen(request.id, filter)?,
+            Ask::Listen(filter) => self.listen(request.id, filter, &context)?,
             Ask::Walk(walk) => {
                 let place = self.place()?;
                 let running = self.begin(request.id, walk, context)?;
@@ -280,22 +280,25 @@ impl Client {
     }
 
     /// Modern: tells what a request names, until the client cancels it.
-    fn listen(self: &Arc<Self>, id: RequestId, filter: Filter) -> Result<(), RpcError> {
+    fn listen(self: &Arc<Self>, id: RequestId, filter: Filter, context: &Context) -> Result<(), RpcError> {
         let place = self.place()?;
+        let principal = Arc::clone(&self.principal);
+        let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
+        let (listening, opening) = Listening::modern(&self.protocol, subscription)?;
         let ended = self.quiet.child_token();
         if !self.running.begin(&id, &ended) {
             return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
         }
-        let (listening, acknowledged) =
-            Listening::modern(&self.protocol, id.clone(), filter, &self.principal);
         let client = Arc::clone(self);
         self.calls.spawn(async move {
-            client.send(acknowledged).await;
+            for frame in opening {
+                client.send(frame).await;
+            }
             let completed = listening.completed();
             client.tell(listening, &ended).await;
             client.running.end(&id);
             // A client that has cancelled hears nothing more of it.
-            if client.quiet.is_cancelled()
+            if (!ended.is_cancelled() || client.quiet.is_cancelled())
                 && let Some(completed) = completed
             {
                 client.send(completed).await;

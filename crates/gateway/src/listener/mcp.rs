@@ -87,13 +87,14 @@ fn refusal(status: StatusCode, id: Option<&RequestId>, message: &str) -> Respons
 }
 
 /// The session that a request names. Only an ended one is refused: a client whose session was lost in
-/// a restart goes on without one.
+/// a restart goes on without one. The modern era has no sessions, whatever a request names.
 fn find_session(
     app: &App,
     headers: &HeaderMap,
     principal: &Principal,
 ) -> Result<Option<Arc<Session>>, Response> {
-    let Some(id) = session_id(headers) else {
+    let is_modern = named_revision(headers).is_some_and(|revision| revision.era() == Era::Modern);
+    let Some(id) = session_id(headers).filter(|_| !is_modern) else {
         return Ok(None);
     };
     match app.sessions.find(id, &principal.credential) {
@@ -257,11 +258,11 @@ impl Visit<'_> {
             }
             Ask::Question(question) => self.question(&request.id, &question, era),
             Ask::Task(ask) => {
-                let result = self.app.protocol.task(&ask, &context, &self.principal)?;
-                Ok(self.respond(Frame::result(&request.id, result), ()))
+                let told = self.app.protocol.task(&request.id, &ask, &context, &self.principal)?;
+                Ok(self.respond(told, ()))
             }
             Ask::Listen(filter) if self.accepts.events => {
-                standing::listen(self.app, &request.id, filter, &self.principal)
+                standing::listen(self.app, &request.id, filter, &context, &self.principal)
             }
             Ask::Listen(_) => Err(RpcError::new(
                 INVALID_REQUEST,
@@ -406,7 +407,7 @@ impl Visit<'_> {
     fn keep(&self, session: &Arc<Session>) -> Option<Keeping> {
         let protocol = &self.app.protocol;
         let place = protocol.road().keep_stream(&self.principal).ok()?;
-        let (session, kept, closing) = (Arc::clone(session), session.keep_stream()?, protocol.closing());
+        let (session, kept, closing) = (Arc::clone(session), session.keep_stream()?, protocol.road().quiet());
         Some(Keeping { session, kept, place, closing, pace: pace(&self.app.limits) })
     }
 

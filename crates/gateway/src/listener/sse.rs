@@ -116,7 +116,7 @@ impl Serving {
 
     /// Waits until the server is about to go and nothing runs for the client any more.
     async fn quiet(&self) {
-        self.app.protocol.closing().cancelled().await;
+        self.app.protocol.road().quiet().cancelled().await;
         self.client.quiet.cancel();
         self.client.calls.close();
         self.client.calls.wait().await;

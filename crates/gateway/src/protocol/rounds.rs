@@ -16,14 +16,14 @@ use hayward_mcp::json::{self, ObjectWriter, Raw};
 use hayward_mcp::request::Walk;
 use hayward_mcp::result;
 use hayward_mcp::state::{Binding, StateError, digest};
-use hayward_tool::{Ability, Listener, Outcome, Reply, Round, ToolError, Verb};
+use hayward_tool::{Abilities, Listener, Outcome, Reply, Round, ToolError, Verb};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Protocol;
 use crate::asking::{Asking, Outbox};
 use crate::limits::ROUNDS_MAX;
-use crate::road::{Arrival, Permit, now_unix};
+use crate::road::{Arrival, Permit, incapable, now_unix};
 
 /// A call on its way through its rounds.
 pub(super) struct Walking {
@@ -33,6 +33,15 @@ pub(super) struct Walking {
     pub(super) listener: Option<Listener>,
     /// How a legacy client is asked, if it can be.
     pub(super) way_back: Option<(Asking, Outbox)>,
+}
+
+impl Walking {
+    /// Bytes of what its round is called with.
+    pub(super) fn call_bytes(&self) -> usize {
+        let Round { answers, state, .. } = &self.arrival.round;
+        let carried: usize = [answers, state].into_iter().flatten().map(|raw| raw.as_bytes().len()).sum();
+        self.arrival.arguments.as_bytes().len() + carried
+    }
 }
 
 /// What a request is answered with.
@@ -61,7 +70,7 @@ impl Protocol {
         // What has an effect is done once for each round; reading again does no harm.
         if self.road.has_effect(walk.verb, &walk.name) {
             let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            if !spent.spend(opened.nonce, opened.expires_unix, now) {
+            if !spent.spend(credential, opened.nonce, opened.expires_unix, now) {
                 return Err(refused(StateError::Refused));
             }
         }
@@ -101,13 +110,12 @@ impl Protocol {
         state: Option<&Raw>,
         hold: Option<Permit>,
     ) -> Asked {
-        let abilities = walking.arrival.abilities;
-        let lacking = requests.iter().map(InputRequest::needs).find(|needs| !abilities.has(*needs));
-        match (walking.era, lacking) {
-            (Era::Modern, Some(ability)) => Asked::Reply(Err(input::missing(ability)), hold),
-            (Era::Modern, None) => Asked::Reply(self.required(walking, requests, state), hold),
-            (Era::Legacy, Some(ability)) => Asked::Reply(self.failed(walking, incapable(ability)), hold),
-            (Era::Legacy, None) => {
+        let lacking = lacking(requests, walking.arrival.abilities);
+        match (walking.era, lacking.is_empty()) {
+            (Era::Modern, false) => Asked::Reply(Err(input::missing(lacking)), hold),
+            (Era::Modern, true) => Asked::Reply(self.required(walking, requests, state), hold),
+            (Era::Legacy, false) => Asked::Reply(self.failed(walking, incapable(lacking)), hold),
+            (Era::Legacy, true) => {
                 // A person may take long to answer: others get the place meanwhile.
                 drop(hold);
                 match self.ask_back(walking, requests).await {
@@ -137,11 +145,14 @@ impl Protocol {
             }
         });
         let patience = Duration::from_millis(self.limits.answer_timeout_ms);
-        let ending = self.road.ending(&walking.arrival.principal);
+        // While it waits it is no running call, but an open stream like any other.
+        let waiting = self.road.open_stream(&walking.arrival.principal)?;
+        let quiet = self.road.quiet();
         let answers = tokio::select! {
             biased;
             () = walking.cancel.cancelled() => return Err(ToolError::cancelled()),
-            () = ending.cancelled() => return Err(ToolError::cancelled()),
+            () = waiting.pulled.cancelled() => return Err(ToolError::cancelled()),
+            () = quiet.cancelled() => return Err(ToolError::cancelled()),
             answers = timeout(patience, try_join_all(questions)) => answers.map_err(|_| {
                 ToolError::timeout("the client did not answer what the call asked").suggest("call again")
             })??,
@@ -218,12 +229,9 @@ pub(super) fn era_error(era: Era, error: RpcError) -> RpcError {
     }
 }
 
-fn incapable(ability: Ability) -> ToolError {
-    let capabilities = ability.to_capabilities();
-    let message =
-        format!("the client does not declare the capability `{}`, which this needs", capabilities.as_str());
-    ToolError::new("ClientCapabilityMissing", Code::Unsupported, message)
-        .suggest("use a client that can do that, or another tool")
+/// What a client can't answer of what is asked.
+pub(super) fn lacking(requests: &[InputRequest], abilities: Abilities) -> Abilities {
+    requests.iter().map(InputRequest::needs).filter(|needs| !abilities.has(*needs)).collect()
 }
 
 fn refused(message: &str) -> ToolError {

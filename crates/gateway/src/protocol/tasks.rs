@@ -2,252 +2,116 @@
 //! they end.
 //!
 //! A task belongs to the credential that began it; to everybody else it isn't there. It is kept for its time
-//! to live, ended or not, in memory only: a restart ends all of them.
+//! to live, ended or not, in memory only: a restart ends all of them, and a revocation those of its credential.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+mod kept;
 
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
 use hayward_api::{Code, Principal};
 use hayward_mcp::abilities::Ability;
+use hayward_mcp::envelope::{Frame, RequestId};
 use hayward_mcp::era::Era;
-use hayward_mcp::error::RpcError;
-use hayward_mcp::input::{self, Answers, InputRequest, requests_to_raw};
-use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::error::{INTERNAL_ERROR, RpcError};
+use hayward_mcp::input::{self, Answers, InputRequest};
+use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::request::{Context, TaskAsk};
 use hayward_mcp::result;
-use hayward_tool::{Change, Changes, Reply, Round, ToolError};
-use jiff::Timestamp;
-use tokio::sync::Notify;
+use hayward_tool::{Reply, Round, ToolError};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Protocol;
-use super::rounds::{Walking, era_error};
-use crate::limits::{Limits, ROUNDS_MAX, TASK_POLL_MS};
-
-/// Every task.
-#[derive(Debug)]
-pub(super) struct Tasks {
-    max: usize,
-    per_principal_max: usize,
-    ttl: Duration,
-    changes: Changes,
-    kept: Mutex<HashMap<Arc<str>, Arc<Task>>>,
-}
-
-/// One task.
-#[derive(Debug)]
-struct Task {
-    id: Arc<str>,
-    /// The credential that it belongs to.
-    credential: String,
-    created: Timestamp,
-    forget_at: Instant,
-    ttl_ms: u64,
-    cancel: CancellationToken,
-    state: Mutex<State>,
-    /// Fires when an answer has come.
-    answered: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    status: Status,
-    updated: Timestamp,
-    /// What it asks and nobody has answered.
-    pending: BTreeMap<String, InputRequest>,
-    answers: BTreeMap<String, Raw>,
-}
-
-#[derive(Clone, Debug)]
-enum Status {
-    Working,
-    InputRequired,
-    Completed(Raw),
-    Failed(RpcError),
-    Cancelled,
-}
-
-impl Status {
-    fn as_str(&self) -> &'static str {
-        match self {
-            Self::Working => "working",
-            Self::InputRequired => "input_required",
-            Self::Completed(_) => "completed",
-            Self::Failed(_) => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        !matches!(self, Self::Working | Self::InputRequired)
-    }
-}
-
-impl Tasks {
-    pub(super) fn new(limits: &Limits, changes: Changes) -> Self {
-        let count = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-        Self {
-            max: count(limits.tasks_max),
-            per_principal_max: count(limits.tasks_per_principal_max),
-            ttl: Duration::from_millis(limits.task_ttl_ms),
-            changes,
-            kept: Mutex::default(),
-        }
-    }
-
-    fn begin(&self, principal: &Principal, cancel: CancellationToken) -> Result<Arc<Task>, ToolError> {
-        let now = Instant::now();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, task| task.forget_at > now || !task.lock().status.is_over());
-        let own = kept.values().filter(|task| task.credential == principal.credential).count();
-        if kept.len() >= self.max || own >= self.per_principal_max {
-            return Err(ToolError::new("RateLimited", Code::RateLimited, "too many tasks are kept already")
-                .suggest("wait until earlier tasks are forgotten, or call without the tasks extension"));
-        }
-        let created = Timestamp::now();
-        let state = State {
-            status: Status::Working,
-            updated: created,
-            pending: BTreeMap::new(),
-            answers: BTreeMap::new(),
-        };
-        let task = Arc::new(Task {
-            id: uuid::Uuid::new_v4().simple().to_string().into(),
-            credential: principal.credential.clone(),
-            created,
-            forget_at: now + self.ttl,
-            ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-            cancel,
-            state: Mutex::new(state),
-            answered: Notify::new(),
-        });
-        kept.insert(Arc::clone(&task.id), Arc::clone(&task));
-        Ok(task)
-    }
-
-    /// The task of this id, if it is the principal's.
-    fn find(&self, id: &str, principal: &Principal) -> Option<Arc<Task>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(id).filter(|task| task.credential == principal.credential).cloned()
-    }
-
-    /// Whether this is a task of the principal.
-    pub(super) fn has(&self, id: &str, principal: &Principal) -> bool {
-        self.find(id, principal).is_some()
-    }
-
-    fn set(&self, task: &Task, status: Status) {
-        let mut state = task.lock();
-        // What is over stays as it ended.
-        if state.status.is_over() {
-            return;
-        }
-        state.status = status;
-        state.updated = Timestamp::now();
-        drop(state);
-        self.changes
-            .tell(Change::Task { id: Arc::clone(&task.id), task: task.detail(ObjectWriter::new(512)) });
-    }
-}
-
-impl Task {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What a client is told of it.
-    fn envelope(&self, object: ObjectWriter, state: &State) -> ObjectWriter {
-        object
-            .str("taskId", &self.id)
-            .str("status", state.status.as_str())
-            .str("createdAt", &self.created.to_string())
-            .str("lastUpdatedAt", &state.updated.to_string())
-            .int("ttlMs", i64::try_from(self.ttl_ms).unwrap_or(i64::MAX))
-            .int("pollIntervalMs", i64::try_from(TASK_POLL_MS).unwrap_or(i64::MAX))
-    }
-
-    /// The same with what it asks, or with what came of it.
-    fn detail(&self, object: ObjectWriter) -> Raw {
-        let state = self.lock();
-        let object = self.envelope(object, &state);
-        match &state.status {
-            Status::Working | Status::Cancelled => object.end(),
-            Status::InputRequired => {
-                let pending: Vec<InputRequest> = state.pending.values().cloned().collect();
-                object.raw("inputRequests", &requests_to_raw(&pending)).end()
-            }
-            Status::Completed(raw) => object.raw("result", raw).end(),
-            Status::Failed(error) => object.raw("error", &error.to_raw()).end(),
-        }
-    }
-
-    /// Takes the answers to what it asks; others are of no effect.
-    fn take(&self, responses: &Raw) {
-        let Some(responses) = Object::of(responses) else {
-            return;
-        };
-        let mut state = self.lock();
-        for member in responses.iter() {
-            if state.pending.remove(&*member.key()).is_some() {
-                state.answers.insert(member.key().into_owned(), member.value());
-            }
-        }
-        state.updated = Timestamp::now();
-        drop(state);
-        self.answered.notify_one();
-    }
-
-    /// Waits until everything is answered.
-    async fn answers(&self) -> BTreeMap<String, Raw> {
-        loop {
-            let answered = self.answered.notified();
-            {
-                let mut state = self.lock();
-                if state.pending.is_empty() {
-                    return std::mem::take(&mut state.answers);
-                }
-            }
-            answered.await;
-        }
-    }
-}
+use super::rounds::{Walking, era_error, lacking};
+use crate::limits::ROUNDS_MAX;
+use crate::road::incapable;
+pub(crate) use kept::{Detail, Tasks};
+use kept::{Status, Task, bytes_of};
 
 impl Protocol {
     /// Lets a call go on as a task, and answers its request with it.
     pub(super) fn go_on(self: &Arc<Self>, mut walking: Walking, state: Option<Raw>) -> Result<Raw, RpcError> {
-        if !walking.arrival.abilities.has(Ability::Tasks) || walking.era == Era::Legacy {
-            return Err(input::missing(Ability::Tasks));
+        if !walking.arrival.abilities.has(Ability::Tasks) {
+            return match walking.era {
+                Era::Legacy => self.failed(&walking, incapable(Ability::Tasks.into())),
+                Era::Modern => Err(input::missing(Ability::Tasks.into())),
+            };
         }
-        // It is the task's from here on: the end of its request doesn't end it.
+        // It is the task's from here on: the end of its request doesn't end it, and leaves nothing of it.
         walking.cancel = CancellationToken::new();
         walking.listener = None;
-        let begun = self.tasks.begin(&walking.arrival.principal, walking.cancel.clone());
+        walking.arrival.arguments = walking.arrival.arguments.detached();
+        walking.arrival.round = Round { state, answers: None, is_task: true };
+        let begun = self.road.open_task(&walking.arrival.principal).map_err(no_room).and_then(|permit| {
+            let too_much = || {
+                let message = "the tasks of this credential hold too much already";
+                no_room(ToolError::new("RateLimited", Code::RateLimited, message))
+            };
+            self.tasks.begin(permit, &walking).ok_or_else(too_much)
+        });
         let task = match begun {
             Ok(task) => task,
             Err(error) => return self.failed(&walking, error),
         };
-        walking.arrival.round = Round { state, answers: None, is_task: true };
         let created = {
             let object = ObjectWriter::new(320).str("resultType", "task");
             task.envelope(object, &task.lock()).end()
         };
         let protocol = Arc::clone(self);
-        self.calls.spawn(async move {
-            let status = protocol.run_task(&task, walking).await;
-            protocol.tasks.set(&task, status);
-        });
+        self.calls.spawn(async move { protocol.live(task, walking).await }.in_current_span());
         Ok(created)
+    }
+
+    /// The life of a task, until it is forgotten.
+    async fn live(&self, task: Arc<Task>, walking: Walking) {
+        let (id, forget_at) = (Arc::clone(&task.id), task.forget_at);
+        let pulled = task.permit.pulled.clone();
+        let ended = {
+            let mut running = pin!(AssertUnwindSafe(self.run_task(&task, walking)).catch_unwind());
+            tokio::select! {
+                biased;
+                ended = &mut running => ended,
+                // Its credential was revoked, or we shut down.
+                () = pulled.cancelled() => {
+                    task.cancel.cancel();
+                    running.await
+                }
+            }
+        };
+        if let Ok(status) = ended {
+            self.tasks.set(&task, status);
+        } else {
+            let message = "the task was lost: look into the server's log";
+            self.tasks.set(&task, Status::Failed(RpcError::new(INTERNAL_ERROR, message)));
+        }
+        // Whoever needs its room may forget it sooner.
+        drop(task);
+        let quiet = self.road.quiet();
+        tokio::select! {
+            () = sleep_until(forget_at.into()) => {}
+            () = pulled.cancelled() => {}
+            () = quiet.cancelled() => {}
+        }
+        self.tasks.forget(&id);
     }
 
     async fn run_task(&self, task: &Task, mut walking: Walking) -> Status {
         for round in 0..ROUNDS_MAX {
-            let (reply, _hold) = self.road.call(&walking.arrival, &walking.cancel, None).await;
             if walking.cancel.is_cancelled() {
                 return Status::Cancelled;
             }
-            let (requests, state) = match reply {
-                Reply::Result(raw) => return Status::Completed(result::complete(walking.era, raw)),
+            // The place on the road is given up here: others get it while this waits for an answer.
+            let (reply, _) = self.road.call(&walking.arrival, &walking.cancel, None).await;
+            if walking.cancel.is_cancelled() {
+                return Status::Cancelled;
+            }
+            let answers = match reply {
+                Reply::Result(raw) => return self.completed(task, &walking, raw),
                 Reply::Error { code, message, data } => {
                     return Status::Failed(era_error(walking.era, RpcError { code, message, data }));
                 }
@@ -255,71 +119,119 @@ impl Protocol {
                     walking.arrival.round = Round { state, answers: None, is_task: true };
                     continue;
                 }
-                Reply::Ask { requests, state } => (requests, state),
+                Reply::Ask { requests, state } => {
+                    let lacking = lacking(&requests, walking.arrival.abilities);
+                    if !lacking.is_empty() {
+                        return Status::Failed(input::missing(lacking));
+                    }
+                    walking.arrival.round = Round { state, answers: None, is_task: true };
+                    self.ask_for(task, &walking, round, requests).await
+                }
             };
-            let ending = self.road.ending(&walking.arrival.principal);
-            let Some(answers) = self.ask_for(task, round, requests, ending).await else {
-                return Status::Cancelled;
-            };
-            walking.arrival.round = Round { answers: Some(answers), state, is_task: true };
+            match answers {
+                Ok(answers) => walking.arrival.round.answers = Some(answers),
+                Err(status) => return status,
+            }
         }
-        Status::Failed(RpcError::new(hayward_mcp::error::INTERNAL_ERROR, "the task asked too many times"))
+        Status::Failed(RpcError::new(INTERNAL_ERROR, "the task asked too many times"))
     }
 
-    /// Asks whoever looks at the task; none if it was cancelled, or forgotten before everything was answered.
+    fn completed(&self, task: &Task, walking: &Walking, raw: Raw) -> Status {
+        let status = Status::Completed(result::complete(walking.era, raw));
+        if self.tasks.grow(task, status.bytes(), |state| state.status = status.clone()) {
+            return status;
+        }
+        let message = "the result is more than the tasks of this credential may hold together";
+        let error = ToolError::new("ResultTooLarge", Code::TooLarge, message)
+            .suggest("the call has run: look at what it did before you call again, and ask for less at once");
+        self.failed(walking, error).into()
+    }
+
+    /// Asks whoever looks at the task. How it ends, if it is cancelled or forgotten before everything is answered, or
+    /// asks too much.
     async fn ask_for(
         &self,
         task: &Task,
+        walking: &Walking,
         round: usize,
         requests: Vec<InputRequest>,
-        ending: CancellationToken,
-    ) -> Option<Raw> {
+    ) -> Result<Raw, Status> {
         // A key is used once, so that a late answer is never taken for one of the next round.
         let prefix = format!("{round}-");
         let renamed = requests.into_iter().map(|request| {
             let key = format!("{prefix}{}", request.key);
             (key.clone(), InputRequest { key, ..request })
         });
-        task.lock().pending = renamed.collect();
-        self.tasks.set(task, Status::InputRequired);
+        let (pending, call_bytes): (BTreeMap<_, _>, _) = (renamed.collect(), walking.call_bytes());
+        let asked: usize = pending.values().map(bytes_of).sum();
+        let more = asked + call_bytes.saturating_sub(task.lock().call_bytes);
+        let has_room = self.tasks.grow(task, more, |state| {
+            (state.status, state.pending, state.call_bytes) = (Status::InputRequired, pending, call_bytes);
+        });
+        if !has_room {
+            let message = "the task asks more than the tasks of this credential may hold together";
+            let error = ToolError::new("ResultTooLarge", Code::TooLarge, message);
+            return Err(self.failed(walking, error).into());
+        }
+        let quiet = self.road.quiet();
         let answers = tokio::select! {
             biased;
-            () = task.cancel.cancelled() => return None,
-            () = ending.cancelled() => return None,
-            () = tokio::time::sleep_until(task.forget_at.into()) => return None,
+            () = task.cancel.cancelled() => return Err(Status::Cancelled),
+            () = quiet.cancelled() => return Err(Status::Cancelled),
+            () = sleep_until(task.forget_at.into()) => return Err(Status::Cancelled),
             answers = task.answers() => answers,
         };
-        self.tasks.set(task, Status::Working);
         let object = ObjectWriter::new(256);
         let answers = answers.iter().fold(object, |object, (key, answer)| {
             object.raw(key.strip_prefix(&prefix).unwrap_or(key), answer)
         });
-        Some(answers.end())
+        Ok(answers.end())
+    }
+
+    /// Whether this is a task of the principal.
+    pub(crate) fn has_task(&self, id: &str, principal: &Principal) -> bool {
+        self.tasks.find(id, principal).is_some()
+    }
+
+    /// How far the task of this id is, if it is the principal's: written into this object.
+    pub(crate) fn task_detail(
+        &self,
+        id: &str,
+        principal: &Principal,
+        object: ObjectWriter,
+    ) -> Option<Detail> {
+        self.tasks.find(id, principal).map(|task| task.detail(object))
     }
 
     /// Answers what a client asks about a task of its own.
     pub(crate) fn task(
         &self,
+        request: &RequestId,
         ask: &TaskAsk,
         context: &Context,
         principal: &Principal,
-    ) -> Result<Raw, RpcError> {
+    ) -> Result<Frame, RpcError> {
+        if !self.offers.tasks {
+            return Err(RpcError::method_not_found(ask.method()));
+        }
         if !context.abilities.has(Ability::Tasks) {
-            return Err(input::missing(Ability::Tasks));
+            return Err(input::missing(Ability::Tasks.into()));
         }
         let (TaskAsk::Get(id) | TaskAsk::Update(id, _) | TaskAsk::Cancel(id)) = ask;
         let task = self.tasks.find(id, principal).ok_or_else(|| {
             let data = ObjectWriter::new(64).str("taskId", id).end();
             RpcError::invalid_params("no such task: it was never yours, or its time is over").with_data(data)
         })?;
-        let done = || ObjectWriter::new(32).str("resultType", "complete").end();
+        let complete = |capacity: usize| ObjectWriter::new(capacity).str("resultType", "complete");
+        let done = || Frame::result(request, complete(32).end());
         match ask {
-            TaskAsk::Get(_) => Ok(task.detail(ObjectWriter::new(512).str("resultType", "complete"))),
+            TaskAsk::Get(_) => Ok(task.detail(complete(512)).frame(|object| Frame::result(request, object))),
             TaskAsk::Update(_, Answers { responses, .. }) => {
-                if let Some(responses) = responses {
-                    task.take(responses);
+                if responses.as_ref().is_none_or(|responses| self.tasks.take(&task, responses)) {
+                    return Ok(done());
                 }
-                Ok(done())
+                let message = "the answers are more than your tasks may hold together: send smaller ones";
+                Err(RpcError::new(i64::from(Code::TooLarge.http_status()), message))
             }
             TaskAsk::Cancel(_) => {
                 task.cancel.cancel();
@@ -327,5 +239,15 @@ impl Protocol {
                 Ok(done())
             }
         }
+    }
+}
+
+/// What to do if there is no further task for now.
+fn no_room(error: ToolError) -> ToolError {
+    match error.kind {
+        Code::RateLimited => {
+            error.suggest("wait until earlier tasks are forgotten, or call without the tasks extension")
+        }
+        _ => error,
     }
 }

@@ -45,6 +45,13 @@ pub(crate) struct Permit {
     pub(crate) held: Option<Reserved>,
 }
 
+impl Permit {
+    /// Whose it is.
+    pub(crate) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+}
+
 impl Admit {
     pub(crate) fn new(what: &'static str, calls_max: u64, per_principal_max: u64) -> Arc<Self> {
         let [calls_max, per_principal_max] = [calls_max, per_principal_max].map(super::count);
@@ -86,17 +93,6 @@ impl Admit {
     fn busy(&self, who: &str, max: usize) -> ToolError {
         let message = format!("{who} has {max} {} already; this one was not begun", self.what);
         ToolError::new("RateLimited", Code::RateLimited, message).suggest("wait for one to end, then retry")
-    }
-
-    /// Fires when what runs under this credential has to end, whether it has a place at the moment or not. It
-    /// had one before: without a seat, it was revoked meanwhile.
-    pub(crate) fn ending(&self, credential: &str) -> CancellationToken {
-        let pulled = self.lock().seats.get(credential).map(|seat| seat.pulled.clone());
-        pulled.unwrap_or_else(|| {
-            let ended = CancellationToken::new();
-            ended.cancel();
-            ended
-        })
     }
 
     /// Cancels every call.
@@ -163,20 +159,6 @@ mod tests {
         admit.revoke("a");
         assert!(a.pulled.is_cancelled());
         assert!(!b.pulled.is_cancelled());
-    }
-
-    #[test]
-    fn what_waits_without_a_place_learns_that_it_has_to_end() {
-        let admit = Admit::new("calls running", 9, 9);
-        for credential in ["a", "b", "c"] {
-            admit.enter(&named(credential), || true).unwrap();
-        }
-        let [a, b, c] = ["a", "b", "c"].map(|credential| admit.ending(credential));
-        admit.revoke("a");
-        assert_eq!([&a, &b, &c].map(CancellationToken::is_cancelled), [true, false, false]);
-        assert!(admit.ending("a").is_cancelled(), "it was revoked before");
-        admit.cancel_all();
-        assert!(b.is_cancelled() && c.is_cancelled());
     }
 
     #[test]

@@ -114,7 +114,10 @@ impl Route {
             (Item::Resource(resource), Verb::CompleteTemplate) => resource.complete(cx, call),
             (Item::Resource(resource), _) => resource.read(cx, call),
             (Item::Prompt(prompt), Verb::CompletePrompt) => prompt.complete(cx, call),
-            (Item::Prompt(prompt), _) => prompt.get(cx, call),
+            (Item::Prompt(prompt), verb) => match prompt.descriptor().check(&call.arguments) {
+                Ok(()) => prompt.get(cx, call),
+                Err(error) => Box::pin(async move { Outcome::failed(verb, error) }),
+            },
         }
     }
 
@@ -195,7 +198,8 @@ impl Router {
         Offers { resources: has_resources, prompts: !self.prompts.routes.is_empty(), tasks: self.has_tasks }
     }
 
-    /// Where this name leads.
+    /// Where this name leads: to one place, whoever asks. What leads to something that a caller may not see
+    /// leads it nowhere, and to nothing else that would match, too.
     pub(crate) fn find(&self, verb: Verb, name: &str) -> Option<&Route> {
         match verb {
             Verb::CallTool => self.tools.find(name),

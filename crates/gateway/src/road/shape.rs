@@ -1,9 +1,12 @@
 //! Step 9, shape: what the result becomes on its way to the caller.
 //!
-//! So far one thing: a result beyond the limit, or beyond what all clients together may have held in memory, becomes
-//! an error that says what to do.
+//! A result beyond the limit, or beyond what all clients together may have held in memory, becomes an error that says
+//! what to do, and questions that no client could answer become a defect of whoever asks.
+
+use std::collections::HashSet;
 
 use hayward_api::Code;
+use hayward_mcp::limits::ANSWERS_MAX;
 use hayward_tool::{Outcome, Reply, ToolError, Verb};
 
 use crate::budget::Reserved;
@@ -13,6 +16,9 @@ const SMALL: usize = 16 * 1024;
 
 /// Bounds a result, and holds its place until it has left.
 pub(crate) fn shape(verb: Verb, outcome: Outcome, result_bytes_max: usize, held: &mut Reserved) -> Outcome {
+    if let Some(defect) = defect(verb, &outcome.reply) {
+        return Outcome::failed(verb, ToolError::internal(defect));
+    }
     let bytes = size(&outcome.reply);
     if bytes <= result_bytes_max {
         if bytes <= SMALL || held.grow(bytes).is_ok() {
@@ -27,6 +33,21 @@ pub(crate) fn shape(verb: Verb, outcome: Outcome, result_bytes_max: usize, held:
     let error = ToolError::new("ResultTooLarge", Code::TooLarge, message)
         .suggest("ask for less at once: fewer lines, fewer results, a narrower pattern");
     Outcome::failed(verb, error)
+}
+
+/// What is wrong with a reply that only a defect can cause.
+fn defect(verb: Verb, reply: &Reply) -> Option<&'static str> {
+    match (verb, reply) {
+        (Verb::CompletePrompt | Verb::CompleteTemplate, Reply::Ask { .. }) => Some("a completion asks"),
+        (_, Reply::Ask { requests, .. }) if requests.len() > ANSWERS_MAX => Some("it asks too much at once"),
+        (_, Reply::Ask { requests, state: None }) if requests.is_empty() => Some("it asks nothing"),
+        (_, Reply::Ask { requests, .. }) => {
+            let keys: HashSet<&str> = requests.iter().map(|request| request.key.as_str()).collect();
+            (keys.len() < requests.len()).then_some("it asks twice under one key")
+        }
+        (Verb::CallTool, Reply::GoOn { .. }) | (_, Reply::Result(_) | Reply::Error { .. }) => None,
+        (_, Reply::GoOn { .. }) => Some("only a tool goes on as a task"),
+    }
 }
 
 fn size(reply: &Reply) -> usize {
@@ -79,14 +100,45 @@ mod tests {
     #[test]
     fn questions_and_errors_are_bounded_too() {
         let params = Raw::of(&"x".repeat(100)).unwrap();
-        let request = InputRequest { key: "k".into(), method: InputMethod::Elicit, params };
-        let asks = Outcome::ask(vec![request.clone(), request], None);
+        let request =
+            |key: &str| InputRequest { key: key.into(), method: InputMethod::Elicit, params: params.clone() };
+        let asks = Outcome::ask(vec![request("a"), request("b")], None);
         let goes_on = Outcome::go_on(Some(Raw::of(&"x".repeat(200)).unwrap()));
         let reply = Reply::Error { code: 1, message: "x".repeat(200), data: None };
         let fails = Outcome { reply, ..Outcome::go_on(None) };
         for outcome in [asks, goes_on, fails] {
-            let shaped = shape(Verb::GetPrompt, outcome, 190, &mut Budget::new(0).begin());
-            assert!(matches!(shaped.reply, Reply::Error { code: 413, .. }), "{shaped:?}");
+            let shaped = shape(Verb::CallTool, outcome, 190, &mut Budget::new(0).begin());
+            assert_eq!(shaped.verdict.code.as_deref(), Some("ResultTooLarge"), "{shaped:?}");
         }
+    }
+
+    #[test]
+    fn questions_that_no_client_could_answer_are_a_defect() {
+        let request = |key: usize| InputRequest {
+            key: key.to_string(),
+            method: InputMethod::ListRoots,
+            params: Raw::empty_object(),
+        };
+        let ask = |keys: &mut dyn Iterator<Item = usize>| Outcome::ask(keys.map(request).collect(), None);
+        let state = Some(Raw::null());
+        for good in [ask(&mut (0..ANSWERS_MAX)), Outcome::ask(Vec::new(), state.clone())] {
+            let shaped = shape(Verb::GetPrompt, good, 10_000, &mut Budget::new(0).begin());
+            assert!(matches!(shaped.reply, Reply::Ask { .. }), "{shaped:?}");
+        }
+        for (verb, bad) in [
+            (Verb::CallTool, ask(&mut (0..=ANSWERS_MAX))),
+            (Verb::CallTool, ask(&mut [1, 1].into_iter())),
+            (Verb::ReadResource, ask(&mut (0..0))),
+            (Verb::CompletePrompt, ask(&mut (0..1))),
+            (Verb::CompleteTemplate, ask(&mut (0..1))),
+            (Verb::GetPrompt, Outcome::go_on(state)),
+        ] {
+            let shaped = shape(verb, bad, 10_000, &mut Budget::new(0).begin());
+            assert_eq!(shaped.verdict.code.as_deref(), Some("InternalError"), "{verb:?} {shaped:?}");
+        }
+        assert!(matches!(
+            shape(Verb::CallTool, Outcome::go_on(None), 9, &mut Budget::new(0).begin()).reply,
+            Reply::GoOn { .. }
+        ));
     }
 }

@@ -66,6 +66,12 @@ impl Raw {
         self.0
     }
 
+    /// The same in memory of its own, for what is kept longer than the message that it came in.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.0
     }

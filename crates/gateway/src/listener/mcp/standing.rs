@@ -1,5 +1,6 @@
 //! Event streams that stay open outside of calls: what has changed is told there.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderName, StatusCode};
@@ -10,17 +11,16 @@ use hayward_api::Principal;
 use hayward_mcp::envelope::{Frame, RequestId};
 use hayward_mcp::error::RpcError;
 use hayward_mcp::http::{Accepts, session_id};
-use hayward_mcp::request::Filter;
+use hayward_mcp::request::{Context, Filter};
 use hayward_mcp::sse;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::super::answer::{self, Part};
 use super::super::http::{App, identify};
 use super::streams::Pace;
 use super::{find_session, method_not_allowed, pace, refusal};
 use crate::limits::STREAM_QUEUE;
-use crate::listening::{Heard, Listening};
+use crate::listening::{Heard, Listening, Subscription};
 use crate::road::Permit;
 use crate::session::{Kept, Session, StreamId, read_event_id};
 
@@ -71,11 +71,8 @@ fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> R
             session.drop_stream(&kept);
             answer::detail(StatusCode::TOO_MANY_REQUESTS, &error.message)
         })?;
-        let telling = Telling {
-            listening: Listening::of_session(app.protocol.road(), &session.subscribed),
-            permit,
-            closing: app.protocol.closing(),
-        };
+        let telling =
+            Telling { listening: Listening::of_session(app.protocol.road(), &session.subscribed), permit };
         app.protocol.spawn(tell(telling, session, kept, pace(&app.limits)));
     }
     Ok(answer::event_stream(reader))
@@ -85,8 +82,6 @@ fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> R
 struct Telling {
     listening: Listening,
     permit: Permit,
-    /// Fires when the server is about to go.
-    closing: CancellationToken,
 }
 
 impl Telling {
@@ -95,7 +90,6 @@ impl Telling {
         let heard = tokio::select! {
             biased;
             () = self.permit.pulled.cancelled() => return None,
-            () = self.closing.cancelled() => return None,
             heard = self.listening.next() => heard,
         };
         match heard {
@@ -134,34 +128,64 @@ pub(super) fn listen(
     app: &Arc<App>,
     id: &RequestId,
     filter: Filter,
+    context: &Context,
     principal: &Arc<Principal>,
 ) -> Result<Response, RpcError> {
-    let permit =
-        app.protocol.road().open_stream(principal).map_err(|error| {
-            RpcError::new(i64::from(StatusCode::TOO_MANY_REQUESTS.as_u16()), error.message)
-        })?;
-    let (listening, acknowledged) = Listening::modern(&app.protocol, id.clone(), filter, principal);
-    let telling = Telling { listening, permit, closing: app.protocol.closing() };
+    let (road, principal) = (app.protocol.road(), Arc::clone(principal));
+    let permit = road
+        .open_stream(&principal)
+        .map_err(|error| RpcError::new(i64::from(StatusCode::TOO_MANY_REQUESTS.as_u16()), error.message))?;
+    let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
+    let (listening, opening) = Listening::modern(&app.protocol, subscription)?;
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
-    app.protocol.spawn(follow(telling, acknowledged, sender, pace(&app.limits)));
+    let following = Following { app: Arc::clone(app), listening, sender, permit };
+    app.protocol.spawn(following.follow(opening));
     Ok(answer::events(receiver))
 }
 
-async fn follow(mut telling: Telling, acknowledged: Frame, sender: mpsc::Sender<Part>, pace: Pace) {
-    let mut silence = pace.signs_of_life();
-    let mut pieces = sse::event(acknowledged);
-    while answer::send(&sender, pieces, &telling.permit.pulled).await {
-        pieces = tokio::select! {
-            biased;
-            () = sender.closed() => return,
-            frames = telling.next() => match frames {
-                Some(frames) => frames.into_iter().flat_map(sse::event).collect(),
-                None => break,
-            },
-            _ = silence.tick() => vec![Bytes::from_static(sse::KEEP_ALIVE)],
-        };
+/// A modern client that listens.
+struct Following {
+    app: Arc<App>,
+    listening: Listening,
+    sender: mpsc::Sender<Part>,
+    permit: Permit,
+}
+
+impl Following {
+    async fn follow(mut self, opening: Vec<Frame>) {
+        if self.tell(opening).await.is_break() {
+            return;
+        }
+        for bytes in self.listening.completed().into_iter().flat_map(sse::event) {
+            self.sender.send(Part { bytes, hold: None }).await.ok();
+        }
     }
-    for bytes in telling.listening.completed().into_iter().flat_map(sse::event) {
-        sender.send(Part { bytes, hold: None }).await.ok();
+
+    /// Tells what comes; breaks if the client is gone, or doesn't read when it has to end.
+    async fn tell(&mut self, opening: Vec<Frame>) -> ControlFlow<()> {
+        let road = self.app.protocol.road();
+        let pulled = self.permit.pulled.clone();
+        let mut silence = pace(&self.app.limits).signs_of_life();
+        let mut pieces: Vec<Bytes> = opening.into_iter().flat_map(sse::event).collect();
+        loop {
+            if !answer::send(&self.sender, pieces, &pulled).await {
+                return ControlFlow::Break(());
+            }
+            pieces = tokio::select! {
+                biased;
+                () = self.sender.closed() => return ControlFlow::Break(()),
+                () = pulled.cancelled() => return ControlFlow::Continue(()),
+                heard = self.listening.next() => match heard {
+                    Heard::Frames(frames) => frames.into_iter().flat_map(sse::event).collect(),
+                    Heard::End => return ControlFlow::Continue(()),
+                },
+                // A credential may also expire, which nobody tells.
+                _ = silence.tick() => if road.is_current(self.permit.principal()) {
+                    vec![Bytes::from_static(sse::KEEP_ALIVE)]
+                } else {
+                    return ControlFlow::Continue(());
+                },
+            };
+        }
     }
 }
