@@ -357,7 +357,8 @@ async fn an_id_of_a_standing_stream_that_is_gone_loses_nothing_of_the_new_one() 
     trigger(&server, "tool").await;
     let mut events = session.listen(Some(&stale)).await;
     trigger(&server, "prompt").await;
-    assert_eq!(method(&mut events).await, "notifications/prompts/list_changed");
+    // The connection before may have taken the first change, and may not.
+    while method(&mut events).await != "notifications/prompts/list_changed" {}
 }
 
 #[tokio::test]

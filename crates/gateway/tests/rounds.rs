@@ -247,6 +247,17 @@ async fn a_client_is_never_asked_what_it_can_not_answer() {
             assert_eq!(error["data"]["requiredCapabilities"], json!({"elicitation": {}}), "{method}");
         }
     }
+    // Everything that is lacking is named at once.
+    let suite = Server::start(fixture::conformance()).await.unwrap();
+    let asks_three = json!({"name": "test_input_required_result_multiple_inputs"});
+    for (able, lacking) in [
+        (json!({}), json!({"elicitation": {}, "sampling": {}, "roots": {}})),
+        (json!({"sampling": {}}), json!({"elicitation": {}, "roots": {}})),
+    ] {
+        let client = Modern::new(suite.address, &suite.rw_token).able_to(able);
+        let (_, error) = client.refusal("tools/call", asks_three.clone()).await.unwrap();
+        assert_eq!(error["data"]["requiredCapabilities"], lacking);
+    }
     // What was said before does not count: every request says it again.
     let able = client(&server);
     let state = first_round(&able, "tools/call", call("looks_again", "x")).await;
