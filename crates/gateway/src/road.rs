@@ -254,7 +254,7 @@ impl Road {
         // 8 run: with a deadline and a cancellation, always.
         let outcome = self.run(arrival, &admitted, cancel, progress).await;
         // 9 shape: what leaves is bounded.
-        let mut held = self.budget.begin();
+        let mut held = self.budget.begin(&arrival.principal);
         let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
         admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
@@ -332,7 +332,11 @@ impl Road {
             // Its credential was revoked, or we shut down.
             () = admitted.permit.pulled.cancelled() => cancel.cancel(),
         }
-        running.await
+        // It ends soon by itself, as the contract says, or it is dropped.
+        let dropped = || ToolError::cancelled();
+        tokio::time::timeout(self.overrun, running)
+            .await
+            .unwrap_or_else(|_elapsed| Outcome::failed(verb, dropped()))
     }
 
     fn unknown(&self, arrival: &Arrival) -> Refusal<'_> {

@@ -1,4 +1,5 @@
-//! What clients hold in memory together is bounded: beyond it they are told to come back, and nothing breaks.
+//! What clients hold in memory together is bounded, and half of it is the most for one credential: beyond it they are
+//! told to come back, and nothing breaks.
 
 #![cfg(test)]
 
@@ -46,7 +47,7 @@ async fn served_at_last(server: &Server, tool: &str, filler: usize) {
 
 #[tokio::test]
 async fn a_body_that_does_not_fit_beside_those_of_others_is_answered_with_503() {
-    let server = server(2 * MIB).await;
+    let server = server(4 * MIB).await;
     // One client sends nearly all of a body, and stops; it may itself be the one that is refused at first.
     let whole = call(&server, "tells", MIB + MIB / 2);
     let begin = async || {
@@ -76,7 +77,7 @@ async fn a_body_that_does_not_fit_beside_those_of_others_is_answered_with_503() 
 
 #[tokio::test]
 async fn a_result_that_does_not_fit_beside_those_of_others_becomes_an_error() {
-    let server = server(12 * MIB).await;
+    let server = server(24 * MIB).await;
     // Its 8 MiB wait for a client that does not read; it may itself be the one that is refused at first.
     let begin = async || {
         let mut deaf = TcpStream::connect(server.address).await.unwrap();

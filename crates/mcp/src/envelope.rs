@@ -24,7 +24,8 @@ impl RequestId {
             _ => text.parse::<i64>().is_ok_and(|id| (-ID_INTEGER_MAX..=ID_INTEGER_MAX).contains(&id)),
         };
         if is_valid {
-            return Ok(Self(raw.clone()));
+            // It outlives the message that it came in, which may be large.
+            return Ok(Self(raw.detached()));
         }
         Err(RpcError::new(
             INVALID_REQUEST,
@@ -105,7 +106,7 @@ impl Incoming {
         if !has_batches || raw.as_bytes().first() != Some(&b'[') {
             return Message::of(&raw).map(Self::One);
         }
-        let elements = raw.elements();
+        let elements = raw.elements(BATCH_MAX + 1);
         if elements.is_empty() || elements.len() > BATCH_MAX {
             let message = format!("a batch holds 1 to {BATCH_MAX} messages");
             return Err(invalid(None, message));

@@ -62,3 +62,9 @@ pub const SUBSCRIBED_URIS_MAX: usize = 1_000;
 
 /// Messages that one batch may hold (2025-03-26 only).
 pub const BATCH_MAX: usize = 64;
+
+/// Bytes of the URIs that one subscription names, all of them together; ids of tasks alike.
+pub const SUBSCRIBED_BYTES_MAX: usize = 64 * 1024;
+
+/// Characters of a client's name for something that an error repeats.
+pub const NAME_SHOWN_CHARS: usize = 60;

@@ -11,7 +11,10 @@ use crate::era::{Era, Revision};
 use crate::error::{RpcError, UNSUPPORTED_PROTOCOL_VERSION};
 use crate::input::Answers;
 use crate::json::{Object, ObjectWriter, Raw};
-use crate::limits::{CLIENT_BYTES_MAX, NAME_BYTES_MAX, SUBSCRIBED_URIS_MAX, URI_BYTES_MAX};
+use crate::limits::{
+    CLIENT_BYTES_MAX, ID_BYTES_MAX, NAME_BYTES_MAX, NAME_SHOWN_CHARS, SUBSCRIBED_BYTES_MAX,
+    SUBSCRIBED_URIS_MAX, URI_BYTES_MAX,
+};
 use crate::logging::LogLevel;
 
 /// The key of `_meta` that makes a request modern.
@@ -267,8 +270,12 @@ impl Context {
 }
 
 fn progress_token(meta: &Object) -> Option<Raw> {
-    let is_token = |raw: &Raw| matches!(raw.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'));
-    meta.get("progressToken").filter(is_token)
+    // It is repeated in every message, and outlives the request that it came in.
+    let is_token = |raw: &Raw| {
+        raw.as_bytes().len() <= ID_BYTES_MAX
+            && matches!(raw.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9'))
+    };
+    meta.get("progressToken").filter(is_token).map(|raw| raw.detached())
 }
 
 /// What it says is for the log only, so whatever has another form than the field's one version is left out.
@@ -283,8 +290,10 @@ fn is_trace_parent(text: &str) -> bool {
         part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
     let is_id = |part: &str, len: usize| is_hex(part, len) && part.bytes().any(|b| b != b'0');
+    if text.len() != BYTES {
+        return false;
+    }
     match text.split('-').collect::<Vec<_>>()[..] {
-        _ if text.len() != BYTES => false,
         ["00", trace, parent, flags] => is_id(trace, 32) && is_id(parent, 16) && is_hex(flags, 2),
         _ => false,
     }
@@ -413,11 +422,18 @@ fn read_prompt(params: &Object) -> Result<Walk, RpcError> {
     let arguments = read_arguments(params)?;
     let members = Object::of(&arguments).unwrap_or_else(Object::empty);
     if let Some(member) = members.iter().find(|member| member.text().is_none()) {
-        let message =
-            format!("the argument `{}` must be a string, as all arguments of prompts", member.key());
+        let message = format!(
+            "the argument `{}` must be a string, as all arguments of prompts",
+            shortened(&member.key())
+        );
         return Err(RpcError::invalid_params(message));
     }
     Ok(Walk { verb: Verb::GetPrompt, name, arguments, answers: Answers::of(params)? })
+}
+
+/// A name of a client's, as an error repeats it.
+fn shortened(name: &str) -> String {
+    name.chars().take(NAME_SHOWN_CHARS).collect()
 }
 
 fn read_completion(params: &Object) -> Result<Walk, RpcError> {
@@ -465,17 +481,20 @@ fn read_texts(params: &Object, key: &str) -> Result<Vec<String>, RpcError> {
     let Some(raw) = params.get(key) else {
         return Ok(Vec::new());
     };
-    let texts: Vec<String> = raw.view().unwrap_or_default();
-    let is_empty = raw.as_bytes().iter().filter(|b| !b.is_ascii_whitespace()).eq(b"[]");
-    if (texts.is_empty() && !is_empty)
-        || texts.len() > SUBSCRIBED_URIS_MAX
-        || !texts.iter().all(|t| is_uri(t))
-    {
-        return Err(RpcError::invalid_params(format!(
-            "`{key}` must be an array of at most {SUBSCRIBED_URIS_MAX} strings"
-        )));
+    let wrong = || {
+        RpcError::invalid_params(format!(
+            "`{key}` must be an array of at most {SUBSCRIBED_URIS_MAX} strings, of {SUBSCRIBED_BYTES_MAX} bytes together"
+        ))
+    };
+    let elements = raw.elements(SUBSCRIBED_URIS_MAX + 1);
+    let bytes: usize = elements.iter().map(|element| element.as_bytes().len()).sum();
+    let is_array = raw.as_bytes().first() == Some(&b'[');
+    if !is_array || elements.len() > SUBSCRIBED_URIS_MAX || bytes > SUBSCRIBED_BYTES_MAX {
+        return Err(wrong());
     }
-    Ok(texts)
+    let texts =
+        elements.iter().map(|element| element.text().filter(|text| is_uri(text)).map(Cow::into_owned));
+    texts.collect::<Option<_>>().ok_or_else(wrong)
 }
 
 fn read_task(params: &Object) -> Result<String, RpcError> {
@@ -681,5 +700,39 @@ mod tests {
             let context = Context::modern(&self::params("tools/call", &params)).unwrap();
             assert_eq!(context.trace_parent.is_some(), is_kept, "{text}");
         }
+    }
+
+    #[test]
+    fn what_outlives_its_request_or_is_repeated_is_small_and_in_memory_of_its_own() {
+        for (token, is_kept) in [("p".to_owned(), true), ("x".repeat(ID_BYTES_MAX), false)] {
+            let params = self::params("tools/call", &MODERN.replace("\"p\"", &format!("\"{token}\"")));
+            assert_eq!(
+                Context::modern(&params).unwrap().progress_token.is_some(),
+                is_kept,
+                "{}",
+                token.len()
+            );
+        }
+        let long = "k".repeat(10_000);
+        let error = ask("prompts/get", &format!(r#"{{"name":"p","arguments":{{"{long}":1}}}}"#), Era::Modern);
+        assert!(error.unwrap_err().message.len() < 200, "an error repeats little of what it was told");
+    }
+
+    #[test]
+    fn a_subscription_is_bounded_in_number_and_in_bytes() {
+        let filter = |uris: &[String]| {
+            let uris = serde_json::to_string(uris).unwrap();
+            ask(
+                "subscriptions/listen",
+                &format!(r#"{{"notifications":{{"resourceSubscriptions":{uris}}}}}"#),
+                Era::Modern,
+            )
+        };
+        let uri = |number: usize| format!("a://{number}");
+        let long = |number: usize| format!("a://{number}{}", "x".repeat(4_000));
+        assert!(filter(&(0..SUBSCRIBED_URIS_MAX).map(uri).collect::<Vec<_>>()).is_ok());
+        assert!(filter(&(0..=SUBSCRIBED_URIS_MAX).map(uri).collect::<Vec<_>>()).is_err());
+        assert!(filter(&(0..10).map(long).collect::<Vec<_>>()).is_ok());
+        assert!(filter(&(0..20).map(long).collect::<Vec<_>>()).is_err());
     }
 }

@@ -99,7 +99,11 @@ async fn serve_connection(stream: std::net::TcpStream, serving: Serving, shutdow
             return;
         }
     };
-    let stream = Stalling::new(stream, Duration::from_millis(serving.app.limits.stall_timeout_ms));
+    let stream = Stalling::new(
+        stream,
+        Duration::from_millis(serving.app.limits.stall_timeout_ms),
+        Arc::clone(&serving.connection),
+    );
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -75,7 +75,7 @@ pub(crate) async fn create(
     let (head, body) = request.into_parts();
     let made = async {
         let actor = administrator(&app, &head.headers)?;
-        let taken = read_body(&head.headers, body, BODY_BYTES_MAX, &app, &arrived.connection)
+        let taken = read_body(&head.headers, body, BODY_BYTES_MAX, &app, (&actor, &arrived.connection))
             .await
             .map_err(|fault| answer::detail(fault.status(), fault.message()))?;
         let bad = |message: &str| answer::detail(StatusCode::BAD_REQUEST, message);

@@ -1,11 +1,13 @@
 //! Bodies of requests: the whole of them, bounded in size and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{HeaderMap, StatusCode, header};
 use axum::BoxError;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
+use hayward_api::Principal;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::timeout;
 
@@ -48,13 +50,13 @@ pub(crate) struct Taken {
     pub(crate) reserved: Reserved,
 }
 
-/// Reads a whole body of at most this many bytes.
+/// Reads a whole body of at most this many bytes, sent by this principal on this connection.
 pub(crate) async fn read<B>(
     headers: &HeaderMap,
     body: B,
     bytes_max: u64,
     app: &App,
-    connection: &Connection,
+    sender: (&Arc<Principal>, &Connection),
 ) -> Result<Taken, BodyFault>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
@@ -66,7 +68,8 @@ where
         return Err(BodyFault::TooLarge);
     }
     let body = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX));
-    let reserved = app.protocol.road().budget().begin();
+    let (principal, connection) = sender;
+    let reserved = app.protocol.road().budget().begin(principal);
     match timeout(Duration::from_millis(app.limits.body_timeout_ms), collect(body, reserved, connection))
         .await
     {

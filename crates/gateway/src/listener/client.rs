@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::asking::Asking;
+use crate::budget::Reserved;
 use crate::limits::STDIO_REQUESTS_MAX;
 use crate::listening::{Heard, Listening, Subscription, subscribe};
 use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender, check_revision};
@@ -81,20 +82,22 @@ impl Client {
     }
 
     /// Serves what came. Requests that take time are followed by tasks of their own.
-    pub(super) async fn take(self: &Arc<Self>, bytes: Bytes) {
+    ///
+    /// `reserved` is what holds it in memory; it is given up when what it asks for has ended.
+    pub(super) async fn take(self: &Arc<Self>, bytes: Bytes, reserved: Option<Reserved>) {
         let has_batches = self.agreed().revision == Revision::V2025_03_26;
         match Incoming::read(bytes, has_batches) {
-            Ok(Incoming::One(message)) => self.message(message).await,
-            Ok(Incoming::Batch(messages)) => self.batch(messages).await,
+            Ok(Incoming::One(message)) => self.message(message, reserved).await,
+            Ok(Incoming::Batch(messages)) => self.batch(messages, reserved).await,
             Err(rejected) => self.send(frame_of(&rejected)).await,
         }
     }
 
-    async fn message(self: &Arc<Self>, message: Message) {
+    async fn message(self: &Arc<Self>, message: Message, reserved: Option<Reserved>) {
         match message {
             Message::Request(request) => {
                 let id = request.id.clone();
-                if let Err(error) = self.request(request).await {
+                if let Err(error) = self.request(request, reserved).await {
                     self.send(Frame::error(Some(&id), &error)).await;
                 }
             }
@@ -113,7 +116,7 @@ impl Client {
         }
     }
 
-    async fn request(self: &Arc<Self>, request: Request) -> Result<(), RpcError> {
+    async fn request(self: &Arc<Self>, request: Request, reserved: Option<Reserved>) -> Result<(), RpcError> {
         let (ask, context) = self.read(&request)?;
         match ask {
             Ask::Question(question) => {
@@ -130,7 +133,7 @@ impl Client {
             Ask::Listen(filter) => self.listen(request.id, filter, &context)?,
             Ask::Walk(walk) => {
                 let place = self.place()?;
-                let running = self.begin(request.id, walk, context)?;
+                let running = self.begin(request.id, walk, context, reserved)?;
                 let client = Arc::clone(self);
                 self.calls.spawn(async move {
                     client.follow(running).await;
@@ -182,11 +185,17 @@ impl Client {
             .map_err(|_| RpcError::new(INTERNAL_ERROR, "too many calls are running: wait for one to end"))
     }
 
-    fn begin(&self, id: RequestId, walk: Walk, context: Context) -> Result<RunningCall, RpcError> {
+    fn begin(
+        &self,
+        id: RequestId,
+        walk: Walk,
+        context: Context,
+        reserved: Option<Reserved>,
+    ) -> Result<RunningCall, RpcError> {
         let asking = (context.era() == Era::Legacy).then(|| self.asking.clone());
         let (sender, running) = (self.sender(), Some(self.running.clone()));
         let beginning =
-            Beginning { id, walk, context, sender, running, asking, can_come_back: false, reserved: None };
+            Beginning { id, walk, context, sender, running, asking, can_come_back: false, reserved };
         self.protocol.begin(beginning)
     }
 
@@ -207,7 +216,7 @@ impl Client {
     }
 
     /// Every message is served for itself, and all answers leave together.
-    async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>) {
+    async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>, reserved: Option<Reserved>) {
         let Ok(place) = self.place() else {
             let error = RpcError::new(INTERNAL_ERROR, "too many calls are running: wait for one to end");
             return self.send(Frame::error(None, &error)).await;
@@ -219,7 +228,7 @@ impl Client {
             if !frames.is_empty() {
                 client.send(Frame::batch(frames)).await;
             }
-            drop(place);
+            drop((place, reserved));
         });
     }
 
@@ -249,7 +258,7 @@ impl Client {
             }
             (Ask::Walk(walk), Era::Legacy) => {
                 // What it tells meanwhile is not heard: the batch has one answer.
-                let mut call = self.begin(request.id.clone(), walk, context)?;
+                let mut call = self.begin(request.id.clone(), walk, context, None)?;
                 call.go_on();
                 loop {
                     tokio::select! {

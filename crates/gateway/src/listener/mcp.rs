@@ -48,10 +48,15 @@ where
         }
         let session = find_session(app, &head.headers, &principal)?;
         let visit = Visit { app, arrived, head: &head, principal, accepts, session };
-        let Taken { bytes, reserved } =
-            read_body(&head.headers, body, app.limits.body_bytes_max, app, &visit.arrived.connection)
-                .await
-                .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
+        let Taken { bytes, reserved } = read_body(
+            &head.headers,
+            body,
+            app.limits.body_bytes_max,
+            app,
+            (&visit.principal, &visit.arrived.connection),
+        )
+        .await
+        .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
         let incoming = Incoming::read(bytes, visit.has_batches())
             .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, frame_of(&rejected)))?;
         Ok(match incoming {

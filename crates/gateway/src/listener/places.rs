@@ -106,6 +106,13 @@ impl Connection {
         self.waits_since.store(millis(self.began.elapsed()) + 1, Ordering::Relaxed);
     }
 
+    /// It has taken something: if it keeps us waiting, then from now on.
+    pub(crate) fn has_moved(&self) {
+        if self.waits_since.load(Ordering::Relaxed) > 0 {
+            self.waits();
+        }
+    }
+
     /// It is served.
     pub(crate) fn is_served(&self) {
         self.waits_since.store(0, Ordering::Relaxed);

@@ -106,7 +106,12 @@ impl Serving {
                     None => break,
                 },
                 () = &mut quiet => break,
-                _ = silence.tick() => vec![Bytes::from_static(sse::KEEP_ALIVE)],
+                // A credential may also expire, which nobody tells.
+                _ = silence.tick() => if self.app.protocol.road().is_current(self.permit.principal()) {
+                    vec![Bytes::from_static(sse::KEEP_ALIVE)]
+                } else {
+                    break;
+                },
             };
         }
         self.app.old_clients.lock().remove(&self.id);
@@ -139,9 +144,9 @@ pub(crate) async fn post(
         return answer::detail(StatusCode::NOT_FOUND, "Not Found: no such stream; open one with GET /sse");
     };
     let limit = app.limits.body_bytes_max;
-    match read_body(&head.headers, body, limit, &app, &arrived.connection).await {
+    match read_body(&head.headers, body, limit, &app, (&principal, &arrived.connection)).await {
         Ok(taken) => {
-            client.take(taken.bytes).await;
+            client.take(taken.bytes, Some(taken.reserved)).await;
             answer::empty(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::detail(fault.status(), fault.message()),

@@ -5,24 +5,35 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::places::Connection;
+
 /// A stream whose writes fail once nothing could be written for a while.
 #[derive(Debug)]
 pub(crate) struct Stalling<S> {
     stream: S,
     patience: Duration,
+    connection: Arc<Connection>,
     /// Runs while a write waits for the peer.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Stalling<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+    pub(crate) fn new(stream: S, patience: Duration, connection: Arc<Connection>) -> Self {
+        Self { stream, patience, connection, waiting: None }
+    }
+
+    /// Notes that the peer has taken something.
+    fn note(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(bytes)) if *bytes > 0) {
+            self.connection.has_moved();
+        }
     }
 
     /// Passes on what a write says, and loses patience with one that waits for too long.
@@ -50,6 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(&written);
         self.watch(cx, written)
     }
 
@@ -59,6 +71,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note(&written);
         self.watch(cx, written)
     }
 
@@ -80,17 +93,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::places::Places;
     use super::*;
+
+    async fn connection() -> Arc<Connection> {
+        let place = Places::new(1).take(tokio_util::sync::CancellationToken::new()).await;
+        Arc::clone(&place.connection)
+    }
 
     #[tokio::test]
     async fn a_peer_that_reads_nothing_is_hung_up_on_and_a_slow_one_is_not() {
         let (near, mut far) = tokio::io::duplex(16);
-        let mut stream = Stalling::new(near, Duration::from_millis(50));
+        let mut stream = Stalling::new(near, Duration::from_millis(50), connection().await);
         let error = stream.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 
         let (near, mut slow) = tokio::io::duplex(16);
-        let mut stream = Stalling::new(near, Duration::from_millis(500));
+        let mut stream = Stalling::new(near, Duration::from_millis(500), connection().await);
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
             while all.len() < 64 {

@@ -104,7 +104,7 @@ async fn read_all<R: AsyncRead + Unpin>(
             line = lines.next() => line?,
         };
         match line {
-            Some(Line::Message(bytes)) => client.take(bytes).await,
+            Some(Line::Message(bytes)) => client.take(bytes, None).await,
             Some(Line::TooLong) => {
                 let message = "the line is too long; send large files by other means";
                 client.send(Frame::error(None, &RpcError::new(INVALID_REQUEST, message))).await;

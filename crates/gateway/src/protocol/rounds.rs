@@ -13,6 +13,7 @@ use hayward_mcp::era::Era;
 use hayward_mcp::error::{INVALID_PARAMS, RESOURCE_NOT_FOUND, RpcError};
 use hayward_mcp::input::{self, Answers, InputRequest};
 use hayward_mcp::json::{self, ObjectWriter, Raw};
+use hayward_mcp::limits::ANSWERS_BYTES_MAX;
 use hayward_mcp::request::Walk;
 use hayward_mcp::result;
 use hayward_mcp::state::{Binding, StateError, digest};
@@ -137,7 +138,12 @@ impl Protocol {
             let mut question = asking.ask(request.method.as_str(), &request.params, outbox);
             async move {
                 match question.answer().await {
-                    Some(Ok(answer)) if answer.is_object() => Ok((request.key.as_str(), answer)),
+                    Some(Ok(answer))
+                        if answer.as_bytes().len() > ANSWERS_BYTES_MAX / requests.len().max(1) =>
+                    {
+                        Err(refused("the client's answer is too large"))
+                    }
+                    Some(Ok(answer)) if answer.is_object() => Ok((request.key.as_str(), answer.detached())),
                     Some(Ok(_)) => Err(refused("the client answered something that is no object")),
                     Some(Err(error)) => Err(refused(&format!("the client refused: {}", reason(&error)))),
                     None => Err(ToolError::cancelled()),

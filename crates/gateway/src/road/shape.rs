@@ -77,10 +77,10 @@ mod tests {
     fn a_result_passes_up_to_the_limit_and_not_beyond() {
         let outcome = Outcome::structured(Verdict::ok(), &"x".repeat(100));
         assert_eq!(
-            shape(Verb::CallTool, outcome.clone(), 1000, &mut Budget::new(0).begin()).verdict,
+            shape(Verb::CallTool, outcome.clone(), 1000, &mut Budget::new(0).begin_for_test()).verdict,
             Verdict::ok()
         );
-        let shaped = shape(Verb::CallTool, outcome, 100, &mut Budget::new(0).begin());
+        let shaped = shape(Verb::CallTool, outcome, 100, &mut Budget::new(0).begin_for_test());
         assert_eq!(shaped.verdict.ending, Ending::Error);
         assert_eq!(shaped.verdict.code.as_deref(), Some("ResultTooLarge"));
     }
@@ -89,7 +89,7 @@ mod tests {
     fn large_results_share_what_may_be_held() {
         let budget = Budget::new(60_000);
         let large = || Outcome::structured(Verdict::ok(), &"x".repeat(20_000));
-        let (mut first, mut second) = (budget.begin(), budget.begin());
+        let (mut first, mut second) = (budget.begin_for_test(), budget.begin_for_test());
         assert_eq!(shape(Verb::CallTool, large(), 100_000, &mut first).verdict, Verdict::ok());
         let refused = shape(Verb::CallTool, large(), 100_000, &mut second);
         assert_eq!(refused.verdict.code.as_deref(), Some("Overloaded"));
@@ -107,7 +107,7 @@ mod tests {
         let reply = Reply::Error { code: 1, message: "x".repeat(200), data: None };
         let fails = Outcome { reply, ..Outcome::go_on(None) };
         for outcome in [asks, goes_on, fails] {
-            let shaped = shape(Verb::CallTool, outcome, 190, &mut Budget::new(0).begin());
+            let shaped = shape(Verb::CallTool, outcome, 190, &mut Budget::new(0).begin_for_test());
             assert_eq!(shaped.verdict.code.as_deref(), Some("ResultTooLarge"), "{shaped:?}");
         }
     }
@@ -122,7 +122,7 @@ mod tests {
         let ask = |keys: &mut dyn Iterator<Item = usize>| Outcome::ask(keys.map(request).collect(), None);
         let state = Some(Raw::null());
         for good in [ask(&mut (0..ANSWERS_MAX)), Outcome::ask(Vec::new(), state.clone())] {
-            let shaped = shape(Verb::GetPrompt, good, 10_000, &mut Budget::new(0).begin());
+            let shaped = shape(Verb::GetPrompt, good, 10_000, &mut Budget::new(0).begin_for_test());
             assert!(matches!(shaped.reply, Reply::Ask { .. }), "{shaped:?}");
         }
         for (verb, bad) in [
@@ -133,11 +133,11 @@ mod tests {
             (Verb::CompleteTemplate, ask(&mut (0..1))),
             (Verb::GetPrompt, Outcome::go_on(state)),
         ] {
-            let shaped = shape(verb, bad, 10_000, &mut Budget::new(0).begin());
+            let shaped = shape(verb, bad, 10_000, &mut Budget::new(0).begin_for_test());
             assert_eq!(shaped.verdict.code.as_deref(), Some("InternalError"), "{verb:?} {shaped:?}");
         }
         assert!(matches!(
-            shape(Verb::CallTool, Outcome::go_on(None), 9, &mut Budget::new(0).begin()).reply,
+            shape(Verb::CallTool, Outcome::go_on(None), 9, &mut Budget::new(0).begin_for_test()).reply,
             Reply::GoOn { .. }
         ));
     }

@@ -105,8 +105,8 @@ impl<'a> Member<'a> {
     }
 }
 
-/// The elements of a checked array, to the letter; none if it is no array.
-pub(super) fn elements_of(raw: &Raw) -> Vec<Raw> {
+/// The first elements of a checked array, at most this many, to the letter; none if it is no array.
+pub(super) fn elements_of(raw: &Raw, max: usize) -> Vec<Raw> {
     let text = raw.as_bytes();
     let mut elements = Vec::new();
     if text.first() != Some(&b'[') {
@@ -115,7 +115,7 @@ pub(super) fn elements_of(raw: &Raw) -> Vec<Raw> {
     let mut reader = Reader { text, at: 1 };
     loop {
         reader.skip_to(|b| b != b',' && !b.is_ascii_whitespace());
-        if reader.byte() == b']' || reader.at >= text.len() {
+        if elements.len() == max || reader.byte() == b']' || reader.at >= text.len() {
             return elements;
         }
         let start = reader.at;

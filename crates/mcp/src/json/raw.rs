@@ -86,9 +86,9 @@ impl Raw {
         &self.0[..] == b"null"
     }
 
-    /// The elements, to the letter; none if this is no array.
-    pub fn elements(&self) -> Vec<Self> {
-        elements_of(self)
+    /// The first elements, at most this many, to the letter; none if this is no array.
+    pub fn elements(&self, max: usize) -> Vec<Self> {
+        elements_of(self, max)
     }
 
     /// What it says, if it is a string.

@@ -37,7 +37,9 @@ pub(super) fn with_streams(rig: &Rig, size: &Size) -> Result<Vec<Line>> {
 fn play(rig: &Rig, size: &Size, who: &str, more: &[&str]) -> Result<Vec<Line>> {
     let mut limits = vec![format!("gateway.sessions_max={}", size.sessions + FURTHER)];
     if !more.is_empty() {
-        limits.push(format!("gateway.connections_max={}", size.sessions + FURTHER));
+        for key in ["connections_max", "streams_max", "streams_per_principal_max"] {
+            limits.push(format!("gateway.{key}={}", size.sessions + FURTHER));
+        }
     }
     let server = rig.server(&limits)?;
     let (sessions, seconds) = (size.sessions.to_string(), size.session_seconds.to_string());

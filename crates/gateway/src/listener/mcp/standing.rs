@@ -71,8 +71,11 @@ fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> R
             session.drop_stream(&kept);
             answer::detail(StatusCode::TOO_MANY_REQUESTS, &error.message)
         })?;
-        let telling =
-            Telling { listening: Listening::of_session(app.protocol.road(), &session.subscribed), permit };
+        let telling = Telling {
+            app: Arc::clone(app),
+            listening: Listening::of_session(app.protocol.road(), &session.subscribed),
+            permit,
+        };
         app.protocol.spawn(tell(telling, session, kept, pace(&app.limits)));
     }
     Ok(answer::event_stream(reader))
@@ -80,11 +83,16 @@ fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> R
 
 /// What a stream tells, and until when.
 struct Telling {
+    app: Arc<App>,
     listening: Listening,
     permit: Permit,
 }
 
 impl Telling {
+    fn is_current(&self) -> bool {
+        self.app.protocol.road().is_current(self.permit.principal())
+    }
+
     /// What is to be told next; none if the stream has to end. Cancellation-safe.
     async fn next(&mut self) -> Option<Vec<Frame>> {
         let heard = tokio::select! {
@@ -107,9 +115,12 @@ async fn tell(mut telling: Telling, session: Arc<Session>, kept: Arc<Kept>, pace
             biased;
             () = kept.abandoned(pace.resume) => break,
             frames = telling.next() => frames,
-            _ = silence.tick() => {
+            // A credential may also expire, which nobody tells.
+            _ = silence.tick() => if telling.is_current() {
                 kept.sign_of_life();
                 continue;
+            } else {
+                break;
             }
         };
         let Some(frames) = frames else { break };
