@@ -155,6 +155,11 @@ impl Events {
     /// # Errors
     /// If nothing comes for a long time, or something that is no stream of events.
     pub async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        // Signs of life are none of patience.
+        timeout(PATIENCE, self.read_next()).await.context("silence")?
+    }
+
+    async fn read_next(&mut self) -> anyhow::Result<Option<Value>> {
         loop {
             while let Some(end) = self.text.find("\n\n") {
                 let event: String = self.text.drain(..end + 2).collect();
@@ -166,9 +171,7 @@ impl Events {
             if self.is_over {
                 return Ok(None);
             }
-            let read =
-                timeout(PATIENCE, self.stream.read_buf(&mut self.bytes)).await.context("silence")??;
-            self.is_over = read == 0;
+            self.is_over = self.stream.read_buf(&mut self.bytes).await? == 0;
             self.unwrap()?;
         }
     }

@@ -262,7 +262,7 @@ async fn a_shutdown_ends_subscriptions_with_a_result_and_waits_for_none_of_them(
     completes(&mut first, &json!("x")).await;
     completes(&mut second, &json!(2)).await;
     server.ended().await;
-    server.protocol.drain().await;
+    tokio::time::timeout(Duration::from_secs(10), server.protocol.drain()).await.expect("nothing is left");
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
