@@ -30,17 +30,8 @@ pub struct LineClient {
 impl LineClient {
     /// Connects to what is behind the listener of a server.
     pub fn connect(server: &Server, ceiling: Tier) -> Self {
-        let (near, far) = tokio::io::duplex(1 << 20);
-        let (far_input, far_output) = tokio::io::split(far);
-        let local = Local {
-            protocol: Arc::clone(&server.protocol),
-            principal: Arc::new(Principal::local("test", ceiling)),
-            line_bytes_max: 1 << 18,
-            drain: Duration::from_millis(100),
-        };
         let shutdown = CancellationToken::new();
-        let serving = serve_stdio(far_input, far_output, local, shutdown.clone());
-        let served = TaskTracker::new().spawn(serving);
+        let (near, served) = serve_local(server, ceiling, shutdown.clone());
         let (output, input) = tokio::io::split(near);
         Self { input, output: BufReader::new(output).lines(), served, shutdown }
     }
@@ -48,6 +39,11 @@ impl LineClient {
     /// Sends a message.
     pub async fn send(&mut self, message: &Value) -> anyhow::Result<()> {
         Ok(self.input.write_all(format!("{message}\n").as_bytes()).await?)
+    }
+
+    /// Sends a line, whatever it is.
+    pub async fn send_line(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        Ok(self.input.write_all(&[line, b"\n"].concat()).await?)
     }
 
     /// The next message; none once the server has hung up.
@@ -93,4 +89,21 @@ impl LineClient {
     pub async fn ended(self) -> anyhow::Result<()> {
         Ok(timeout(PATIENCE, self.served).await.context("it does not end")???)
     }
+}
+
+/// A pair of byte streams on which the server serves a local client, and when and how it ended.
+pub(crate) fn serve_local(
+    server: &Server,
+    ceiling: Tier,
+    shutdown: CancellationToken,
+) -> (DuplexStream, JoinHandle<std::io::Result<()>>) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let (input, output) = tokio::io::split(far);
+    let local = Local {
+        protocol: Arc::clone(&server.protocol),
+        principal: Arc::new(Principal::local("test", ceiling)),
+        line_bytes_max: 1 << 18,
+        drain: Duration::from_millis(100),
+    };
+    (near, TaskTracker::new().spawn(serve_stdio(input, output, local, shutdown)))
 }

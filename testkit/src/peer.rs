@@ -1,22 +1,20 @@
 //! A legacy client on any transport: messages out, messages in.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use hayward_api::{Principal, Tier};
-use hayward_gateway::listener::{Local, serve_stdio};
+use hayward_api::Tier;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, WriteHalf};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::client::{post, request};
 use crate::events::Events;
+use crate::lines::serve_local;
 use crate::server::Server;
 
 /// How long an answer may take on a busy machine.
@@ -182,7 +180,7 @@ impl Way {
 
     fn stdio(server: &Server, sender: &mpsc::Sender<Value>, reading: &mut JoinSet<()>) -> Self {
         // Not cut when it is dropped, but ended by the end of its input, as a process would be.
-        let (near, _served) = serve_local(server);
+        let (near, _served) = serve_local(server, Tier::Read, CancellationToken::new());
         let (output, input) = tokio::io::split(near);
         let (sender, mut lines) = (sender.clone(), BufReader::new(output).lines());
         reading.spawn(async move {
@@ -192,20 +190,6 @@ impl Way {
         });
         Self::Stdio { input }
     }
-}
-
-/// A pair of byte streams that the server serves a local client on, and when and how it ended.
-pub fn serve_local(server: &Server) -> (DuplexStream, JoinHandle<std::io::Result<()>>) {
-    let (near, far) = tokio::io::duplex(1 << 20);
-    let (input, output) = tokio::io::split(far);
-    let local = Local {
-        protocol: Arc::clone(&server.protocol),
-        principal: Arc::new(Principal::local("test", Tier::Read)),
-        line_bytes_max: 1 << 18,
-        drain: Duration::from_millis(100),
-    };
-    let served = TaskTracker::new().spawn(serve_stdio(input, output, local, CancellationToken::new()));
-    (near, served)
 }
 
 fn bearer(server: &Server) -> String {

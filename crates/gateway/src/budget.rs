@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hayward_api::Principal;
+use hayward_api::{Code, Principal};
+use hayward_mcp::error::RpcError;
 
 /// Up to this size nobody looks whose it is: the number of connections and calls bounds them.
 const SMALL: usize = 64 * 1024;
@@ -36,6 +37,15 @@ pub(crate) struct Reserved {
 /// The budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
+
+impl From<Exhausted> for RpcError {
+    fn from(Exhausted: Exhausted) -> Self {
+        Self::new(
+            i64::from(Code::Unavailable.http_status()),
+            "the server holds as much as it may: retry in a moment",
+        )
+    }
+}
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {

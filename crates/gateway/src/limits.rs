@@ -21,7 +21,7 @@ hayward_api::limits! {
         calls_max: Count = 256 in 1..=100_000,
         /// Calls that run at once for one credential.
         calls_per_principal_max: Count = 64 in 1..=100_000,
-        /// Sessions of legacy clients; the one that was idle longest makes room for a new one.
+        /// Sessions of legacy clients; one that is at rest makes room for a new one.
         sessions_max: Count = 10_000 in 1..=1_000_000,
         /// Time after which a client that takes event streams gets the head of its answer, result or not.
         first_byte_ms: Milliseconds = 2_000 in 0..=60_000,
@@ -47,8 +47,8 @@ hayward_api::limits! {
         tasks_max: Count = 1_000 in 1..=100_000,
         /// Tasks that are kept at once for one credential.
         tasks_per_principal_max: Count = 100 in 1..=100_000,
-        /// Bytes that the tasks of one credential may hold together; the oldest that have ended make room.
-        task_bytes_max: Bytes = 134_217_728 in 65_536..=17_179_869_184,
+        /// Bytes that tasks may hold together, those of one credential half of it; its oldest that have ended make room.
+        task_bytes_max: Bytes = 268_435_456 in 65_536..=17_179_869_184,
         /// Time that a task is kept, from its beginning.
         task_ttl_ms: Milliseconds = 3_600_000 in 1_000..=604_800_000,
         /// Time beyond its deadline that a call gets to end by itself before it is dropped.

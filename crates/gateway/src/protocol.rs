@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use hayward_api::{Code, Error, Principal};
@@ -20,6 +21,7 @@ use hayward_mcp::request::{Ask, Context, Question, Walk};
 use hayward_mcp::result::{self, Identity, Offers};
 use hayward_mcp::state::{SpentStates, StateKeys};
 use hayward_tool::{Ability, Listener};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -27,7 +29,7 @@ use tracing::Instrument;
 
 use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
-use crate::limits::Limits;
+use crate::limits::{CANCEL_GRACE, Limits};
 use crate::request_id::RequestIds;
 use crate::road::{Arrival, Permit, Road};
 use crate::session::Running;
@@ -233,6 +235,19 @@ impl Protocol {
         self.road.hush();
         self.calls.close();
         self.calls.wait().await;
+    }
+
+    /// Lets running calls end, cancels those that don't, and waits no longer than they may take for that.
+    pub async fn close(&self) {
+        let limits = &self.limits;
+        if timeout(Duration::from_millis(limits.drain_ms), self.drain()).await.is_ok() {
+            return;
+        }
+        self.road.cancel_all();
+        // A cancelled call is dropped at the latest when it has overrun.
+        if timeout(CANCEL_GRACE + Duration::from_millis(limits.overrun_ms), self.drain()).await.is_err() {
+            tracing::error!(running = self.running(), "what was cancelled did not end");
+        }
     }
 
     /// Runs something that belongs to a call, so that a shutdown waits for it.

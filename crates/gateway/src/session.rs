@@ -8,6 +8,7 @@
 mod idle;
 mod kept;
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,14 +36,24 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<String, Arc<Session>>,
-    /// All of them, and those of each credential.
-    line: Line,
-    own_lines: HashMap<String, Line>,
+    /// Those of each credential; who has none is not there.
+    own: HashMap<String, Own>,
     /// Ended ones, with the credentials that they were of.
     ended: HashMap<String, String>,
     /// `ended` in order, so that the oldest can be forgotten.
     ended_order: VecDeque<String>,
 }
+
+/// The sessions of one credential.
+#[derive(Debug, Default)]
+struct Own {
+    open: usize,
+    line: Line,
+}
+
+/// No session can be opened: all that there may be are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Full;
 
 /// One session.
 #[derive(Debug)]
@@ -131,8 +142,8 @@ impl Sessions {
         Self { capacity, state: Mutex::default(), uses: AtomicU64::new(0) }
     }
 
-    /// Opens a session.
-    pub(crate) fn open(&self, credential: &str, agreed: Agreed) -> Arc<Session> {
+    /// Opens a session. If there are too many, one that is at rest makes room.
+    pub(crate) fn open(&self, credential: &str, agreed: Agreed) -> Result<Arc<Session>, Full> {
         let session = Arc::new(Session {
             id: uuid::Uuid::new_v4().simple().to_string(),
             credential: credential.to_owned(),
@@ -144,15 +155,14 @@ impl Sessions {
             last_use: AtomicU64::new(self.stamp()),
         });
         let mut state = self.lock();
-        if state.open.len() >= self.capacity
-            && let Some(idlest) = state.idlest(credential)
-        {
+        if state.open.len() >= self.capacity {
             // What it still holds open ends with it.
-            state.open.remove(&idlest.id);
+            let idlest = state.idlest(credential).ok_or(Full)?;
+            state.take(&idlest.id);
             idlest.close();
         }
         state.put(&session);
-        session
+        Ok(session)
     }
 
     /// Finds a session of this credential.
@@ -174,7 +184,7 @@ impl Sessions {
         if state.open.get(id).is_none_or(|session| session.credential != credential) {
             return false;
         }
-        if let Some(session) = state.open.remove(id) {
+        if let Some(session) = state.take(id) {
             session.close();
         }
         state.remember_ended(id.to_owned(), credential.to_owned());
@@ -234,6 +244,12 @@ impl Session {
         streams.standing.take_if(|own| own.id == kept.id);
     }
 
+    /// Whether nothing runs in it and nobody listens.
+    fn is_at_rest(&self) -> bool {
+        self.running.is_empty()
+            && self.streams().standing.as_ref().is_none_or(|standing| !standing.is_heard())
+    }
+
     /// Ends what runs and what is held open.
     fn close(&self) {
         self.running.cancel_all();
@@ -254,21 +270,33 @@ impl Session {
 impl State {
     fn put(&mut self, session: &Arc<Session>) {
         self.open.insert(session.id.clone(), Arc::clone(session));
-        let open = self.open.len();
-        self.line.push(session, open);
-        // A credential without sessions needs no line.
-        if self.own_lines.len() > open {
-            self.own_lines.retain(|_, line| !line.is_empty());
-        }
-        self.own_lines.entry(session.credential.clone()).or_default().push(session, open);
+        let own = self.own.entry(session.credential.clone()).or_default();
+        own.open += 1;
+        own.line.push(session, own.open);
     }
 
-    /// The session that makes room: the caller's own idlest if it has one, so that nobody pushes others
-    /// out, and none in which something runs.
+    fn take(&mut self, id: &str) -> Option<Arc<Session>> {
+        let session = self.open.remove(id)?;
+        if let Some(own) = self.own.get_mut(&session.credential) {
+            own.open -= 1;
+            if own.open == 0 {
+                self.own.remove(&session.credential);
+            }
+        }
+        Some(session)
+    }
+
+    /// The session that makes room: the caller's own idlest if it has one, so that nobody pushes others out; else
+    /// that of whoever has the most. None that is in use.
     fn idlest(&mut self, credential: &str) -> Option<Arc<Session>> {
-        let Self { open, line, own_lines, .. } = self;
+        let Self { open, own, .. } = self;
         let is_open = |session: &Session| open.contains_key(&session.id);
-        own_lines.get_mut(credential).and_then(|own| own.pop_idle(is_open)).or_else(|| line.pop_idle(is_open))
+        if let Some(idlest) = own.get_mut(credential).and_then(|own| own.line.pop_idle(is_open)) {
+            return Some(idlest);
+        }
+        let mut others: Vec<&mut Own> = own.values_mut().collect();
+        others.sort_unstable_by_key(|own| Reverse(own.open));
+        others.into_iter().find_map(|own| own.line.pop_idle(is_open))
     }
 
     fn remember_ended(&mut self, id: String, credential: String) {
@@ -333,7 +361,7 @@ mod tests {
     use super::*;
 
     fn open(sessions: &Sessions, credential: &str) -> Arc<Session> {
-        sessions.open(credential, Agreed::default())
+        sessions.open(credential, Agreed::default()).unwrap()
     }
 
     #[test]
@@ -383,6 +411,38 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_the_most_sessions_makes_room_for_others() {
+        let sessions = Sessions::new(4);
+        let mine = open(&sessions, "me");
+        let many: Vec<_> = (0..3).map(|_| open(&sessions, "many")).collect();
+        for session in &many {
+            // However busy, and however long the other was idle.
+            sessions.find(&session.id, "many");
+        }
+        let theirs = open(&sessions, "you");
+        assert!(matches!(sessions.find(&many[0].id, "many"), Found::Unknown));
+        for (kept, credential) in [(&mine, "me"), (&many[1], "many"), (&many[2], "many"), (&theirs, "you")] {
+            assert!(matches!(sessions.find(&kept.id, credential), Found::Open(_)), "{credential}");
+        }
+    }
+
+    #[test]
+    fn there_are_never_more_sessions_than_there_may_be_and_none_in_use_makes_room() {
+        let sessions = Sessions::new(2);
+        let (running, listening) = (open(&sessions, "me"), open(&sessions, "me"));
+        let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
+        assert!(running.running.begin(&id, &CancellationToken::new()));
+        let reader = listening.standing().0.read(None);
+        for credential in ["me", "you"] {
+            assert_eq!(sessions.open(credential, Agreed::default()).err(), Some(Full));
+        }
+        drop(reader);
+        open(&sessions, "you");
+        assert!(matches!(sessions.find(&running.id, "me"), Found::Open(_)));
+        assert!(matches!(sessions.find(&listening.id, "me"), Found::Unknown), "nobody listens any more");
+    }
+
+    #[test]
     fn sessions_that_were_ended_leave_no_trace_in_the_line() {
         let sessions = Sessions::new(3);
         for number in 0..1_000 {
@@ -392,7 +452,7 @@ mod tests {
         }
         let kept = open(&sessions, "me");
         let state = sessions.lock();
-        assert_eq!((state.open.len(), state.own_lines.len()), (1, 1));
+        assert_eq!((state.open.len(), state.own.len()), (1, 1));
         assert!(matches!(state.open.get(&kept.id), Some(session) if session.id == kept.id));
     }
 

@@ -7,6 +7,7 @@ use hayward_gateway::limits::Limits;
 use hayward_gateway::listener::ROUTES;
 use hayward_testkit::client::{Answer, post, request, send_raw};
 use hayward_testkit::fixture;
+use hayward_testkit::modern::with_meta;
 use hayward_testkit::server::Server;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,10 +19,8 @@ fn body(method: &str, params: &Value) -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()
 }
 
-fn modern(mut params: Value) -> Value {
-    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
-    params
+fn modern(params: Value) -> Value {
+    with_meta(params, &json!({}))
 }
 
 async fn legacy(server: &Server, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -38,10 +38,17 @@ impl<'a> Session<'a> {
     }
 
     async fn open_as(server: &'a Server, token: &str, revision: &'static str) -> Self {
+        Self::try_open(server, token, revision).await.unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
+    async fn try_open(server: &'a Server, token: &str, revision: &'static str) -> Result<Self, Answer> {
         let mut session = Self { server, bearer: format!("Bearer {token}"), id: String::new(), revision };
         let initialized = session.post("initialize", json!({"protocolVersion": revision})).await;
-        session.id = initialized.header("mcp-session-id").unwrap().to_owned();
-        session
+        match initialized.header("mcp-session-id") {
+            Some(id) => session.id = id.to_owned(),
+            None => return Err(initialized),
+        }
+        Ok(session)
     }
 
     /// The same session as somebody else sees it who knows its id.
@@ -329,14 +336,20 @@ async fn a_revoked_token_ends_its_streams_within_a_second() {
 }
 
 #[tokio::test]
-async fn the_session_that_makes_room_for_another_one_ends_its_stream() {
+async fn a_session_that_somebody_listens_in_makes_no_room_for_another_one() {
     let limits = Limits { sessions_max: 1, ..Limits::default() };
     let server = Server::start_with(fixture::conformance(), limits).await.unwrap();
     let first = Session::open(&server, NEWEST).await;
-    let mut events = first.listen(None).await;
-    let second = Session::open(&server, NEWEST).await;
-    assert_eq!(events.messages().await.unwrap(), NONE);
-    assert_eq!((first.get(None).await.head.status, second.get(None).await.head.status), (404, 200));
+    let events = first.listen(None).await;
+    for token in [&server.rw_token, &server.ro_token] {
+        let refused = Session::try_open(&server, token, NEWEST).await.err().expect("there is room for one");
+        assert_eq!(refused.json()["error"]["code"], 503, "{refused:?}");
+    }
+    drop(events);
+    let started = Instant::now();
+    while Session::try_open(&server, &server.ro_token, NEWEST).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(10), "its stream is never seen to be gone");
+    }
 }
 
 #[tokio::test]

@@ -1,80 +1,49 @@
 //! The stdio listener as a client sees it.
 #![cfg(test)]
 
-use std::time::Duration;
-
-use hayward_testkit::{fixture, peer::serve_local, server::Server};
+use hayward_api::Tier;
+use hayward_testkit::fixture;
+use hayward_testkit::lines::LineClient;
+use hayward_testkit::server::Server;
 use hayward_tool::Toolset;
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use serde_json::json;
 
-struct Client {
-    input: WriteHalf<DuplexStream>,
-    output: Lines<BufReader<ReadHalf<DuplexStream>>>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
-    _server: Server,
-}
-
-impl Client {
-    async fn connect(toolset: Toolset) -> Self {
-        let server = Server::start(toolset).await.unwrap();
-        let (near, served) = serve_local(&server);
-        let (output, input) = tokio::io::split(near);
-        Self { input, output: BufReader::new(output).lines(), served, _server: server }
-    }
-
-    async fn send(&mut self, line: &str) {
-        self.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
-    }
-
-    async fn receive(&mut self) -> Value {
-        let line = tokio::time::timeout(Duration::from_secs(10), self.output.next_line()).await;
-        serde_json::from_str(&line.expect("an answer").unwrap().expect("no end")).unwrap()
-    }
-
-    async fn ask(&mut self, method: &str, params: Value) -> Value {
-        self.send(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string()).await;
-        self.receive().await
-    }
-}
-
-fn modern(mut params: Value) -> Value {
-    params["_meta"] = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    params
+async fn connect(toolset: Toolset) -> (Server, LineClient) {
+    let server = Server::start(toolset).await.unwrap();
+    let client = LineClient::connect(&server, Tier::Danger);
+    (server, client)
 }
 
 #[tokio::test]
 async fn both_eras_are_spoken_on_one_stream() {
-    let mut client = Client::connect(fixture::conformance()).await;
-    let discovered = client.ask("server/discover", modern(json!({}))).await;
+    let (_server, mut client) = connect(fixture::conformance()).await;
+    let discovered = client.ask("server/discover", json!({})).await.unwrap();
     assert_eq!(discovered["result"]["resultType"], "complete");
-    let initialized = client.ask("initialize", json!({"protocolVersion": "2025-03-26"})).await;
+    let initialized =
+        client.ask_legacy("initialize", json!({"protocolVersion": "2025-03-26"})).await.unwrap();
     assert_eq!(initialized["result"]["protocolVersion"], "2025-03-26");
-    let called = client.ask("tools/call", json!({"name": "test_simple_text"})).await;
+    let called = client.ask_legacy("tools/call", json!({"name": "test_simple_text"})).await.unwrap();
     assert!(called["result"].get("resultType").is_none());
-    let called = client.ask("tools/call", modern(json!({"name": "test_simple_text"}))).await;
+    let called = client.ask("tools/call", json!({"name": "test_simple_text"})).await.unwrap();
     assert_eq!(called["result"]["resultType"], "complete");
 }
 
 #[tokio::test]
 async fn what_is_no_message_is_answered_and_the_next_one_is_served() {
-    let mut client = Client::connect(fixture::conformance()).await;
+    let (_server, mut client) = connect(fixture::conformance()).await;
     for (line, code) in [("{", -32700), ("[]", -32600), ("{\"jsonrpc\":\"2.0\",\"id\":1}", -32600)] {
-        client.send(line).await;
-        assert_eq!(client.receive().await["error"]["code"], code, "{line}");
+        client.send_line(line.as_bytes()).await.unwrap();
+        assert_eq!(client.message().await.unwrap()["error"]["code"], code, "{line}");
     }
-    client.send(&"x".repeat(1 << 19)).await;
-    assert_eq!(client.receive().await["error"]["code"], -32600);
-    client.send("{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}").await;
-    assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
+    client.send_line("x".repeat(1 << 19).as_bytes()).await.unwrap();
+    assert_eq!(client.message().await.unwrap()["error"]["code"], -32600);
+    client.send_line(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}").await.unwrap();
+    assert_eq!(client.ask_legacy("ping", json!({})).await.unwrap()["result"], json!({}));
 }
 
 #[tokio::test]
 async fn what_no_client_should_send_is_refused_and_the_next_message_is_served() {
-    let mut client = Client::connect(fixture::conformance()).await;
+    let (_server, mut client) = connect(fixture::conformance()).await;
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
     let deep_call = |place: &str| {
         let params = format!(r#"{{"name":"test_simple_text","{place}":{{"x":{deep}}}}}"#);
@@ -93,66 +62,81 @@ async fn what_no_client_should_send_is_refused_and_the_next_message_is_served() 
         (deep_call("arguments").as_bytes(), -32700, json!(null)),
         (deep_call("_meta").as_bytes(), -32700, json!(null)),
     ] {
-        client.input.write_all(&[line, b"\n"].concat()).await.unwrap();
-        let answer = client.receive().await;
+        client.send_line(line).await.unwrap();
+        let answer = client.message().await.unwrap();
         let told = String::from_utf8_lossy(&line[..line.len().min(70)]);
         assert_eq!((&answer["error"]["code"], &answer["id"]), (&json!(code), &id), "{told}: {answer}");
-        assert_eq!(client.ask("ping", json!({})).await["result"], json!({}), "{told}");
+        assert_eq!(client.ask_legacy("ping", json!({})).await.unwrap()["result"], json!({}), "{told}");
     }
     // The largest number that every client can tell from its neighbours is an id like any other.
-    client.send(r#"{"jsonrpc":"2.0","id":9007199254740991,"method":"ping"}"#).await;
-    assert_eq!(client.receive().await["id"], 9_007_199_254_740_991_u64);
+    client.send_line(br#"{"jsonrpc":"2.0","id":9007199254740991,"method":"ping"}"#).await.unwrap();
+    assert_eq!(client.message().await.unwrap()["id"], 9_007_199_254_740_991_u64);
 }
 
 #[tokio::test]
 async fn log_messages_come_from_the_level_that_was_set() {
-    let mut client = Client::connect(fixture::conformance()).await;
-    let first = client.ask("tools/call", json!({"name": "test_tool_with_logging"})).await;
+    let (_server, mut client) = connect(fixture::conformance()).await;
+    let first = client.ask_legacy("tools/call", json!({"name": "test_tool_with_logging"})).await.unwrap();
     assert_eq!(first["method"], "notifications/message");
-    while client.receive().await.get("result").is_none() {}
-    assert_eq!(client.ask("logging/setLevel", json!({"level": "error"})).await["result"], json!({}));
-    let quiet = client.ask("tools/call", json!({"name": "test_tool_with_logging"})).await;
+    while client.message().await.unwrap().get("result").is_none() {}
+    assert_eq!(
+        client.ask_legacy("logging/setLevel", json!({"level": "error"})).await.unwrap()["result"],
+        json!({})
+    );
+    let quiet = client.ask_legacy("tools/call", json!({"name": "test_tool_with_logging"})).await.unwrap();
     assert!(quiet.get("result").is_some(), "{quiet}");
-    assert_eq!(client.ask("logging/setLevel", json!({"level": "loud"})).await["error"]["code"], -32602);
+    assert_eq!(
+        client.ask_legacy("logging/setLevel", json!({"level": "loud"})).await.unwrap()["error"]["code"],
+        -32602
+    );
 }
 
 #[tokio::test]
 async fn a_client_that_begins_twice_is_told_of_a_change_once() {
-    let mut client = Client::connect(fixture::conformance()).await;
+    let (_server, mut client) = connect(fixture::conformance()).await;
     for _ in 0..2 {
-        client.ask("initialize", json!({"protocolVersion": "2025-11-25"})).await;
+        client.ask_legacy("initialize", json!({"protocolVersion": "2025-11-25"})).await.unwrap();
     }
     client
-        .send(
-            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"test_trigger_tool_change"}}"#,
+        .send_line(
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"test_trigger_tool_change"}}"#,
         )
-        .await;
-    let (first, second) = (client.receive().await, client.receive().await);
+        .await
+        .unwrap();
+    let (first, second) = (client.message().await.unwrap(), client.message().await.unwrap());
     let told = [&first, &second].map(|message| message["method"] == "notifications/tools/list_changed");
     assert_ne!(told[0], told[1], "{first} {second}");
-    assert_eq!(client.ask("ping", json!({})).await["result"], json!({}));
+    assert_eq!(client.ask_legacy("ping", json!({})).await.unwrap()["result"], json!({}));
 }
 
 #[tokio::test]
 async fn a_running_call_is_cancelled_by_its_id_while_others_are_answered() {
-    let mut client = Client::connect(fixture::unruly()).await;
-    client.send(r#"{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"waits"}}"#).await;
-    assert_eq!(client.ask("ping", json!({})).await["id"], 1);
-    client.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"w"}}"#).await;
-    let ended = client.receive().await;
+    let (_server, mut client) = connect(fixture::unruly()).await;
+    client
+        .send_line(br#"{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"waits"}}"#)
+        .await
+        .unwrap();
+    assert_eq!(client.ask_legacy("ping", json!({})).await.unwrap()["id"], 1);
+    client
+        .send_line(br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"w"}}"#)
+        .await
+        .unwrap();
+    let ended = client.message().await.unwrap();
     assert_eq!(ended["id"], "w");
     assert!(ended["result"]["content"][0]["text"].as_str().unwrap().contains("\"Cancelled\""), "{ended}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_told_before_the_answer_is_sent_before_it_however_soon_the_answer_comes() {
-    let mut client = Client::connect(fixture::unruly()).await;
+    let (_server, mut client) = connect(fixture::unruly()).await;
     for _ in 0..100 {
-        let mut told =
-            client.ask("tools/call", json!({"name": "tells", "_meta": {"progressToken": "p"}})).await;
+        let mut told = client
+            .ask_legacy("tools/call", json!({"name": "tells", "_meta": {"progressToken": "p"}}))
+            .await
+            .unwrap();
         for step in [1.0, 2.0, 3.0] {
             assert_eq!(told["params"]["progress"], step, "{told}");
-            told = client.receive().await;
+            told = client.message().await.unwrap();
         }
         assert_eq!(told["result"]["content"][0]["text"], "told");
     }
@@ -160,9 +144,11 @@ async fn what_was_told_before_the_answer_is_sent_before_it_however_soon_the_answ
 
 #[tokio::test]
 async fn the_end_of_the_input_ends_everything() {
-    let mut client = Client::connect(fixture::unruly()).await;
-    client.send(r#"{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"waits"}}"#).await;
-    client.input.shutdown().await.unwrap();
-    let served = tokio::time::timeout(Duration::from_secs(10), client.served).await;
-    served.expect("it ends").unwrap().unwrap();
+    let (_server, mut client) = connect(fixture::unruly()).await;
+    client
+        .send_line(br#"{"jsonrpc":"2.0","id":"w","method":"tools/call","params":{"name":"waits"}}"#)
+        .await
+        .unwrap();
+    client.hang_up().await.unwrap();
+    client.ended().await.unwrap();
 }

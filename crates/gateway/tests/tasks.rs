@@ -322,7 +322,8 @@ async fn a_task_is_forgotten_when_its_time_is_over_whatever_it_waits_for() {
 
 #[tokio::test]
 async fn what_tasks_hold_is_bounded_and_the_oldest_that_have_ended_make_room() {
-    let limits = Limits { task_bytes_max: 1_000_000, ..Limits::default() };
+    // Half of it is the most for one credential.
+    let limits = Limits { task_bytes_max: 2_000_000, ..Limits::default() };
     let (server, client) = start(limits).await;
     let says = async |bytes: u32| {
         let task = begin(&client, "says_much_as_task", json!({ "bytes": bytes })).await;
@@ -353,6 +354,27 @@ async fn what_tasks_hold_is_bounded_and_the_oldest_that_have_ended_make_room() {
     client.result("tasks/update", answers(&task, &[(&key, "x")])).await.unwrap();
     let other = Modern::new(server.address, &server.ro_token);
     begin(&other, "waits_as_task", json!({"x": "x".repeat(900_000)})).await;
+    // Nor do all of them together hold more.
+    let third = Modern::new(server.address, &server.add_token(Role::Rw));
+    begin(&third, "waits_as_task", json!({"x": "x".repeat(20_000)})).await;
+    let refused = third.call("waits_as_task", json!({"x": "x".repeat(900_000)})).await.unwrap();
+    assert!(refused.to_string().contains("RateLimited"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_task_that_made_room_leaves_nothing_behind() {
+    let limits = Limits { task_bytes_max: 200_000, ..Limits::default() };
+    let (server, client) = start(limits).await;
+    for _ in 0..20 {
+        let task = begin(&client, "says_much_as_task", json!({"bytes": 60_000})).await;
+        wait_for(&client, &task, "completed").await;
+    }
+    // One is kept for its time, which is long; nothing waits for the end of the others'.
+    let started = Instant::now();
+    while server.protocol.running() > 1 {
+        assert!(started.elapsed() < Duration::from_secs(10), "{} wait", server.protocol.running());
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,6 @@ use hayward_host::{Host, HostConfig};
 use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
 use hayward_tool::Toolset;
-use tokio::time::timeout;
 
 use crate::config::{AllLimits, Containment, Serving, environment};
 use crate::failure::Failure;
@@ -96,11 +95,7 @@ impl Stack {
     /// Lets running calls end, cancels those that don't, and leaves no process behind. New calls
     /// must not begin any more.
     pub(crate) async fn close(self) {
-        let grace = Duration::from_millis(self.limits.gateway.drain_ms);
-        if timeout(grace, self.protocol.drain()).await.is_err() {
-            self.protocol.road().cancel_all();
-            self.protocol.drain().await;
-        }
+        self.protocol.close().await;
         self.executor.shutdown(Duration::from_millis(self.limits.exec.grace_ms)).await;
         self.store.close().await;
     }

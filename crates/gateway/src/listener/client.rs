@@ -116,11 +116,18 @@ impl Client {
         }
     }
 
-    async fn request(self: &Arc<Self>, request: Request, reserved: Option<Reserved>) -> Result<(), RpcError> {
+    async fn request(
+        self: &Arc<Self>,
+        request: Request,
+        mut reserved: Option<Reserved>,
+    ) -> Result<(), RpcError> {
         let (ask, context) = self.read(&request)?;
         match ask {
             Ask::Question(question) => {
                 let frame = self.question(&request.id, &question, context.era())?;
+                if let Some(reserved) = &mut reserved {
+                    reserved.grow(frame.len())?;
+                }
                 self.send(frame).await;
                 if let Question::Initialize { .. } = question {
                     self.tell_changes();
@@ -215,11 +222,11 @@ impl Client {
         }
     }
 
-    /// Every message is served for itself, and all answers leave together.
+    /// Every message is served for itself, and all answers leave together. Each call takes a place of its own.
     async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>, reserved: Option<Reserved>) {
-        let Ok(place) = self.place() else {
-            let error = RpcError::new(INTERNAL_ERROR, "too many calls are running: wait for one to end");
-            return self.send(Frame::error(None, &error)).await;
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(error) => return self.send(Frame::error(None, &error)).await,
         };
         let client = Arc::clone(self);
         self.calls.spawn(async move {
@@ -257,6 +264,7 @@ impl Client {
                 self.question(&request.id, &question, Era::Legacy)
             }
             (Ask::Walk(walk), Era::Legacy) => {
+                let _place = self.place()?;
                 // What it tells meanwhile is not heard: the batch has one answer.
                 let mut call = self.begin(request.id.clone(), walk, context, None)?;
                 call.go_on();

@@ -3,7 +3,7 @@
 mod standing;
 mod streams;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::http::request::Parts;
@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hayward_api::Principal;
+use hayward_api::{Code, Principal};
 use hayward_mcp::envelope::{Frame, Incoming, Message, Notification, Rejected, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
@@ -29,7 +29,7 @@ use crate::budget::Reserved;
 use crate::limits::{Limits, STREAM_QUEUE};
 use crate::listening::subscribe;
 use crate::protocol::{Answer, Beginning, News, RunningCall, Sender, check_revision};
-use crate::session::{Found, Session};
+use crate::session::{Found, Full, Session};
 pub(crate) use standing::get;
 use streams::{First, Keeping, Pace};
 
@@ -61,7 +61,7 @@ where
             .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, frame_of(&rejected)))?;
         Ok(match incoming {
             Incoming::One(message) => visit.serve(message, reserved).await,
-            Incoming::Batch(messages) => visit.batch(messages).await,
+            Incoming::Batch(messages) => visit.batch(messages, reserved).await,
         })
     };
     served.await.unwrap_or_else(|refused: Response| refused)
@@ -173,17 +173,23 @@ impl Visit<'_> {
     }
 
     /// Every message is served for itself, and all answers leave together.
-    async fn batch(self, messages: Vec<Result<Message, Rejected>>) -> Response {
-        let served = join_all(messages.into_iter().map(|message| self.one_of_batch(message))).await;
+    async fn batch(self, messages: Vec<Result<Message, Rejected>>, reserved: Reserved) -> Response {
+        let reserved = Mutex::new(reserved);
+        let one = |message| self.one_of_batch(message, &reserved);
+        let served = join_all(messages.into_iter().map(one)).await;
         let (frames, holds): (Vec<_>, Vec<_>) =
             served.into_iter().flatten().map(|answer| (answer.frame, answer.hold)).unzip();
         if frames.is_empty() {
             return answer::empty(StatusCode::ACCEPTED);
         }
-        self.respond(Frame::batch(frames), holds)
+        self.respond(Frame::batch(frames), (holds, reserved))
     }
 
-    async fn one_of_batch(&self, message: Result<Message, Rejected>) -> Option<Answer> {
+    async fn one_of_batch(
+        &self,
+        message: Result<Message, Rejected>,
+        reserved: &Mutex<Reserved>,
+    ) -> Option<Answer> {
         let frame = match message {
             Err(rejected) => frame_of(&rejected),
             Ok(Message::Notification(notification)) => {
@@ -194,7 +200,7 @@ impl Visit<'_> {
                 self.response(response);
                 return None;
             }
-            Ok(Message::Request(request)) => match self.request_of_batch(&request).await {
+            Ok(Message::Request(request)) => match self.request_of_batch(&request, reserved).await {
                 Ok(answer) => return Some(answer),
                 Err(error) => Frame::error(Some(&request.id), &error),
             },
@@ -202,7 +208,11 @@ impl Visit<'_> {
         Some(Answer { frame, error_code: None, hold: None })
     }
 
-    async fn request_of_batch(&self, request: &Request) -> Result<Answer, RpcError> {
+    async fn request_of_batch(
+        &self,
+        request: &Request,
+        reserved: &Mutex<Reserved>,
+    ) -> Result<Answer, RpcError> {
         let params = Params::of(request);
         if params.era() == Era::Modern || request.method == "initialize" {
             return Err(RpcError::new(INVALID_REQUEST, "this can't be part of a batch: send it alone"));
@@ -214,7 +224,9 @@ impl Visit<'_> {
             Ask::Question(question) => {
                 self.note(&question)?;
                 let result = self.app.protocol.answer(&question, Era::Legacy, &self.principal);
-                Ok(Answer { frame: Frame::result(&request.id, result), error_code: None, hold: None })
+                let frame = Frame::result(&request.id, result);
+                reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.len())?;
+                Ok(Answer { frame, error_code: None, hold: None })
             }
             Ask::Walk(walk) => {
                 // Each has an id of its own in the record.
@@ -249,7 +261,7 @@ impl Visit<'_> {
         request: &Request,
         params: &Params,
         era: Era,
-        reserved: Reserved,
+        mut reserved: Reserved,
     ) -> Result<Response, RpcError> {
         let context = self.context(params, era)?;
         let ask = Ask::read(&request.method, params, era)?;
@@ -261,10 +273,11 @@ impl Visit<'_> {
                 }
                 self.call(request.id.clone(), walk, context, reserved).await
             }
-            Ask::Question(question) => self.question(&request.id, &question, era),
+            Ask::Question(question) => self.question(&request.id, &question, era, reserved),
             Ask::Task(ask) => {
                 let told = self.app.protocol.task(&request.id, &ask, &context, &self.principal)?;
-                Ok(self.respond(told, ()))
+                reserved.grow(told.len())?;
+                Ok(self.respond(told, reserved))
             }
             Ask::Listen(filter) if self.accepts.events => {
                 standing::listen(self.app, &request.id, filter, &context, &self.principal)
@@ -295,10 +308,18 @@ impl Visit<'_> {
         }
     }
 
-    fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Response, RpcError> {
+    fn question(
+        &self,
+        id: &RequestId,
+        question: &Question,
+        era: Era,
+        mut reserved: Reserved,
+    ) -> Result<Response, RpcError> {
         self.note(question)?;
         let frame = Frame::result(id, self.app.protocol.answer(question, era, &self.principal));
-        let mut response = self.respond(frame, ());
+        // A list may be long, and its reader slow.
+        reserved.grow(frame.len())?;
+        let mut response = self.respond(frame, reserved);
         if let Question::Initialize { revision, client, abilities } = question {
             let agreed = Agreed {
                 revision: *revision,
@@ -306,7 +327,10 @@ impl Visit<'_> {
                 abilities: *abilities,
                 ..Agreed::default()
             };
-            let session = self.app.sessions.open(&self.principal.credential, agreed);
+            let session = self.app.sessions.open(&self.principal.credential, agreed).map_err(|Full| {
+                let message = "there are as many sessions as there may be, and all are in use: retry later";
+                RpcError::new(i64::from(Code::Unavailable.http_status()), message)
+            })?;
             if let Ok(value) = HeaderValue::from_str(&session.id) {
                 response.headers_mut().insert(SESSION_ID, value);
             }

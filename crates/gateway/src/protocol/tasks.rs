@@ -70,7 +70,7 @@ impl Protocol {
     /// The life of a task, until it is forgotten.
     async fn live(&self, task: Arc<Task>, walking: Walking) {
         let (id, forget_at) = (Arc::clone(&task.id), task.forget_at);
-        let pulled = task.permit.pulled.clone();
+        let (pulled, forgotten) = (task.permit.pulled.clone(), task.forgotten.clone());
         let ended = {
             let mut running = pin!(AssertUnwindSafe(self.run_task(&task, walking)).catch_unwind());
             tokio::select! {
@@ -94,6 +94,7 @@ impl Protocol {
         let quiet = self.road.quiet();
         tokio::select! {
             () = sleep_until(forget_at.into()) => {}
+            () = forgotten.cancelled() => {}
             () = pulled.cancelled() => {}
             () = quiet.cancelled() => {}
         }

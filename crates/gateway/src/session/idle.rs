@@ -31,7 +31,7 @@ impl Line {
         self.0.push_back(Waiting { used, session: Arc::downgrade(session) });
     }
 
-    /// Takes the first session that `is_open`, in which nothing runs and which was not used since it got in line.
+    /// Takes the first session that `is_open`, is at rest and was not used since it got in line.
     pub(super) fn pop_idle(&mut self, is_open: impl Fn(&Session) -> bool) -> Option<Arc<Session>> {
         // Once round, and once more for those whose use was noticed on the way.
         for _ in 0..2 * self.0.len() {
@@ -40,16 +40,11 @@ impl Line {
                 continue;
             };
             let last_use = session.last_use.load(Ordering::Relaxed);
-            if last_use == used && session.running.is_empty() {
+            if last_use == used && session.is_at_rest() {
                 return Some(session);
             }
             self.0.push_back(Waiting { used: last_use, session: Arc::downgrade(&session) });
         }
         None
-    }
-
-    /// Whether nobody who is still there is in line.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.iter().all(|waiting| waiting.session.strong_count() == 0)
     }
 }

@@ -221,6 +221,11 @@ impl Kept {
         }
     }
 
+    /// Whether somebody reads it.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.lock().alone_since.is_none()
+    }
+
     /// Whether everything was read, as far as we know.
     pub(crate) fn is_read(&self) -> bool {
         let state = self.lock();

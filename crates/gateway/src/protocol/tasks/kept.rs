@@ -24,7 +24,7 @@ use crate::road::Permit;
 /// Every task that is kept.
 #[derive(Debug)]
 pub(crate) struct Tasks {
-    /// Bytes that those of one credential may hold.
+    /// Bytes that they may hold together; those of one credential half of it.
     bytes_max: usize,
     ttl: Duration,
     changes: Changes,
@@ -43,6 +43,8 @@ pub(super) struct Task {
     pub(super) forget_at: Instant,
     ttl_ms: u64,
     pub(super) cancel: CancellationToken,
+    /// Fires when it is kept no longer.
+    pub(super) forgotten: CancellationToken,
     /// Its place among the tasks that are kept.
     pub(super) permit: Permit,
     state: Mutex<State>,
@@ -156,6 +158,7 @@ impl Tasks {
             forget_at: Instant::now() + self.ttl,
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
             cancel: walking.cancel.clone(),
+            forgotten: CancellationToken::new(),
             permit,
             state: Mutex::new(state),
             answered: Notify::new(),
@@ -167,19 +170,30 @@ impl Tasks {
     /// Whether there is room for so many more bytes of a credential, once its oldest tasks that have ended
     /// are forgotten.
     fn make_room(&self, kept: &mut Kept, credential: &str, bytes: usize) -> bool {
-        let own = kept.values().filter(|task| task.credential == credential);
-        let mut own: Vec<_> = own.map(|task| (task.forget_at, Arc::clone(&task.id), task.weigh())).collect();
-        own.sort_unstable_by_key(|(forget_at, ..)| *forget_at);
-        let needed: usize = own.iter().map(|(.., (bytes, is_over))| if *is_over { 0 } else { *bytes }).sum();
-        if needed + bytes > self.bytes_max {
+        let (mut all, mut own, mut ended) = (0, 0, Vec::new());
+        for task in kept.values() {
+            let (bytes, is_over) = task.weigh();
+            all += bytes;
+            if task.credential == credential {
+                own += bytes;
+                if is_over {
+                    ended.push((task.forget_at, Arc::clone(&task.id), bytes));
+                }
+            }
+        }
+        let mut excess = (own + bytes)
+            .saturating_sub(self.bytes_max / 2)
+            .max((all + bytes).saturating_sub(self.bytes_max));
+        if excess > ended.iter().map(|(.., bytes)| bytes).sum() {
             return false;
         }
-        let mut held: usize = own.iter().map(|(.., (bytes, _))| *bytes).sum();
-        for (_, id, (freed, is_over)) in own {
-            if is_over && held + bytes > self.bytes_max {
-                kept.remove(&id);
-                held -= freed;
+        ended.sort_unstable_by_key(|(forget_at, ..)| *forget_at);
+        for (_, id, freed) in ended {
+            if excess == 0 {
+                break;
             }
+            excess = excess.saturating_sub(freed);
+            forget(kept, &id);
         }
         true
     }
@@ -190,7 +204,7 @@ impl Tasks {
     }
 
     pub(super) fn forget(&self, id: &str) {
-        self.lock().remove(id);
+        forget(&mut self.lock(), id);
     }
 
     pub(super) fn set(&self, task: &Task, status: Status) {
@@ -253,6 +267,12 @@ impl Tasks {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forget(kept: &mut Kept, id: &str) {
+    if let Some(task) = kept.remove(id) {
+        task.forgotten.cancel();
     }
 }
 
