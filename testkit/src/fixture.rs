@@ -186,9 +186,15 @@ fn panic_on_purpose<'a>() -> BoxFuture<'a, Outcome> {
 }
 
 /// Tools that behave badly: one panics, one never ends, one answers before anybody could hear what it
-/// tells, one answers much, one answers more than fits, one ends when another one is called.
+/// tells, one answers much, one answers more than fits, one ends when another one is called, two go on whatever they
+/// are told.
 pub fn unruly() -> Toolset {
     let freed = Arc::new(Semaphore::new(0));
+    let deaf: Action = Arc::new(|_, _| Box::pin(std::future::pending()));
+    let empty = json!({"type": "object"});
+    let ignores = Fixture::of("ignores", "Goes on whatever it is told.", &empty, Arc::clone(&deaf));
+    let mut overruns = Fixture::of("overruns", "Goes on beyond its deadline.", &empty, deaf);
+    overruns.descriptor.timeout = Duration::from_millis(50);
     Toolset::of_tools(
         "host",
         "Tools that behave badly.",
@@ -219,6 +225,8 @@ pub fn unruly() -> Toolset {
                 at_once(json!({"content": [text(&"x".repeat(40 << 20))]}))
             }),
             holds(&freed),
+            Arc::new(ignores),
+            Arc::new(overruns),
             Fixture::tool("frees", "Lets one call of `holds` end.", move |_, _| {
                 freed.add_permits(1);
                 at_once(json!({"content": [text("freed")]}))

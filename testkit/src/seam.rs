@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hayward_tool::{Call, Cx, Listener, Outcome, Progress, Toolset};
+use hayward_tool::{Call, Cx, Outcome, Progress, ProgressQueue, Toolset};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -44,13 +44,13 @@ pub async fn serve(toolset: Toolset, stream: UnixStream) -> anyhow::Result<()> {
         .find(|tool| tool.descriptor().name.as_str() == &*call.name)
         .context("the tool")?;
     let tool = Arc::clone(tool);
-    let (cancel, listener) = (CancellationToken::new(), Listener::default());
-    let cx = Cx::new(Duration::from_millis(call.timeout_ms), cancel.clone()).with_progress(listener.clone());
+    let (cancel, queue) = (CancellationToken::new(), ProgressQueue::default());
+    let cx = Cx::new(Duration::from_millis(call.timeout_ms), cancel.clone()).with_progress(queue.clone());
     let mut running = tool.call(&cx, call);
     loop {
         let news = tokio::select! {
             biased;
-            progress = listener.next() => News::Progress(progress),
+            progress = queue.next() => News::Progress(progress),
             outcome = &mut running => News::Outcome(outcome),
             line = lines.next_line() => {
                 // Whoever hangs up cancels, too.
@@ -61,7 +61,7 @@ pub async fn serve(toolset: Toolset, stream: UnixStream) -> anyhow::Result<()> {
         };
         if matches!(news, News::Outcome(_)) {
             // What was told before the end crosses before it.
-            for progress in std::iter::from_fn(|| listener.try_next()) {
+            for progress in std::iter::from_fn(|| queue.try_next()) {
                 send(&mut output, &News::Progress(progress)).await?;
             }
         }

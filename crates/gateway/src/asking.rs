@@ -52,9 +52,9 @@ impl Asking {
 }
 
 impl Question {
-    /// The result that the client answers with, or its error. None if its session has ended.
-    pub(crate) async fn answer(&mut self) -> Option<Result<Raw, Raw>> {
-        let answer = (&mut self.answer).await.ok();
+    /// The result that the client answers with, or its error. Waits for ever if it answers nothing.
+    pub(crate) async fn answer(&mut self) -> Result<Raw, Raw> {
+        let answer = (&mut self.answer).await.expect("who waits keeps the other end in the table");
         self.is_answered = true;
         answer
     }
@@ -133,7 +133,7 @@ mod tests {
         let request = sent(&outbox);
         assert_eq!(request["method"], "elicitation/create");
         assert!(asking.answer(response(&request["id"])));
-        assert!(question.answer().await.unwrap().unwrap().as_str().contains("accept"));
+        assert!(question.answer().await.unwrap().as_str().contains("accept"));
         assert!(!asking.answer(response(&request["id"])), "it was answered");
         drop(question);
         assert!(outbox.try_next().is_none(), "nothing is taken back");

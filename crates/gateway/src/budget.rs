@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hayward_api::{Code, Principal};
 use hayward_mcp::error::RpcError;
+use hayward_tool::ToolError;
 
-/// Up to this size nobody looks whose it is: the number of connections and calls bounds them.
-const SMALL: usize = 64 * 1024;
+use crate::limits::UNSHARED_BYTES;
 
 /// How many bytes may be held, and how many are.
 #[derive(Clone, Debug)]
@@ -65,32 +65,59 @@ impl Budget {
 }
 
 impl Reserved {
-    /// Holds this many bytes more. One credential gets half of the budget at most, so that it starves nobody.
+    /// Holds this many bytes more, or as many as before. One credential gets half of the budget at most, so that it starves nobody.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        self.take(bytes)?;
-        if self.bytes <= SMALL {
-            return Ok(());
-        }
         let shared = &self.budget.0;
-        let mut shares = shared.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = shares.get(&self.principal.credential).copied().unwrap_or_default();
-        let grown = own + self.bytes - self.share;
-        if grown > shared.max / 2 {
-            return Err(Exhausted);
+        let grown = self.bytes.checked_add(bytes).ok_or(Exhausted)?;
+        if grown <= UNSHARED_BYTES {
+            shared.take(bytes)?;
+        } else {
+            let mut shares = shared.shares.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = shares.get(&self.principal.credential).copied().unwrap_or_default();
+            let own = (own - self.share).checked_add(grown).filter(|own| *own <= shared.max / 2);
+            let own = own.ok_or(Exhausted)?;
+            shared.take(bytes)?;
+            shares.insert(self.principal.credential.clone(), own);
+            self.share = grown;
         }
-        shares.insert(self.principal.credential.clone(), grown);
-        self.share = self.bytes;
+        self.bytes = grown;
+        Ok(())
+    }
+}
+
+impl Reserved {
+    /// Holds this many bytes and no others.
+    pub(crate) fn resize(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        if bytes >= self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.budget.0.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+        if self.share > bytes {
+            self.give_back(self.share - bytes);
+        }
         Ok(())
     }
 
-    fn take(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        let shared = &self.budget.0;
-        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= shared.max);
-        match shared.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(_) => {
-                self.bytes += bytes;
-                Ok(())
-            }
+    /// Gives back a part of the credential's share.
+    fn give_back(&mut self, bytes: usize) {
+        let mut shares = self.budget.0.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = shares.get(&self.principal.credential).map_or(0, |own| own.saturating_sub(bytes));
+        if own == 0 {
+            shares.remove(&self.principal.credential);
+        } else {
+            shares.insert(self.principal.credential.clone(), own);
+        }
+        drop(shares);
+        self.share -= bytes;
+    }
+}
+
+impl Shared {
+    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
+        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.max);
+        match self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(_) => Ok(()),
             Err(_) => Err(Exhausted),
         }
     }
@@ -98,17 +125,17 @@ impl Reserved {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let shared = &self.budget.0;
-        shared.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
         if self.share > 0 {
-            let mut shares = shared.shares.lock().unwrap_or_else(PoisonError::into_inner);
-            let rest = shares.get(&self.principal.credential).map_or(0, |own| own.saturating_sub(self.share));
-            if rest == 0 {
-                shares.remove(&self.principal.credential);
-            } else {
-                shares.insert(self.principal.credential.clone(), rest);
-            }
+            self.give_back(self.share);
         }
+    }
+}
+
+impl From<Exhausted> for ToolError {
+    fn from(Exhausted: Exhausted) -> Self {
+        Self::new("Overloaded", Code::Unavailable, "the server holds as much as it may")
+            .suggest("retry in a moment")
     }
 }
 
@@ -146,16 +173,41 @@ mod tests {
     }
 
     #[test]
+    fn what_shrinks_gives_back_as_much() {
+        let budget = Budget::new(10 * UNSHARED_BYTES);
+        let mut own = budget.begin(&named("a"));
+        for bytes in [
+            3 * UNSHARED_BYTES,
+            UNSHARED_BYTES,
+            4 * UNSHARED_BYTES,
+            2 * UNSHARED_BYTES,
+            0,
+            5 * UNSHARED_BYTES,
+        ] {
+            assert_eq!((own.resize(bytes), budget.held()), (Ok(()), bytes));
+        }
+        assert_eq!((own.resize(6 * UNSHARED_BYTES), budget.held()), (Err(Exhausted), 5 * UNSHARED_BYTES));
+        assert_eq!(own.resize(1), Ok(()));
+        assert_eq!(budget.begin(&named("a")).grow(5 * UNSHARED_BYTES - 1), Ok(()));
+        drop(own);
+        assert_eq!((budget.held(), budget.0.shares.lock().unwrap().len()), (0, 0));
+    }
+
+    #[test]
     fn one_credential_gets_half_of_it_at_most() {
-        let budget = Budget::new(10 * SMALL);
+        let budget = Budget::new(10 * UNSHARED_BYTES);
         let mut own: Vec<_> = (0..2).map(|_| budget.begin(&named("a"))).collect();
-        assert_eq!((own[0].grow(3 * SMALL), own[1].grow(3 * SMALL)), (Ok(()), Err(Exhausted)));
+        assert_eq!(
+            (own[0].grow(3 * UNSHARED_BYTES), own[1].grow(3 * UNSHARED_BYTES)),
+            (Ok(()), Err(Exhausted))
+        );
+        assert_eq!(budget.held(), 3 * UNSHARED_BYTES, "what is refused is not held");
         let mut other = budget.begin(&named("b"));
-        assert_eq!(other.grow(4 * SMALL), Ok(()));
+        assert_eq!(other.grow(4 * UNSHARED_BYTES), Ok(()));
         drop(own);
         drop(other);
         assert_eq!(budget.held(), 0);
         assert!(budget.0.shares.lock().unwrap().is_empty());
-        assert_eq!(budget.begin(&named("a")).grow(5 * SMALL), Ok(()));
+        assert_eq!(budget.begin(&named("a")).grow(5 * UNSHARED_BYTES), Ok(()));
     }
 }

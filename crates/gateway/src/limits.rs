@@ -70,8 +70,8 @@ pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// Messages that may wait for a slow reader of an event stream.
 pub(crate) const STREAM_QUEUE: usize = 32;
 
-/// Requests that one stdio client may have running.
-pub(crate) const STDIO_REQUESTS_MAX: usize = 64;
+/// Requests that a client may have running whose messages all go one way.
+pub(crate) const CLIENT_REQUESTS_MAX: usize = 64;
 
 /// Ended sessions that are remembered, so that their clients are told to begin anew.
 pub(crate) const ENDED_SESSIONS_MAX: usize = 10_000;
@@ -86,10 +86,25 @@ pub(crate) const KEPT_EVENTS_MAX: usize = 256;
 pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Streams of one session that can be come back to.
-pub(crate) const KEPT_STREAMS_MAX: usize = 16;
+pub(crate) const SESSION_KEPT_STREAMS_MAX: usize = 16;
 
 /// Rounds of questions and answers that one call may take.
 pub(crate) const ROUNDS_MAX: usize = 16;
 
 /// How often a client is told to ask for a task.
 pub(crate) const TASK_POLL_MS: u64 = 1_000;
+
+/// Bytes of the body of an administrator's request.
+pub(crate) const ADMIN_BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes up to which nobody looks whose they are: the number of connections and calls bounds them.
+pub(crate) const UNSHARED_BYTES: usize = 64 * 1024;
+
+/// Bytes of a result up to which the number of calls alone bounds them.
+pub(crate) const UNCOUNTED_RESULT_BYTES: usize = 16 * 1024;
+
+/// A client may think for so long before its place can be taken.
+pub(crate) const PLACE_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How often room is looked for while there is none.
+pub(crate) const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(50);

@@ -7,7 +7,7 @@ mod wishes;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -19,8 +19,8 @@ use hayward_mcp::input;
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::request::{Ask, Context, Question, Walk};
 use hayward_mcp::result::{self, Identity, Offers};
-use hayward_mcp::state::{SpentStates, StateKeys};
-use hayward_tool::{Ability, Listener};
+use hayward_mcp::state::StateKeys;
+use hayward_tool::{Ability, ProgressQueue};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,8 +45,6 @@ pub struct Protocol {
     limits: Limits,
     /// Seals what clients carry between rounds. Made anew with every start: no round outlives it.
     states: StateKeys,
-    /// The states that were used up.
-    spent: Mutex<SpentStates>,
     tasks: Tasks,
     /// Every running call, so that a shutdown can wait for their outcomes.
     calls: TaskTracker,
@@ -85,11 +83,13 @@ pub(crate) struct RunningCall {
     course: Option<Course>,
     /// The answer, until what was said before it has been heard.
     answer: Option<Answer>,
-    notices: Listener,
+    notices: ProgressQueue,
     wishes: Wishes,
     /// What the client is asked, if it can be.
     outbox: Option<Outbox>,
     cancel: CancellationToken,
+    /// Fires when its client has cancelled it.
+    withdrawn: CancellationToken,
     calls: TaskTracker,
     /// Makes a shutdown wait for it.
     _place: TaskTrackerToken,
@@ -165,11 +165,16 @@ impl RunningCall {
 
     /// Goes on by itself from here: whoever follows it may be held up by a slow client, and its
     /// deadline must hold all the same.
-    pub(crate) fn go_on(&mut self) {
+    pub(crate) fn detach(&mut self) {
         if let Some(course) = self.course.take() {
             let going = self.calls.spawn(course);
             self.course = Some(Box::pin(async move { going.await.ok().flatten() }));
         }
+    }
+
+    /// Whether its client has cancelled it, and wants no answer.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.is_cancelled()
     }
 
     /// The answer, for a client that can't hear anything meanwhile.
@@ -209,7 +214,6 @@ impl Protocol {
             identity,
             limits: limits.clone(),
             states: StateKeys::random(),
-            spent: Mutex::new(SpentStates::default()),
             calls: TaskTracker::new(),
             request_ids: RequestIds::new(),
         }
@@ -295,14 +299,14 @@ impl Protocol {
         if lacks_tasks && self.road.needs_task(walk.verb, &walk.name, &sender.principal) {
             return Err(input::missing(Ability::Tasks.into()));
         }
-        let round = self.open_round(&walk, &sender.principal.credential, era)?;
-        let cancel = CancellationToken::new();
+        let (round, spends) = self.open_round(&walk, &sender.principal.credential, era)?;
+        let (cancel, withdrawn) = (CancellationToken::new(), CancellationToken::new());
         if let Some(running) = &running
-            && !running.begin(&id, &cancel)
+            && !running.begin(&id, &cancel, &withdrawn)
         {
             return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
         }
-        let notices = Listener::default();
+        let notices = ProgressQueue::default();
         let arrival = Arrival {
             principal: sender.principal,
             address: sender.address,
@@ -314,13 +318,14 @@ impl Protocol {
             name: walk.name,
             arguments: walk.arguments,
             round,
+            spends,
         };
         let wishes =
             Wishes { progress_token: context.progress_token, log_level: context.log_level, can_come_back };
         let way_back = asking.map(|asking| (asking, Outbox::default()));
         let outbox = way_back.as_ref().map(|(_, outbox)| outbox.clone());
-        let listener = wishes.is_any().then(|| notices.clone());
-        let walking = Walking { arrival, era, cancel: cancel.clone(), listener, way_back };
+        let progress = wishes.is_any().then(|| notices.clone());
+        let walking = Walking { arrival, era, cancel: cancel.clone(), progress, way_back };
         let course = self.course(id.clone(), walking, running, reserved);
         let course: Course = match context.trace_parent {
             Some(parent) => Box::pin(course.instrument(tracing::info_span!("call", traceparent = parent))),
@@ -335,6 +340,7 @@ impl Protocol {
             wishes,
             outbox,
             cancel,
+            withdrawn,
             calls,
             _place: place,
         })
@@ -381,6 +387,7 @@ pub(crate) fn check_revision(principal: &Principal, ask: &Ask, context: &Context
         return Ok(());
     }
     let message = format!("this credential may not speak {revision}: use a client of a newer revision");
-    let data = ObjectWriter::new(64).raw("supported", &Revision::modern_names()).end();
+    let supported = Revision::names(|revision| principal.may_speak(revision.as_str()));
+    let data = ObjectWriter::new(120).raw("supported", &supported).str("requested", revision.as_str()).end();
     Err(RpcError::new(UNSUPPORTED_PROTOCOL_VERSION, message).with_data(data))
 }

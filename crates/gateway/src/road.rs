@@ -15,19 +15,22 @@ mod run;
 mod shape;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hayward_api::{Code, Error, Principal};
+use hayward_api::{Code, Ending, Error, Principal};
 use hayward_audit::Log;
 use hayward_auth::{Credentials, Decision, Reason, decide};
 use hayward_mcp::era::Revision;
+use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
+use hayward_mcp::state::{SpentStates, StateError};
 use hayward_tool::{
-    Abilities, Ability, Call, Caller, Changes, Cx, Listener, Outcome, Reply, Round, ToolError, Toolset, Verb,
+    Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Reply, Round, ToolError, Toolset,
+    Verb, Verdict,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +58,8 @@ pub struct Road {
     credentials: Arc<Credentials>,
     recorder: Recorder,
     result_bytes_max: usize,
+    /// The states of rounds that were used up.
+    spent: Mutex<SpentStates>,
     /// What may be held in memory at once.
     budget: Budget,
     overrun: Duration,
@@ -95,6 +100,17 @@ pub struct Arrival {
     pub arguments: Raw,
     /// What the rounds before this one have brought.
     pub round: Round,
+    /// What this round uses up, if it may be done once only.
+    pub(crate) spends: Option<Spends>,
+}
+
+/// A state that is good for one round.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spends {
+    /// What tells it from every other.
+    pub(crate) nonce: [u8; 24],
+    /// From when on it is refused anyway, in seconds since 1970.
+    pub(crate) expires_unix: i64,
 }
 
 impl Arrival {
@@ -130,6 +146,7 @@ impl Road {
             recorder: Recorder::new(parts.record),
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
             budget: Budget::new(count(limits.held_bytes_max)),
+            spent: Mutex::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
         }
     }
@@ -192,7 +209,7 @@ impl Road {
 
     /// Lets the stream of a call be kept for a client that comes back.
     pub(crate) fn keep_stream(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
-        self.kept.enter(principal, || self.credentials.is_current(principal, now_unix()))
+        self.kept.enter(principal, || self.is_current(principal))
     }
 
     /// Cancels what runs under a credential that was revoked.
@@ -237,7 +254,7 @@ impl Road {
         &self,
         arrival: &Arrival,
         cancel: &CancellationToken,
-        progress: Option<Listener>,
+        progress: Option<ProgressQueue>,
     ) -> (Reply, Option<Permit>) {
         let verb = arrival.form();
         let mut admitted = match self.admit(arrival) {
@@ -252,7 +269,10 @@ impl Road {
             Err(error) => return (Outcome::failed(verb, error).reply, None),
         };
         // 8 run: with a deadline and a cancellation, always.
-        let outcome = self.run(arrival, &admitted, cancel, progress).await;
+        let outcome = match self.spend(arrival) {
+            Ok(()) => self.run(arrival, &admitted, cancel, progress).await,
+            Err(refused) => refused,
+        };
         // 9 shape: what leaves is bounded.
         let mut held = self.budget.begin(&arrival.principal);
         let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
@@ -298,12 +318,26 @@ impl Road {
         Ok(Admitted { route, permit })
     }
 
+    /// Uses up the state that this round came with: whoever waited for its place may try again until here.
+    fn spend(&self, arrival: &Arrival) -> Result<(), Outcome> {
+        let Some(Spends { nonce, expires_unix }) = arrival.spends else {
+            return Ok(());
+        };
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.spend(&arrival.principal.credential, nonce, expires_unix, now_unix()) {
+            return Ok(());
+        }
+        let RpcError { code, message, data } = StateError::Refused.to_rpc();
+        let verdict = Verdict::failed(Ending::Denied, "StateSpent", "the state was used before");
+        Err(Outcome { verdict, reply: Reply::Error { code, message, data }, detail: None })
+    }
+
     async fn run(
         &self,
         arrival: &Arrival,
         admitted: &Admitted<'_>,
         cancel: &CancellationToken,
-        progress: Option<Listener>,
+        progress: Option<ProgressQueue>,
     ) -> Outcome {
         let (route, verb) = (admitted.route, arrival.form());
         let timeout = route.timeout();
@@ -331,6 +365,8 @@ impl Road {
             outcome = &mut running => return outcome,
             // Its credential was revoked, or we shut down.
             () = admitted.permit.pulled.cancelled() => cancel.cancel(),
+            // Its client wants it no more.
+            () = cancel.cancelled() => {}
         }
         // It ends soon by itself, as the contract says, or it is dropped.
         let dropped = || ToolError::cancelled();

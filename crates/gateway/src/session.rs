@@ -2,7 +2,8 @@
 //!
 //! A session is a convenience, never a credential: every request shows its token, and a session is only
 //! found by the credential that opened it. An id that this process never gave out (a restart lies
-//! between) is served without a session rather than refused, because clients get stuck otherwise;
+//! between), or whose session had to make room, is served without a session rather than refused, because
+//! clients get stuck otherwise;
 //! only an id whose session was ended is answered with 404, which tells a client to begin anew.
 
 mod idle;
@@ -14,13 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hayward_mcp::envelope::RequestId;
-use hayward_mcp::limits::SUBSCRIBED_URIS_MAX;
+use hayward_mcp::limits::{SUBSCRIBED_BYTES_MAX, SUBSCRIBED_URIS_MAX};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::request::Agreed;
 use tokio_util::sync::CancellationToken;
 
 use crate::asking::Asking;
-use crate::limits::{ENDED_SESSIONS_MAX, KEPT_STREAMS_MAX};
+use crate::budget::Reserved;
+use crate::limits::{ENDED_SESSIONS_MAX, SESSION_KEPT_STREAMS_MAX};
 use idle::Line;
 pub(crate) use kept::{Kept, StreamId, read_event_id};
 
@@ -92,35 +94,49 @@ impl Streams {
 
 /// URIs of resources that a client is told of.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Subscribed(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct Subscribed(Arc<Mutex<Uris>>);
+
+#[derive(Debug, Default)]
+struct Uris {
+    all: HashSet<String>,
+    /// Bytes of all of them.
+    bytes: usize,
+}
 
 impl Subscribed {
-    /// Adds one; false if there are too many.
+    /// Adds one; false if there are too many, or too many bytes of them.
     pub(crate) fn add(&self, uri: String) -> bool {
         let mut uris = self.lock();
-        if uris.len() >= SUBSCRIBED_URIS_MAX && !uris.contains(&uri) {
+        if uris.all.contains(&uri) {
+            return true;
+        }
+        let bytes = uris.bytes + uri.len();
+        if uris.all.len() >= SUBSCRIBED_URIS_MAX || bytes > SUBSCRIBED_BYTES_MAX {
             return false;
         }
-        uris.insert(uri);
-        true
+        uris.bytes = bytes;
+        uris.all.insert(uri)
     }
 
     /// Takes one away.
     pub(crate) fn remove(&self, uri: &str) {
-        self.lock().remove(uri);
+        let mut uris = self.lock();
+        if uris.all.remove(uri) {
+            uris.bytes -= uri.len();
+        }
     }
 
     /// Whether it is one of them.
     pub(crate) fn has(&self, uri: &str) -> bool {
-        self.lock().contains(uri)
+        self.lock().all.contains(uri)
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.lock().iter().cloned().collect()
+        self.lock().all.iter().cloned().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn lock(&self) -> MutexGuard<'_, Uris> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,14 +223,14 @@ impl Session {
     }
 
     /// A stream for the answer to one call, which can be come back to; none if there are too many of them. One that
-    /// was read to its end makes room.
-    pub(crate) fn keep_stream(&self) -> Option<Arc<Kept>> {
+    /// was read to its end makes room. `held` counts what it keeps.
+    pub(crate) fn keep_stream(&self, held: Reserved) -> Option<Arc<Kept>> {
         let mut streams = self.streams();
-        if streams.kept.len() >= KEPT_STREAMS_MAX {
+        if streams.kept.len() >= SESSION_KEPT_STREAMS_MAX {
             let read = streams.kept.iter().position(|kept| kept.is_read())?;
             streams.kept.remove(read).close();
         }
-        let kept = Kept::new(StreamId::Call(streams.next()));
+        let kept = Kept::new(StreamId::Call(streams.next()), held);
         streams.kept.push(Arc::clone(&kept));
         Some(kept)
     }
@@ -225,13 +241,14 @@ impl Session {
         streams.kept.iter().chain(&streams.standing).find(|kept| kept.id == id).cloned()
     }
 
-    /// The stream for what is told outside of calls, and whether it is new, so that somebody has to feed it.
-    pub(crate) fn standing(&self) -> (Arc<Kept>, bool) {
+    /// The stream for what is told outside of calls, and whether it is new, so that somebody has to feed it. `held`
+    /// counts what it keeps.
+    pub(crate) fn standing(&self, held: Reserved) -> (Arc<Kept>, bool) {
         let mut streams = self.streams();
         if let Some(standing) = &streams.standing {
             return (Arc::clone(standing), false);
         }
-        let standing = Kept::new(StreamId::Standing(streams.next()));
+        let standing = Kept::new(StreamId::Standing(streams.next()), held);
         streams.standing = Some(Arc::clone(&standing));
         (standing, true)
     }
@@ -312,15 +329,29 @@ impl State {
 
 /// The requests of one peer that are running, so that it can cancel them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Running(Arc<Mutex<HashMap<RequestId, CancellationToken>>>);
+pub(crate) struct Running(Arc<Mutex<HashMap<RequestId, Cancels>>>);
+
+#[derive(Debug)]
+struct Cancels {
+    /// Ends it.
+    cancel: CancellationToken,
+    /// Says that its client has ended it.
+    withdrawn: CancellationToken,
+}
 
 impl Running {
-    /// Notes a request; false if one of the same id is running: its cancellation would be ambiguous.
-    pub(crate) fn begin(&self, id: &RequestId, cancel: &CancellationToken) -> bool {
+    /// Notes a request; false if one of the same id is running: its cancellation would be ambiguous. `cancel` is
+    /// what ends it, and `withdrawn` fires first if it was the client that did.
+    pub(crate) fn begin(
+        &self,
+        id: &RequestId,
+        cancel: &CancellationToken,
+        withdrawn: &CancellationToken,
+    ) -> bool {
         let mut running = self.lock();
         let is_new = !running.contains_key(id);
         if is_new {
-            running.insert(id.clone(), cancel.clone());
+            running.insert(id.clone(), Cancels { cancel: cancel.clone(), withdrawn: withdrawn.clone() });
         }
         is_new
     }
@@ -330,9 +361,10 @@ impl Running {
         self.lock().remove(id);
     }
 
-    /// Cancels a request, if it runs.
-    pub(crate) fn cancel(&self, id: &RequestId) {
-        if let Some(cancel) = self.lock().get(id) {
+    /// Cancels a request, if it runs, because its client wants it no more.
+    pub(crate) fn withdraw(&self, id: &RequestId) {
+        if let Some(Cancels { cancel, withdrawn }) = self.lock().get(id) {
+            withdrawn.cancel();
             cancel.cancel();
         }
     }
@@ -344,12 +376,12 @@ impl Running {
 
     /// Cancels everything.
     pub(crate) fn cancel_all(&self) {
-        for cancel in self.lock().values() {
-            cancel.cancel();
+        for running in self.lock().values() {
+            running.cancel.cancel();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Cancels>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -359,6 +391,7 @@ mod tests {
     use hayward_mcp::json::Raw;
 
     use super::*;
+    use crate::budget::Budget;
 
     fn open(sessions: &Sessions, credential: &str) -> Arc<Session> {
         sessions.open(credential, Agreed::default()).unwrap()
@@ -401,7 +434,7 @@ mod tests {
         let sessions = Sessions::new(2);
         let (mine, theirs) = (open(&sessions, "me"), open(&sessions, "you"));
         let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
-        assert!(theirs.running.begin(&id, &CancellationToken::new()));
+        assert!(theirs.running.begin(&id, &CancellationToken::new(), &CancellationToken::new()));
         for _ in 0..9 {
             open(&sessions, "flood");
         }
@@ -431,8 +464,8 @@ mod tests {
         let sessions = Sessions::new(2);
         let (running, listening) = (open(&sessions, "me"), open(&sessions, "me"));
         let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
-        assert!(running.running.begin(&id, &CancellationToken::new()));
-        let reader = listening.standing().0.read(None);
+        assert!(running.running.begin(&id, &CancellationToken::new(), &CancellationToken::new()));
+        let reader = listening.standing(Budget::new(100).begin_for_test()).0.read(None);
         for credential in ["me", "you"] {
             assert_eq!(sessions.open(credential, Agreed::default()).err(), Some(Full));
         }
@@ -461,10 +494,23 @@ mod tests {
         let sessions = Sessions::new(2);
         let session = open(&sessions, "me");
         let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
-        let cancel = CancellationToken::new();
-        assert!(session.running.begin(&id, &cancel));
-        assert!(!session.running.begin(&id, &CancellationToken::new()));
+        let (cancel, withdrawn) = (CancellationToken::new(), CancellationToken::new());
+        assert!(session.running.begin(&id, &cancel, &withdrawn));
+        assert!(!session.running.begin(&id, &CancellationToken::new(), &CancellationToken::new()));
         sessions.end(&session.id, "me");
-        assert!(cancel.is_cancelled());
+        assert_eq!((cancel.is_cancelled(), withdrawn.is_cancelled()), (true, false));
+    }
+
+    #[test]
+    fn subscriptions_are_bounded_in_number_and_in_bytes() {
+        let many = Subscribed::default();
+        let added = (0..2 * SUBSCRIBED_URIS_MAX).filter(|number| many.add(format!("a://{number}"))).count();
+        assert_eq!(added, SUBSCRIBED_URIS_MAX);
+        let long = Subscribed::default();
+        let uri = |number: usize| format!("a://{number}/{}", "x".repeat(SUBSCRIBED_BYTES_MAX / 4));
+        let added = (0..10).filter(|number| long.add(uri(*number))).count();
+        assert_eq!((added, long.add(uri(0)), long.add(uri(4))), (3, true, false));
+        long.remove(&uri(0));
+        assert!(long.add(uri(4)));
     }
 }

@@ -436,6 +436,77 @@ async fn slow_heads_and_bodies_are_cut_off() {
 }
 
 #[tokio::test]
+async fn a_head_of_more_bytes_than_fit_is_refused_and_one_of_as_many_is_served() {
+    let limits = Limits { head_bytes_max: 8_192, ..Limits::default() };
+    let server = Server::start_with(fixture::conformance(), limits).await.unwrap();
+    let bearer = format!("Bearer {}", server.rw_token);
+    let with = |filler: usize| {
+        let filler = "x".repeat(filler);
+        let headers = [("authorization", bearer.as_str()), ("x-filler", filler.as_str())];
+        request("POST", server.address, "/mcp", &headers, &body("ping", &json!({})))
+    };
+    let rest = with(0).windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    for (bytes, status) in [(8_191, 200), (8_193, 431)] {
+        let answer = send_raw(server.address, &with(bytes - rest)).await.unwrap();
+        assert_eq!(answer.status, status, "{bytes}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_modern_era_knows_no_session_to_listen_in_or_to_end() {
+    let server = Server::start(fixture::conformance()).await.unwrap();
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+    let opened = legacy(&server, &[], &body("initialize", &params)).await;
+    let bearer = format!("Bearer {}", server.rw_token);
+    let mut headers = vec![
+        ("authorization", bearer.as_str()),
+        ("accept", "text/event-stream"),
+        ("mcp-session-id", opened.header("mcp-session-id").unwrap()),
+        ("mcp-protocol-version", "2026-07-28"),
+    ];
+    for method in ["GET", "DELETE"] {
+        let answer =
+            send_raw(server.address, &request(method, server.address, "/mcp", &headers, "")).await.unwrap();
+        assert_eq!((answer.status, answer.header("allow").is_some()), (405, true), "{method}: {answer:?}");
+    }
+    headers[3].1 = "2025-11-25";
+    let ended =
+        send_raw(server.address, &request("DELETE", server.address, "/mcp", &headers, "")).await.unwrap();
+    assert_eq!(ended.status, 204, "it was there all the while");
+}
+
+#[tokio::test]
+async fn a_tool_that_goes_on_whatever_it_is_told_is_dropped() {
+    let limits = Limits { overrun_ms: 50, ..Limits::default() };
+    let server = Server::start_with(fixture::unruly(), limits).await.unwrap();
+    // Beyond its deadline.
+    let answer = legacy(&server, &[], &body("tools/call", &json!({"name": "overruns"}))).await;
+    assert!(answer.body.contains("Timeout"), "{answer:?}");
+    // Whose client goes.
+    let bearer = format!("Bearer {}", server.rw_token);
+    let ignores = request(
+        "POST",
+        server.address,
+        "/mcp",
+        &[("authorization", &bearer)],
+        &body("tools/call", &json!({"name": "ignores"})),
+    );
+    for intents in [2, 3] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(&ignores).await.unwrap();
+        server.intents(intents).await.unwrap();
+        if intents == 3 {
+            // Whose credential is revoked.
+            server.revoke(&server.rw_token).unwrap();
+        } else {
+            drop(stream);
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(2), server.endings(intents)).await;
+        assert_eq!(ended.expect("it goes on").unwrap().last().unwrap(), "cancelled");
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_is_a_novel_is_refused_at_once() {
     let server = Server::start(fixture::conformance()).await.unwrap();
     let name = "test_simple_txt".repeat(200_000);

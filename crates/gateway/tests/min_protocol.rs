@@ -63,6 +63,7 @@ async fn a_credential_of_the_modern_era_is_refused_in_the_legacy_one() {
         let error = if told.is_array() { &told[0]["error"] } else { &told["error"] };
         assert_eq!(error["code"], -32022, "{body}: {told}");
         assert_eq!(error["data"]["supported"], json!(["2026-07-28"]));
+        assert!(error["data"]["requested"].is_string(), "{error}");
         assert!(answer.header("mcp-session-id").is_none(), "a session was opened");
     }
     // Nothing has reached the record either.
@@ -98,4 +99,14 @@ async fn a_least_revision_in_the_legacy_era_is_about_what_was_agreed_on() {
         let answer = send(&server, &token, &[("mcp-protocol-version", revision)], &list).await;
         assert_eq!(answer.json()["error"].is_null(), is_served, "{revision}");
     }
+}
+
+#[tokio::test]
+async fn a_refusal_names_all_revisions_that_the_credential_may_speak() {
+    let (server, token) = server("2025-11-25").await;
+    let refused = send(&server, &token, &[], &initialize("2024-11-05")).await.json();
+    let data = json!({"supported": ["2026-07-28", "2025-11-25"], "requested": "2024-11-05"});
+    assert_eq!(refused["error"]["data"], data, "{refused}");
+    let served = send(&server, &token, &[], &initialize("2025-11-25")).await.json();
+    assert_eq!(served["result"]["protocolVersion"], "2025-11-25");
 }

@@ -278,11 +278,38 @@ async fn what_a_client_carries_is_bounded() {
     again["requestState"] = state;
     let done = client.result("tools/call", again).await.unwrap();
     assert_eq!(done["content"][0]["text"], "60000 bytes");
-    let (status, error) = client.refusal("tools/call", keeps(70_000)).await.unwrap();
-    assert_eq!((status, &error["code"]), (500, &json!(-32603)));
-    let too_much = client.call("asks_too_much", json!({})).await.unwrap();
-    assert_eq!(too_much["isError"], true);
-    assert!(too_much.to_string().contains("InternalError"), "{too_much}");
+    for too_much in [
+        client.result("tools/call", keeps(70_000)).await.unwrap(),
+        client.call("asks_too_much", json!({})).await.unwrap(),
+    ] {
+        assert_eq!(too_much["isError"], true);
+        assert!(too_much.to_string().contains("InternalError"), "{too_much}");
+    }
+    let endings = server.endings(4).await.unwrap();
+    assert_eq!(endings, ["ok", "ok", "error", "error"], "the record says what the client is told");
+}
+
+#[tokio::test]
+async fn a_state_is_used_up_by_the_round_that_is_made_and_by_none_that_is_refused() {
+    let limits = Limits { calls_per_principal_max: 1, ..Limits::default() };
+    let server = Server::start_with(fixture::guarded(), limits).await.unwrap();
+    let client = client(&server);
+    let state = first_round(&client, "tools/call", call("changes_it", "x")).await;
+    // Another call has the only place meanwhile.
+    let other = client.open(json!("h"), "tools/call", json!({"name": "waits"})).await.unwrap();
+    server.intents(2).await.unwrap();
+    let busy = client.result("tools/call", confirmed(call("changes_it", "x"), &state)).await.unwrap();
+    assert!(busy.to_string().contains("RateLimited"), "{busy}");
+    drop(other);
+    server.outcomes(2).await.unwrap();
+    let again = || client.ask("tools/call", confirmed(call("changes_it", "x"), &state));
+    let mut done = again().await.unwrap();
+    while done.json().to_string().contains("RateLimited") {
+        done = again().await.unwrap();
+    }
+    assert_eq!(done.json()["result"]["isError"], Value::Null, "{done:?}");
+    let spent = again().await.unwrap();
+    assert_eq!((spent.status, &spent.json()["error"]["code"]), (400, &json!(-32602)), "{spent:?}");
 }
 
 #[tokio::test]

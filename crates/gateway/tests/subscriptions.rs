@@ -425,7 +425,7 @@ async fn one_client_has_so_many_subscriptions_and_no_more() {
         client.message().await.unwrap();
     }
     client.begin(json!(64), "subscriptions/listen", json!({"notifications": {}})).await.unwrap();
-    assert_eq!(client.message().await.unwrap()["error"]["code"], -32603);
+    assert_eq!(client.message().await.unwrap()["error"]["code"], 429);
     client.begin(json!(65), "tools/list", json!({})).await.unwrap();
     assert!(client.message().await.unwrap().get("result").is_some(), "questions are answered all the same");
 }

@@ -362,6 +362,29 @@ async fn what_tasks_hold_is_bounded_and_the_oldest_that_have_ended_make_room() {
 }
 
 #[tokio::test]
+async fn a_task_that_asks_nothing_works_on() {
+    let (server, client) = start(Limits::default()).await;
+    let task = begin(&client, "rests_as_task", json!({})).await;
+    server.intents(3).await.unwrap();
+    let got = get(&client, &task).await;
+    assert_eq!((&got["status"], got.get("inputRequests")), (&json!("working"), None), "{got}");
+}
+
+#[tokio::test]
+async fn what_a_task_was_answered_counts_while_it_works_with_it() {
+    let limits = Limits { task_bytes_max: 80_000, ..Limits::default() };
+    let (_server, client) = start(limits).await;
+    let task = begin(&client, "asks_as_task", json!({})).await;
+    let key = keys(&wait_for(&client, &task, "input_required").await)[0].clone();
+    client.result("tasks/update", answers(&task, &[(&key, &"x".repeat(30_000))])).await.unwrap();
+    // It asks again, with the first answer in its state.
+    while keys(&wait_for(&client, &task, "input_required").await)[0] == key {}
+    let refused = client.call("waits_as_task", json!({"x": "x".repeat(20_000)})).await.unwrap();
+    assert!(refused.to_string().contains("RateLimited"), "{refused}");
+    begin(&client, "waits_as_task", json!({"x": "x".repeat(5_000)})).await;
+}
+
+#[tokio::test]
 async fn a_task_that_made_room_leaves_nothing_behind() {
     let limits = Limits { task_bytes_max: 200_000, ..Limits::default() };
     let (server, client) = start(limits).await;

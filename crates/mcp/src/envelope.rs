@@ -29,7 +29,9 @@ impl RequestId {
         }
         Err(RpcError::new(
             INVALID_REQUEST,
-            "invalid `id`: use a string of at most 256 bytes or an integer within ±(2^53 - 1)",
+            format!(
+                "invalid `id`: use a string of at most {ID_BYTES_MAX} bytes or an integer within ±(2^53 - 1)"
+            ),
         ))
     }
 
@@ -187,7 +189,10 @@ impl Fields {
             .text()
             .filter(|method| !method.is_empty() && method.len() <= METHOD_BYTES_MAX)
             .map(Cow::into_owned)
-            .ok_or_else(|| invalid(self.id.clone(), "`method` must be a string of 1 to 128 bytes"))
+            .ok_or_else(|| {
+                let message = format!("`method` must be a string of 1 to {METHOD_BYTES_MAX} bytes");
+                invalid(self.id.clone(), message)
+            })
     }
 
     fn into_message(self) -> Result<Message, Rejected> {
@@ -282,18 +287,19 @@ impl Frame {
     }
 
     /// How many bytes it has.
-    pub fn len(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.pieces.iter().map(Bytes::len).sum()
-    }
-
-    /// Whether it is empty; a frame never is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// The whole as text, for small frames and tests.
     pub fn to_vec(&self) -> Vec<u8> {
         self.pieces.concat()
+    }
+}
+
+impl From<&Rejected> for Frame {
+    fn from(rejected: &Rejected) -> Self {
+        Self::error(rejected.id.as_ref(), &rejected.error)
     }
 }
 
@@ -399,7 +405,7 @@ mod tests {
         let id = RequestId::read(&Raw::of(&1).unwrap()).unwrap();
         let frame = Frame::result(&id, result.clone());
         assert_eq!(frame.pieces[1].as_ptr(), result.as_bytes().as_ptr());
-        assert_eq!(frame.len(), frame.to_vec().len());
+        assert_eq!(frame.byte_len(), frame.to_vec().len());
         assert!(serde_json::from_slice::<serde_json::Value>(&frame.to_vec()).is_ok());
     }
 }

@@ -68,8 +68,13 @@ impl Revision {
 
     /// The names of the modern ones, newest first, as a JSON array.
     pub fn modern_names() -> Raw {
+        Self::names(|revision| revision.era() == Era::Modern)
+    }
+
+    /// The names of those that are wanted, newest first: an array of strings.
+    pub fn names(is_wanted: impl Fn(Self) -> bool) -> Raw {
         let mut names = ArrayWriter::new(80);
-        for revision in Self::ALL.into_iter().filter(|revision| revision.era() == Era::Modern) {
+        for revision in Self::ALL.into_iter().filter(|revision| is_wanted(*revision)) {
             names.push_str(revision.as_str());
         }
         names.end()

@@ -56,6 +56,11 @@ impl RpcError {
         Self::new(INVALID_PARAMS, message)
     }
 
+    /// A request that a batch can't hold.
+    pub fn not_in_batch() -> Self {
+        Self::new(INVALID_REQUEST, "this can't be part of a batch: send it alone")
+    }
+
     /// The error object.
     pub fn to_raw(&self) -> Raw {
         let object =

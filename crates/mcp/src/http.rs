@@ -167,13 +167,8 @@ pub fn named_revision(headers: &HeaderMap) -> Option<Revision> {
         .and_then(|version| Revision::find(version.trim()))
 }
 
-/// The status of an error answer. On the legacy path a 404 would mean that the session is gone,
-/// so there only what isn't a message at all is more than a 200.
-pub fn status_of(era: Era, error: &RpcError) -> StatusCode {
-    status_of_code(era, error.code)
-}
-
-/// The status of an answer that is an error of this code.
+/// The status of an answer that is an error of this code. On the legacy path a 404 would mean that the session is
+/// gone, so there only what isn't a message at all is more than a 200.
 pub fn status_of_code(era: Era, code: i64) -> StatusCode {
     match (era, code) {
         (_, PARSE_ERROR | INVALID_REQUEST | UNSUPPORTED_PROTOCOL_VERSION)
@@ -286,8 +281,8 @@ mod tests {
     #[test]
     fn an_unknown_method_is_404_in_the_modern_era_only() {
         let error = RpcError::method_not_found("x");
-        assert_eq!(status_of(Era::Modern, &error), StatusCode::NOT_FOUND);
-        assert_eq!(status_of(Era::Legacy, &error), StatusCode::OK);
+        assert_eq!(status_of_code(Era::Modern, error.code), StatusCode::NOT_FOUND);
+        assert_eq!(status_of_code(Era::Legacy, error.code), StatusCode::OK);
     }
 
     #[test]

@@ -178,6 +178,18 @@ impl Params {
 }
 
 #[cfg(test)]
+impl Params {
+    /// The parameters that this text is.
+    fn for_test(text: &str) -> Self {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{text}}}"#);
+        match crate::envelope::Message::read(text.into()).unwrap() {
+            crate::envelope::Message::Request(request) => Self::of(&request),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -189,18 +201,6 @@ mod tests {
             ("{}", Era::Legacy),
         ] {
             assert_eq!(Params::for_test(params).era(), era, "{params}");
-        }
-    }
-}
-
-#[cfg(test)]
-impl Params {
-    /// The parameters that this text is.
-    fn for_test(text: &str) -> Self {
-        let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":{text}}}"#);
-        match crate::envelope::Message::read(text.into()).unwrap() {
-            crate::envelope::Message::Request(request) => Self::of(&request),
-            other => panic!("{other:?}"),
         }
     }
 }

@@ -96,7 +96,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 /// # Errors
 /// What writing the output fails with.
 pub async fn write_line<W: AsyncWrite + Unpin>(output: &mut W, frame: Frame) -> std::io::Result<()> {
-    let mut line = Vec::with_capacity(frame.len() + 1);
+    let mut line = Vec::with_capacity(frame.byte_len() + 1);
     for piece in &frame.pieces {
         line.extend(piece.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
     }

@@ -43,7 +43,7 @@ pub enum Progress {
 ///
 /// A plain queue rather than a channel: nearly every call says nothing, and should pay nothing for it.
 #[derive(Clone, Debug, Default)]
-pub struct Listener(Arc<Told>);
+pub struct ProgressQueue(Arc<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
@@ -51,7 +51,7 @@ struct Told {
     news: Notify,
 }
 
-impl Listener {
+impl ProgressQueue {
     /// What was told next. Waits for ever if nothing more comes. Cancellation-safe.
     pub async fn next(&self) -> Progress {
         loop {
@@ -95,7 +95,7 @@ pub enum Stop {
 pub struct Cx {
     deadline: Instant,
     cancel: CancellationToken,
-    progress: Option<Listener>,
+    progress: Option<ProgressQueue>,
 }
 
 impl Cx {
@@ -106,8 +106,8 @@ impl Cx {
 
     /// The same context with somebody who listens to progress.
     #[must_use]
-    pub fn with_progress(mut self, listener: Listener) -> Self {
-        self.progress = Some(listener);
+    pub fn with_progress(mut self, queue: ProgressQueue) -> Self {
+        self.progress = Some(queue);
         self
     }
 
@@ -152,8 +152,8 @@ impl Cx {
 
     /// Tells progress to whoever listens. A slow listener misses news rather than holding up the call.
     pub fn report(&self, progress: Progress) {
-        if let Some(listener) = &self.progress {
-            listener.tell(progress);
+        if let Some(queue) = &self.progress {
+            queue.tell(progress);
         }
     }
 }
@@ -175,8 +175,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_hears_everything_in_order() {
-        let listener = Listener::default();
-        let told = listener.clone();
+        let queue = ProgressQueue::default();
+        let told = queue.clone();
         tokio::spawn(async move {
             for step in 0..3_u8 {
                 told.tell(Progress::Step { progress: f64::from(step), total: None, message: None });
@@ -184,18 +184,18 @@ mod tests {
             }
         });
         for step in 0..3_u8 {
-            let Progress::Step { progress, .. } = listener.next().await else { panic!("a log line") };
+            let Progress::Step { progress, .. } = queue.next().await else { panic!("a log line") };
             assert!((progress - f64::from(step)).abs() < f64::EPSILON);
         }
     }
 
     #[test]
     fn a_slow_listener_never_holds_up_the_call() {
-        let listener = Listener::default();
-        let cx = Cx::new(Duration::from_secs(1), CancellationToken::new()).with_progress(listener.clone());
+        let queue = ProgressQueue::default();
+        let cx = Cx::new(Duration::from_secs(1), CancellationToken::new()).with_progress(queue.clone());
         for _ in 0..=PROGRESS_QUEUE {
             cx.report(Progress::Step { progress: 0.0, total: None, message: None });
         }
-        assert_eq!(listener.lock().len(), PROGRESS_QUEUE);
+        assert_eq!(queue.lock().len(), PROGRESS_QUEUE);
     }
 }

@@ -101,7 +101,8 @@ impl Outcome {
         Self { verdict: Verdict::ok(), reply: Reply::Result(result), detail: None }
     }
 
-    /// It has to ask first; the call is made again with the answers and this state.
+    /// It has to ask first; the call is made again with the answers and this state, which a client may have to carry:
+    /// at most [`hayward_mcp::limits::STATE_CONTENT_BYTES_MAX`] bytes.
     pub fn ask(requests: Vec<InputRequest>, state: Option<Raw>) -> Self {
         Self { verdict: Verdict::ok(), reply: Reply::Ask { requests, state }, detail: None }
     }

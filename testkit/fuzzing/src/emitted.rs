@@ -59,7 +59,7 @@ pub(crate) fn check(input: &[u8]) {
 /// Compares a frame with what it means; returns its text as both framings carry it, without line breaks.
 fn check_frame(Emitted { frame, meaning }: &Emitted) -> Bytes {
     let text = frame.to_vec();
-    assert_eq!(frame.len(), text.len());
+    assert_eq!(frame.byte_len(), text.len());
     assert_eq!(&read(&text), meaning);
     let flat: Bytes = text.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect();
     if text != flat {

@@ -73,7 +73,7 @@ fn check_era(headers: &HeaderMap, request: &Request) {
         Ok(Era::Legacy) => check_legacy(headers, request, &params),
         Err(error) => {
             assert!([HEADER_MISMATCH, UNSUPPORTED_PROTOCOL_VERSION].contains(&error.code), "{error}");
-            assert_eq!(rules::status_of(Era::Modern, &error), StatusCode::BAD_REQUEST);
+            assert_eq!(rules::status_of_code(Era::Modern, error.code), StatusCode::BAD_REQUEST);
         }
     }
 }

@@ -20,11 +20,9 @@ use serde_json::{Map, Value, json};
 use super::answer;
 use super::body::read as read_body;
 use super::http::{App, Arrived, authenticate};
+use crate::limits::ADMIN_BODY_BYTES_MAX;
 use crate::road::Arrival;
 use crate::tokens::TokenView;
-
-/// Bytes of the body of one request for a token.
-const BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Characters of a token that the record shows: kind and public id at most.
 const SHOWN_CHARS: usize = 22;
@@ -75,7 +73,7 @@ pub(crate) async fn create(
     let (head, body) = request.into_parts();
     let made = async {
         let actor = administrator(&app, &head.headers)?;
-        let taken = read_body(&head.headers, body, BODY_BYTES_MAX, &app, (&actor, &arrived.connection))
+        let taken = read_body(&head.headers, body, ADMIN_BODY_BYTES_MAX, &app, (&actor, &arrived.connection))
             .await
             .map_err(|fault| answer::detail(fault.status(), fault.message()))?;
         let bad = |message: &str| answer::detail(StatusCode::BAD_REQUEST, message);
@@ -142,6 +140,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         name: name.to_owned(),
         arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
         round: Round::default(),
+        spends: None,
     }
 }
 

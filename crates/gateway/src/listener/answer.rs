@@ -10,6 +10,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use hayward_mcp::envelope::Frame;
+use hayward_mcp::error::RpcError;
+use hayward_tool::ToolError;
 use http_body::{Frame as BodyFrame, SizeHint};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +78,24 @@ where
 /// `{"detail": …}`, the form in which the host server's own routes refuse.
 pub(crate) fn detail(status: StatusCode, message: &str) -> Response {
     object(status, &serde_json::json!({ "detail": message }))
+}
+
+/// The same for what the road refuses.
+pub(crate) fn refused(error: &ToolError) -> Response {
+    let status = StatusCode::from_u16(error.kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    detail(status, &told(error))
+}
+
+/// A refusal of the road as an error of the protocol.
+pub(crate) fn rpc_error(error: &ToolError) -> RpcError {
+    RpcError::new(i64::from(error.kind.http_status()), told(error))
+}
+
+fn told(error: &ToolError) -> String {
+    match &error.suggestion {
+        Some(suggestion) => format!("{}; hint: {suggestion}", error.message),
+        None => error.message.clone(),
+    }
 }
 
 /// A small JSON document.

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hayward_api::Principal;
+use hayward_api::{Code, Principal};
 use hayward_mcp::envelope::{Frame, Incoming, Message, Notification, Rejected, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
-use hayward_mcp::error::{INTERNAL_ERROR, INVALID_REQUEST, RpcError};
+use hayward_mcp::error::{INVALID_REQUEST, RpcError};
 use hayward_mcp::request::{Agreed, Ask, Context, Filter, Params, Question, Walk, read_cancelled};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::asking::Asking;
 use crate::budget::Reserved;
-use crate::limits::STDIO_REQUESTS_MAX;
+use crate::limits::CLIENT_REQUESTS_MAX;
 use crate::listening::{Heard, Listening, Subscription, subscribe};
-use crate::protocol::{Beginning, News, Protocol, RunningCall, Sender, check_revision};
+use crate::protocol::{Answer, Beginning, News, Protocol, RunningCall, Sender, check_revision};
 use crate::session::{Running, Subscribed};
 
 /// The client, as far as its requests share it.
@@ -71,7 +71,7 @@ impl Client {
             running: Running::default(),
             asking: Asking::default(),
             subscribed: Subscribed::default(),
-            places: Arc::new(Semaphore::new(STDIO_REQUESTS_MAX)),
+            places: Arc::new(Semaphore::new(CLIENT_REQUESTS_MAX)),
             calls: TaskTracker::new(),
             quiet: gone.child_token(),
             is_told: AtomicBool::new(false),
@@ -81,19 +81,24 @@ impl Client {
         })
     }
 
+    /// Counts what it sends among what is held in memory.
+    pub(super) fn reserve(&self) -> Reserved {
+        self.protocol.road().budget().begin(&self.principal)
+    }
+
     /// Serves what came. Requests that take time are followed by tasks of their own.
     ///
     /// `reserved` is what holds it in memory; it is given up when what it asks for has ended.
-    pub(super) async fn take(self: &Arc<Self>, bytes: Bytes, reserved: Option<Reserved>) {
+    pub(super) async fn take(self: &Arc<Self>, bytes: Bytes, reserved: Reserved) {
         let has_batches = self.agreed().revision == Revision::V2025_03_26;
         match Incoming::read(bytes, has_batches) {
             Ok(Incoming::One(message)) => self.message(message, reserved).await,
             Ok(Incoming::Batch(messages)) => self.batch(messages, reserved).await,
-            Err(rejected) => self.send(frame_of(&rejected)).await,
+            Err(rejected) => self.send(Frame::from(&rejected)).await,
         }
     }
 
-    async fn message(self: &Arc<Self>, message: Message, reserved: Option<Reserved>) {
+    async fn message(self: &Arc<Self>, message: Message, reserved: Reserved) {
         match message {
             Message::Request(request) => {
                 let id = request.id.clone();
@@ -112,22 +117,16 @@ impl Client {
         if notification.method == "notifications/cancelled"
             && let Some(id) = read_cancelled(notification)
         {
-            self.running.cancel(&id);
+            self.running.withdraw(&id);
         }
     }
 
-    async fn request(
-        self: &Arc<Self>,
-        request: Request,
-        mut reserved: Option<Reserved>,
-    ) -> Result<(), RpcError> {
+    async fn request(self: &Arc<Self>, request: Request, mut reserved: Reserved) -> Result<(), RpcError> {
         let (ask, context) = self.read(&request)?;
         match ask {
             Ask::Question(question) => {
                 let frame = self.question(&request.id, &question, context.era())?;
-                if let Some(reserved) = &mut reserved {
-                    reserved.grow(frame.len())?;
-                }
+                reserved.grow(frame.byte_len())?;
                 self.send(frame).await;
                 if let Question::Initialize { .. } = question {
                     self.tell_changes();
@@ -139,11 +138,13 @@ impl Client {
             }
             Ask::Listen(filter) => self.listen(request.id, filter, &context)?,
             Ask::Walk(walk) => {
-                let place = self.place()?;
-                let running = self.begin(request.id, walk, context, reserved)?;
+                let place = self.places(1)?;
+                let running = self.begin(request.id, walk, context, Some(reserved))?;
                 let client = Arc::clone(self);
                 self.calls.spawn(async move {
-                    client.follow(running).await;
+                    if let Some(answer) = client.follow(running).await {
+                        client.send(answer.frame).await;
+                    }
                     drop(place);
                 });
             }
@@ -169,14 +170,7 @@ impl Client {
 
     fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Frame, RpcError> {
         match question {
-            Question::Initialize { revision, client, abilities } => {
-                *self.agreed() = Agreed {
-                    revision: *revision,
-                    client: client.clone(),
-                    abilities: *abilities,
-                    ..Agreed::default()
-                };
-            }
+            Question::Initialize { .. } => *self.agreed() = Agreed::by(question).unwrap_or_default(),
             Question::SetLogLevel(level) => self.agreed().log_level = *level,
             Question::Subscribe(uri) => subscribe(&self.protocol, &self.subscribed, uri, &self.principal)?,
             Question::Unsubscribe(uri) => self.subscribed.remove(uri),
@@ -186,10 +180,12 @@ impl Client {
     }
 
     /// Never waited for: the next message may be what ends one of the running calls.
-    fn place(&self) -> Result<OwnedSemaphorePermit, RpcError> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| RpcError::new(INTERNAL_ERROR, "too many calls are running: wait for one to end"))
+    fn places(&self, count: usize) -> Result<OwnedSemaphorePermit, RpcError> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        Arc::clone(&self.places).try_acquire_many_owned(count).map_err(|_| {
+            let code = i64::from(Code::RateLimited.http_status());
+            RpcError::new(code, "too many calls are running: wait for one to end")
+        })
     }
 
     fn begin(
@@ -206,31 +202,36 @@ impl Client {
         self.protocol.begin(beginning)
     }
 
-    /// Passes on what a call tells and asks, and its answer.
-    async fn follow(&self, mut call: RunningCall) {
-        call.go_on();
+    /// Passes on what a call tells and asks; returns its answer. None if nobody wants it any more: what a client has
+    /// cancelled is not answered (2025-11-25, basic/utilities/cancellation).
+    async fn follow(&self, mut call: RunningCall) -> Option<Answer> {
+        call.detach();
         loop {
             let news = tokio::select! {
                 news = call.next() => news,
-                () = self.gone.cancelled() => return,
+                () = self.gone.cancelled() => return None,
             };
             match news {
+                News::Answer(answer) => return Some(answer).filter(|_| !call.is_withdrawn()),
                 News::Meanwhile(frame) => self.send(frame).await,
                 News::Rest { .. } => {}
-                News::Answer(answer) => return self.send(answer.frame).await,
             }
         }
     }
 
-    /// Every message is served for itself, and all answers leave together. Each call takes a place of its own.
-    async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>, reserved: Option<Reserved>) {
-        let place = match self.place() {
+    /// Every message is served for itself, and all answers leave together. Each takes as much room as if it had come
+    /// alone.
+    async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>, reserved: Reserved) {
+        let requests = messages.iter().filter(|message| matches!(message, Ok(Message::Request(_)))).count();
+        let place = match self.places(requests) {
             Ok(place) => place,
             Err(error) => return self.send(Frame::error(None, &error)).await,
         };
+        let reserved = Mutex::new(reserved);
         let client = Arc::clone(self);
         self.calls.spawn(async move {
-            let served = join_all(messages.into_iter().map(|message| client.one_of_batch(message))).await;
+            let one = |message| client.one_of_batch(message, &reserved);
+            let served = join_all(messages.into_iter().map(one)).await;
             let frames: Vec<Frame> = served.into_iter().flatten().collect();
             if !frames.is_empty() {
                 client.send(Frame::batch(frames)).await;
@@ -239,9 +240,13 @@ impl Client {
         });
     }
 
-    async fn one_of_batch(&self, message: Result<Message, Rejected>) -> Option<Frame> {
+    async fn one_of_batch(
+        &self,
+        message: Result<Message, Rejected>,
+        reserved: &Mutex<Reserved>,
+    ) -> Option<Frame> {
         match message {
-            Err(rejected) => Some(frame_of(&rejected)),
+            Err(rejected) => Some(Frame::from(&rejected)),
             Ok(Message::Notification(notification)) => {
                 self.notification(&notification);
                 None
@@ -251,37 +256,29 @@ impl Client {
                 None
             }
             Ok(Message::Request(request)) => {
-                let served = self.request_of_batch(&request).await;
-                Some(served.unwrap_or_else(|error| Frame::error(Some(&request.id), &error)))
+                let served = self.request_of_batch(&request, reserved).await;
+                served.unwrap_or_else(|error| Some(Frame::error(Some(&request.id), &error)))
             }
         }
     }
 
-    async fn request_of_batch(&self, request: &Request) -> Result<Frame, RpcError> {
+    async fn request_of_batch(
+        &self,
+        request: &Request,
+        reserved: &Mutex<Reserved>,
+    ) -> Result<Option<Frame>, RpcError> {
         let (ask, context) = self.read(request)?;
         match (ask, context.era()) {
             (Ask::Question(question), Era::Legacy) if !matches!(question, Question::Initialize { .. }) => {
-                self.question(&request.id, &question, Era::Legacy)
+                let frame = self.question(&request.id, &question, Era::Legacy)?;
+                reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.byte_len())?;
+                Ok(Some(frame))
             }
             (Ask::Walk(walk), Era::Legacy) => {
-                let _place = self.place()?;
-                // What it tells meanwhile is not heard: the batch has one answer.
-                let mut call = self.begin(request.id.clone(), walk, context, None)?;
-                call.go_on();
-                loop {
-                    tokio::select! {
-                        news = call.next() => match news {
-                            News::Answer(answer) => return Ok(answer.frame),
-                            News::Meanwhile(frame) => self.send(frame).await,
-                            News::Rest { .. } => {}
-                        },
-                        () = self.gone.cancelled() => {
-                            return Err(RpcError::new(INTERNAL_ERROR, "the client is gone"));
-                        }
-                    }
-                }
+                let call = self.begin(request.id.clone(), walk, context, None)?;
+                Ok(self.follow(call).await.map(|answer| answer.frame))
             }
-            _ => Err(RpcError::new(INVALID_REQUEST, "this can't be part of a batch: send it alone")),
+            _ => Err(RpcError::not_in_batch()),
         }
     }
 
@@ -292,18 +289,18 @@ impl Client {
         }
         let listening = Listening::of_session(self.protocol.road(), &self.subscribed);
         let client = Arc::clone(self);
-        // Not one of the calls that an end waits for.
+        // Ends with `quiet`, so that an end doesn't wait for it.
         self.calls.spawn(async move { client.tell(listening, &client.quiet).await });
     }
 
     /// Modern: tells what a request names, until the client cancels it.
     fn listen(self: &Arc<Self>, id: RequestId, filter: Filter, context: &Context) -> Result<(), RpcError> {
-        let place = self.place()?;
+        let place = self.places(1)?;
         let principal = Arc::clone(&self.principal);
         let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
         let (listening, opening) = Listening::modern(&self.protocol, subscription)?;
-        let ended = self.quiet.child_token();
-        if !self.running.begin(&id, &ended) {
+        let (ended, withdrawn) = (self.quiet.child_token(), CancellationToken::new());
+        if !self.running.begin(&id, &ended, &withdrawn) {
             return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
         }
         let client = Arc::clone(self);
@@ -314,10 +311,7 @@ impl Client {
             let completed = listening.completed();
             client.tell(listening, &ended).await;
             client.running.end(&id);
-            // A client that has cancelled hears nothing more of it.
-            if (!ended.is_cancelled() || client.quiet.is_cancelled())
-                && let Some(completed) = completed
-            {
+            if let Some(completed) = completed.filter(|_| !withdrawn.is_cancelled()) {
                 client.send(completed).await;
             }
             drop(place);
@@ -360,8 +354,4 @@ impl Client {
     fn agreed(&self) -> MutexGuard<'_, Agreed> {
         self.agreed.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn frame_of(rejected: &Rejected) -> Frame {
-    Frame::error(rejected.id.as_ref(), &rejected.error)
 }

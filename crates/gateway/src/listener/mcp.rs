@@ -17,7 +17,7 @@ use hayward_api::{Code, Principal};
 use hayward_mcp::envelope::{Frame, Incoming, Message, Notification, Rejected, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
-use hayward_mcp::http::{Accepts, SESSION_ID, era_of, named_revision, session_id, status_of, status_of_code};
+use hayward_mcp::http::{Accepts, SESSION_ID, era_of, named_revision, session_id, status_of_code};
 use hayward_mcp::request::{Agreed, Ask, Context, Params, Question, Verb, Walk, read_cancelled};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -58,7 +58,7 @@ where
         .await
         .map_err(|fault| refusal(fault.status(), None, fault.message()))?;
         let incoming = Incoming::read(bytes, visit.has_batches())
-            .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, frame_of(&rejected)))?;
+            .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, Frame::from(&rejected)))?;
         Ok(match incoming {
             Incoming::One(message) => visit.serve(message, reserved).await,
             Incoming::Batch(messages) => visit.batch(messages, reserved).await,
@@ -73,10 +73,23 @@ pub(crate) async fn delete(State(app): State<Arc<App>>, headers: HeaderMap) -> R
         Ok(principal) => principal,
         Err(refused) => return refused,
     };
+    if let Err(refused) = legacy_only(&headers) {
+        return refused;
+    }
     match session_id(&headers) {
         Some(id) if app.sessions.end(id, &principal.credential) => answer::empty(StatusCode::NO_CONTENT),
         Some(_) => refusal(StatusCode::NOT_FOUND, None, "Not Found: no such session"),
         None => method_not_allowed("Method Not Allowed: name the session to end in Mcp-Session-Id"),
+    }
+}
+
+/// The modern era knows only `POST`.
+fn legacy_only(headers: &HeaderMap) -> Result<(), Response> {
+    match named_revision(headers) {
+        Some(revision) if revision.era() == Era::Modern => Err(method_not_allowed(
+            "Method Not Allowed: this revision has no sessions; listen with subscriptions/listen",
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -111,10 +124,6 @@ fn find_session(
             "Not Found: this session was ended; begin with initialize",
         )),
     }
-}
-
-fn frame_of(rejected: &Rejected) -> Frame {
-    Frame::error(rejected.id.as_ref(), &rejected.error)
 }
 
 /// The answer to a call as JSON.
@@ -158,7 +167,10 @@ impl Visit<'_> {
                     Err(error) => (Era::Modern, Err(error)),
                 };
                 served.unwrap_or_else(|error| {
-                    answer::json(status_of(answered_as, &error), Frame::error(Some(&request.id), &error))
+                    answer::json(
+                        status_of_code(answered_as, error.code),
+                        Frame::error(Some(&request.id), &error),
+                    )
                 })
             }
             Message::Notification(notification) => {
@@ -191,7 +203,7 @@ impl Visit<'_> {
         reserved: &Mutex<Reserved>,
     ) -> Option<Answer> {
         let frame = match message {
-            Err(rejected) => frame_of(&rejected),
+            Err(rejected) => Frame::from(&rejected),
             Ok(Message::Notification(notification)) => {
                 self.notification(&notification);
                 return None;
@@ -215,7 +227,7 @@ impl Visit<'_> {
     ) -> Result<Answer, RpcError> {
         let params = Params::of(request);
         if params.era() == Era::Modern || request.method == "initialize" {
-            return Err(RpcError::new(INVALID_REQUEST, "this can't be part of a batch: send it alone"));
+            return Err(RpcError::not_in_batch());
         }
         let context = self.context(&params, Era::Legacy)?;
         let ask = Ask::read(&request.method, &params, Era::Legacy)?;
@@ -225,7 +237,7 @@ impl Visit<'_> {
                 self.note(&question)?;
                 let result = self.app.protocol.answer(&question, Era::Legacy, &self.principal);
                 let frame = Frame::result(&request.id, result);
-                reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.len())?;
+                reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.byte_len())?;
                 Ok(Answer { frame, error_code: None, hold: None })
             }
             Ask::Walk(walk) => {
@@ -237,7 +249,7 @@ impl Visit<'_> {
                 };
                 Ok(self.app.protocol.begin(beginning)?.answer().await)
             }
-            Ask::Listen(_) | Ask::Task(_) => Err(RpcError::method_not_found(&request.method)),
+            Ask::Listen(_) | Ask::Task(_) => Err(RpcError::not_in_batch()),
         }
     }
 
@@ -245,7 +257,7 @@ impl Visit<'_> {
         if notification.method == "notifications/cancelled"
             && let (Some(session), Some(id)) = (&self.session, read_cancelled(notification))
         {
-            session.running.cancel(&id);
+            session.running.withdraw(&id);
         }
     }
 
@@ -276,7 +288,7 @@ impl Visit<'_> {
             Ask::Question(question) => self.question(&request.id, &question, era, reserved),
             Ask::Task(ask) => {
                 let told = self.app.protocol.task(&request.id, &ask, &context, &self.principal)?;
-                reserved.grow(told.len())?;
+                reserved.grow(told.byte_len())?;
                 Ok(self.respond(told, reserved))
             }
             Ask::Listen(filter) if self.accepts.events => {
@@ -318,15 +330,9 @@ impl Visit<'_> {
         self.note(question)?;
         let frame = Frame::result(id, self.app.protocol.answer(question, era, &self.principal));
         // A list may be long, and its reader slow.
-        reserved.grow(frame.len())?;
+        reserved.grow(frame.byte_len())?;
         let mut response = self.respond(frame, reserved);
-        if let Question::Initialize { revision, client, abilities } = question {
-            let agreed = Agreed {
-                revision: *revision,
-                client: client.clone(),
-                abilities: *abilities,
-                ..Agreed::default()
-            };
+        if let Some(agreed) = Agreed::by(question) {
             let session = self.app.sessions.open(&self.principal.credential, agreed).map_err(|Full| {
                 let message = "there are as many sessions as there may be, and all are in use: retry later";
                 RpcError::new(i64::from(Code::Unavailable.http_status()), message)
@@ -410,7 +416,7 @@ impl Visit<'_> {
             },
             () = sleep(Duration::from_millis(self.app.limits.first_byte_ms)) => First::SignOfLife,
         };
-        call.go_on();
+        call.detach();
         Ok(self.stream(call, first, session, revision))
     }
 
@@ -436,7 +442,8 @@ impl Visit<'_> {
     fn keep(&self, session: &Arc<Session>) -> Option<Keeping> {
         let protocol = &self.app.protocol;
         let place = protocol.road().keep_stream(&self.principal).ok()?;
-        let (session, kept, closing) = (Arc::clone(session), session.keep_stream()?, protocol.road().quiet());
+        let kept = session.keep_stream(protocol.road().budget().begin(&self.principal))?;
+        let (session, closing) = (Arc::clone(session), protocol.road().quiet());
         Some(Keeping { session, kept, place, closing, pace: pace(&self.app.limits) })
     }
 

@@ -12,11 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// A client may think for so long before its place can be taken.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// How often room is looked for while there is none.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+use crate::limits::{PLACE_LOOK_INTERVAL, PLACE_PATIENCE};
 
 /// Every place.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ impl Places {
             self.make_room();
             tokio::select! {
                 permit = Arc::clone(&self.free).acquire_owned() => break permit.expect("never closed"),
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(PLACE_LOOK_INTERVAL) => {}
             }
         };
         let connection = Arc::new(Connection { began: self.began, waits_since: AtomicU64::new(0), cut });
@@ -89,7 +85,7 @@ impl Places {
             (since > 0 && !connection.cut.is_cancelled()).then_some((since, connection))
         });
         if let Some((since, connection)) = waiting.min_by_key(|(since, _)| *since)
-            && now.saturating_sub(since) >= millis(PATIENCE)
+            && now.saturating_sub(since) >= millis(PLACE_PATIENCE)
         {
             connection.cut.cancel();
         }
@@ -158,8 +154,8 @@ mod tests {
     async fn whoever_keeps_us_waiting_for_longest_makes_room() {
         let places = places(2);
         let ((first, first_cut), (second, second_cut)) = (take(&places).await, take(&places).await);
-        age(&first, 3 * PATIENCE);
-        age(&second, 2 * PATIENCE);
+        age(&first, 3 * PLACE_PATIENCE);
+        age(&second, 2 * PLACE_PATIENCE);
         assert!(places.take(CancellationToken::new()).now_or_never().is_none());
         assert!(first_cut.is_cancelled() && !second_cut.is_cancelled());
         drop(first);
@@ -173,7 +169,7 @@ mod tests {
         let places = places(2);
         let ((served, served_cut), (new, new_cut)) = (take(&places).await, take(&places).await);
         served.connection.is_served();
-        age(&new, PATIENCE / 2);
+        age(&new, PLACE_PATIENCE / 2);
         assert!(places.take(CancellationToken::new()).now_or_never().is_none());
         served.connection.waits();
         assert!(places.take(CancellationToken::new()).now_or_never().is_none());

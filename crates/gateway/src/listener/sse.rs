@@ -63,7 +63,7 @@ pub(crate) async fn open(
     }
     let permit = match app.protocol.road().open_stream(&principal) {
         Ok(permit) => permit,
-        Err(error) => return answer::detail(StatusCode::TOO_MANY_REQUESTS, &error.message),
+        Err(error) => return answer::refused(&error),
     };
     let (output, frames) = mpsc::channel(STREAM_QUEUE);
     let id = uuid::Uuid::new_v4().simple().to_string();
@@ -146,7 +146,7 @@ pub(crate) async fn post(
     let limit = app.limits.body_bytes_max;
     match read_body(&head.headers, body, limit, &app, (&principal, &arrived.connection)).await {
         Ok(taken) => {
-            client.take(taken.bytes, Some(taken.reserved)).await;
+            client.take(taken.bytes, taken.reserved).await;
             answer::empty(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::detail(fault.status(), fault.message()),

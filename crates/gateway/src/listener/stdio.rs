@@ -104,7 +104,13 @@ async fn read_all<R: AsyncRead + Unpin>(
             line = lines.next() => line?,
         };
         match line {
-            Some(Line::Message(bytes)) => client.take(bytes, None).await,
+            Some(Line::Message(bytes)) => {
+                let mut reserved = client.reserve();
+                match reserved.grow(bytes.len()) {
+                    Ok(()) => client.take(bytes, reserved).await,
+                    Err(exhausted) => client.send(Frame::error(None, &exhausted.into())).await,
+                }
+            }
             Some(Line::TooLong) => {
                 let message = "the line is too long; send large files by other means";
                 client.send(Frame::error(None, &RpcError::new(INVALID_REQUEST, message))).await;

@@ -4,7 +4,7 @@
 //! ours while its own one waits; a modern client gets the questions as its answer, with the state of the call
 //! sealed, and asks again.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -17,21 +17,22 @@ use hayward_mcp::limits::ANSWERS_BYTES_MAX;
 use hayward_mcp::request::Walk;
 use hayward_mcp::result;
 use hayward_mcp::state::{Binding, StateError, digest};
-use hayward_tool::{Abilities, Listener, Outcome, Reply, Round, ToolError, Verb};
+use hayward_tool::{Abilities, Outcome, ProgressQueue, Reply, Round, ToolError, Verb};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Protocol;
 use crate::asking::{Asking, Outbox};
+use crate::budget::Reserved;
 use crate::limits::ROUNDS_MAX;
-use crate::road::{Arrival, Permit, incapable, now_unix};
+use crate::road::{Arrival, Permit, Spends, incapable, now_unix};
 
 /// A call on its way through its rounds.
 pub(super) struct Walking {
     pub(super) arrival: Arrival,
     pub(super) era: Era,
     pub(super) cancel: CancellationToken,
-    pub(super) listener: Option<Listener>,
+    pub(super) progress: Option<ProgressQueue>,
     /// How a legacy client is asked, if it can be.
     pub(super) way_back: Option<(Asking, Outbox)>,
 }
@@ -50,17 +51,28 @@ type Answered = (Result<Raw, RpcError>, Option<Permit>);
 
 impl Protocol {
     /// Reads what a client brings along from the last round.
-    pub(super) fn open_round(&self, walk: &Walk, credential: &str, era: Era) -> Result<Round, RpcError> {
+    pub(super) fn open_round(
+        &self,
+        walk: &Walk,
+        credential: &str,
+        era: Era,
+    ) -> Result<(Round, Option<Spends>), RpcError> {
         // The legacy era knows nothing of this.
         if era == Era::Legacy {
-            return Ok(Round::default());
+            return Ok(Default::default());
         }
         let Answers { responses, state } = &walk.answers;
-        let state = state.as_deref().map(|sealed| self.open_state(walk, credential, sealed)).transpose()?;
-        Ok(Round { answers: responses.clone(), state, is_task: false })
+        let opened = state.as_deref().map(|sealed| self.open_state(walk, credential, sealed)).transpose()?;
+        let (state, spends) = opened.unzip();
+        Ok((Round { answers: responses.clone(), state, is_task: false }, spends.flatten()))
     }
 
-    fn open_state(&self, walk: &Walk, credential: &str, sealed: &str) -> Result<Raw, RpcError> {
+    fn open_state(
+        &self,
+        walk: &Walk,
+        credential: &str,
+        sealed: &str,
+    ) -> Result<(Raw, Option<Spends>), RpcError> {
         let (now, bound) = (now_unix(), bound_to(walk.verb, &walk.name, &walk.arguments));
         let refused = |error: StateError| {
             tracing::info!(%error, "a state was refused");
@@ -69,31 +81,33 @@ impl Protocol {
         let binding = Binding { principal: credential, digest: bound };
         let opened = self.states.open(&binding, sealed, now).map_err(refused)?;
         // What has an effect is done once for each round; reading again does no harm.
-        if self.road.has_effect(walk.verb, &walk.name) {
-            let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-            if !spent.spend(credential, opened.nonce, opened.expires_unix, now) {
-                return Err(refused(StateError::Refused));
-            }
-        }
-        Raw::parse(opened.content, hayward_mcp::limits::JSON)
-            .map_err(|_| RpcError::invalid_params("the state is not ours: call again without `requestState`"))
+        let is_once = self.road.has_effect(walk.verb, &walk.name);
+        let spends = is_once.then_some(Spends { nonce: opened.nonce, expires_unix: opened.expires_unix });
+        let state = Raw::parse(opened.content, hayward_mcp::limits::JSON).map_err(|_| {
+            RpcError::invalid_params("the state is not ours: call again without `requestState`")
+        })?;
+        Ok((state, spends))
     }
 
     /// Walks the road, again and again if need be, until the request can be answered.
     pub(super) async fn walk(self: &Arc<Self>, mut walking: Walking) -> Answered {
+        // What the client's answers hold in memory while they are worked with.
+        let mut answers_held = None;
         for _ in 0..ROUNDS_MAX {
             let (reply, hold) =
-                self.road.call(&walking.arrival, &walking.cancel, walking.listener.clone()).await;
+                self.road.call(&walking.arrival, &walking.cancel, walking.progress.clone()).await;
+            drop(answers_held.take());
             match reply {
                 Reply::Result(raw) => return (Ok(self.dress(&walking, raw)), hold),
                 Reply::Error { code, message, data } => {
                     return (Err(era_error(walking.era, RpcError { code, message, data })), hold);
                 }
-                Reply::GoOn { state } => return (self.go_on(walking, state), hold),
+                Reply::GoOn { state } => return (self.become_task(walking, state), hold),
                 Reply::Ask { requests, state } => {
                     match self.ask(&walking, &requests, state.as_ref(), hold).await {
-                        Asked::Answered(answers) => {
+                        Asked::Answered(answers, held) => {
                             walking.arrival.round = Round { answers: Some(answers), state, is_task: false };
+                            answers_held = Some(held);
                         }
                         Asked::Reply(answered, hold) => return (answered, hold),
                     }
@@ -120,7 +134,7 @@ impl Protocol {
                 // A person may take long to answer: others get the place meanwhile.
                 drop(hold);
                 match self.ask_back(walking, requests).await {
-                    Ok(answers) => Asked::Answered(answers),
+                    Ok((answers, held)) => Asked::Answered(answers, held),
                     Err(error) => Asked::Reply(self.failed(walking, error), None),
                 }
             }
@@ -128,26 +142,34 @@ impl Protocol {
     }
 
     /// Asks a legacy client everything at once, and waits for all of its answers.
-    async fn ask_back(&self, walking: &Walking, requests: &[InputRequest]) -> Result<Raw, ToolError> {
+    async fn ask_back(
+        &self,
+        walking: &Walking,
+        requests: &[InputRequest],
+    ) -> Result<(Raw, Reserved), ToolError> {
         let Some((asking, outbox)) = &walking.way_back else {
             let message = "the client takes no requests here: it has no session, or reads no event streams";
             return Err(ToolError::new("ClientUnreachable", Code::Unsupported, message)
                 .suggest("call from a client that keeps a session and accepts text/event-stream"));
         };
+        let held = Mutex::new(self.road.budget().begin(&walking.arrival.principal));
         let questions = requests.iter().map(|request| {
+            let held = &held;
             let mut question = asking.ask(request.method.as_str(), &request.params, outbox);
             async move {
-                match question.answer().await {
-                    Some(Ok(answer))
-                        if answer.as_bytes().len() > ANSWERS_BYTES_MAX / requests.len().max(1) =>
-                    {
-                        Err(refused("the client's answer is too large"))
-                    }
-                    Some(Ok(answer)) if answer.is_object() => Ok((request.key.as_str(), answer.detached())),
-                    Some(Ok(_)) => Err(refused("the client answered something that is no object")),
-                    Some(Err(error)) => Err(refused(&format!("the client refused: {}", reason(&error)))),
-                    None => Err(ToolError::cancelled()),
+                let answer = question
+                    .answer()
+                    .await
+                    .map_err(|error| refused(&format!("the client refused: {}", reason(&error))))?;
+                let bytes = answer.as_bytes().len();
+                if bytes > ANSWERS_BYTES_MAX / requests.len().max(1) {
+                    return Err(refused("the client's answer is too large"));
                 }
+                if !answer.is_object() {
+                    return Err(refused("the client answered something that is no object"));
+                }
+                held.lock().unwrap_or_else(PoisonError::into_inner).grow(bytes)?;
+                Ok((request.key.as_str(), answer.detached()))
             }
         });
         let patience = Duration::from_millis(self.limits.answer_timeout_ms);
@@ -164,7 +186,8 @@ impl Protocol {
             })??,
         };
         let object = ObjectWriter::new(256);
-        Ok(answers.into_iter().fold(object, |object, (key, answer)| object.raw(key, &answer)).end())
+        let answers = answers.into_iter().fold(object, |object, (key, answer)| object.raw(key, &answer));
+        Ok((answers.end(), held.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Asks a modern client: the request is over, and comes again with the answers.
@@ -216,8 +239,8 @@ impl Protocol {
 
 /// What became of asking.
 enum Asked {
-    /// The answers are here.
-    Answered(Raw),
+    /// The answers are here, and what counts them among what is held in memory.
+    Answered(Raw, Reserved),
     /// The request is answered.
     Reply(Result<Raw, RpcError>, Option<Permit>),
 }

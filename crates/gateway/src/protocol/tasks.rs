@@ -35,7 +35,11 @@ use kept::{Status, Task, bytes_of};
 
 impl Protocol {
     /// Lets a call go on as a task, and answers its request with it.
-    pub(super) fn go_on(self: &Arc<Self>, mut walking: Walking, state: Option<Raw>) -> Result<Raw, RpcError> {
+    pub(super) fn become_task(
+        self: &Arc<Self>,
+        mut walking: Walking,
+        state: Option<Raw>,
+    ) -> Result<Raw, RpcError> {
         if !walking.arrival.abilities.has(Ability::Tasks) {
             return match walking.era {
                 Era::Legacy => self.failed(&walking, incapable(Ability::Tasks.into())),
@@ -44,9 +48,10 @@ impl Protocol {
         }
         // It is the task's from here on: the end of its request doesn't end it, and leaves nothing of it.
         walking.cancel = CancellationToken::new();
-        walking.listener = None;
+        walking.progress = None;
         walking.arrival.arguments = walking.arrival.arguments.detached();
         walking.arrival.round = Round { state, answers: None, is_task: true };
+        walking.arrival.spends = None;
         let begun = self.road.open_task(&walking.arrival.principal).map_err(no_room).and_then(|permit| {
             let too_much = || {
                 let message = "the tasks of this credential hold too much already";
@@ -118,7 +123,10 @@ impl Protocol {
                 }
                 Reply::GoOn { state } => {
                     walking.arrival.round = Round { state, answers: None, is_task: true };
-                    continue;
+                    match self.begin_round(task, &walking, BTreeMap::new()) {
+                        Ok(()) => continue,
+                        Err(status) => return status,
+                    }
                 }
                 Reply::Ask { requests, state } => {
                     let lacking = lacking(&requests, walking.arrival.abilities);
@@ -163,17 +171,7 @@ impl Protocol {
             let key = format!("{prefix}{}", request.key);
             (key.clone(), InputRequest { key, ..request })
         });
-        let (pending, call_bytes): (BTreeMap<_, _>, _) = (renamed.collect(), walking.call_bytes());
-        let asked: usize = pending.values().map(bytes_of).sum();
-        let more = asked + call_bytes.saturating_sub(task.lock().call_bytes);
-        let has_room = self.tasks.grow(task, more, |state| {
-            (state.status, state.pending, state.call_bytes) = (Status::InputRequired, pending, call_bytes);
-        });
-        if !has_room {
-            let message = "the task asks more than the tasks of this credential may hold together";
-            let error = ToolError::new("ResultTooLarge", Code::TooLarge, message);
-            return Err(self.failed(walking, error).into());
-        }
+        self.begin_round(task, walking, renamed.collect())?;
         let quiet = self.road.quiet();
         let answers = tokio::select! {
             biased;
@@ -187,6 +185,29 @@ impl Protocol {
             object.raw(key.strip_prefix(&prefix).unwrap_or(key), answer)
         });
         Ok(answers.end())
+    }
+
+    /// Keeps what a task goes on with, and what it asks first. How it ends, if that is too much.
+    fn begin_round(
+        &self,
+        task: &Task,
+        walking: &Walking,
+        pending: BTreeMap<String, InputRequest>,
+    ) -> Result<(), Status> {
+        let call_bytes = walking.call_bytes();
+        let asked: usize = pending.values().map(bytes_of).sum();
+        let more = asked + call_bytes.saturating_sub(task.lock().call_bytes);
+        let has_room = self.tasks.grow(task, more, |state| {
+            state.status = if pending.is_empty() { Status::Working } else { Status::InputRequired };
+            (state.pending, state.call_bytes) = (pending, call_bytes);
+        });
+        if has_room {
+            return Ok(());
+        }
+        let message = "the task goes on with more than the tasks of this credential may hold together";
+        let error = ToolError::new("ResultTooLarge", Code::TooLarge, message)
+            .suggest("the call has run in part: look at what it did before you call again");
+        Err(self.failed(walking, error).into())
     }
 
     /// Whether this is a task of the principal.

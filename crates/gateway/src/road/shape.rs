@@ -6,13 +6,11 @@
 use std::collections::HashSet;
 
 use hayward_api::Code;
-use hayward_mcp::limits::ANSWERS_MAX;
+use hayward_mcp::limits::{ANSWERS_MAX, STATE_CONTENT_BYTES_MAX};
 use hayward_tool::{Outcome, Reply, ToolError, Verb};
 
 use crate::budget::Reserved;
-
-/// Results up to this size are bounded by the number of calls alone.
-const SMALL: usize = 16 * 1024;
+use crate::limits::UNCOUNTED_RESULT_BYTES;
 
 /// Bounds a result, and holds its place until it has left.
 pub(crate) fn shape(verb: Verb, outcome: Outcome, result_bytes_max: usize, held: &mut Reserved) -> Outcome {
@@ -21,7 +19,7 @@ pub(crate) fn shape(verb: Verb, outcome: Outcome, result_bytes_max: usize, held:
     }
     let bytes = size(&outcome.reply);
     if bytes <= result_bytes_max {
-        if bytes <= SMALL || held.grow(bytes).is_ok() {
+        if bytes <= UNCOUNTED_RESULT_BYTES || held.grow(bytes).is_ok() {
             return outcome;
         }
         let message = "the call has run, and its result does not fit beside those of others";
@@ -41,6 +39,10 @@ fn defect(verb: Verb, reply: &Reply) -> Option<&'static str> {
         (Verb::CompletePrompt | Verb::CompleteTemplate, Reply::Ask { .. }) => Some("a completion asks"),
         (_, Reply::Ask { requests, .. }) if requests.len() > ANSWERS_MAX => Some("it asks too much at once"),
         (_, Reply::Ask { requests, state: None }) if requests.is_empty() => Some("it asks nothing"),
+        // A client carries it.
+        (_, Reply::Ask { state: Some(state), .. }) if state.as_bytes().len() > STATE_CONTENT_BYTES_MAX => {
+            Some("it asks with too large a state")
+        }
         (_, Reply::Ask { requests, .. }) => {
             let keys: HashSet<&str> = requests.iter().map(|request| request.key.as_str()).collect();
             (keys.len() < requests.len()).then_some("it asks twice under one key")
@@ -125,6 +127,14 @@ mod tests {
             let shaped = shape(Verb::GetPrompt, good, 10_000, &mut Budget::new(0).begin_for_test());
             assert!(matches!(shaped.reply, Reply::Ask { .. }), "{shaped:?}");
         }
+        let largest = Raw::of(&"x".repeat(STATE_CONTENT_BYTES_MAX - 2)).ok();
+        let shaped = shape(
+            Verb::CallTool,
+            Outcome::ask(Vec::new(), largest),
+            1 << 20,
+            &mut Budget::new(1 << 20).begin_for_test(),
+        );
+        assert!(matches!(shaped.reply, Reply::Ask { .. }), "{:?}", shaped.verdict);
         for (verb, bad) in [
             (Verb::CallTool, ask(&mut (0..=ANSWERS_MAX))),
             (Verb::CallTool, ask(&mut [1, 1].into_iter())),
@@ -132,6 +142,7 @@ mod tests {
             (Verb::CompletePrompt, ask(&mut (0..1))),
             (Verb::CompleteTemplate, ask(&mut (0..1))),
             (Verb::GetPrompt, Outcome::go_on(state)),
+            (Verb::CallTool, Outcome::ask(Vec::new(), Raw::of(&"x".repeat(STATE_CONTENT_BYTES_MAX)).ok())),
         ] {
             let shaped = shape(verb, bad, 10_000, &mut Budget::new(0).begin_for_test());
             assert_eq!(shaped.verdict.code.as_deref(), Some("InternalError"), "{verb:?} {shaped:?}");

@@ -1,7 +1,7 @@
 //! An event stream that outlives its connection for a while.
 //!
 //! Its events are numbered and kept until there are too many, so that a client whose connection broke
-//! comes back with the number of the last one that it has seen, and misses nothing.
+//! comes back with the number of the last one that it has seen, and misses nothing of what is kept.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,6 +18,7 @@ use hayward_mcp::sse;
 use http_body::Frame as BodyFrame;
 use tokio::sync::Notify;
 
+use crate::budget::Reserved;
 use crate::limits::{KEPT_BYTES_MAX, KEPT_EVENTS_MAX, STREAM_QUEUE};
 use crate::road::Permit;
 
@@ -55,6 +56,8 @@ struct State {
     events: VecDeque<Event>,
     /// Bytes of `events`.
     bytes: usize,
+    /// Counts them among what all clients hold in memory.
+    held: Reserved,
     /// The number of the next event.
     next: u64,
     /// The number of the first event that no reader has taken.
@@ -98,11 +101,12 @@ struct Event {
 }
 
 impl Kept {
-    /// A stream that nobody reads yet.
-    pub(crate) fn new(id: StreamId) -> Arc<Self> {
+    /// A stream that nobody reads yet. `held` counts what it keeps.
+    pub(crate) fn new(id: StreamId, held: Reserved) -> Arc<Self> {
         let state = State {
             events: VecDeque::new(),
             bytes: 0,
+            held,
             next: 0,
             untaken: 0,
             reader: 0,
@@ -294,20 +298,26 @@ impl State {
         waiting.any(|event| event.pieces.get(1..) == Some(&message))
     }
 
-    /// Forgets the oldest of too many events; the newest is always kept until it is taken.
+    /// Forgets the oldest of too many events, or of those that don't fit beside what others hold; the newest is
+    /// always kept until it is taken.
     fn trim(&mut self) {
         let is_alone = self.alone_since.is_some();
-        while let Some(oldest) = self.events.front() {
-            let is_too_much = self.events.len() > KEPT_EVENTS_MAX || self.bytes > KEPT_BYTES_MAX;
+        while self.is_too_much()
+            && let Some(oldest) = self.events.front()
+        {
             let is_taken = oldest.number < self.untaken;
-            let may_go = is_taken || (is_alone && self.events.len() > 1);
-            if !is_too_much || !may_go {
+            if !is_taken && (!is_alone || self.events.len() == 1) {
                 return;
             }
             self.bytes -= oldest.bytes;
             self.untaken = self.untaken.max(oldest.number + 1);
             self.events.pop_front();
         }
+    }
+
+    fn is_too_much(&mut self) -> bool {
+        let has_room = self.held.resize(self.bytes).is_ok();
+        self.events.len() > KEPT_EVENTS_MAX || self.bytes > KEPT_BYTES_MAX || !has_room
     }
 
     fn wake(&mut self) {
@@ -395,6 +405,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::budget::Budget;
 
     const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -403,7 +414,7 @@ mod tests {
     }
 
     async fn kept(count: usize) -> Arc<Kept> {
-        let kept = Kept::new(StreamId::Call(7));
+        let kept = Kept::new(StreamId::Call(7), Budget::new(usize::MAX).begin_for_test());
         for number in 0..count {
             kept.push(frame(&number.to_string()), None).await;
         }
@@ -476,7 +487,10 @@ mod tests {
     #[test]
     fn an_id_of_an_event_says_which_stream_it_is_of() {
         for id in [StreamId::Call(7), StreamId::Standing(12)] {
-            assert_eq!(read_event_id(&Kept::new(id).event_id(3)), Some((id, 3)));
+            assert_eq!(
+                read_event_id(&Kept::new(id, Budget::new(0).begin_for_test()).event_id(3)),
+                Some((id, 3))
+            );
         }
         for bad in ["", "-", "7-1", "c-1", "c7", "c7-", "x7-1", "c7-x", "s-1-1", "c99999999999999999999-1"] {
             assert_eq!(read_event_id(bad), None, "{bad}");

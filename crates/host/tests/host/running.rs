@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hayward_tool::{Cx, Ending, Listener, Progress};
+use hayward_tool::{Cx, Ending, Progress, ProgressQueue};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -205,10 +205,10 @@ async fn a_cancelled_command_is_ended() {
 #[tokio::test]
 async fn a_listener_hears_that_a_long_command_runs() {
     let rig = Rig::new();
-    let listener = Listener::default();
-    let cx = Cx::new(Duration::from_mins(1), CancellationToken::new()).with_progress(listener.clone());
+    let queue = ProgressQueue::default();
+    let cx = Cx::new(Duration::from_mins(1), CancellationToken::new()).with_progress(queue.clone());
     rig.call_within(&cx, "bash_execute", json!({"command": "sleep 6"})).await;
-    let Progress::Step { progress, total, message } = listener.next().await else {
+    let Progress::Step { progress, total, message } = queue.next().await else {
         panic!("nothing was heard");
     };
     assert!((5.0..6.0).contains(&progress) && total.is_none() && message.is_some());

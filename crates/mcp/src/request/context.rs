@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Params;
+use super::{Params, Question};
 use crate::abilities::{Abilities, Ability};
 use crate::era::{Era, Revision};
 use crate::error::{RpcError, UNSUPPORTED_PROTOCOL_VERSION};
@@ -32,6 +32,21 @@ pub struct Agreed {
     pub log_level: LogLevel,
     /// What it can do when it is asked.
     pub abilities: Abilities,
+}
+
+impl Agreed {
+    /// What is agreed on with this question, if it begins a session.
+    pub fn by(question: &Question) -> Option<Self> {
+        match question {
+            Question::Initialize { revision, client, abilities } => Some(Self {
+                revision: *revision,
+                client: Arc::clone(client),
+                abilities: *abilities,
+                ..Self::default()
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Agreed {

@@ -84,7 +84,7 @@ fn read_call(params: &Object) -> Result<Walk, RpcError> {
 fn read_name(params: &Object, what: &str) -> Result<String, RpcError> {
     let name = params.get_str("name").filter(|name| name.len() <= NAME_BYTES_MAX);
     name.map(Cow::into_owned).ok_or_else(|| {
-        RpcError::invalid_params(format!("`name` must be a string of at most 256 bytes: {what}"))
+        RpcError::invalid_params(format!("`name` must be a string of at most {NAME_BYTES_MAX} bytes: {what}"))
     })
 }
 
@@ -195,7 +195,11 @@ fn read_texts(params: &Object, key: &str) -> Result<Vec<String>, RpcError> {
 
 fn read_task(params: &Object) -> Result<String, RpcError> {
     let id = params.get_str("taskId").filter(|id| id.len() <= NAME_BYTES_MAX);
-    id.map(Cow::into_owned).ok_or_else(|| RpcError::invalid_params("`taskId` must be the id of a task"))
+    id.map(Cow::into_owned).ok_or_else(|| {
+        RpcError::invalid_params(format!(
+            "`taskId` must be the id of a task, a string of at most {NAME_BYTES_MAX} bytes"
+        ))
+    })
 }
 
 fn read_update(params: &Object) -> Result<TaskAsk, RpcError> {

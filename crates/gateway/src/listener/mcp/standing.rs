@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use super::super::answer::{self, Part};
 use super::super::http::{App, identify};
 use super::streams::Pace;
-use super::{find_session, method_not_allowed, pace, refusal};
+use super::{find_session, legacy_only, method_not_allowed, pace, refusal};
 use crate::limits::STREAM_QUEUE;
 use crate::listening::{Heard, Listening, Subscription};
 use crate::road::Permit;
@@ -33,6 +33,7 @@ pub(crate) async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Resp
 
 fn open(app: &Arc<App>, headers: &HeaderMap) -> Result<Response, Response> {
     let principal = identify(app, headers)?;
+    legacy_only(headers)?;
     if !Accepts::of(headers).events {
         return Err(refusal(StatusCode::NOT_ACCEPTABLE, None, "Not Acceptable: accept text/event-stream"));
     }
@@ -63,13 +64,13 @@ fn open(app: &Arc<App>, headers: &HeaderMap) -> Result<Response, Response> {
 
 /// The standing stream of a session, from what nobody has taken yet.
 fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> Result<Response, Response> {
-    let (kept, is_new) = session.standing();
+    let (kept, is_new) = session.standing(app.protocol.road().budget().begin(principal));
     let reader = kept.read(None);
     if is_new {
         kept.prime_for(session.agreed().revision);
         let permit = app.protocol.road().open_stream(principal).map_err(|error| {
             session.drop_stream(&kept);
-            answer::detail(StatusCode::TOO_MANY_REQUESTS, &error.message)
+            answer::refused(&error)
         })?;
         let telling = Telling {
             app: Arc::clone(app),
@@ -143,9 +144,7 @@ pub(super) fn listen(
     principal: &Arc<Principal>,
 ) -> Result<Response, RpcError> {
     let (road, principal) = (app.protocol.road(), Arc::clone(principal));
-    let permit = road
-        .open_stream(&principal)
-        .map_err(|error| RpcError::new(i64::from(StatusCode::TOO_MANY_REQUESTS.as_u16()), error.message))?;
+    let permit = road.open_stream(&principal).map_err(|error| answer::rpc_error(&error))?;
     let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
     let (listening, opening) = Listening::modern(&app.protocol, subscription)?;
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);

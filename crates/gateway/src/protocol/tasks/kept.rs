@@ -111,7 +111,7 @@ impl State {
     /// Bytes of all that it holds.
     fn bytes(&self) -> usize {
         let asked: usize = self.pending.values().map(bytes_of).sum();
-        let answered: usize = self.answers.iter().map(|(key, raw)| key.len() + raw.as_bytes().len()).sum();
+        let answered: usize = self.answers.iter().map(bytes_of_answer).sum();
         self.call_bytes + asked + answered + self.status.bytes()
     }
 
@@ -121,6 +121,10 @@ impl State {
         self.pending.clear();
         self.answers.clear();
     }
+}
+
+fn bytes_of_answer((key, raw): (&String, &Raw)) -> usize {
+    key.len() + raw.as_bytes().len()
 }
 
 pub(super) fn bytes_of(request: &InputRequest) -> usize {
@@ -345,7 +349,10 @@ impl Task {
             {
                 let mut state = self.lock();
                 if state.pending.is_empty() {
-                    return std::mem::take(&mut state.answers);
+                    let answers = std::mem::take(&mut state.answers);
+                    // They are still held: the next round is called with them.
+                    state.call_bytes += answers.iter().map(bytes_of_answer).sum::<usize>();
+                    return answers;
                 }
             }
             answered.await;
