@@ -15,6 +15,7 @@ use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
+use hayward_store::{Store, StoreConfig};
 use hayward_tool::{BoxFuture, Toolset};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -68,8 +69,12 @@ impl Server {
         let config = hayward_audit::LogConfig { sync, ..Default::default() };
         let record = hayward_audit::Log::open(data.path(), config)?;
         let credentials = Arc::new(Credentials::new());
+        let folder = data.path().join("store");
+        std::fs::create_dir(&folder)?;
+        let store = Store::open(&folder, StoreConfig::default()).await?;
         let parts = RoadParts {
             record,
+            store,
             credentials: Arc::clone(&credentials),
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),

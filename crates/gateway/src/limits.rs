@@ -88,6 +88,12 @@ pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// Streams of one session that can be come back to.
 pub(crate) const SESSION_KEPT_STREAMS_MAX: usize = 16;
 
+/// Bytes of a key under which a call is made once.
+pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// Bytes of a reply that is kept for whoever calls again under the same key.
+pub(crate) const KEPT_REPLY_BYTES_MAX: usize = 256 * 1024;
+
 /// Rounds of questions and answers that one call may take.
 pub(crate) const ROUNDS_MAX: usize = 16;
 

@@ -318,6 +318,7 @@ impl Protocol {
             name: walk.name,
             arguments: walk.arguments,
             round,
+            idempotency_key: walk.idempotency_key,
             spends,
         };
         let wishes =

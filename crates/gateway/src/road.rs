@@ -9,6 +9,7 @@
 
 mod admit;
 mod approve;
+mod once;
 mod record;
 mod route;
 mod run;
@@ -28,6 +29,7 @@ use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
 use hayward_mcp::state::{SpentStates, StateError};
+use hayward_store::Store;
 use hayward_tool::{
     Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Reply, Round, ToolError, Toolset,
     Verb, Verdict,
@@ -38,6 +40,7 @@ use crate::budget::Budget;
 use crate::limits::Limits;
 use admit::Admit;
 pub(crate) use admit::Permit;
+use once::Keyed;
 use record::Recorder;
 use route::{Route, Router};
 
@@ -60,6 +63,8 @@ pub struct Road {
     result_bytes_max: usize,
     /// The states of rounds that were used up.
     spent: Mutex<SpentStates>,
+    /// Keeps what came of calls that are made once.
+    store: Store,
     /// What may be held in memory at once.
     budget: Budget,
     overrun: Duration,
@@ -69,6 +74,8 @@ pub struct Road {
 pub struct RoadParts<'a> {
     /// Where every call is recorded.
     pub record: Log,
+    /// Keeps what came of calls that are made once.
+    pub store: Store,
     /// Who has which credential, at this moment.
     pub credentials: Arc<Credentials>,
     /// The limits of the gateway.
@@ -100,6 +107,8 @@ pub struct Arrival {
     pub arguments: Raw,
     /// What the rounds before this one have brought.
     pub round: Round,
+    /// The key under which it is made once, if it has an effect; unchecked.
+    pub(crate) idempotency_key: Option<String>,
     /// What this round uses up, if it may be done once only.
     pub(crate) spends: Option<Spends>,
 }
@@ -124,6 +133,8 @@ impl Arrival {
 struct Admitted<'a> {
     route: &'a Route,
     permit: Permit,
+    /// Its key, if it is made once.
+    keyed: Option<Keyed>,
 }
 
 impl Road {
@@ -147,6 +158,7 @@ impl Road {
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
             budget: Budget::new(count(limits.held_bytes_max)),
             spent: Mutex::default(),
+            store: parts.store,
             overrun: Duration::from_millis(limits.overrun_ms),
         }
     }
@@ -269,16 +281,20 @@ impl Road {
             Err(error) => return (Outcome::failed(verb, error).reply, None),
         };
         // 8 run: with a deadline and a cancellation, always.
-        let outcome = match self.spend(arrival) {
-            Ok(()) => self.run(arrival, &admitted, cancel, progress).await,
-            Err(refused) => refused,
+        let (outcome, is_made) = match self.claim(arrival, admitted.keyed.as_ref()).await {
+            Ok(()) => (self.run(arrival, &admitted, cancel, progress).await, true),
+            Err(refused) => (refused, false),
         };
         // 9 shape: what leaves is bounded.
         let mut held = self.budget.begin(&arrival.principal);
         let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
         admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
-        (self.recorder.outcome(open, verb, outcome).await.reply, Some(admitted.permit))
+        let reply = self.recorder.outcome(open, verb, outcome).await.reply;
+        if let Some(keyed) = admitted.keyed.filter(|_| is_made) {
+            keyed.settle(&self.store, arrival, &reply).await;
+        }
+        (reply, Some(admitted.permit))
     }
 
     /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its
@@ -315,7 +331,22 @@ impl Road {
         if route.needs_task() && !arrival.abilities.has(Ability::Tasks) {
             return Err(Refusal { route: Some(route), error: incapable(Ability::Tasks.into()) });
         }
-        Ok(Admitted { route, permit })
+        let keyed = Keyed::of(arrival, route).map_err(|error| Refusal { route: Some(route), error })?;
+        Ok(Admitted { route, permit, keyed })
+    }
+
+    /// Claims what the call may use once: its key, and the state that this round came with. Refused if one of them is
+    /// used up.
+    async fn claim(&self, arrival: &Arrival, keyed: Option<&Keyed>) -> Result<(), Outcome> {
+        let Some(keyed) = keyed else {
+            return self.spend(arrival);
+        };
+        keyed.claim(&self.store, arrival).await?;
+        let spent = self.spend(arrival);
+        if spent.is_err() {
+            keyed.release(&self.store, arrival).await;
+        }
+        spent
     }
 
     /// Uses up the state that this round came with: whoever waited for its place may try again until here.
@@ -350,7 +381,7 @@ impl Road {
             verb,
             // A template stands for many resources: which one is meant, the client has said.
             name: if verb == Verb::ReadResource { arrival.name.as_str() } else { route.name() }.into(),
-            arguments: arrival.arguments.clone(),
+            arguments: admitted.keyed.as_ref().map_or(&arrival.arguments, |keyed| &keyed.arguments).clone(),
             caller: Caller {
                 principal: Arc::clone(&arrival.principal),
                 client: Arc::clone(&arrival.client),

@@ -73,6 +73,7 @@ impl Stack {
         };
         let parts = RoadParts {
             record,
+            store: store.clone(),
             credentials: Arc::clone(&credentials),
             limits: &limits.gateway,
             tool_limits: &limits.tool,

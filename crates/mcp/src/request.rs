@@ -15,7 +15,7 @@ use crate::input::Answers;
 use crate::json::{Object, Raw};
 use crate::logging::LogLevel;
 use context::META_VERSION;
-pub use context::{Agreed, Context, unsupported_version};
+pub use context::{Agreed, Context, META_IDEMPOTENCY_KEY, unsupported_version};
 pub use read::read_cancelled;
 
 /// What is asked for.
@@ -108,6 +108,8 @@ pub struct Walk {
     pub arguments: Raw,
     /// What the client sends along from the last round.
     pub answers: Answers,
+    /// The key under which the client may repeat the call without doing it twice; unchecked.
+    pub idempotency_key: Option<String>,
 }
 
 /// What a modern client wants to be told of.

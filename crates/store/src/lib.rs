@@ -13,6 +13,7 @@ mod data_dir;
 mod dialect;
 mod error;
 pub mod limits;
+mod receipts;
 mod resource;
 mod status;
 mod store;
@@ -22,6 +23,7 @@ mod watch;
 
 pub use data_dir::{DataDir, LockError};
 pub use error::StoreError;
+pub use receipts::{Claimed, ReceiptKey};
 pub use resource::{Actor, Key, Resource};
 pub use status::Status;
 pub use store::{Store, StoreConfig};

@@ -7,6 +7,10 @@ hayward_api::limits! {
     pub struct Limits("store") {
         /// Changes that are kept for history and watches; the oldest beyond them are forgotten.
         history_rows_max: Count = 10_000 in 100..=10_000_000,
+        /// Calls of one credential that are remembered by the keys that they came with.
+        receipts_per_credential_max: Count = 10_000 in 1..=10_000_000,
+        /// Time that they are remembered.
+        receipts_kept_ms: Milliseconds = 86_400_000 in 1_000..=2_592_000_000,
     }
 }
 

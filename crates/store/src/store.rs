@@ -1,6 +1,7 @@
 //! The store: opening, reading, and single changes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use hayward_api::kinds::Descriptor;
 use serde_json::Value;
@@ -32,14 +33,22 @@ pub struct Store {
     wake: watch::Sender<u64>,
     /// Commits that run to their end although nobody waits any more.
     commits: TaskTracker,
-    limits: Limits,
+    pub(crate) limits: Limits,
+    /// Tells this process from every other that has opened the database.
+    pub(crate) process: Arc<str>,
 }
 
 impl Store {
     /// Opens the database in this folder, or makes it, and brings it up to this program.
     pub async fn open(dir: &Path, config: StoreConfig) -> Result<Self, StoreError> {
         let pools = Pools::open(&dir.join(FILE)).await?;
-        Ok(Self { pools, wake: watch::Sender::new(0), commits: TaskTracker::new(), limits: config.limits })
+        Ok(Self {
+            pools,
+            wake: watch::Sender::new(0),
+            commits: TaskTracker::new(),
+            limits: config.limits,
+            process: uuid::Uuid::now_v7().to_string().into(),
+        })
     }
 
     /// Begins a change of several things that happen together or not at all.

@@ -140,6 +140,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         name: name.to_owned(),
         arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
         round: Round::default(),
+        idempotency_key: None,
         spends: None,
     }
 }

@@ -8,7 +8,7 @@ use hayward_api::error::did_you_mean;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Principal, Tier};
 use hayward_auth::{Action, Decision, decide};
-use hayward_mcp::json::{ArrayWriter, Raw};
+use hayward_mcp::json::{ArrayWriter, Object, Raw};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
@@ -78,6 +78,16 @@ impl Route {
             Item::Tool(tool, _) => tool.descriptor().timeout,
             Item::Resource(resource) => resource.descriptor().timeout,
             Item::Prompt(prompt) => prompt.descriptor().timeout,
+        }
+    }
+
+    /// Whether it names an argument of this name.
+    pub(crate) fn declares(&self, argument: &str) -> bool {
+        match &self.item {
+            Item::Tool(tool, _) => Object::of(&tool.descriptor().input_schema)
+                .and_then(|schema| schema.get_object("properties"))
+                .is_some_and(|properties| properties.has(argument)),
+            Item::Resource(_) | Item::Prompt(_) => true,
         }
     }
 

@@ -21,6 +21,9 @@ const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 /// The key of `_meta` for the log messages that the client wants.
 const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
+/// The key of `_meta` under which a call may be repeated without doing it twice; ours.
+pub const META_IDEMPOTENCY_KEY: &str = "hayward/idempotencyKey";
+
 /// What a legacy client and we agreed on; the modern era repeats it in every request.
 #[derive(Clone, Debug)]
 pub struct Agreed {

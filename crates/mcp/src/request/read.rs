@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::context::client_name;
+use super::context::{META_IDEMPOTENCY_KEY, client_name};
 use super::{Ask, Filter, List, Params, Question, TaskAsk, Verb, Walk};
 use crate::abilities::Abilities;
 use crate::envelope::{Notification, RequestId};
@@ -20,7 +20,10 @@ impl Ask {
     pub fn read(method: &str, params: &Params, era: Era) -> Result<Self, RpcError> {
         let members = &params.members;
         match (method, era) {
-            ("tools/call", _) => read_call(members).map(Self::Walk),
+            ("tools/call", _) => {
+                let idempotency_key = params.meta.get_str(META_IDEMPOTENCY_KEY).map(Cow::into_owned);
+                read_call(members).map(|walk| Self::Walk(Walk { idempotency_key, ..walk }))
+            }
             ("initialize", Era::Legacy) => read_initialize(members).map(Self::Question),
             ("ping", Era::Legacy) => Ok(Self::Question(Question::Ping)),
             ("logging/setLevel", Era::Legacy) => read_level(members).map(Self::Question),
@@ -78,7 +81,7 @@ fn read_list(params: &Object, list: List) -> Result<Ask, RpcError> {
 fn read_call(params: &Object) -> Result<Walk, RpcError> {
     let name = read_name(params, "name the tool to call")?;
     let arguments = read_arguments(params)?;
-    Ok(Walk { verb: Verb::CallTool, name, arguments, answers: Answers::of(params)? })
+    Ok(Walk { verb: Verb::CallTool, name, arguments, answers: Answers::of(params)?, idempotency_key: None })
 }
 
 fn read_name(params: &Object, what: &str) -> Result<String, RpcError> {
@@ -110,7 +113,13 @@ fn is_uri(text: &str) -> bool {
 
 fn read_resource(params: &Object) -> Result<Walk, RpcError> {
     let (name, answers) = (read_uri(params)?, Answers::of(params)?);
-    Ok(Walk { verb: Verb::ReadResource, name, arguments: Raw::empty_object(), answers })
+    Ok(Walk {
+        verb: Verb::ReadResource,
+        name,
+        arguments: Raw::empty_object(),
+        answers,
+        idempotency_key: None,
+    })
 }
 
 fn read_prompt(params: &Object) -> Result<Walk, RpcError> {
@@ -124,7 +133,7 @@ fn read_prompt(params: &Object) -> Result<Walk, RpcError> {
         );
         return Err(RpcError::invalid_params(message));
     }
-    Ok(Walk { verb: Verb::GetPrompt, name, arguments, answers: Answers::of(params)? })
+    Ok(Walk { verb: Verb::GetPrompt, name, arguments, answers: Answers::of(params)?, idempotency_key: None })
 }
 
 /// A name of a client's, as an error repeats it.
@@ -155,7 +164,7 @@ fn read_completion(params: &Object) -> Result<Walk, RpcError> {
         Some(context) => arguments.raw("context", &context).end(),
         None => arguments.end(),
     };
-    Ok(Walk { verb, name, arguments, answers: Answers::default() })
+    Ok(Walk { verb, name, arguments, answers: Answers::default(), idempotency_key: None })
 }
 
 fn read_filter(params: &Object) -> Result<Filter, RpcError> {

@@ -1,0 +1,179 @@
+//! Between steps 7 and 8: what its client may send again under a key of its own is done once.
+//!
+//! A broken connection loses an answer, and the client can't know whether the call was made. With a key, it asks again
+//! and gets the answer of the first time; while that one runs it is told so, and when nobody knows what came of it, too.
+
+use hayward_api::{Code, Ending, Tier};
+use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::state::digest;
+use hayward_store::{Claimed, ReceiptKey, Store};
+use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
+
+use super::route::Route;
+use super::{Arrival, now_unix};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, KEPT_REPLY_BYTES_MAX};
+
+/// The argument that names a key, of a tool that has none of this name.
+const ARGUMENT: &str = "idempotency_key";
+
+/// A call that is made once under its key.
+#[derive(Debug)]
+pub(super) struct Keyed {
+    receipt: ReceiptKey,
+    /// What the key stands for.
+    digest: [u8; 32],
+    /// The arguments without the key.
+    pub(super) arguments: Raw,
+}
+
+impl Keyed {
+    /// The key of a call that has an effect, if it has one; refused if it can't be one.
+    pub(super) fn of(arrival: &Arrival, route: &Route) -> Result<Option<Self>, ToolError> {
+        if route.tier() == Tier::Read {
+            return Ok(None);
+        }
+        let members = Object::of(&arrival.arguments).filter(|_| !route.declares(ARGUMENT));
+        let argument = members.as_ref().and_then(|members| members.get(ARGUMENT));
+        let said = match &argument {
+            Some(raw) => Some(raw.text().ok_or_else(|| invalid("must be a string"))?.into_owned()),
+            None => None,
+        };
+        let key = match (said, &arrival.idempotency_key) {
+            (Some(said), Some(other)) if said != *other => {
+                return Err(invalid("is another one in `_meta`: send one of them"));
+            }
+            (Some(key), _) => key,
+            (None, Some(key)) => key.clone(),
+            (None, None) => return Ok(None),
+        };
+        if key.is_empty()
+            || key.len() > IDEMPOTENCY_KEY_BYTES_MAX
+            || !key.bytes().all(|b| b.is_ascii_graphic())
+        {
+            return Err(invalid(&format!(
+                "must have 1 to {IDEMPOTENCY_KEY_BYTES_MAX} visible ASCII characters, without spaces"
+            )));
+        }
+        let arguments = match (members, argument) {
+            (Some(members), Some(_)) => without(&members, arrival.arguments.as_bytes().len()),
+            _ => arrival.arguments.clone(),
+        };
+        let digest = digest(arrival.form().method(), &arrival.name, arguments.as_bytes());
+        let credential = arrival.principal.credential.clone();
+        Ok(Some(Self { receipt: ReceiptKey { credential, key }, digest, arguments }))
+    }
+
+    /// Claims the key for this call, or says what else the call comes to.
+    pub(super) async fn claim(&self, store: &Store, arrival: &Arrival) -> Result<(), Outcome> {
+        // A task has the key already that its call has claimed.
+        if arrival.round.is_task {
+            return Ok(());
+        }
+        let verb = arrival.form();
+        let claimed = store.claim_receipt(&self.receipt, &self.digest, now_unix()).await;
+        let claimed = claimed.map_err(|error| {
+            let error = hayward_api::Error::from(error);
+            tracing::error!(detail = error.detail, "a key can't be claimed");
+            let told = ToolError::new(
+                "Unavailable",
+                Code::Unavailable,
+                format!("{}; nothing was done", error.message),
+            );
+            Outcome::failed(verb, told.suggest("retry with the same key"))
+        })?;
+        match claimed {
+            Claimed::New => Ok(()),
+            Claimed::Done(Some(reply)) => Err(repeated(verb, &reply)),
+            Claimed::Done(None) => Err(refused(
+                verb,
+                "ResultNotKept",
+                "the call was made under this key, and its result was too large to be kept",
+                "look at what it did; a new key makes the call again",
+            )),
+            Claimed::Running => Err(refused(
+                verb,
+                "InProgress",
+                "the call that was made under this key still runs",
+                "wait, then send the same call with the same key for its result",
+            )),
+            Claimed::Lost => Err(refused(
+                verb,
+                "OutcomeUnknown",
+                "the server ended while the call that was made under this key ran: nobody knows how far it came",
+                "look at what it did; a new key makes the call again",
+            )),
+            Claimed::OfAnother => Err(refused(
+                verb,
+                "KeyReused",
+                "another call was made under this key",
+                "use a new key for each call that is not a repetition",
+            )),
+            Claimed::Full => {
+                let error = ToolError::new(
+                    "RateLimited",
+                    Code::RateLimited,
+                    "too many keys are remembered for this credential",
+                );
+                Err(Outcome::failed(
+                    verb,
+                    error.suggest("call without a key, or wait until older ones are forgotten"),
+                ))
+            }
+        }
+    }
+
+    /// Keeps what the call has come to. One that only asks has not been made, and a task goes on.
+    pub(super) async fn settle(&self, store: &Store, arrival: &Arrival, reply: &Reply) {
+        let settled = match reply {
+            Reply::Ask { .. } if arrival.round.is_task => return,
+            Reply::GoOn { .. } => return,
+            Reply::Ask { .. } => store.release_receipt(&self.receipt).await,
+            Reply::Result(_) | Reply::Error { .. } => {
+                let reply =
+                    serde_json::to_vec(reply).ok().filter(|reply| reply.len() <= KEPT_REPLY_BYTES_MAX);
+                store.settle_receipt(&self.receipt, reply.as_deref()).await
+            }
+        };
+        if let Err(error) = settled {
+            // The key stays claimed, so that nothing is done twice.
+            tracing::error!(error = &error as &dyn std::error::Error, "what came of a key can't be kept");
+        }
+    }
+
+    /// Gives the key back: the call was not made after all.
+    pub(super) async fn release(&self, store: &Store, arrival: &Arrival) {
+        if !arrival.round.is_task
+            && let Err(error) = store.release_receipt(&self.receipt).await
+        {
+            tracing::error!(error = &error as &dyn std::error::Error, "a key can't be given back");
+        }
+    }
+}
+
+fn without(members: &Object, bytes: usize) -> Raw {
+    let kept = members.iter().filter(|member| !member.is(ARGUMENT));
+    kept.fold(ObjectWriter::new(bytes), |object, member| object.raw(&member.key(), &member.value())).end()
+}
+
+fn invalid(message: &str) -> ToolError {
+    ToolError::new("InvalidArguments", Code::Invalid, format!("`{ARGUMENT}` {message}"))
+        .suggest("send a random text of your own, the same one for every repetition of this call")
+}
+
+/// The reply of the first time.
+fn repeated(verb: Verb, reply: &[u8]) -> Outcome {
+    match serde_json::from_slice(reply) {
+        Ok(reply) => {
+            let verdict = Verdict { code: Some("Repeated".to_owned()), ..Verdict::ok() };
+            Outcome { verdict, reply, detail: None }
+        }
+        Err(error) => {
+            Outcome::failed(verb, ToolError::internal(format!("a kept reply can't be read: {error}")))
+        }
+    }
+}
+
+fn refused(verb: Verb, code: &'static str, message: &str, suggestion: &str) -> Outcome {
+    let outcome = Outcome::failed(verb, ToolError::new(code, Code::Conflict, message).suggest(suggestion));
+    Outcome { verdict: Verdict::failed(Ending::Denied, code, message), ..outcome }
+}
