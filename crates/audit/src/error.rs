@@ -29,6 +29,14 @@ pub enum AuditError {
         /// The step that failed.
         step: &'static str,
     },
+    /// A file that we need isn't what it must be.
+    #[error("`{path}` is unfit for use: {why}")]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The outcome of an intent that isn't open: it has one already, or never was.
     #[error("intent {seq} is not open")]
     NotOpen {
@@ -59,6 +67,9 @@ impl AuditError {
                 _ => "look at the disk of the data directory",
             },
             Self::Closed { .. } => "repair what the log names; the record then opens by itself",
+            Self::Unfit { .. } => {
+                "put the file back as it was (keys: mode 600), from a backup if need be; it is never replaced by itself"
+            }
             Self::NotOpen { .. } => "report this as a defect of Hayward",
         }
     }
@@ -71,7 +82,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 impl From<AuditError> for Error {
     fn from(error: AuditError) -> Self {
         let code = match &error {
-            AuditError::Io { .. } | AuditError::Closed { .. } => Code::Unavailable,
+            AuditError::Io { .. } | AuditError::Closed { .. } | AuditError::Unfit { .. } => Code::Unavailable,
             AuditError::NotOpen { .. } => Code::Internal,
         };
         let detail = match error.source() {

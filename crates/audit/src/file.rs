@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,6 +60,15 @@ impl RecordFile {
     /// Ends the file after its last whole record.
     pub(crate) fn cut(&self) -> Result<(), AuditError> {
         self.file.set_len(self.size).map_err(AuditError::io("cut", &self.path))
+    }
+
+    /// Whether nothing is begun behind the last line.
+    pub(crate) fn ends_with_newline(&self) -> io::Result<bool> {
+        let mut last = [b'\n'];
+        if self.size > 0 {
+            self.file.read_exact_at(&mut last, self.size - 1)?;
+        }
+        Ok(last == *b"\n")
     }
 
     /// Makes sure of some room behind the last record, where the file system can.

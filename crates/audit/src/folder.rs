@@ -11,14 +11,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir, SeekFrom, openat, renameat, seek, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RawDir, SeekFrom, fstatvfs, openat, renameat, seek, statat, unlinkat,
+};
 use rustix::io::Errno;
 
+use crate::checkpoint::CHECKPOINTS;
 use crate::error::AuditError;
 use crate::file::RecordFile;
-use crate::retention::Aside;
+use crate::retention::{Aside, Space};
 
-const CURRENT: &str = "record.jsonl";
+/// The file in use.
+pub(crate) const CURRENT: &str = "record.jsonl";
 const NEXT: &str = "record.next.jsonl";
 /// Bytes of names that are read from the folder at once.
 const NAMES_BYTES: usize = 8 * 1024;
@@ -42,6 +46,11 @@ impl Folder {
     /// Opens the file in use, or makes it.
     pub(crate) fn current(&self) -> Result<RecordFile, AuditError> {
         self.file(CURRENT, OFlags::empty())
+    }
+
+    /// Opens the file of the checkpoints, or makes it.
+    pub(crate) fn checkpoints(&self) -> Result<RecordFile, AuditError> {
+        self.file(CHECKPOINTS, OFlags::empty())
     }
 
     /// Makes the next file: never one that was there before.
@@ -109,10 +118,40 @@ impl Folder {
         Ok(files)
     }
 
+    /// The files put aside and, as the last of them, the one in use as it will be when it is put aside.
+    pub(crate) fn soon_aside(&self) -> Result<Vec<Aside>, AuditError> {
+        let mut files = self.aside()?;
+        match statat(&self.dir, CURRENT, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                let number = files.last().map_or(1, |last| last.number + 1);
+                let bytes = u64::try_from(stat.st_size).unwrap_or(0);
+                files.push(Aside { number, bytes, age: Duration::ZERO });
+                Ok(files)
+            }
+            Err(Errno::NOENT) => Ok(files),
+            Err(errno) => Err(AuditError::io("look at", &self.path.join(CURRENT))(errno.into())),
+        }
+    }
+
+    /// What is free on the file system, and how large it is.
+    pub(crate) fn space(&self) -> Result<Space, AuditError> {
+        let stat =
+            fstatvfs(&self.dir).map_err(|errno| AuditError::io("look at", &self.path)(errno.into()))?;
+        Ok(Space { free: stat.f_bavail * stat.f_frsize, size: stat.f_blocks * stat.f_frsize })
+    }
+
     /// Opens a file put aside, to read it.
     pub(crate) fn open_aside(&self, number: u64) -> Result<File, AuditError> {
-        let name = aside_name(number);
-        openat(&self.dir, &name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        self.open_to_read(&aside_name(number))
+    }
+
+    /// Opens the file in use, to read it.
+    pub(crate) fn open_current(&self) -> Result<File, AuditError> {
+        self.open_to_read(CURRENT)
+    }
+
+    fn open_to_read(&self, name: &str) -> Result<File, AuditError> {
+        openat(&self.dir, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
             .map(File::from)
             .map_err(|errno| AuditError::io("open", &self.path.join(name))(errno.into()))
     }
@@ -134,12 +173,12 @@ impl Folder {
     }
 }
 
-fn aside_name(number: u64) -> String {
+pub(crate) fn aside_name(number: u64) -> String {
     format!("record.{number}.jsonl")
 }
 
 /// The number in `record.N.jsonl`.
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     name.strip_prefix("record.")?.strip_suffix(".jsonl")?.parse().ok()
 }
 

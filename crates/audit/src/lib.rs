@@ -34,10 +34,13 @@
 //! Nothing here decides what is recorded, and no secret comes this far: arguments enter through
 //! [`redact`] only.
 
+mod checkpoint;
 mod error;
 mod escape;
 mod file;
 mod folder;
+mod hex;
+mod keys;
 pub mod limits;
 mod log;
 mod mask;
@@ -46,10 +49,15 @@ mod record;
 mod recovery;
 pub mod redact;
 mod retention;
+mod seal;
 mod syncer;
+mod walk;
 
+pub use checkpoint::{CHECKPOINTS, Checkpoint, newest_checkpoint};
 pub use error::AuditError;
+pub use hex::{Hash, Hex, NodeId, NotHex};
+pub use keys::{Keys, NoPublicKey, PublicKey};
 pub use log::{Log, LogConfig, Queued, Seq, Sync};
 pub use reader::{Line, Record, Records, read_records};
-pub use record::{Intent, Outcome, RecordKind};
+pub use record::{Began, Intent, Outcome, RecordKind};
 pub use redact::Redacted;

@@ -13,6 +13,8 @@ hayward_api::limits! {
         files_kept_ms_min: Milliseconds = 86_400_000 in 0..=31_536_000_000,
         /// Bytes of all files put aside, beyond which the oldest is deleted even if it is young.
         files_kept_bytes_max: Bytes = 4_294_967_296 in 67_108_864..=1_099_511_627_776,
+        /// Time after which records that were synced are signed, if there are new ones.
+        checkpoint_ms: Milliseconds = 60_000 in 100..=86_400_000,
     }
 }
 
@@ -42,5 +44,22 @@ pub const WARN_AFTER: Duration = Duration::from_mins(1);
 /// Bytes of a line that the reader takes for a record.
 pub const LINE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Part of the room for files put aside (in percent) from which on it is told that it runs out.
+pub const FILES_KEPT_WARN_PERCENT: u64 = 80;
+/// Free part of the file system (in percent) below which it is told that it fills.
+pub const DISK_FREE_WARN_PERCENT: u64 = 5;
+/// Free bytes of the file system below which it is told that it fills.
+pub const DISK_FREE_WARN_BYTES: u64 = 1_073_741_824;
+/// Faults that a report lists; more are counted.
+pub const FAULTS_LISTED: usize = 100;
+/// Bytes of a line that is taken for a checkpoint.
+pub const CHECKPOINT_BYTES: u64 = 4 * 1024;
+
+/// How long the thread that syncs waits for records when nothing is to be signed.
+pub(crate) const IDLE_WAIT: Duration = Duration::from_hours(1);
+/// Gaps in a chain that may be waiting to be explained at once, one within the other.
+pub(crate) const GAPS: usize = 4;
+/// Faults that are remembered of each.
+pub(crate) const GAP_FAULTS: usize = FAULTS_LISTED;
 /// Writes after one that waited for company in vain for which nobody waits.
 pub(crate) const ALONE_WRITES: u8 = 64;

@@ -7,6 +7,8 @@
 mod failure;
 mod queue;
 mod shared;
+mod signer;
+mod start;
 mod state;
 
 use std::path::Path;
@@ -14,6 +16,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::error::AuditError;
+use crate::hex::Hash;
+use crate::keys::Keys;
 use crate::limits::Limits;
 use crate::record::{DeniedBody, Draft, Intent, IntentBody, Outcome, OutcomeBody, RecordKind};
 use crate::syncer;
@@ -48,6 +52,8 @@ pub enum Sync {
 /// How the record is kept.
 #[derive(Clone, Debug, Default)]
 pub struct LogConfig {
+    /// What signs checkpoints and digests arguments. Without it the record is a chain that nobody vouches for.
+    pub keys: Option<Arc<Keys>>,
     /// When records are carried to the disk.
     pub sync: Sync,
     /// Sizes.
@@ -73,7 +79,7 @@ impl Log {
 
     /// Queues what is about to happen. Until that is written, it must not happen.
     pub fn intent(&self, intent: &Intent<'_>) -> Queued<'_> {
-        let draft = Draft::new(RecordKind::Intent, &IntentBody::new(intent));
+        let draft = Draft::new(RecordKind::Intent, &IntentBody::new(intent, self.digest(intent)));
         self.shared.queue(self.shared.intake(), draft, Change::Opens)
     }
 
@@ -90,8 +96,19 @@ impl Log {
 
     /// Queues what was asked for and refused: intent and outcome at once.
     pub fn denied(&self, intent: &Intent<'_>, reason: &str) -> Queued<'_> {
-        let draft = Draft::new(RecordKind::Denied, &DeniedBody::new(intent, reason));
+        let draft = Draft::new(RecordKind::Denied, &DeniedBody::new(intent, self.digest(intent), reason));
         self.shared.queue(self.shared.intake(), draft, Change::Nothing)
+    }
+
+    fn digest(&self, intent: &Intent<'_>) -> Option<Hash> {
+        Some(self.shared.keys()?.digest(intent.raw_arguments?.as_bytes()))
+    }
+
+    /// Carries all that is written to the disk and signs it.
+    pub fn checkpoint(&self) -> Result<(), AuditError> {
+        let mut state = self.shared.lock();
+        self.shared.flush(&mut state)?;
+        self.shared.checkpoint(&mut state)
     }
 
     /// Whether it takes records. If a failure has closed it, this tries to open it again, as a
@@ -109,6 +126,10 @@ impl Drop for Log {
         self.shared.wake.notify_all();
         if let Some(Err(_)) = self.syncer.take().map(JoinHandle::join) {
             tracing::error!("the thread that syncs the record has panicked");
+        }
+        // A clean end is one that is signed.
+        if let Err(error) = self.shared.checkpoint(&mut self.shared.lock()) {
+            tracing::error!(%error, "the end of the record is not signed");
         }
     }
 }

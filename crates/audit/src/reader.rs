@@ -4,14 +4,15 @@
 //! at the end of a file, or before the mark of the next start. No lock is needed to read.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::error::AuditError;
+use crate::hex::{Hash, NodeId};
 use crate::limits::LINE_BYTES;
-use crate::record::RecordKind;
+use crate::record::{Began, RecordKind};
 
 /// What is read of every record; the rest is in its text.
 #[derive(Debug, Deserialize)]
@@ -23,12 +24,33 @@ pub(crate) struct Head {
     pub(crate) intent: Option<u64>,
     #[serde(default)]
     pub(crate) open: Vec<u64>,
+    // What chains it; a record of an older version has none of these.
+    pub(crate) node: Option<NodeId>,
+    pub(crate) epoch: Option<u64>,
+    pub(crate) prev: Option<Hash>,
+    pub(crate) hash: Option<Hash>,
+    // What a mark says of the chain.
+    pub(crate) chain: Option<Began>,
+    pub(crate) recovered: Option<u64>,
+    #[serde(default)]
+    pub(crate) torn_bytes: u64,
+    pub(crate) torn_sha256: Option<Hash>,
+    pub(crate) reopened_after: Option<String>,
+    pub(crate) unsynced_from: Option<u64>,
+    pub(crate) kept_from: Option<u64>,
 }
 
 impl Head {
     pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         serde_json::from_slice(line).ok()
     }
+}
+
+/// Reads the next line, with its newline if it has one, into the place of the one before; 0 at the end.
+/// A line that is longer than any record comes in pieces.
+pub(crate) fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    line.clear();
+    input.take(LINE_BYTES).read_until(b'\n', line)
 }
 
 /// One record.
@@ -42,6 +64,8 @@ pub struct Record {
     pub intent: Option<u64>,
     /// The numbers of the open intents, if it is a mark.
     pub open: Vec<u64>,
+    /// Its hash, which the next record names; none if an older version wrote it.
+    pub hash: Option<Hash>,
     /// The whole record: one JSON object. Its `time` and `mono_ns` were taken before `seq` was
     /// given, so they may go back a little from one record to the next; `seq` is the order.
     pub text: String,
@@ -77,7 +101,7 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = Vec::new();
-        match self.file.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
+        match read_line(&mut self.file, &mut line) {
             Ok(0) => None,
             Ok(_) => Some(Ok(parse(line))),
             Err(source) => Some(Err(AuditError::io("read", &self.path)(source))),
@@ -91,7 +115,8 @@ fn parse(line: Vec<u8>) -> Line {
     let record = line.strip_suffix(b"\n").and_then(Head::parse).and_then(|head| {
         let mut text = String::from_utf8(line).ok()?;
         text.pop();
-        Some(Record { seq: head.seq, kind: head.kind, intent: head.intent, open: head.open, text })
+        let Head { seq, kind, intent, open, hash, .. } = head;
+        Some(Record { seq, kind, intent, open, hash, text })
     });
     record.map_or(Line::Torn { bytes }, Line::Record)
 }

@@ -14,9 +14,11 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::escape::escaped;
+use crate::hex::{Hash, NodeId};
 use crate::limits::{DENIED_ARGUMENTS_BYTES, MESSAGE_CHARS, WORD_CHARS};
 use crate::mask::masked;
 use crate::redact::Redacted;
+use crate::seal;
 
 /// What is about to happen.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct Intent<'a> {
     pub client_address: Option<SocketAddr>,
     /// What the client says it is; claimed, never verified.
     pub client_name: Option<&'a str>,
+    /// The trace that the client says this is part of (a W3C `traceparent`); claimed, never verified.
+    pub traceparent: Option<&'a str>,
     /// The revision of the protocol that the request speaks, if it speaks any.
     pub protocol: Option<&'a str>,
     /// The server or toolset.
@@ -41,6 +45,8 @@ pub struct Intent<'a> {
     pub tier: Option<Tier>,
     /// Its arguments, without what must not be kept.
     pub arguments: &'a Redacted,
+    /// The same as they came, of which a keyed digest is kept: who has them can show that they were these.
+    pub raw_arguments: Option<&'a str>,
     /// What was decided, e.g. `allow`.
     pub decision: &'a str,
 }
@@ -56,6 +62,18 @@ pub struct Outcome<'a> {
     pub message: Option<&'a str>,
     /// How long it took; none if nobody knows.
     pub duration_ms: Option<u64>,
+    /// The SHA-256 of the bytes of the result, if there is one.
+    pub result_digest: Option<Hash>,
+}
+
+/// A place in a chain: the record after which the next one goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct End {
+    /// Of the node that wrote it.
+    pub(crate) node: NodeId,
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+    pub(crate) hash: Hash,
 }
 
 /// The kinds of records.
@@ -89,6 +107,7 @@ pub(crate) const LEFT_OPEN: Outcome<'static> = Outcome {
     code: Some("LeftOpen"),
     message: Some("the daemon ended before the outcome was recorded"),
     duration_ms: None,
+    result_digest: None,
 };
 
 /// The outcome of an intent that could not be written when it was there.
@@ -97,17 +116,66 @@ pub(crate) const NOT_WRITTEN: Outcome<'static> = Outcome {
     code: Some("NotWritten"),
     message: Some("the record was closed when the call ended"),
     duration_ms: None,
+    result_digest: None,
 };
 
-#[derive(Serialize)]
-pub(crate) struct MarkBody<'a> {
-    pub(crate) boot_id: &'a str,
+/// Why a chain begins, or goes on as another one, with a mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Began {
+    /// There was nothing before.
+    First,
+    /// What is before was written by a version that didn't chain.
+    Unchained,
+    /// The data directory was copied or moved: what it writes from here on is a node of its own.
+    Moved,
+    /// What is before was written by another node, or with other keys.
+    Foreign,
+    /// Records that a checkpoint names are damaged or gone.
+    Damaged,
+    /// No record is left, though there were some.
+    Lost,
+}
+
+/// What a mark says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct MarkBody {
+    pub(crate) boot_id: String,
     pub(crate) pid: u32,
-    /// Bytes of a line before this one that a crash tore.
+    /// Why the chain begins here, if it does.
+    pub(crate) chain: Option<Began>,
+    /// The last record that is whole, if the writer before this one didn't end in peace.
+    pub(crate) recovered: Option<u64>,
+    /// Bytes behind that record that a crash left, without the last line break among them.
     pub(crate) torn_bytes: u64,
+    /// Their hash, so that nobody changes them any more.
+    pub(crate) torn_sha256: Option<Hash>,
     /// The step whose failure had closed the record until here.
     pub(crate) reopened_after: Option<&'static str>,
+    /// If it goes on in a fresh file after a failure: the first record that may never have reached the disk.
+    pub(crate) unsynced_from: Option<u64>,
+    /// The oldest record that is kept: what is before it was deleted by us.
+    pub(crate) kept_from: u64,
     pub(crate) open: Vec<u64>,
+}
+
+/// What the client says of itself, apart from what we know.
+#[derive(Serialize)]
+struct Claimed<'a> {
+    client_name: Option<Word<'a>>,
+    trace_id: Option<Word<'a>>,
+    parent_id: Option<Word<'a>>,
+}
+
+impl<'a> Claimed<'a> {
+    fn new(intent: &Intent<'a>) -> Self {
+        let mut trace = intent.traceparent.unwrap_or_default().split('-').skip(1);
+        let mut id = |digits: usize| {
+            let is_hex = |id: &&str| id.len() == digits && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            trace.next().filter(is_hex).map(Word)
+        };
+        Self { client_name: intent.client_name.map(Word), trace_id: id(32), parent_id: id(16) }
+    }
 }
 
 #[derive(Serialize)]
@@ -115,13 +183,14 @@ pub(crate) struct IntentBody<'a> {
     request_id: Word<'a>,
     principal: PrincipalBody<'a>,
     client_address: Option<SocketAddr>,
-    client_name: Option<Word<'a>>,
+    claimed: Claimed<'a>,
     protocol: Option<Word<'a>>,
     server: Word<'a>,
     method: Word<'a>,
     tool: Word<'a>,
     tier: Option<Tier>,
     arguments: Cow<'a, Redacted>,
+    arguments_digest: Option<Hash>,
     decision: Word<'a>,
 }
 
@@ -134,7 +203,8 @@ struct PrincipalBody<'a> {
 }
 
 impl<'a> IntentBody<'a> {
-    pub(crate) fn new(intent: &Intent<'a>) -> Self {
+    /// Of an intent, and the digest of its arguments.
+    pub(crate) fn new(intent: &Intent<'a>, arguments_digest: Option<Hash>) -> Self {
         let principal = intent.principal;
         Self {
             request_id: Word(intent.request_id),
@@ -145,13 +215,14 @@ impl<'a> IntentBody<'a> {
                 role: principal.role(),
             },
             client_address: intent.client_address,
-            client_name: intent.client_name.map(Word),
+            claimed: Claimed::new(intent),
             protocol: intent.protocol.map(Word),
             server: Word(intent.server),
             method: Word(intent.method),
             tool: Word(intent.tool),
             tier: intent.tier,
             arguments: Cow::Borrowed(intent.arguments),
+            arguments_digest,
             decision: Word(intent.decision),
         }
     }
@@ -166,9 +237,9 @@ pub(crate) struct DeniedBody<'a> {
 }
 
 impl<'a> DeniedBody<'a> {
-    pub(crate) fn new(intent: &Intent<'a>, reason: &'a str) -> Self {
+    pub(crate) fn new(intent: &Intent<'a>, arguments_digest: Option<Hash>, reason: &'a str) -> Self {
         let arguments = intent.arguments.within(DENIED_ARGUMENTS_BYTES);
-        let intent = IntentBody { arguments, ..IntentBody::new(intent) };
+        let intent = IntentBody { arguments, ..IntentBody::new(intent, arguments_digest) };
         Self { intent, ending: Ending::Denied, reason: Word(reason) }
     }
 }
@@ -180,6 +251,7 @@ pub(crate) struct OutcomeBody<'a> {
     code: Option<Word<'a>>,
     message: Option<Message<'a>>,
     duration_ms: Option<u64>,
+    result_digest: Option<Hash>,
 }
 
 impl<'a> OutcomeBody<'a> {
@@ -190,11 +262,12 @@ impl<'a> OutcomeBody<'a> {
             code: outcome.code.map(Word),
             message: outcome.message.map(Message),
             duration_ms: outcome.duration_ms,
+            result_digest: outcome.result_digest,
         }
     }
 }
 
-/// A record but for its number, which it gets in its turn: all that takes time is done before,
+/// A record but for its place in the chain, which it gets in its turn: all that takes time is done before,
 /// and so is reading the clocks.
 #[derive(Debug)]
 pub(crate) struct Draft(String);
@@ -209,19 +282,26 @@ impl Draft {
         serde_json::to_writer(&mut text, body).expect("strings and numbers go into memory");
         // The body goes on where the stamp ends: every body is an object with members.
         text[body_at] = b',';
-        text.push(b'\n');
         Self(masked(escaped(String::from_utf8(text).expect("JSON is UTF-8"))))
     }
 
-    /// Bytes of its line, without its number.
+    /// Bytes of its line, without its place in the chain.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Appends its line under this number, with its newline.
-    pub(crate) fn write_line(&self, line: &mut Vec<u8>, seq: u64) {
-        write!(line, "{{\"seq\":{seq},").expect("memory takes it");
-        line.extend_from_slice(&self.0.as_bytes()[1..]);
+    /// Appends its line, with its newline, as the record behind this one, and moves on to it.
+    pub(crate) fn write_line(&self, line: &mut Vec<u8>, end: &mut End) {
+        let start = line.len();
+        end.seq += 1;
+        write!(line, "{{\"seq\":{},\"node\":\"", end.seq).expect("memory takes it");
+        end.node.push(line);
+        write!(line, "\",\"epoch\":{},\"prev\":\"", end.epoch).expect("memory takes it");
+        end.hash.push(line);
+        line.extend_from_slice(b"\",");
+        // Without the brackets around it: the last member is still to come.
+        line.extend_from_slice(&self.0.as_bytes()[1..self.0.len() - 1]);
+        end.hash = seal::close(line, start, seal::HASH, Hash::of);
     }
 }
 
@@ -267,7 +347,9 @@ mod tests {
 
     fn line(intent: &Intent<'_>) -> String {
         let mut line = Vec::new();
-        Draft::new(RecordKind::Intent, &IntentBody::new(intent)).write_line(&mut line, 7);
+        let mut end = End { node: NodeId::ZERO, epoch: 1, seq: 6, hash: Hash::of(b"six") };
+        Draft::new(RecordKind::Intent, &IntentBody::new(intent, None)).write_line(&mut line, &mut end);
+        assert_eq!(end.seq, 7);
         String::from_utf8(line).unwrap()
     }
 
@@ -277,12 +359,14 @@ mod tests {
             principal,
             client_address: Some("192.0.2.1:80".parse().unwrap()),
             client_name: Some(text),
+            traceparent: None,
             protocol: Some("2026-07-28"),
             server: "host",
             method: "tools/call",
             tool: text,
             tier: Some(Tier::Read),
             arguments,
+            raw_arguments: None,
             decision: "allow",
         }
     }
@@ -333,8 +417,8 @@ mod tests {
             let outcome = Outcome { code: Some(&text), message: Some(&text), ..LEFT_OPEN };
             let escape = format!("a\\u{:04x}b", u32::from(evil));
             for (draft, strings) in [
-                (Draft::new(RecordKind::Intent, &IntentBody::new(&intent)), 10),
-                (Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, &text)), 11),
+                (Draft::new(RecordKind::Intent, &IntentBody::new(&intent, None)), 10),
+                (Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &text)), 11),
                 (Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)), 2),
             ] {
                 assert!(!draft.0.contains(evil), "{}", draft.0);
@@ -355,8 +439,8 @@ mod tests {
         let intent = intent(&principal, &arguments, &token);
         let outcome = Outcome { message: Some(&token), ..LEFT_OPEN };
         for draft in [
-            Draft::new(RecordKind::Intent, &IntentBody::new(&intent)),
-            Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, &token)),
+            Draft::new(RecordKind::Intent, &IntentBody::new(&intent, None)),
+            Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &token)),
             Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)),
         ] {
             assert!(!draft.0.contains("xxx"), "{}", draft.0);

@@ -1,70 +1,175 @@
-//! What a file of the record says of the moment at which its writer ended.
+//! What the files of the record say of the moment at which their writer ended.
 //!
-//! Marks make this cheap: from the last one on, a few hundred kilobytes tell all that is needed,
-//! however large the file is.
+//! Marks make this cheap: from the last one on (or the last one before the last checkpoint), a few hundred kilobytes tell
+//! all that is needed, however large the files are. What doesn't follow the chain there is no record any more: the
+//! writer goes on after the last one that does, and says so.
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufReader, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt;
 
+use crate::checkpoint::Checkpoint;
+use crate::hex::Hash;
 use crate::limits::MARK_BYTES;
-use crate::reader::Head;
-use crate::record::RecordKind;
+use crate::reader::{Head, read_line};
+use crate::record::{End, RecordKind};
+use crate::walk::{Place, Step, Walk, record};
 
 /// What the last writer left.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     /// The greatest number; 0 if there is no record.
     pub(crate) last_seq: u64,
+    /// The last record that is chained to those before it, if any is chained.
+    pub(crate) end: Option<End>,
     /// Intents without an outcome.
     pub(crate) open: BTreeSet<u64>,
-    /// Bytes after the last newline: a record that was not written to its end.
-    pub(crate) torn_bytes: u64,
+    /// Bytes behind the last record that are none, without the last line break among them, and their hash.
+    pub(crate) torn: Option<(u64, Hash)>,
 }
 
-/// Reads the end of the file, as much of it as is needed.
-pub(crate) fn scan(file: &File) -> io::Result<Found> {
+/// Reads the end of the files, oldest first, as much of it as is needed: those that hold the last records, and what
+/// was begun behind them.
+pub(crate) fn scan(
+    mut files: impl Iterator<Item = io::Result<File>>,
+    signed: Option<&Checkpoint>,
+) -> io::Result<Found> {
+    let mut behind: Vec<File> = Vec::new();
+    while let Some(file) = files.next().transpose()? {
+        if let Some(at) = find_anchor(&file, signed.map_or(u64::MAX, |signed| signed.seq))? {
+            let mut scan = Scan { signed: signed.map(Checkpoint::end), ..Scan::default() };
+            scan.read(file, at)?;
+            behind.into_iter().rev().try_for_each(|file| scan.read(file, 0))?;
+            return Ok(scan.found());
+        }
+        behind.push(file);
+    }
+    let mut scan = Scan::default();
+    behind.into_iter().rev().try_for_each(|file| scan.read(file, 0))?;
+    Ok(scan.found())
+}
+
+/// Where to begin: at the first mark in the last part of the file that holds one up to this number; or at its start, if
+/// there is any record.
+fn find_anchor(file: &File, seq_max: u64) -> io::Result<Option<u64>> {
     let size = file.metadata()?.len();
     let mut window = 2 * MARK_BYTES;
     loop {
         let start = size.saturating_sub(window);
         let mut tail = vec![0; usize::try_from(size - start).map_err(io::Error::other)?];
         file.read_exact_at(&mut tail, start)?;
-        match read_tail(&tail) {
-            Tail::SinceMark(found) => return Ok(found),
-            Tail::NoMark(found) if start == 0 => return Ok(found),
-            Tail::NoMark(_) => window *= 4,
+        let (mut at, mut has_records) = (start, false);
+        for line in tail.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(head) = head(line) {
+                has_records = true;
+                if head.kind == RecordKind::Mark && head.seq <= seq_max {
+                    return Ok(Some(at));
+                }
+            }
+            at += line.len() as u64;
         }
+        if start == 0 {
+            return Ok(has_records.then_some(0));
+        }
+        window *= 4;
     }
 }
 
-enum Tail {
-    SinceMark(Found),
-    NoMark(Found),
+/// What a whole line says, if it is a record: chained, or of an older version.
+fn head(line: &[u8]) -> Option<Head> {
+    match record(line) {
+        Ok((head, _)) => Some(head),
+        Err(_) => Head::parse(line.strip_suffix(b"\n")?).filter(|head| head.hash.is_none()),
+    }
 }
 
-fn read_tail(tail: &[u8]) -> Tail {
-    let torn = tail.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len);
-    let mut found = Found { torn_bytes: torn as u64, ..Found::default() };
-    let mut has_mark = false;
-    for head in tail[..tail.len() - torn].split(|byte| *byte == b'\n').filter_map(Head::parse) {
-        found.last_seq = found.last_seq.max(head.seq);
+/// The account at one place.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    last_seq: u64,
+    open: BTreeSet<u64>,
+}
+
+impl Account {
+    fn book(&mut self, head: Head) {
+        self.last_seq = self.last_seq.max(head.seq);
         match head.kind {
-            RecordKind::Mark => {
-                found.open = head.open.into_iter().collect();
-                has_mark = true;
-            }
+            RecordKind::Mark => self.open = head.open.into_iter().collect(),
             RecordKind::Intent => {
-                found.open.insert(head.seq);
+                self.open.insert(head.seq);
             }
             RecordKind::Outcome => {
-                head.intent.map(|intent| found.open.remove(&intent));
+                head.intent.map(|intent| self.open.remove(&intent));
             }
             RecordKind::Denied => {}
         }
     }
-    if has_mark { Tail::SinceMark(found) } else { Tail::NoMark(found) }
+}
+
+#[derive(Default)]
+struct Scan {
+    walk: Walk,
+    /// The last record that was signed.
+    signed: Option<End>,
+    account: Account,
+    /// As it was before what doesn't follow.
+    trusted: Option<Account>,
+    /// The last line, if it has no end.
+    partial: Vec<u8>,
+}
+
+impl Scan {
+    fn read(&mut self, mut file: File, at: u64) -> io::Result<()> {
+        file.seek(SeekFrom::Start(at))?;
+        let (mut input, mut line, mut number) = (BufReader::new(file), Vec::new(), 0);
+        while read_line(&mut input, &mut line)? > 0 {
+            // Only the first line of a whole file is one: what a failure of the disk left is told by it.
+            number += 1;
+            self.step(&line, Place { line: number + u64::from(at > 0), ..Place::default() });
+            self.partial = if line.ends_with(b"\n") { Vec::new() } else { line.clone() };
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, line: &[u8], place: Place) {
+        let had_gap = self.walk.has_gap();
+        let booked = match self.walk.step(line, place) {
+            Step::Follows(head)
+            | Step::First(head)
+            | Step::Began(head, _)
+            | Step::Recovered(head, _)
+            | Step::Lost(head, ..) => Some(head),
+            Step::Unchained => head(line),
+            Step::Fault => {
+                if !had_gap {
+                    self.trusted = Some(self.account.clone());
+                }
+                head(line)
+            }
+        };
+        if let Some(head) = booked {
+            self.account.book(head);
+        }
+        if self.signed.is_some() && self.walk.end() == self.signed {
+            // This very record was on the disk: what is wrong before it is no crash, and nothing to go back to.
+            self.walk.settle();
+        }
+        if !self.walk.has_gap() {
+            self.trusted = None;
+        }
+    }
+
+    fn found(self) -> Found {
+        let account = self.trusted.unwrap_or(self.account);
+        let partial =
+            (!self.partial.is_empty()).then(|| (self.partial.len() as u64, Hash::of(&self.partial)));
+        let (end, torn) = match self.walk.torn_end() {
+            Some(torn) => (Some(torn.base), Some((torn.bytes, torn.hash))),
+            None => (self.walk.end(), partial),
+        };
+        Found { last_seq: account.last_seq, end, open: account.open, torn }
+    }
 }
 
 #[cfg(test)]
@@ -72,12 +177,19 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::hex::NodeId;
+    use crate::record::{Draft, MarkBody};
 
-    fn check(content: &str, last_seq: u64, open: &[u64], torn_bytes: u64) {
+    fn file(content: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
-        file.write_all(content.as_bytes()).unwrap();
-        let expected = Found { last_seq, open: open.iter().copied().collect(), torn_bytes };
-        assert_eq!(scan(&file).unwrap(), expected);
+        file.write_all(content).unwrap();
+        file
+    }
+
+    fn check(content: &str, last_seq: u64, open: &[u64], torn: &str) {
+        let torn = (!torn.is_empty()).then(|| (torn.len() as u64, Hash::of(torn.as_bytes())));
+        let expected = Found { last_seq, end: None, open: open.iter().copied().collect(), torn };
+        assert_eq!(scan([Ok(file(content.as_bytes()))].into_iter(), None).unwrap(), expected);
     }
 
     fn intents(from: u64, count: u64) -> String {
@@ -87,23 +199,24 @@ mod tests {
 
     #[test]
     fn an_intent_is_open_until_its_outcome() {
-        check("", 0, &[], 0);
-        check(&intents(1, 2), 2, &[1, 2], 0);
+        check("", 0, &[], "");
+        check(&intents(1, 2), 2, &[1, 2], "");
         let outcome = "{\"seq\":3,\"type\":\"outcome\",\"intent\":1}\n";
-        check(&format!("{}{outcome}", intents(1, 2)), 3, &[2], 0);
-        check("{\"seq\":4,\"type\":\"denied\"}\n", 4, &[], 0);
+        check(&format!("{}{outcome}", intents(1, 2)), 3, &[2], "");
+        check("{\"seq\":4,\"type\":\"denied\"}\n", 4, &[], "");
     }
 
     #[test]
     fn a_torn_record_counts_as_not_written() {
-        check(&format!("{}{}", intents(1, 1), "{\"seq\":2,\"type\":\"int"), 1, &[1], 20);
-        check(intents(1, 1).trim_end(), 0, &[], 25);
+        let torn = "{\"seq\":2,\"type\":\"int";
+        check(&format!("{}{torn}", intents(1, 1)), 1, &[1], torn);
+        check(intents(1, 1).trim_end(), 0, &[], intents(1, 1).trim_end());
     }
 
     #[test]
     fn a_mark_replaces_what_stands_before_it() {
         let mark = "{\"seq\":9,\"type\":\"mark\",\"open\":[2]}\n";
-        check(&format!("{}{mark}{}", intents(1, 8), intents(10, 1)), 10, &[2, 10], 0);
+        check(&format!("{}{mark}{}", intents(1, 8), intents(10, 1)), 10, &[2, 10], "");
     }
 
     #[test]
@@ -112,6 +225,54 @@ mod tests {
         let many = 4 * MARK_BYTES / 25;
         let content = format!("{mark}{}", intents(2, many));
         assert!(content.len() as u64 > 4 * MARK_BYTES);
-        check(&content, many + 1, &(2..2 + many).collect::<Vec<_>>(), 0);
+        check(&content, many + 1, &(2..2 + many).collect::<Vec<_>>(), "");
+    }
+
+    /// A chain of as many marks, each with its own number open: where each ends, and its place.
+    fn chain(count: u64) -> (Vec<u8>, Vec<(usize, End)>) {
+        let (mut text, mut ends) = (Vec::new(), Vec::new());
+        let mut end = End { node: NodeId::ZERO, epoch: 1, seq: 0, hash: Hash::ZERO };
+        for seq in 1..=count {
+            let body = MarkBody { open: vec![seq], ..MarkBody::default() };
+            Draft::new(RecordKind::Mark, &body).write_line(&mut text, &mut end);
+            ends.push((text.len(), end));
+        }
+        (text, ends)
+    }
+
+    fn found(files: &[&[u8]]) -> Found {
+        scan(files.iter().rev().map(|content| Ok(file(content))), None).unwrap()
+    }
+
+    #[test]
+    fn behind_a_hole_nothing_is_trusted() {
+        let (text, ends) = chain(5);
+        let whole = found(&[&text]);
+        assert_eq!((whole.last_seq, whole.end, whole.torn), (5, Some(ends[4].1), None));
+        let mut holed = text.clone();
+        holed[ends[1].0 + 7] = 0;
+        let behind = &holed[ends[1].0..holed.len() - 1];
+        let expected = Found {
+            last_seq: 2,
+            end: Some(ends[1].1),
+            open: [2].into(),
+            torn: Some((behind.len() as u64, Hash::of(behind))),
+        };
+        assert_eq!(found(&[&holed]), expected);
+        // The same if it goes on in further files that hold nothing.
+        assert_eq!(found(&[&holed[..ends[4].0 - 9], &holed[ends[4].0 - 9..], b""]), expected);
+    }
+
+    #[test]
+    fn what_was_signed_is_where_to_go_on_whatever_is_wrong_before_it() {
+        let (mut text, ends) = chain(5);
+        text[ends[1].0 + 7] ^= 1;
+        let dir = tempfile::tempdir().unwrap();
+        let keys = crate::keys::Keys::open(dir.path()).unwrap();
+        let End { node, epoch, seq, hash } = ends[3].1;
+        let (time, key) = (String::new(), keys.public().to_string().parse().unwrap());
+        let signed = Checkpoint { node, epoch, seq, hash, time, records: 4, prev: Hash::ZERO, key };
+        let found = scan([Ok(file(&text))].into_iter(), Some(&signed)).unwrap();
+        assert_eq!((found.last_seq, found.end, found.torn), (5, Some(ends[4].1), None));
     }
 }

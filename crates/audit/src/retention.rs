@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::limits::Limits;
+use crate::limits::{DISK_FREE_WARN_BYTES, DISK_FREE_WARN_PERCENT, FILES_KEPT_WARN_PERCENT, Limits};
 
 /// A file put aside.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +39,32 @@ pub(crate) fn doomed(aside: &[Aside], limits: &Limits) -> Doomed {
         count += 1;
     }
     Doomed { count, is_early: count > due }
+}
+
+/// Bytes of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Space {
+    pub(crate) free: u64,
+    pub(crate) size: u64,
+}
+
+/// What is told before anything has to be deleted early, or the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    /// The files put aside take most of the room that they may.
+    Files,
+    /// The file system has little room left.
+    Disk,
+}
+
+/// Whether room runs out, for files of this many bytes in all.
+pub(crate) fn pressure(bytes: u64, space: Space, limits: &Limits) -> Option<Pressure> {
+    let part = |of: u64, percent: u64| of / 100 * percent;
+    let free_min = part(space.size, DISK_FREE_WARN_PERCENT).min(DISK_FREE_WARN_BYTES);
+    if space.free < free_min {
+        return Some(Pressure::Disk);
+    }
+    (bytes >= part(limits.files_kept_bytes_max, FILES_KEPT_WARN_PERCENT)).then_some(Pressure::Files)
 }
 
 #[cfg(test)]
@@ -85,5 +111,22 @@ mod tests {
         let aside = [1, 2].map(|number| Aside { number, bytes: u64::MAX / 4, age: Duration::ZERO });
         assert_eq!(doomed(&aside, &Limits::default()), Doomed { count: 1, is_early: true });
         assert_eq!(doomed(&aside[1..], &Limits::default()), Doomed { count: 0, is_early: false });
+    }
+
+    #[test]
+    fn it_is_told_early_that_room_runs_out() {
+        let limits = Limits { files_kept_bytes_max: 1000, ..Limits::default() };
+        let gib = 1 << 30;
+        for (bytes, free, size, expected) in [
+            (799, 500 * gib, 1000 * gib, None),
+            (800, 500 * gib, 1000 * gib, Some(Pressure::Files)),
+            // Of a large disk a gibibyte is enough, of a small one a part.
+            (0, gib, 1000 * gib, None),
+            (0, gib - 1, 1000 * gib, Some(Pressure::Disk)),
+            (0, 60 << 20, 1 << 30, None),
+            (900, 50 << 20, 1 << 30, Some(Pressure::Disk)),
+        ] {
+            assert_eq!(pressure(bytes, Space { free, size }, &limits), expected, "{bytes} {free} {size}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 
 use crate::error::AuditError;
-use crate::limits::SYNC_DELAY;
+use crate::limits::{IDLE_WAIT, SYNC_DELAY};
 use crate::log::Shared;
 
 /// Starts the thread; it ends when the log is dropped, after a last sync.
@@ -20,10 +20,18 @@ pub(crate) fn spawn(shared: Arc<Shared>) -> Result<thread::JoinHandle<()>, Audit
         .map_err(AuditError::io("start the thread that syncs", &dir))
 }
 
-/// Waits for records, gathers for a while, syncs. False when there is nothing more to come.
+/// Waits for records, gathers for a while, syncs, signs now and then. False when there is nothing more to come.
 fn sync_once(shared: &Shared) -> bool {
-    let idle = shared.wake.wait_while(shared.intake(), |intake| !intake.is_dirty && !intake.is_closing);
-    let intake = idle.unwrap_or_else(PoisonError::into_inner);
+    let synced = shared.lock().synced;
+    let due = shared.sign_in(synced).unwrap_or(IDLE_WAIT);
+    let idle =
+        shared.wake.wait_timeout_while(shared.intake(), due, |intake| !intake.is_dirty && !intake.is_closing);
+    let (intake, waited) = idle.unwrap_or_else(PoisonError::into_inner);
+    if waited.timed_out() {
+        drop(intake);
+        shared.sign_if_due(synced);
+        return true;
+    }
     let gathered = shared.wake.wait_timeout_while(intake, SYNC_DELAY, |intake| !intake.is_closing);
     let (mut intake, _) = gathered.unwrap_or_else(PoisonError::into_inner);
     if !intake.is_dirty {
@@ -31,17 +39,32 @@ fn sync_once(shared: &Shared) -> bool {
     }
     intake.is_dirty = false;
     drop(intake);
+    sync(shared);
+    true
+}
+
+fn sync(shared: &Shared) {
     let mut state = shared.lock();
     // What was queued and never asked for again is written here. A failure has been told by then.
     drop(shared.flush(&mut state));
     if state.has_lost_its_file() {
         // Syncing that file again would only fail again, and put off the attempt with a fresh one.
-        return true;
+        return;
     }
     let (file, path) = (Arc::clone(&state.file.file), state.file.path.clone());
+    let (end, losses) = (state.end(), state.losses);
     drop(state);
-    if let Err(error) = file.sync_data().map_err(AuditError::io("sync", &path)) {
-        shared.fail(&mut shared.lock(), &error);
+    let synced = file.sync_data().map_err(AuditError::io("sync", &path));
+    let mut state = shared.lock();
+    match synced {
+        Err(error) => shared.fail(&mut state, &error),
+        // If somebody else was told of a failure meanwhile, the kernel had no more to tell us.
+        Ok(()) if state.losses != losses => {}
+        Ok(()) => {
+            let end = state.synced.filter(|synced| synced.seq > end.seq).unwrap_or(end);
+            state.synced = Some(end);
+            drop(state);
+            shared.sign_if_due(Some(end));
+        }
     }
-    true
 }

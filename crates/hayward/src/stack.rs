@@ -49,12 +49,7 @@ impl Stack {
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
-        let audit = hayward_audit::LogConfig { limits: limits.audit.clone(), ..Default::default() };
-        let folder = data.audit().map_err(Locked::from)?;
-        let record = hayward_audit::Log::open(&folder, audit).map_err(|error| {
-            Failure::unavailable(error)
-                .hint("look at the permissions and the free space of the data directory")
-        })?;
+        let record = open_record(&data, &limits)?;
         let executor = executor(&limits, serving.containment);
         let host = Host::new(HostConfig {
             limits: limits.host.clone(),
@@ -150,6 +145,18 @@ pub(crate) async fn open_store(path: &Path, limits: &AllLimits) -> Result<Store,
     let config = StoreConfig { limits: limits.store.clone() };
     let store = Store::open(path, config).await.map_err(hayward_api::Error::from)?;
     Ok(store)
+}
+
+/// Opens the record of a data directory, to be written and signed.
+pub(crate) fn open_record(data: &DataDir, limits: &AllLimits) -> Result<hayward_audit::Log, Failure> {
+    let (folder, keys) = (data.audit().map_err(Locked::from)?, data.keys().map_err(Locked::from)?);
+    let keys = Some(Arc::new(hayward_audit::Keys::open(&keys).map_err(hayward_api::Error::from)?));
+    let config = hayward_audit::LogConfig { keys, limits: limits.audit.clone(), ..Default::default() };
+    let opened = hayward_audit::Log::open(&folder, config);
+    opened.map_err(|error| {
+        let hint = error.hint();
+        Failure::unavailable(error).hint(hint)
+    })
 }
 
 fn executor(limits: &AllLimits, containment: Containment) -> Executor {

@@ -98,7 +98,16 @@ impl DataDir {
 
     /// The folder of the record; made when it is asked for.
     pub fn audit(&self) -> Result<PathBuf, LockError> {
-        let path = self.path.join("audit");
+        self.folder("audit")
+    }
+
+    /// The folder of the keys; made when it is asked for.
+    pub fn keys(&self) -> Result<PathBuf, LockError> {
+        self.folder("keys")
+    }
+
+    fn folder(&self, name: &str) -> Result<PathBuf, LockError> {
+        let path = self.path.join(name);
         create_private(&path)?;
         Ok(path)
     }
@@ -149,7 +158,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let dir = DataDir::acquire(&path).unwrap();
-        for folder in [path.clone(), dir.audit().unwrap()] {
+        for folder in [path.clone(), dir.audit().unwrap(), dir.keys().unwrap()] {
             assert_eq!(mode(&folder), 0o700, "{}", folder.display());
         }
         assert_eq!(mode(&path.join(LOCK)), 0o600);

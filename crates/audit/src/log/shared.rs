@@ -3,17 +3,20 @@
 use std::error::Error as _;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::AuditError;
 use crate::folder::Folder;
+use crate::keys::Keys;
 use crate::limits::{BATCH_BYTES, MARK_BYTES, RETRY_AFTER, WARN_AFTER};
-use crate::record::{Draft, NOT_WRITTEN, OutcomeBody, RecordKind};
-use crate::retention;
+use crate::reader::Head;
+use crate::record::{Draft, End, MarkBody, NOT_WRITTEN, OutcomeBody, RecordKind};
+use crate::retention::{self, Aside, Doomed, Pressure};
 
 use super::failure::{Failure, Footing};
 use super::queue::{Batch, Change, Intake, Place, Queued};
-use super::state::State;
+use super::signer::Signer;
+use super::state::{Begun, State, first_of};
 use super::{LogConfig, Sync};
 
 /// What the writer and the thread that syncs share.
@@ -24,6 +27,8 @@ pub(crate) struct Shared {
     /// Taken after `state` by whoever needs both.
     intake: Mutex<Intake>,
     state: Mutex<State>,
+    /// Taken after `state` by whoever needs both.
+    signer: Option<Mutex<Signer>>,
     /// Wakes the thread that syncs.
     pub(crate) wake: Condvar,
 }
@@ -31,9 +36,20 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn open(dir: &Path, config: LogConfig) -> Result<Self, AuditError> {
         let folder = Folder::open(dir)?;
-        let state = Mutex::new(State::open(&folder, config.sync)?);
+        let every = Duration::from_millis(config.limits.checkpoint_ms);
+        let signer = config.keys.clone().map(|keys| Signer::open(&folder, keys, every)).transpose()?;
+        let signed = signer.as_ref().and_then(Signer::last);
+        let state = State::open(&folder, config.sync, config.keys.as_deref(), signed)?;
         let intake = Mutex::new(Intake { is_dirty: true, ..Intake::default() });
-        Ok(Self { folder, config, intake, state, wake: Condvar::new() })
+        let (state, signer) = (Mutex::new(state), signer.map(Mutex::new));
+        let shared = Self { folder, config, intake, state, signer, wake: Condvar::new() };
+        shared.warn_early(&mut shared.lock());
+        Ok(shared)
+    }
+
+    /// What digests arguments and signs.
+    pub(super) fn keys(&self) -> Option<&Keys> {
+        self.config.keys.as_deref()
     }
 
     /// Where records get in line. Held for nanoseconds.
@@ -110,7 +126,11 @@ impl Shared {
     fn carry(&self, state: &mut State) -> Result<(), AuditError> {
         match self.config.sync {
             Sync::Off => {}
-            Sync::Each => state.file.sync()?,
+            Sync::Each => {
+                state.file.sync()?;
+                state.synced = Some(state.end());
+                self.sign_if_due(state.synced);
+            }
             Sync::Background => self.will_sync(&mut self.intake()),
         }
         Ok(())
@@ -130,7 +150,7 @@ impl Shared {
             self.rotate(state)?;
         }
         if state.unmarked() >= MARK_BYTES {
-            state.mark(0, None, self.intake().account.all())?;
+            state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
         }
         Ok(())
     }
@@ -142,9 +162,12 @@ impl Shared {
         if state.rotate_at.is_some_and(|at| now < at) {
             return Ok(());
         }
-        if self.config.sync != Sync::Off {
+        if self.config.sync != Sync::Off || self.signer.is_some() {
             state.file.sync()?;
+            state.synced = Some(state.end());
         }
+        // The end of a file is always signed, so that the file can be deleted some day.
+        self.sign(state.synced);
         if let Err(error) = self.begin_fresh(state, None) {
             if state.rotate_at.replace(now + RETRY_AFTER).is_none() {
                 tell(&error, "failed to put a full file aside: it is written on until that works");
@@ -157,12 +180,14 @@ impl Shared {
 
     /// Begins a fresh file in the place of the one in use; if that fails, nothing has changed.
     fn begin_fresh(&self, state: &mut State, reopened_after: Option<&'static str>) -> Result<(), AuditError> {
+        let doomed = self.plan_deletion(state, |aside| retention::doomed(aside, &self.config.limits));
         let begun = self.folder.next().and_then(|next| {
-            let next = state.begin(next, self.config.sync, reopened_after, self.intake().account.all())?;
-            self.folder.install(next)
+            let begun = state.begin(next, self.config.sync, reopened_after, self.intake().account.all())?;
+            Ok(Begun { file: self.folder.install(begun.file)?, ..begun })
         });
-        state.adopt(begun.inspect_err(|_| self.folder.discard_next())?);
-        self.delete_old(state);
+        state.adopt(begun.inspect_err(|_| self.folder.discard_next())?, self.config.sync);
+        self.delete(state, &doomed);
+        self.warn_early(state);
         Ok(())
     }
 
@@ -170,24 +195,126 @@ impl Shared {
         if self.config.sync == Sync::Off { Ok(()) } else { self.folder.sync() }
     }
 
-    /// Deletes what need not be kept. The record goes on if it can't.
-    fn delete_old(&self, state: &mut State) {
-        let deleted = self.folder.aside().and_then(|aside| {
-            let doomed = retention::doomed(&aside, &self.config.limits);
-            aside[..doomed.count].iter().try_for_each(|file| self.folder.delete_aside(file.number))?;
-            Ok(doomed.is_early)
+    /// Which files go, by their numbers. From the next mark on the record says that we deleted them; it goes on if it
+    /// can't.
+    pub(super) fn plan_deletion(&self, state: &mut State, decide: impl Fn(&[Aside]) -> Doomed) -> Deletion {
+        let planned = self.folder.soon_aside().and_then(|aside| {
+            let doomed = decide(&aside);
+            let behind = self.signed_start(&aside, doomed.count)?;
+            let numbers = aside[..behind.as_ref().map_or(0, |(count, _)| *count)].iter();
+            let numbers = numbers.map(|file| file.number).collect();
+            Ok((Deletion { numbers, is_early: doomed.is_early }, behind.map(|(_, seq)| seq)))
         });
-        if matches!(deleted, Ok(false)) || state.warned_at.is_some_and(|at| at.elapsed() < WARN_AFTER) {
-            return;
+        match planned {
+            Ok((deletion, kept_from)) => {
+                state.kept_from = kept_from.unwrap_or(state.kept_from);
+                deletion
+            }
+            Err(error) => {
+                self.warn(state, |_| tell(&error, "failed to look for old files of the record"));
+                Deletion::default()
+            }
         }
-        state.warned_at = Some(Instant::now());
+    }
+
+    /// The greatest number of files, up to this one, without which the rest begins at a signed place, and the first
+    /// record of the rest.
+    fn signed_start(&self, aside: &[Aside], count_max: usize) -> Result<Option<(usize, u64)>, AuditError> {
+        for count in (1..=count_max.min(aside.len().saturating_sub(1))).rev() {
+            let Some(head) = self.first_of(aside, count)? else { continue };
+            let is_signed = match (&self.signer, head.prev) {
+                // An older version chained nothing, and without keys nothing is signed.
+                (None, _) | (_, None) => true,
+                (Some(signer), Some(prev)) => lock(signer)
+                    .has_signed(head.seq - 1, prev)
+                    .map_err(AuditError::io("read the checkpoints in", &self.folder.path))?,
+            };
+            if is_signed {
+                return Ok(Some((count, head.seq)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record of one of these files, the last of which may still be in use.
+    fn first_of(&self, aside: &[Aside], index: usize) -> Result<Option<Head>, AuditError> {
+        let file = self.folder.open_aside(aside[index].number);
+        let file = if index + 1 == aside.len() { file.or_else(|_| self.folder.open_current()) } else { file };
+        Ok(first_of(&file?))
+    }
+
+    /// Deletes what was planned. The record goes on if it can't.
+    pub(super) fn delete(&self, state: &mut State, deletion: &Deletion) {
+        let deleted = deletion.numbers.iter().try_for_each(|number| self.folder.delete_aside(*number));
         match deleted {
-            Ok(_) => tracing::warn!(
-                hint = "raise `audit.files_kept_bytes_max`, and find out who fills the record",
-                "the record is too large: files of it are deleted before their time"
-            ),
-            Err(error) => tell(&error, "failed to delete old files of the record"),
+            Ok(()) if deletion.is_early => self.warn(state, |_| {
+                tracing::warn!(
+                    hint = "raise `audit.files_kept_bytes_max`, and find out who fills the record",
+                    "the record is too large: files of it are deleted before their time"
+                );
+            }),
+            Ok(()) => {}
+            Err(error) => self.warn(state, |_| tell(&error, "failed to delete old files of the record")),
         }
+    }
+
+    /// Says something that would be said at every file otherwise.
+    fn warn(&self, state: &mut State, say: impl FnOnce(&Self)) {
+        if state.warned_at.is_none_or(|at| at.elapsed() >= WARN_AFTER) {
+            state.warned_at = Some(Instant::now());
+            say(self);
+        }
+    }
+
+    /// Warns before files have to be deleted early, or the disk is full.
+    fn warn_early(&self, state: &mut State) {
+        let looked = self.folder.aside().and_then(|aside| Ok((aside, self.folder.space()?)));
+        let pressure = looked.map(|(aside, space)| {
+            retention::pressure(aside.iter().map(|file| file.bytes).sum(), space, &self.config.limits)
+        });
+        let (what, hint) = match pressure {
+            Ok(Some(Pressure::Files)) => {
+                ("the record has nearly taken the room that it may", "raise `audit.files_kept_bytes_max`")
+            }
+            Ok(Some(Pressure::Disk)) => (
+                "the disk of the record is nearly full",
+                "free space: when it is full, every call is refused",
+            ),
+            // What can't be looked at now is told when it is needed.
+            Ok(None) | Err(_) => return,
+        };
+        self.warn(state, |_| tracing::warn!(hint, "{what}"));
+    }
+
+    /// Signs all up to this record, if it is on the disk and time has passed since the last time.
+    pub(crate) fn sign_if_due(&self, synced: Option<End>) {
+        if self.sign_in(synced) == Some(Duration::ZERO) {
+            self.sign(synced);
+        }
+    }
+
+    /// How long until a checkpoint is due for this.
+    pub(crate) fn sign_in(&self, synced: Option<End>) -> Option<Duration> {
+        self.signer.as_ref().and_then(|signer| lock(signer).due_in(synced))
+    }
+
+    /// Signs all up to this record. The record goes on if that fails: it is only less proof, for now.
+    pub(crate) fn sign(&self, synced: Option<End>) {
+        if let (Some(signer), Some(end)) = (&self.signer, synced)
+            && let Err(error) = lock(signer).sign(end)
+        {
+            tell(&error, "failed to sign the record");
+        }
+    }
+
+    /// Carries all to the disk and signs it.
+    pub(super) fn checkpoint(&self, state: &mut State) -> Result<(), AuditError> {
+        let Some(signer) = self.signer.as_ref().filter(|_| state.failure.is_none()) else {
+            return Ok(());
+        };
+        state.file.sync()?;
+        state.synced = Some(state.end());
+        lock(signer).sign(state.end())
     }
 
     /// Closes the record: nothing is written until its cause is gone.
@@ -203,6 +330,7 @@ impl Shared {
         let failure = Failure::new(error, Instant::now()).after(earlier);
         let was_trusted = earlier.is_none_or(|earlier| earlier.footing == Footing::SameFile);
         state.failure = Some(failure);
+        state.losses += u64::from(failure.footing == Footing::FreshFile);
         if failure.footing == Footing::FreshFile
             && was_trusted
             && let Err(error) = self.folder.put_aside()
@@ -244,7 +372,8 @@ impl Shared {
             Footing::SameFile => {
                 state.file.cut()?;
                 state.file.reserve()?;
-                state.mark(0, Some(step), self.intake().account.all())?;
+                let open = self.intake().account.all();
+                state.mark(MarkBody { reopened_after: Some(step), open, ..MarkBody::default() })?;
             }
             Footing::FreshFile => {
                 self.begin_fresh(state, Some(step))?;
@@ -254,6 +383,18 @@ impl Shared {
         self.settle_owed(state)?;
         self.carry(state)
     }
+}
+
+/// Files that go.
+#[derive(Debug, Default)]
+pub(super) struct Deletion {
+    pub(super) numbers: Vec<u64>,
+    is_early: bool,
+}
+
+fn lock(signer: &Mutex<Signer>) -> MutexGuard<'_, Signer> {
+    // What a panic leaves behind is at worst a line that is no checkpoint.
+    signer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells the log of a failure, with its cause and the way out.

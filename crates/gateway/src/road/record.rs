@@ -108,6 +108,7 @@ impl Recorder {
             code: verdict.code.as_deref(),
             message: verdict.message.as_deref(),
             duration_ms: millis(open.since.elapsed()),
+            result_digest: None,
         };
         written(self.0.outcome(open.seq, &outcome)?).await.map(drop)
     }
@@ -154,12 +155,14 @@ fn intent<'a>(
         principal: &arrival.principal,
         client_address: arrival.address,
         client_name: Some(&*arrival.client).filter(|client| !client.is_empty()),
+        traceparent: None,
         protocol: arrival.revision.map(Revision::as_str),
         server: route.map_or("", |route| route.toolset),
         method: arrival.verb.map_or("admin", Verb::method),
         tool: &arrival.name,
         tier: route.map(Route::tier),
         arguments,
+        raw_arguments: Some(arrival.arguments.as_str()),
         decision,
     }
 }
