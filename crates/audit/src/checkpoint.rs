@@ -40,6 +40,8 @@ pub struct Checkpoint {
     pub time: String,
     /// Records since the checkpoint before.
     pub records: u64,
+    /// The oldest record that is kept: those before it were deleted by the node itself.
+    pub kept_from: u64,
     /// The hash of the line of the checkpoint before; zeros if there is none.
     pub prev: Hash,
     /// What checks the signature. Whoever doesn't know the node's key from elsewhere has no proof by it.
@@ -167,6 +169,7 @@ mod tests {
             hash: Hash::of(&seq.to_be_bytes()),
             time: String::new(),
             records: 1,
+            kept_from: 1,
             prev: Hash::ZERO,
             key: keys.public().to_string().parse().unwrap(),
         }

@@ -74,6 +74,16 @@ impl Keys {
         })
     }
 
+    /// What checks the signatures of the keys in this folder, if there are any; makes none.
+    pub fn public_of(dir: &Path) -> Result<Option<PublicKey>, AuditError> {
+        if !dir.join(SIGNING).exists() {
+            return Ok(None);
+        }
+        let seed = secret(dir, SIGNING)?;
+        let signing = SigningKey::from_bytes(&seed.0);
+        Ok(Some(PublicKey(Hex(signing.verifying_key().to_bytes()))))
+    }
+
     /// What checks our signatures.
     pub fn public(&self) -> PublicKey {
         PublicKey(Hex(self.signing.verifying_key().to_bytes()))

@@ -14,6 +14,7 @@ mod state;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::error::AuditError;
 use crate::hex::Hash;
@@ -47,6 +48,15 @@ pub enum Sync {
     Off,
     /// Before the call that wrote it returns.
     Each,
+}
+
+/// Whether files are deleted, or only named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prune {
+    /// They are named.
+    Try,
+    /// They are deleted.
+    Delete,
 }
 
 /// How the record is kept.
@@ -111,6 +121,18 @@ impl Log {
         self.shared.checkpoint(&mut state)
     }
 
+    /// Deletes the oldest files put aside but for so many, and names them by their numbers. They go only if a checkpoint
+    /// vouches for where the rest begins.
+    pub fn prune_to(&self, kept: usize, mode: Prune) -> Result<Vec<u64>, AuditError> {
+        // The last one is still in use.
+        self.shared.prune(|aside| aside.len().saturating_sub(kept + 1), mode)
+    }
+
+    /// The same with the files that were put aside longer ago than this.
+    pub fn prune_older(&self, age: Duration, mode: Prune) -> Result<Vec<u64>, AuditError> {
+        self.shared.prune(|aside| aside.iter().take_while(|file| file.age > age).count(), mode)
+    }
+
     /// Whether it takes records. If a failure has closed it, this tries to open it again, as a
     /// record would, so that whoever waits for it needs no call.
     pub fn is_open(&self) -> bool {
@@ -131,6 +153,15 @@ impl Drop for Log {
         if let Err(error) = self.shared.checkpoint(&mut self.shared.lock()) {
             tracing::error!(%error, "the end of the record is not signed");
         }
+    }
+}
+
+#[cfg(test)]
+impl Log {
+    /// Lets the disk fail to sync: the file is put aside and the record closed.
+    pub(crate) fn break_sync(&self) {
+        let error = AuditError::io("sync", &self.shared.folder.path)(std::io::ErrorKind::Other.into());
+        self.shared.fail(&mut self.shared.lock(), &error);
     }
 }
 

@@ -36,17 +36,18 @@ pub(crate) fn scan(
     signed: Option<&Checkpoint>,
 ) -> io::Result<Found> {
     let mut behind: Vec<File> = Vec::new();
+    // The newest file is the one in use: it is written on, and so is a last line that lacks nothing but its end.
     while let Some(file) = files.next().transpose()? {
         if let Some(at) = find_anchor(&file, signed.map_or(u64::MAX, |signed| signed.seq))? {
             let mut scan = Scan { signed: signed.map(Checkpoint::end), ..Scan::default() };
-            scan.read(file, at)?;
-            behind.into_iter().rev().try_for_each(|file| scan.read(file, 0))?;
+            scan.read(file, at, behind.is_empty())?;
+            scan.read_all(behind)?;
             return Ok(scan.found());
         }
         behind.push(file);
     }
     let mut scan = Scan::default();
-    behind.into_iter().rev().try_for_each(|file| scan.read(file, 0))?;
+    scan.read_all(behind)?;
     Ok(scan.found())
 }
 
@@ -82,6 +83,11 @@ fn head(line: &[u8]) -> Option<Head> {
         Ok((head, _)) => Some(head),
         Err(_) => Head::parse(line.strip_suffix(b"\n")?).filter(|head| head.hash.is_none()),
     }
+}
+
+/// Whether a line without its end is a record all the same: a hash that fits lacks no byte.
+fn is_whole(line: &[u8]) -> bool {
+    record(&[line, b"\n"].concat()).is_ok()
 }
 
 /// The account at one place.
@@ -120,12 +126,20 @@ struct Scan {
 }
 
 impl Scan {
-    fn read(&mut self, mut file: File, at: u64) -> io::Result<()> {
+    /// Reads files as a whole, the newest of which comes first.
+    fn read_all(&mut self, files: Vec<File>) -> io::Result<()> {
+        files.into_iter().enumerate().rev().try_for_each(|(age, file)| self.read(file, 0, age == 0))
+    }
+
+    fn read(&mut self, mut file: File, at: u64, is_in_use: bool) -> io::Result<()> {
         file.seek(SeekFrom::Start(at))?;
         let (mut input, mut line, mut number) = (BufReader::new(file), Vec::new(), 0);
         while read_line(&mut input, &mut line)? > 0 {
             // Only the first line of a whole file is one: what a failure of the disk left is told by it.
             number += 1;
+            if is_in_use && !line.ends_with(b"\n") && is_whole(&line) {
+                line.push(b'\n');
+            }
             self.step(&line, Place { line: number + u64::from(at > 0), ..Place::default() });
             self.partial = if line.ends_with(b"\n") { Vec::new() } else { line.clone() };
         }
@@ -271,7 +285,8 @@ mod tests {
         let keys = crate::keys::Keys::open(dir.path()).unwrap();
         let End { node, epoch, seq, hash } = ends[3].1;
         let (time, key) = (String::new(), keys.public().to_string().parse().unwrap());
-        let signed = Checkpoint { node, epoch, seq, hash, time, records: 4, prev: Hash::ZERO, key };
+        let signed =
+            Checkpoint { node, epoch, seq, hash, time, records: 4, kept_from: 1, prev: Hash::ZERO, key };
         let found = scan([Ok(file(&text))].into_iter(), Some(&signed)).unwrap();
         assert_eq!((found.last_seq, found.end, found.torn), (5, Some(ends[4].1), None));
     }

@@ -25,7 +25,7 @@ use crate::seal;
 
 /// What is wrong with a line, or with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The line has no end, or is none of a record.
     NotARecord,
     /// A record without a hash.

@@ -147,16 +147,20 @@ pub(crate) async fn open_store(path: &Path, limits: &AllLimits) -> Result<Store,
     Ok(store)
 }
 
+/// Why the record can't be read or written, and the way out.
+pub(crate) fn unrecorded(error: hayward_audit::AuditError) -> Failure {
+    let hint = error.hint();
+    Failure::unavailable(error).hint(hint)
+}
+
 /// Opens the record of a data directory, to be written and signed.
 pub(crate) fn open_record(data: &DataDir, limits: &AllLimits) -> Result<hayward_audit::Log, Failure> {
     let (folder, keys) = (data.audit().map_err(Locked::from)?, data.keys().map_err(Locked::from)?);
-    let keys = Some(Arc::new(hayward_audit::Keys::open(&keys).map_err(hayward_api::Error::from)?));
-    let config = hayward_audit::LogConfig { keys, limits: limits.audit.clone(), ..Default::default() };
-    let opened = hayward_audit::Log::open(&folder, config);
-    opened.map_err(|error| {
-        let hint = error.hint();
-        Failure::unavailable(error).hint(hint)
-    })
+    let opened = hayward_audit::Keys::open(&keys).and_then(|keys| {
+        let (keys, limits) = (Some(Arc::new(keys)), limits.audit.clone());
+        hayward_audit::Log::open(&folder, hayward_audit::LogConfig { keys, limits, ..Default::default() })
+    });
+    opened.map_err(unrecorded)
 }
 
 fn executor(limits: &AllLimits, containment: Containment) -> Executor {

@@ -17,7 +17,7 @@ use super::failure::{Failure, Footing};
 use super::queue::{Batch, Change, Intake, Place, Queued};
 use super::signer::Signer;
 use super::state::{Begun, State, first_of};
-use super::{LogConfig, Sync};
+use super::{LogConfig, Prune, Sync};
 
 /// What the writer and the thread that syncs share.
 #[derive(Debug)]
@@ -37,9 +37,12 @@ impl Shared {
     pub(crate) fn open(dir: &Path, config: LogConfig) -> Result<Self, AuditError> {
         let folder = Folder::open(dir)?;
         let every = Duration::from_millis(config.limits.checkpoint_ms);
-        let signer = config.keys.clone().map(|keys| Signer::open(&folder, keys, every)).transpose()?;
+        let mut signer = config.keys.clone().map(|keys| Signer::open(&folder, keys, every)).transpose()?;
         let signed = signer.as_ref().and_then(Signer::last);
         let state = State::open(&folder, config.sync, config.keys.as_deref(), signed)?;
+        if let Some(signer) = &mut signer {
+            signer.kept_from = state.kept_from;
+        }
         let intake = Mutex::new(Intake { is_dirty: true, ..Intake::default() });
         let (state, signer) = (Mutex::new(state), signer.map(Mutex::new));
         let shared = Self { folder, config, intake, state, signer, wake: Condvar::new() };
@@ -180,7 +183,11 @@ impl Shared {
 
     /// Begins a fresh file in the place of the one in use; if that fails, nothing has changed.
     fn begin_fresh(&self, state: &mut State, reopened_after: Option<&'static str>) -> Result<(), AuditError> {
-        let doomed = self.plan_deletion(state, |aside| retention::doomed(aside, &self.config.limits));
+        // While a failure lasts nothing can be signed, so nothing is deleted.
+        let doomed = match reopened_after {
+            None => self.plan_deletion(state, |aside| retention::doomed(aside, &self.config.limits)),
+            Some(_) => Deletion::default(),
+        };
         let begun = self.folder.next().and_then(|next| {
             let begun = state.begin(next, self.config.sync, reopened_after, self.intake().account.all())?;
             Ok(Begun { file: self.folder.install(begun.file)?, ..begun })
@@ -207,7 +214,7 @@ impl Shared {
         });
         match planned {
             Ok((deletion, kept_from)) => {
-                state.kept_from = kept_from.unwrap_or(state.kept_from);
+                self.keep_from(state, kept_from.unwrap_or(state.kept_from));
                 deletion
             }
             Err(error) => {
@@ -245,7 +252,13 @@ impl Shared {
 
     /// Deletes what was planned. The record goes on if it can't.
     pub(super) fn delete(&self, state: &mut State, deletion: &Deletion) {
-        let deleted = deletion.numbers.iter().try_for_each(|number| self.folder.delete_aside(*number));
+        if deletion.numbers.is_empty() {
+            return;
+        }
+        // That they may be gone is signed before they are.
+        let signed = self.checkpoint(state);
+        let mut numbers = deletion.numbers.iter();
+        let deleted = signed.and_then(|()| numbers.try_for_each(|number| self.folder.delete_aside(*number)));
         match deleted {
             Ok(()) if deletion.is_early => self.warn(state, |_| {
                 tracing::warn!(
@@ -307,11 +320,41 @@ impl Shared {
         }
     }
 
+    /// Deletes these files, or only says which they are; they are named by their numbers.
+    pub(super) fn prune(
+        &self,
+        decide: impl Fn(&[Aside]) -> usize,
+        mode: Prune,
+    ) -> Result<Vec<u64>, AuditError> {
+        let mut state = self.lock();
+        let kept_from = state.kept_from;
+        let deletion =
+            self.plan_deletion(&mut state, |aside| Doomed { count: decide(aside), is_early: false });
+        if mode == Prune::Try || deletion.numbers.is_empty() {
+            self.keep_from(&mut state, kept_from);
+            return Ok(deletion.numbers);
+        }
+        state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
+        self.checkpoint(&mut state)?;
+        deletion.numbers.iter().try_for_each(|number| self.folder.delete_aside(*number))?;
+        Ok(deletion.numbers)
+    }
+
+    fn keep_from(&self, state: &mut State, kept_from: u64) {
+        state.kept_from = kept_from;
+        if let Some(signer) = &self.signer {
+            lock(signer).kept_from = kept_from;
+        }
+    }
+
     /// Carries all to the disk and signs it.
     pub(super) fn checkpoint(&self, state: &mut State) -> Result<(), AuditError> {
-        let Some(signer) = self.signer.as_ref().filter(|_| state.failure.is_none()) else {
+        let Some(signer) = &self.signer else {
             return Ok(());
         };
+        if state.has_lost_its_file() {
+            return Err(self.closed("sync"));
+        }
         state.file.sync()?;
         state.synced = Some(state.end());
         lock(signer).sign(state.end())

@@ -25,6 +25,8 @@ pub(super) struct Signer {
     /// When the last one was made, or tried.
     tried_at: Option<Instant>,
     every: Duration,
+    /// The oldest record that is kept.
+    pub(super) kept_from: u64,
 }
 
 impl Signer {
@@ -40,7 +42,7 @@ impl Signer {
             file.append(b"\n")?;
         }
         let (last, prev) = last.map_or((None, Hash::ZERO), |(last, hash)| (Some(last), hash));
-        Ok(Self { keys, file, prev, last, tried_at: None, every })
+        Ok(Self { keys, file, prev, last, tried_at: None, every, kept_from: 0 })
     }
 
     /// The newest checkpoint.
@@ -70,6 +72,7 @@ impl Signer {
             hash: end.hash,
             time: Timestamp::now().to_string(),
             records: end.seq - before,
+            kept_from: self.kept_from,
             prev: self.prev,
             key: Hex::parse(self.keys.public().to_string().as_bytes()).expect("a key is hexadecimal"),
         };

@@ -57,10 +57,9 @@ fn why_another(end: End, signed: Option<&Checkpoint>, own: Own) -> Option<Began>
 /// A chain without anything to go on from.
 fn begin(found: &Found, signed: Option<&Checkpoint>, own: Own) -> Start {
     let chain = match (signed, found.last_seq) {
-        (Some(_), _) => Began::Lost,
         (None, 0) if own.epoch == 0 => Began::First,
-        (None, 0) => Began::Lost,
-        (None, _) => Began::Unchained,
+        (None, 1..) => Began::Unchained,
+        _ => Began::Lost,
     };
     let node = own.moved_to.unwrap_or(own.node);
     let epoch = own.epoch + 1;
@@ -80,7 +79,17 @@ mod tests {
     fn signed(end: End) -> Checkpoint {
         let End { node, epoch, seq, hash } = end;
         let time = String::new();
-        Checkpoint { node, epoch, seq, hash, time, records: 1, prev: Hash::ZERO, key: Hash::ZERO }
+        Checkpoint {
+            node,
+            epoch,
+            seq,
+            hash,
+            time,
+            records: 1,
+            kept_from: 1,
+            prev: Hash::ZERO,
+            key: Hash::ZERO,
+        }
     }
 
     fn check(
