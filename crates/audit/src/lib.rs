@@ -34,12 +34,15 @@
 //! Nothing here decides what is recorded, and no secret comes this far: arguments enter through
 //! [`redact`] only.
 
+mod calls;
 mod checkpoint;
 mod error;
 mod escape;
+mod export;
 mod file;
 mod files;
 mod folder;
+mod follow;
 mod hex;
 mod keys;
 pub mod limits;
@@ -55,9 +58,12 @@ mod syncer;
 mod verify;
 mod walk;
 
+pub use calls::{Call, Calls, Filter};
 pub use checkpoint::{CHECKPOINTS, Checkpoint, newest_checkpoint};
 pub use error::AuditError;
+pub use export::{PUBLIC_KEY, export};
 pub use files::record_files;
+pub use follow::Follow;
 pub use hex::{Hash, Hex, NodeId, NotHex};
 pub use keys::{Keys, NoPublicKey, PublicKey};
 pub use log::{Log, LogConfig, Prune, Queued, Seq, Sync};

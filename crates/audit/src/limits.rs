@@ -55,6 +55,8 @@ pub const FAULTS_LISTED: usize = 100;
 /// Bytes of a line that is taken for a checkpoint.
 pub const CHECKPOINT_BYTES: u64 = 4 * 1024;
 
+/// Calls without an outcome that a reader keeps in mind.
+pub(crate) const CALLS_OPEN: usize = 10_000;
 /// How long the thread that syncs waits for records when nothing is to be signed.
 pub(crate) const IDLE_WAIT: Duration = Duration::from_hours(1);
 /// Gaps in a chain that may be waiting to be explained at once, one within the other.

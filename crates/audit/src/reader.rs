@@ -109,7 +109,7 @@ impl Iterator for Records {
     }
 }
 
-fn parse(line: Vec<u8>) -> Line {
+pub(crate) fn parse(line: Vec<u8>) -> Line {
     let bytes = line.len() as u64;
     // A record is whole only with its newline: without it, its last bytes may be missing.
     let record = line.strip_suffix(b"\n").and_then(Head::parse).and_then(|head| {

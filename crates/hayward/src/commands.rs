@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::Further;
 use crate::failure::Failure;
 
+mod audit;
 mod serve;
 mod stdio;
 mod token;
@@ -13,6 +14,7 @@ mod version;
 /// Every command.
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Audit(audit::Args),
     Serve(serve::Args),
     Stdio(stdio::Args),
     Token(token::Args),
@@ -23,6 +25,7 @@ impl Command {
     /// Runs it to its end.
     pub(crate) fn run(self, further: Further) -> Result<(), Failure> {
         match self {
+            Self::Audit(args) => audit::run(args),
             Self::Serve(args) => serve::run(args, further),
             Self::Stdio(args) => stdio::run(args, further),
             Self::Token(args) => token::run(args),

@@ -1,6 +1,7 @@
 //! Tests of the check: what honest writers and honest crashes leave passes, and everything else is found.
 
 mod crashes;
+mod measures;
 mod mutations;
 
 use std::fs;

@@ -1,0 +1,154 @@
+//! `hayward audit verify`, `checkpoint`, `export`: what proves a record.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use hayward_audit::{Evidence, PUBLIC_KEY, PublicKey, Report, newest_checkpoint};
+
+use super::{Folders, Form, show, written};
+use crate::config::AllLimits;
+use crate::failure::Failure;
+use crate::output;
+use crate::stack::{acquire, open_record, unrecorded};
+
+#[derive(clap::Args)]
+pub(super) struct VerifyArgs {
+    /// Files of a record, oldest first, or folders that hold one; the data directory's own if none is named
+    files: Vec<PathBuf>,
+    /// Copy of a checkpoint that was kept elsewhere; may be repeated
+    #[arg(long = "checkpoint", value_name = "FILE")]
+    checkpoints: Vec<PathBuf>,
+    /// Public key of the node, or the file that holds it
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Form,
+}
+
+#[derive(clap::Args)]
+pub(super) struct CheckpointArgs {
+    /// File that the checkpoint is written to instead of standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ExportArgs {
+    /// Folder that is made and filled
+    into: PathBuf,
+}
+
+pub(super) fn verify(args: &VerifyArgs, folders: &Folders) -> Result<(), Failure> {
+    let evidence = evidence(args, folders)?;
+    let report = hayward_audit::verify(&evidence).map_err(unrecorded)?;
+    show(args.output, &report, || told(&report))?;
+    if report.is_sound {
+        return Ok(());
+    }
+    let count = report.findings.len() as u64 + report.more_findings;
+    Err(Failure::from(anyhow!("the record is not as it was written: {count} findings"))
+        .hint("keep a copy as it is; what stands before the first finding is sound"))
+}
+
+fn evidence(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
+    let mut evidence = Evidence { key: key(args, folders)?, ..Evidence::default() };
+    let own = folders.audit();
+    let paths = if args.files.is_empty() { std::slice::from_ref(&own) } else { &args.files };
+    for path in paths {
+        evidence.add(path).map_err(unrecorded)?;
+    }
+    evidence.checkpoints.extend(args.checkpoints.iter().cloned());
+    if evidence.key.is_none() && !evidence.checkpoints.is_empty() {
+        return Err(Failure::configuration(anyhow!("checkpoints prove nothing without the key of the node"))
+            .hint("name it with `--key`; `hayward audit key` prints it on the node"));
+    }
+    Ok(evidence)
+}
+
+/// The key that was named; else that of the data directory, or, for one folder alone, the one that lies in it.
+fn key(args: &VerifyArgs, folders: &Folders) -> Result<Option<PublicKey>, Failure> {
+    if let Some(named) = &args.key {
+        return match named.parse() {
+            Ok(key) => Ok(Some(key)),
+            Err(_) => PublicKey::read(Path::new(named)).map(Some).map_err(unrecorded),
+        };
+    }
+    if args.files.is_empty() {
+        return folders.key().map(Some);
+    }
+    let [folder] = &args.files[..] else { return Ok(None) };
+    let path = folder.join(PUBLIC_KEY);
+    if !path.exists() {
+        return Ok(None);
+    }
+    output::tell(
+        "note: the key lies beside the record: compare it with the node's, or name that with `--key`\n",
+    );
+    PublicKey::read(&path).map(Some).map_err(unrecorded)
+}
+
+/// A report for people.
+fn told(report: &Report) -> String {
+    let mut text = String::new();
+    let place = |file: &str, line: u64, seq: Option<u64>| {
+        let line = if line > 0 { format!(":{line}") } else { String::new() };
+        let seq = seq.map(|seq| format!(" (record {seq})")).unwrap_or_default();
+        if file.is_empty() { String::new() } else { format!("{file}{line}{seq}: ") }
+    };
+    for finding in &report.findings {
+        let place = place(&finding.file, finding.line, finding.seq);
+        text += &format!("fault: {place}{} [{}]\n", finding.what, finding.kind);
+    }
+    if report.more_findings > 0 {
+        text += &format!("fault: and {} more\n", report.more_findings);
+    }
+    for note in &report.notes {
+        text += &format!("note: {}{}\n", place(&note.file, note.line, note.seq), note.what);
+    }
+    text + &summary(report)
+}
+
+fn summary(report: &Report) -> String {
+    let verdict = if report.is_sound { "sound" } else { "NOT SOUND" };
+    let mut text = format!("{verdict}: {} records in {} files", report.records, report.files);
+    if let (Some(first), Some(last)) = (report.first_seq, report.last_seq) {
+        text += &format!(", {first} to {last}");
+    }
+    match (report.signed_to, &report.signed_at) {
+        (Some(seq), Some(time)) => {
+            let unsigned = report.unsigned;
+            write!(text, "; signed to {seq} at {time}, {unsigned} behind it").expect("memory takes it");
+        }
+        _ => text += "; nothing is signed",
+    }
+    text + "\n"
+}
+
+pub(super) fn checkpoint(args: &CheckpointArgs, folders: &Folders) -> Result<(), Failure> {
+    match acquire(&folders.data) {
+        Ok(data) => drop(open_record(&data, &AllLimits::read(&[])?)?),
+        Err(locked) if locked.is_held => {
+            output::tell("note: a daemon has the data directory: this is the last checkpoint that it made\n");
+        }
+        Err(locked) => return Err(locked.into()),
+    }
+    let newest = newest_checkpoint(&folders.audit()).map_err(unrecorded)?;
+    let line = newest.ok_or_else(|| Failure::unavailable(anyhow!("there is no checkpoint yet")))?;
+    match &args.out {
+        None => written(output::data(&line)),
+        Some(path) => {
+            crate::stack::step(std::fs::write(path, line), || format!("failed to write `{}`", path.display()))
+        }
+    }
+}
+
+pub(super) fn export(args: &ExportArgs, folders: &Folders) -> Result<(), Failure> {
+    let key = folders.key()?;
+    hayward_audit::export(&folders.audit(), &key, &args.into).map_err(unrecorded)?;
+    let mut evidence = Evidence { key: Some(key), ..Evidence::default() };
+    evidence.add(&args.into).map_err(unrecorded)?;
+    let report = hayward_audit::verify(&evidence).map_err(unrecorded)?;
+    written(output::data(&format!("{}: {}", args.into.display(), summary(&report))))
+}

@@ -1,0 +1,287 @@
+//! `hayward audit tail`, `query`, `show`: the calls in a record.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use hayward_api::{Code, Error};
+use hayward_audit::{Call, Calls, Filter, Follow, Line};
+use jiff::{Timestamp, ToSpan as _};
+
+use super::{Folders, Form, show as show_as, written};
+use crate::failure::Failure;
+use crate::stack::unrecorded;
+use crate::{output, runtime};
+
+/// How often a record that is followed is looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// Calls that are asked for and kept in memory at most.
+const CALLS_MAX: u32 = 100_000;
+
+#[derive(clap::Args)]
+pub(super) struct TailArgs {
+    /// Goes on as calls end, until it is interrupted
+    #[arg(long, short)]
+    follow: bool,
+    #[command(flatten)]
+    which: Which,
+    /// Number of calls, the newest ones
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(..=i64::from(CALLS_MAX)))]
+    limit: u32,
+    /// Form of the output; JSON is one line for each call
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Form,
+}
+
+#[derive(clap::Args)]
+pub(super) struct QueryArgs {
+    #[command(flatten)]
+    which: Which,
+    /// Number of calls, the newest ones
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=i64::from(CALLS_MAX)))]
+    limit: u32,
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Form,
+}
+
+#[derive(clap::Args)]
+pub(super) struct ShowArgs {
+    /// Number of its record, or id of its request
+    #[arg(value_name = "SEQ|REQUEST_ID")]
+    name: String,
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value = "yaml")]
+    output: Form,
+}
+
+#[derive(clap::Args)]
+struct Which {
+    /// Name, credential or kind of who asked
+    #[arg(long, value_name = "NAME")]
+    principal: Option<String>,
+    /// Tool, or method, that was asked for
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// Tier: read, operate or danger
+    #[arg(long, value_name = "TIER")]
+    tier: Option<String>,
+    /// How it ended: ok, error, denied, cancelled, timeout, unknown, or open
+    #[arg(long, value_name = "ENDING")]
+    result: Option<String>,
+    /// Not before this: a time (2026-01-31T00:00:00Z), or so long ago (2h, 30m, 7d)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Before this
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    /// Text anywhere in it
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+}
+
+impl Which {
+    fn filter(&self) -> Filter {
+        Filter {
+            principal: self.principal.clone(),
+            tool: self.tool.clone(),
+            tier: self.tier.clone(),
+            ending: self.result.clone(),
+            since: self.since,
+            until: self.until,
+            text: self.text.clone(),
+        }
+    }
+}
+
+/// A time, or how long ago it is.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let wrong =
+        || format!("`{text}` is no time such as 2026-01-31T00:00:00Z, and no duration such as 2h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let count: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let ago = count.checked_mul(seconds).and_then(|seconds| 0.seconds().try_seconds(seconds).ok());
+    ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok()).ok_or_else(wrong)
+}
+
+/// The calls that are asked for, the newest of them.
+struct Newest {
+    calls: VecDeque<Call>,
+    limit: usize,
+}
+
+impl Newest {
+    fn new(limit: u32) -> Self {
+        Self { calls: VecDeque::new(), limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+    }
+
+    fn push(&mut self, call: Call) {
+        self.calls.push_back(call);
+        if self.calls.len() > self.limit {
+            self.calls.pop_front();
+        }
+    }
+}
+
+/// Reads a record to its end.
+fn read(folders: &Folders, calls: &mut Calls, mut each: impl FnMut(Call)) -> Result<Follow, Failure> {
+    let opened = Follow::open(&folders.audit(), |line| {
+        if let Some(call) = whole(calls, line) {
+            each(call);
+        }
+    });
+    opened.map_err(unrecorded)
+}
+
+fn whole(calls: &mut Calls, line: Line) -> Option<Call> {
+    match line {
+        Line::Record(record) => calls.take(&record),
+        Line::Torn { .. } => None,
+    }
+}
+
+pub(super) fn query(args: &QueryArgs, folders: &Folders) -> Result<(), Failure> {
+    let (filter, mut calls, mut newest) = (args.which.filter(), Calls::default(), Newest::new(args.limit));
+    let mut keep = |call: Call| {
+        if filter.takes(&call) {
+            newest.push(call);
+        }
+    };
+    read(folders, &mut calls, &mut keep)?;
+    calls.rest().for_each(keep);
+    let mut calls: Vec<Call> = newest.calls.into();
+    calls.sort_by_key(Call::seq);
+    show_as(args.output, &calls, || table(&calls))
+}
+
+pub(super) fn show(args: &ShowArgs, folders: &Folders) -> Result<(), Failure> {
+    let (mut calls, mut found) = (Calls::default(), Newest::new(CALLS_MAX));
+    let mut keep = |call: Call| {
+        if call.is_named(&args.name) {
+            found.push(call);
+        }
+    };
+    read(folders, &mut calls, &mut keep)?;
+    calls.rest().for_each(keep);
+    let found: Vec<Call> = found.calls.into();
+    match &found[..] {
+        [] => Err(Error::new(Code::NotFound, format!("no call is named `{}`", args.name))
+            .with_hint("`hayward audit query` lists them")
+            .into()),
+        [call] => show_as(args.output, call, || table(&found)),
+        several => show_as(args.output, &several, || table(&found)),
+    }
+}
+
+pub(super) fn tail(args: &TailArgs, folders: &Folders) -> Result<(), Failure> {
+    let (filter, mut calls, mut newest) = (args.which.filter(), Calls::default(), Newest::new(args.limit));
+    let mut follow = read(folders, &mut calls, |call| {
+        if filter.takes(&call) {
+            newest.push(call);
+        }
+    })?;
+    let shown: Vec<Call> = newest.calls.into();
+    written(output::data(&lines(args.output, &shown, Heading::Shown)?))?;
+    if !args.follow {
+        return Ok(());
+    }
+    runtime::block_on(async {
+        let end = runtime::shutdown_signal()?;
+        while !end.is_cancelled() {
+            let mut fresh = Vec::new();
+            let read = follow.read(|line| fresh.extend(whole(&mut calls, line)));
+            read.map_err(unrecorded)?;
+            fresh.retain(|call| filter.takes(call));
+            if !fresh.is_empty() {
+                written(output::data(&lines(args.output, &fresh, Heading::Left)?))?;
+            }
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = tokio::time::sleep(POLL) => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Whether a table says what its columns are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heading {
+    Shown,
+    Left,
+}
+
+/// Calls one after the other: what comes later can be written behind it.
+fn lines(form: Form, calls: &[Call], heading: Heading) -> Result<String, Failure> {
+    let wrong = |error: String| Failure::from(anyhow::anyhow!(error).context("failed to write a call"));
+    let mut text = String::new();
+    match form {
+        Form::Table if heading == Heading::Left => {
+            text = table(calls).split_once('\n').map(|(_, rows)| rows.to_owned()).unwrap_or_default();
+        }
+        Form::Table => text = table(calls),
+        Form::Json => {
+            for call in calls {
+                text += &serde_json::to_string(call).map_err(|error| wrong(error.to_string()))?;
+                text.push('\n');
+            }
+        }
+        Form::Yaml => {
+            for call in calls {
+                text += "---\n";
+                text += &serde_saphyr::to_string(call).map_err(|error| wrong(error.to_string()))?;
+            }
+        }
+    }
+    Ok(text)
+}
+
+fn table(calls: &[Call]) -> String {
+    let cell = |call: &Call, path: &str| {
+        // What a client sent must not steer the terminal.
+        let text = call.text(path);
+        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(60).collect::<String>()
+    };
+    let row = |call: &Call| {
+        let tool = if call.text("tool").is_empty() { cell(call, "method") } else { cell(call, "tool") };
+        let why = if call.text("reason").is_empty() { "outcome.message" } else { "reason" };
+        vec![
+            cell(call, "seq"),
+            cell(call, "time").chars().take(19).collect::<String>() + "Z",
+            cell(call, "principal.name"),
+            tool,
+            cell(call, "tier"),
+            cell(call, "ending"),
+            cell(call, "outcome.duration_ms"),
+            cell(call, why),
+        ]
+    };
+    let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
+    output::table(&["SEQ", "TIME", "PRINCIPAL", "TOOL", "TIER", "RESULT", "MS", "WHY"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_one_or_how_long_ago_it_is() {
+        assert_eq!(time("2026-01-31T00:00:00Z"), Ok("2026-01-31T00:00:00Z".parse().unwrap()));
+        let ago = |text: &str| Timestamp::now().duration_since(time(text).unwrap()).as_secs();
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("2h", 7200), ("7d", 604_800)] {
+            assert!((seconds..seconds + 5).contains(&ago(text)), "{text}");
+        }
+        for bad in ["", "h", "yesterday", "5w", "9999999999999999d", "-", "5ä"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
+}
