@@ -41,8 +41,11 @@ impl<const N: usize> Hex<N> {
 
     /// Appends the digits.
     pub(crate) fn push(&self, text: &mut Vec<u8>) {
-        for byte in self.0 {
-            text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        let start = text.len();
+        text.resize(start + 2 * N, b'0');
+        for (pair, byte) in text[start..].chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
         }
     }
 

@@ -115,6 +115,15 @@ fn the_reference_of_commands_is_fresh() {
     let mut text = format!("{GENERATED}\n# Commands\n");
     for words in [
         &[][..],
+        &["audit"],
+        &["audit", "tail"],
+        &["audit", "query"],
+        &["audit", "show"],
+        &["audit", "verify"],
+        &["audit", "checkpoint"],
+        &["audit", "key"],
+        &["audit", "export"],
+        &["audit", "prune"],
         &["serve"],
         &["stdio"],
         &["token"],

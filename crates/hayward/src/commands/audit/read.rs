@@ -276,7 +276,10 @@ mod tests {
     #[test]
     fn a_time_is_one_or_how_long_ago_it_is() {
         assert_eq!(time("2026-01-31T00:00:00Z"), Ok("2026-01-31T00:00:00Z".parse().unwrap()));
-        let ago = |text: &str| Timestamp::now().duration_since(time(text).unwrap()).as_secs();
+        let ago = |text: &str| {
+            let time = time(text).unwrap();
+            Timestamp::now().duration_since(time).as_secs()
+        };
         for (text, seconds) in [("90s", 90), ("5m", 300), ("2h", 7200), ("7d", 604_800)] {
             assert!((seconds..seconds + 5).contains(&ago(text)), "{text}");
         }
