@@ -122,7 +122,7 @@ impl Keys {
         Identity { node: Hex(random()), epoch: 0, home: self.home }
     }
 
-    /// Keeps who we are, before the first record says it.
+    /// Keeps who we are.
     pub(crate) fn keep(&self, identity: Identity) -> Result<(), AuditError> {
         let text = serde_json::to_string(&identity).expect("digits and numbers go into memory");
         let (path, next) = (self.dir.join(NODE), self.dir.join(format!("{NODE}.next")));

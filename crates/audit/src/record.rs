@@ -293,7 +293,7 @@ impl Draft {
     /// Appends its line, with its newline, as the record behind this one, and moves on to it.
     pub(crate) fn write_line(&self, line: &mut Vec<u8>, end: &mut End) {
         let start = line.len();
-        end.seq += 1;
+        end.seq = end.seq.saturating_add(1);
         write!(line, "{{\"seq\":{},\"node\":\"", end.seq).expect("memory takes it");
         end.node.push(line);
         write!(line, "\",\"epoch\":{},\"prev\":\"", end.epoch).expect("memory takes it");

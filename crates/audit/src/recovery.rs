@@ -46,13 +46,13 @@ pub(crate) fn scan(
         }
         behind.push(file);
     }
-    let mut scan = Scan::default();
+    let mut scan = Scan { signed: signed.map(Checkpoint::end), ..Scan::default() };
     scan.read_all(behind)?;
     Ok(scan.found())
 }
 
-/// Where to begin: at the first mark in the last part of the file that holds one up to this number; or at its start, if
-/// there is any record.
+/// Where to begin: at the first mark in the last part of the file that holds one up to this number. One behind it could stand
+/// behind a hole.
 fn find_anchor(file: &File, seq_max: u64) -> io::Result<Option<u64>> {
     let size = file.metadata()?.len();
     let mut window = 2 * MARK_BYTES;
@@ -60,18 +60,15 @@ fn find_anchor(file: &File, seq_max: u64) -> io::Result<Option<u64>> {
         let start = size.saturating_sub(window);
         let mut tail = vec![0; usize::try_from(size - start).map_err(io::Error::other)?];
         file.read_exact_at(&mut tail, start)?;
-        let (mut at, mut has_records) = (start, false);
+        let mut at = start;
         for line in tail.split_inclusive(|byte| *byte == b'\n') {
-            if let Some(head) = head(line) {
-                has_records = true;
-                if head.kind == RecordKind::Mark && head.seq <= seq_max {
-                    return Ok(Some(at));
-                }
+            if head(line).is_some_and(|head| head.kind == RecordKind::Mark && head.seq <= seq_max) {
+                return Ok(Some(at));
             }
             at += line.len() as u64;
         }
         if start == 0 {
-            return Ok(has_records.then_some(0));
+            return Ok(None);
         }
         window *= 4;
     }
@@ -147,7 +144,7 @@ impl Scan {
     }
 
     fn step(&mut self, line: &[u8], place: Place) {
-        let had_gap = self.walk.has_gap();
+        let (had_gap, before) = (self.walk.has_gap(), self.walk.end());
         let booked = match self.walk.step(line, place) {
             Step::Follows(head)
             | Step::First(head)
@@ -165,7 +162,7 @@ impl Scan {
         if let Some(head) = booked {
             self.account.book(head);
         }
-        if self.signed.is_some() && self.walk.end() == self.signed {
+        if self.signed.is_some() && self.walk.end() == self.signed && self.walk.end() != before {
             // This very record was on the disk: what is wrong before it is no crash, and nothing to go back to.
             self.walk.settle();
         }

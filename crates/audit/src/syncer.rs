@@ -29,7 +29,7 @@ fn sync_once(shared: &Shared) -> bool {
     let (intake, waited) = idle.unwrap_or_else(PoisonError::into_inner);
     if waited.timed_out() {
         drop(intake);
-        shared.sign_if_due(synced);
+        shared.sign_and_look(synced);
         return true;
     }
     let gathered = shared.wake.wait_timeout_while(intake, SYNC_DELAY, |intake| !intake.is_closing);
@@ -64,7 +64,7 @@ fn sync(shared: &Shared) {
             let end = state.synced.filter(|synced| synced.seq > end.seq).unwrap_or(end);
             state.synced = Some(end);
             drop(state);
-            shared.sign_if_due(Some(end));
+            shared.sign_and_look(Some(end));
         }
     }
 }

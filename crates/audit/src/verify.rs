@@ -169,8 +169,7 @@ impl<'a> Checking<'a> {
             }
             Step::Lost(head, from, to) => {
                 self.heed(&head);
-                let step = head.reopened_after.as_deref().unwrap_or_default();
-                self.note(Place { seq: head.seq, ..place }, Note::lost(from, to, step));
+                self.lost(&head, (from, to), Place { seq: head.seq, ..place });
             }
             Step::Unchained => self.unchained += 1,
             Step::Fault => {}
@@ -189,6 +188,17 @@ impl<'a> Checking<'a> {
             Began::First | Began::Unchained | Began::Moved | Began::Foreign => {
                 self.note(place, Note::began(why));
             }
+        }
+    }
+
+    /// Records that may never have reached the disk: they begin behind a signed one, or are no excuse.
+    fn lost(&mut self, head: &Head, (from, to): (u64, u64), place: Place) {
+        let step = head.reopened_after.as_deref().unwrap_or_default();
+        let signed_to = self.report.signed_to.map_or(1, |seq| seq.saturating_add(1));
+        if self.signed.is_empty() || head.unsynced_from.is_some_and(|unsynced| unsynced <= signed_to) {
+            self.note(place, Note::lost(from, to, step));
+        } else {
+            self.find((place, Fault::Missing { from, to }));
         }
     }
 

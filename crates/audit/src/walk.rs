@@ -291,15 +291,20 @@ fn explains(head: &Head, end: End, gap: &Gap, place: Place) -> Option<Following>
     lost(base, head, end).map(|(from, to)| Following::Lost(from, to))
 }
 
+/// A number that somebody made up may be the greatest there is.
+fn next_seq(before: End) -> u64 {
+    before.seq.saturating_add(1)
+}
+
 fn is_next(before: End, end: End) -> bool {
-    (before.node, before.epoch, before.seq + 1) == (end.node, end.epoch, end.seq)
+    (before.node, before.epoch, next_seq(before)) == (end.node, end.epoch, end.seq)
 }
 
 /// The records between the two that this mark says never were on the disk for sure.
 fn lost(before: End, head: &Head, end: End) -> Option<(u64, u64)> {
     let is_same_chain = (before.node, before.epoch) == (end.node, end.epoch);
-    let is_told = head.unsynced_from.is_some_and(|from| from <= before.seq + 1);
-    (is_same_chain && is_told && end.seq > before.seq + 1).then(|| (before.seq + 1, end.seq - 1))
+    let is_told = head.unsynced_from.is_some_and(|from| from <= next_seq(before));
+    (is_same_chain && is_told && end.seq > next_seq(before)).then(|| (next_seq(before), end.seq - 1))
 }
 
 enum Following {
@@ -317,7 +322,7 @@ fn follow(before: End, head: &Head, end: End, place: Place) -> Result<Following,
         return match (is_chained, end.seq > before.seq) {
             (true, true) if head.torn_sha256.is_none() => Ok(Following::Begins(why)),
             (true, true) => Err(Fault::TornPieceGone),
-            (_, false) => Err(Fault::OutOfOrder { expected: before.seq + 1 }),
+            (_, false) => Err(Fault::OutOfOrder { expected: next_seq(before) }),
             (false, true) => Err(Fault::Rewritten),
         };
     }
@@ -325,11 +330,11 @@ fn follow(before: End, head: &Head, end: End, place: Place) -> Result<Following,
         return Err(Fault::ForeignChain);
     }
     if end.seq <= before.seq {
-        return Err(Fault::OutOfOrder { expected: before.seq + 1 });
+        return Err(Fault::OutOfOrder { expected: next_seq(before) });
     }
-    if end.seq > before.seq + 1 {
+    if end.seq > next_seq(before) {
         let is_fresh = head.reopened_after.is_some() && place.line == 1;
-        let missing = Fault::Missing { from: before.seq + 1, to: end.seq - 1 };
+        let missing = Fault::Missing { from: next_seq(before), to: end.seq - 1 };
         return lost(before, head, end)
             .filter(|_| is_fresh)
             .map(|(from, to)| Following::Lost(from, to))

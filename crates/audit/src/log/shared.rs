@@ -39,7 +39,7 @@ impl Shared {
         let every = Duration::from_millis(config.limits.checkpoint_ms);
         let mut signer = config.keys.clone().map(|keys| Signer::open(&folder, keys, every)).transpose()?;
         let signed = signer.as_ref().and_then(Signer::last);
-        let state = State::open(&folder, config.sync, config.keys.as_deref(), signed)?;
+        let (state, fresh) = State::open(&folder, config.sync, config.keys.as_deref(), signed)?;
         if let Some(signer) = &mut signer {
             signer.kept_from = state.kept_from;
         }
@@ -47,6 +47,12 @@ impl Shared {
         let (state, signer) = (Mutex::new(state), signer.map(Mutex::new));
         let shared = Self { folder, config, intake, state, signer, wake: Condvar::new() };
         shared.warn_early(&mut shared.lock());
+        if let (Some(fresh), Some(keys)) = (fresh, shared.keys()) {
+            // From then on, that there is no record and no checkpoint means that somebody took them away.
+            shared.checkpoint(&mut shared.lock())?;
+            shared.folder.sync()?;
+            keys.keep(fresh)?;
+        }
         Ok(shared)
     }
 
@@ -188,6 +194,12 @@ impl Shared {
             None => self.plan_deletion(state, |aside| retention::doomed(aside, &self.config.limits)),
             Some(_) => Deletion::default(),
         };
+        if reopened_after.is_some()
+            && let (Some(signer), Some(synced)) = (&self.signer, state.synced)
+        {
+            // What may be missing from the disk begins behind a signed place, so that it is no excuse for more.
+            lock(signer).sign(synced)?;
+        }
         let begun = self.folder.next().and_then(|next| {
             let begun = state.begin(next, self.config.sync, reopened_after, self.intake().account.all())?;
             Ok(Begun { file: self.folder.install(begun.file)?, ..begun })
@@ -233,7 +245,7 @@ impl Shared {
                 // An older version chained nothing, and without keys nothing is signed.
                 (None, _) | (_, None) => true,
                 (Some(signer), Some(prev)) => lock(signer)
-                    .has_signed(head.seq - 1, prev)
+                    .has_signed(head.seq.saturating_sub(1), prev)
                     .map_err(AuditError::io("read the checkpoints in", &self.folder.path))?,
             };
             if is_signed {
@@ -303,6 +315,14 @@ impl Shared {
     pub(crate) fn sign_if_due(&self, synced: Option<End>) {
         if self.sign_in(synced) == Some(Duration::ZERO) {
             self.sign(synced);
+        }
+    }
+
+    /// The same, and looks whether there is room.
+    pub(crate) fn sign_and_look(&self, synced: Option<End>) {
+        if self.sign_in(synced) == Some(Duration::ZERO) {
+            self.sign(synced);
+            self.warn_early(&mut self.lock());
         }
     }
 

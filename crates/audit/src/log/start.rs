@@ -51,7 +51,9 @@ fn why_another(end: End, signed: Option<&Checkpoint>, own: Own) -> Option<Began>
     if own.moved_to.is_some() {
         return Some(Began::Moved);
     }
-    ((own.node, own.epoch) != (end.node, end.epoch)).then_some(Began::Foreign)
+    // A start that was cut off may have begun the next epoch and not have kept that.
+    let is_ours = own.node == end.node && (own.epoch..=own.epoch.saturating_add(1)).contains(&end.epoch);
+    (!is_ours).then_some(Began::Foreign)
 }
 
 /// A chain without anything to go on from.
@@ -147,5 +149,6 @@ mod tests {
         let start = check(Some(9), Some(end(3, 9)), Own { moved_to, ..OWN }, (1, 9), Some(Began::Moved));
         assert_eq!(Some(start.end.node), moved_to);
         check(Some(9), None, Own { epoch: 1, ..OWN }, (4, 9), Some(Began::Foreign));
+        check(Some(9), None, Own { epoch: 2, ..OWN }, (3, 9), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::folder::Folder;
 use crate::hex::NodeId;
 use crate::keys::{Identity, Keys};
 use crate::reader::{Head, read_line};
-use crate::record::{Draft, End, LEFT_OPEN, MarkBody, OutcomeBody, RecordKind};
+use crate::record::{Began, Draft, End, LEFT_OPEN, MarkBody, OutcomeBody, RecordKind};
 use crate::recovery::{self, Found};
 use crate::retention::Aside;
 
@@ -54,24 +54,27 @@ pub(crate) struct Begun {
 }
 
 impl State {
-    /// Opens the file in use and carries on where its last writer ended.
+    /// Opens the file in use and carries on where its last writer ended. Says who we are from now on if that is to be
+    /// kept: when what was written here is on the disk and signed.
     pub(crate) fn open(
         folder: &Folder,
         sync: Sync,
         keys: Option<&Keys>,
         signed: Option<&Checkpoint>,
-    ) -> Result<Self, AuditError> {
+    ) -> Result<(Self, Option<Identity>), AuditError> {
         folder.discard_next();
         let mut file = folder.current()?;
         let is_new = file.size == 0;
         let found = last_state(folder, &file, signed)?;
-        let start = start(&found, keys, signed)?;
+        let (start, fresh) = start(&found, keys, signed)?;
+        tell(&start);
         if !file.ends_with_newline().map_err(AuditError::io("read", &file.path))? {
             file.append(b"\n")?;
         }
         let mut state = Self::new(file, start.end);
         state.synced = signed.map(Checkpoint::end);
-        state.kept_from = first_kept(folder, &state.file)?.map_or(start.end.seq + 1, |head| head.seq);
+        state.kept_from =
+            first_kept(folder, &state.file)?.map_or(start.end.seq.saturating_add(1), |head| head.seq);
         state.mark(MarkBody {
             chain: start.chain,
             recovered: start.recovered,
@@ -89,7 +92,7 @@ impl State {
         if is_new && sync != Sync::Off {
             folder.sync()?;
         }
-        Ok(state)
+        Ok((state, fresh))
     }
 
     fn new(file: RecordFile, end: End) -> Self {
@@ -190,21 +193,38 @@ impl State {
     }
 }
 
-/// Where to go on, as which node. A new chain is kept beside the keys before its first record is written.
-fn start(found: &Found, keys: Option<&Keys>, signed: Option<&Checkpoint>) -> Result<Start, AuditError> {
+/// Tells the log how the last writer ended, if not in peace.
+fn tell(start: &Start) {
+    match start.chain {
+        Some(chain @ (Began::Damaged | Began::Lost)) => tracing::error!(
+            ?chain,
+            hint = "keep a copy as it is, and run `hayward audit verify`",
+            "records that were signed are damaged or gone: the record goes on as another chain"
+        ),
+        Some(chain) => tracing::info!(?chain, "the record begins another chain"),
+        None => {}
+    }
+    if let Some(seq) = start.recovered {
+        tracing::warn!(seq, "the last process ended without a clean end: the record goes on after this one");
+    }
+}
+
+/// Where to go on, as which node; and that node, if it is another one or has another chain than before.
+fn start(
+    found: &Found,
+    keys: Option<&Keys>,
+    signed: Option<&Checkpoint>,
+) -> Result<(Start, Option<Identity>), AuditError> {
     let Some(keys) = keys else {
         let (node, epoch) = found.end.map_or((NodeId::ZERO, 0), |end| (end.node, end.epoch));
-        return Ok(start::decide(found, signed, Own { node, epoch, moved_to: None }));
+        return Ok((start::decide(found, signed, Own { node, epoch, moved_to: None }), None));
     };
     let (identity, is_moved) = keys.identity()?;
     let fresh = keys.fresh_identity();
     let moved_to = is_moved.then_some(fresh.node);
     let start = start::decide(found, signed, Own { node: identity.node, epoch: identity.epoch, moved_to });
     let kept = Identity { node: start.end.node, epoch: start.end.epoch, ..fresh };
-    if kept != identity {
-        keys.keep(kept)?;
-    }
-    Ok(start)
+    Ok((start, Some(kept).filter(|kept| *kept != identity)))
 }
 
 /// What the last writer left: in the file in use, or in the last ones before it.

@@ -33,6 +33,8 @@ impl Checking<'_> {
         let anchor = self.signed.iter().rposition(|signed| Some(signed.end.hash) == head.prev);
         if let Some(index) = anchor.filter(|index| self.signed[*index].end.seq < head.seq) {
             self.next = index + 1;
+            self.report.signed_to = Some(self.signed[index].end.seq);
+            self.report.signed_at = Some(self.signed[index].time.clone());
             self.note(place, Note::pruned(head.seq));
         } else {
             self.next = self.signed.partition_point(|signed| signed.end.seq < head.seq);

@@ -81,6 +81,16 @@ impl Rig {
     }
 }
 
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
 fn call(log: &Log) {
     let (principal, arguments) = (Principal::local("root", Tier::Operate), redact::arguments("{}"));
     let intent = Intent {
@@ -298,4 +308,31 @@ fn a_copy_of_a_checkpoint_proves_what_its_file_no_longer_does() {
     let mut evidence = rig.evidence();
     evidence.checkpoints.push(export);
     assert_eq!(verify(&evidence).unwrap().findings[0].kind, "cut");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_line_makes_a_check_panic(
+        lines in proptest::collection::vec("[{}\",:a-z0-9\n]{0,80}", 0..8),
+        seqs in proptest::collection::vec(proptest::prelude::any::<u64>(), 0..8),
+    ) {
+        // Lines with a hash that fits reach further than others.
+        let nothing = String::new();
+        let sealed = seqs.iter().zip(lines.iter().chain(std::iter::repeat(&nothing))).map(|(seq, line)| {
+            let zero = crate::Hash::ZERO;
+            let node = crate::NodeId::ZERO;
+            let mark = r#""open":[],"recovered":1,"reopened_after":"x","unsynced_from":0,"kept_from":9"#;
+            let mut text = format!(
+                r#"{{"seq":{seq},"type":"mark","node":"{node}","epoch":{seq},"prev":"{zero}",{mark}"#
+            ).into_bytes();
+            crate::seal::close(&mut text, 0, crate::seal::HASH, crate::Hash::of);
+            [line.as_bytes(), &text].concat()
+        });
+        let text: Vec<u8> = sealed.flatten().collect();
+        let evidence = Evidence::default();
+        let mut checking = Checking::new(&evidence).unwrap();
+        checking.take(0, &mut text.as_slice()).unwrap();
+        checking.take(1, &mut text.as_slice()).unwrap();
+        checking.finish();
+    }
 }

@@ -16,16 +16,6 @@ type Files = Vec<Vec<u8>>;
 /// Its lines, each with its newline and the file that it stands in.
 type Lines = Vec<(usize, Vec<u8>)>;
 
-/// Numbers that look random and are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
-
 fn lines(files: &Files) -> Lines {
     let mut lines = Vec::new();
     for (index, file) in files.iter().enumerate() {

@@ -12,6 +12,9 @@ use crate::failure::Failure;
 use crate::output;
 use crate::stack::{acquire, open_record, unrecorded};
 
+/// How often a record is checked that its daemon changes meanwhile.
+const ATTEMPTS: u32 = 3;
+
 #[derive(clap::Args)]
 pub(super) struct VerifyArgs {
     /// Files of a record, oldest first, or folders that hold one; the data directory's own if none is named
@@ -41,8 +44,7 @@ pub(super) struct ExportArgs {
 }
 
 pub(super) fn verify(args: &VerifyArgs, folders: &Folders) -> Result<(), Failure> {
-    let evidence = evidence(args, folders)?;
-    let report = hayward_audit::verify(&evidence).map_err(unrecorded)?;
+    let report = checked(args, folders)?;
     show(args.output, &report, || told(&report))?;
     if report.is_sound {
         return Ok(());
@@ -50,6 +52,20 @@ pub(super) fn verify(args: &VerifyArgs, folders: &Folders) -> Result<(), Failure
     let count = report.findings.len() as u64 + report.more_findings;
     Err(Failure::from(anyhow!("the record is not as it was written: {count} findings"))
         .hint("keep a copy as it is; what stands before the first finding is sound"))
+}
+
+/// Checks; once more if the daemon began or deleted a file meanwhile.
+fn checked(args: &VerifyArgs, folders: &Folders) -> Result<Report, Failure> {
+    let mut before = evidence(args, folders)?;
+    for _ in 1..ATTEMPTS {
+        let report = hayward_audit::verify(&before);
+        let after = evidence(args, folders)?;
+        if report.as_ref().is_ok_and(|report| report.is_sound) || after.files == before.files {
+            return report.map_err(unrecorded);
+        }
+        before = after;
+    }
+    hayward_audit::verify(&before).map_err(unrecorded)
 }
 
 fn evidence(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
