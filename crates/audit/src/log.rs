@@ -158,10 +158,14 @@ impl Drop for Log {
 
 #[cfg(test)]
 impl Log {
-    /// Lets the disk fail to sync: the file is put aside and the record closed.
+    /// Lets the disk fail to sync: the file is put aside and the record closed, until the next attempt.
     pub(crate) fn break_sync(&self) {
         let error = AuditError::io("sync", &self.shared.folder.path)(std::io::ErrorKind::Other.into());
-        self.shared.fail(&mut self.shared.lock(), &error);
+        let mut state = self.shared.lock();
+        self.shared.fail(&mut state, &error);
+        if let Some(failure) = &mut state.failure {
+            failure.retry_at = std::time::Instant::now();
+        }
     }
 }
 
