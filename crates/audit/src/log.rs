@@ -106,7 +106,13 @@ impl Log {
 
     /// Queues what was asked for and refused: intent and outcome at once.
     pub fn denied(&self, intent: &Intent<'_>, reason: &str) -> Queued<'_> {
-        let draft = Draft::new(RecordKind::Denied, &DeniedBody::new(intent, self.digest(intent), reason));
+        self.denied_often(intent, reason, 1)
+    }
+
+    /// The same for so many attempts of one kind, of which this is the first.
+    pub fn denied_often(&self, intent: &Intent<'_>, reason: &str, count: u64) -> Queued<'_> {
+        let body = DeniedBody::new(intent, self.digest(intent), reason, count);
+        let draft = Draft::new(RecordKind::Denied, &body);
         self.shared.queue(self.shared.intake(), draft, Change::Nothing)
     }
 

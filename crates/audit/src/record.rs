@@ -234,13 +234,20 @@ pub(crate) struct DeniedBody<'a> {
     intent: IntentBody<'a>,
     ending: Ending,
     reason: Word<'a>,
+    /// How often, this one included.
+    count: u64,
 }
 
 impl<'a> DeniedBody<'a> {
-    pub(crate) fn new(intent: &Intent<'a>, arguments_digest: Option<Hash>, reason: &'a str) -> Self {
+    pub(crate) fn new(
+        intent: &Intent<'a>,
+        arguments_digest: Option<Hash>,
+        reason: &'a str,
+        count: u64,
+    ) -> Self {
         let arguments = intent.arguments.within(DENIED_ARGUMENTS_BYTES);
         let intent = IntentBody { arguments, ..IntentBody::new(intent, arguments_digest) };
-        Self { intent, ending: Ending::Denied, reason: Word(reason) }
+        Self { intent, ending: Ending::Denied, reason: Word(reason), count }
     }
 }
 
@@ -418,7 +425,7 @@ mod tests {
             let escape = format!("a\\u{:04x}b", u32::from(evil));
             for (draft, strings) in [
                 (Draft::new(RecordKind::Intent, &IntentBody::new(&intent, None)), 10),
-                (Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &text)), 11),
+                (Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &text, 1)), 11),
                 (Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)), 2),
             ] {
                 assert!(!draft.0.contains(evil), "{}", draft.0);
@@ -440,7 +447,7 @@ mod tests {
         let outcome = Outcome { message: Some(&token), ..LEFT_OPEN };
         for draft in [
             Draft::new(RecordKind::Intent, &IntentBody::new(&intent, None)),
-            Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &token)),
+            Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &token, 1)),
             Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)),
         ] {
             assert!(!draft.0.contains("xxx"), "{}", draft.0);

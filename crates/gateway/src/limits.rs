@@ -94,6 +94,12 @@ pub(crate) const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 /// Bytes of a reply that is kept for whoever calls again under the same key.
 pub(crate) const KEPT_REPLY_BYTES_MAX: usize = 256 * 1024;
 
+/// Kinds of refusals that are counted apart.
+pub(crate) const REFUSALS_MAX: usize = 1_024;
+
+/// How often refusals of one kind are recorded.
+pub(crate) const REFUSALS_WINDOW: Duration = Duration::from_secs(10);
+
 /// Rounds of questions and answers that one call may take.
 pub(crate) const ROUNDS_MAX: usize = 16;
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hayward_api::{Code, Error, Principal};
-use hayward_mcp::envelope::{Frame, RequestId};
+use hayward_mcp::envelope::{Frame, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::{INVALID_REQUEST, RpcError, UNSUPPORTED_PROTOCOL_VERSION};
 use hayward_mcp::input;
 use hayward_mcp::json::{ObjectWriter, Raw};
-use hayward_mcp::request::{Ask, Context, Question, Walk};
+use hayward_mcp::request::{Ask, Context, Params, Question, Walk};
 use hayward_mcp::result::{self, Identity, Offers};
 use hayward_mcp::state::StateKeys;
 use hayward_tool::{Ability, ProgressQueue};
@@ -31,7 +31,7 @@ use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
 use crate::limits::{CANCEL_GRACE, Limits};
 use crate::request_id::RequestIds;
-use crate::road::{Arrival, Permit, Road};
+use crate::road::{Arrival, Permit, Refused, Road};
 use crate::session::Running;
 use rounds::Walking;
 use tasks::Tasks;
@@ -244,14 +244,30 @@ impl Protocol {
     /// Lets running calls end, cancels those that don't, and waits no longer than they may take for that.
     pub async fn close(&self) {
         let limits = &self.limits;
-        if timeout(Duration::from_millis(limits.drain_ms), self.drain()).await.is_ok() {
-            return;
+        if timeout(Duration::from_millis(limits.drain_ms), self.drain()).await.is_err() {
+            self.road.cancel_all();
+            // A cancelled call is dropped at the latest when it has overrun.
+            if timeout(CANCEL_GRACE + Duration::from_millis(limits.overrun_ms), self.drain()).await.is_err() {
+                tracing::error!(running = self.running(), "what was cancelled did not end");
+            }
         }
-        self.road.cancel_all();
-        // A cancelled call is dropped at the latest when it has overrun.
-        if timeout(CANCEL_GRACE + Duration::from_millis(limits.overrun_ms), self.drain()).await.is_err() {
-            tracing::error!(running = self.running(), "what was cancelled did not end");
-        }
+        self.road.note_refusals(Duration::ZERO).await;
+    }
+
+    /// Records that a request was refused before it came to the road.
+    pub(crate) async fn refuse(&self, sender: Sender, request: &Request, error: &RpcError) {
+        let params = Params::of(request);
+        let name = params.get_str("name").or_else(|| params.get_str("uri")).unwrap_or_default().into_owned();
+        let refused = Refused {
+            principal: sender.principal,
+            address: sender.address,
+            request_id: sender.request_id,
+            method: request.method.clone(),
+            name,
+            code: error.code,
+            reason: error.message.clone(),
+        };
+        self.road.refuse(refused).await;
     }
 
     /// Runs something that belongs to a call, so that a shutdown waits for it.
@@ -312,6 +328,7 @@ impl Protocol {
             address: sender.address,
             request_id: sender.request_id,
             client: context.client,
+            trace_parent: context.trace_parent.clone(),
             revision: Some(context.revision),
             abilities: context.abilities,
             verb: Some(walk.verb),

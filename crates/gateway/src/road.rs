@@ -11,6 +11,7 @@ mod admit;
 mod approve;
 mod once;
 mod record;
+mod refusals;
 mod route;
 mod run;
 mod shape;
@@ -42,6 +43,8 @@ use admit::Admit;
 pub(crate) use admit::Permit;
 use once::Keyed;
 use record::Recorder;
+pub(crate) use refusals::Refused;
+use refusals::{Counter, Refusals};
 use route::{Route, Router};
 
 /// The road, built once for the tools that lie at its end.
@@ -63,6 +66,8 @@ pub struct Road {
     result_bytes_max: usize,
     /// The states of rounds that were used up.
     spent: Mutex<SpentStates>,
+    /// Counts what is refused before it comes here.
+    refused: Counter,
     /// Keeps what came of calls that are made once.
     store: Store,
     /// What may be held in memory at once.
@@ -95,6 +100,8 @@ pub struct Arrival {
     pub request_id: Arc<str>,
     /// What the client says it is.
     pub client: Arc<str>,
+    /// The trace that it is part of (W3C `traceparent`), as the client says.
+    pub trace_parent: Option<String>,
     /// The revision of the protocol that it speaks, if it speaks any.
     pub revision: Option<Revision>,
     /// What the client can do when it is asked.
@@ -159,6 +166,7 @@ impl Road {
             budget: Budget::new(count(limits.held_bytes_max)),
             spent: Mutex::default(),
             store: parts.store,
+            refused: Counter::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
         }
     }
@@ -311,6 +319,25 @@ impl Road {
             return Err(told.with_hint("ask another administrator for a new token"));
         }
         self.recorder.around(arrival, change).await
+    }
+
+    /// Records what was refused before it came here, the first of a kind before it is told.
+    pub(crate) async fn refuse(&self, refused: Refused) {
+        self.record_refusals(self.refused.count(refused)).await;
+    }
+
+    /// Records what was refused since, if that is due.
+    pub(crate) async fn note_refusals(&self, patience: Duration) {
+        self.record_refusals(self.refused.due(patience)).await;
+    }
+
+    async fn record_refusals(&self, due: Vec<Refusals>) {
+        for refusals in due {
+            if self.recorder.refused(&refusals).await.is_err() {
+                // Nothing was done, and the log says why it is not recorded.
+                self.refused.take_back(refusals);
+            }
+        }
     }
 
     /// Steps 3 to 6: everything that can speak against a call before it has an effect.

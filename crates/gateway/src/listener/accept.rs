@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Method, Request};
+use ::http::{Method, Request, StatusCode, Uri};
 use axum::body::Body;
 use axum::response::Response;
+use hayward_api::Principal;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -14,23 +15,25 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::http::{App, Arrived, enter, named, router};
+use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router};
 use super::mcp;
 use super::places::{Connection, Places};
 use super::stall::Stalling;
 use super::threads::Threads;
-use crate::limits::{CANCEL_GRACE, Limits, PROBE_INTERVAL};
+use crate::limits::{CANCEL_GRACE, Limits, PROBE_INTERVAL, REFUSALS_WINDOW};
+use crate::road::Refused;
 
 /// Accepts connections until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let places = Places::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX));
     let routes = router(Arc::clone(&app));
+    let mut ticks = interval(REFUSALS_WINDOW);
     loop {
         let accepted = async {
             let (stream, peer) = listener.accept().await?;
@@ -41,6 +44,10 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, 
         };
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
+            _ = ticks.tick() => {
+                app.protocol.road().note_refusals(REFUSALS_WINDOW).await;
+                continue;
+            }
             accepted = accepted => accepted,
         };
         match accepted {
@@ -144,15 +151,34 @@ async fn answer(
 ) -> Result<Response, std::convert::Infallible> {
     let Serving { app, routes, peer, connection } = &*serving;
     connection.is_served();
+    let asked = (request.method().clone(), request.uri().clone());
     let response = match enter(app, *peer, connection, &request) {
         Ok(arrived) => respond(request, app, routes, arrived).await,
         Err(refused) => refused,
     };
+    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        app.protocol.road().refuse(refused(&response, *peer, asked)).await;
+    }
     // A stream goes on; everything else is the client's to take, and to follow with its next request.
     if response.body().size_hint().exact().is_some() {
         connection.waits();
     }
     Ok(response)
+}
+
+/// A request that was refused for who sent it, or from where.
+fn refused(response: &Response, peer: SocketAddr, (method, uri): (Method, Uri)) -> Refused {
+    let id = response.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let known = response.extensions().get::<Arc<Principal>>();
+    Refused {
+        principal: known.map_or_else(|| Arc::new(Principal::anonymous()), Arc::clone),
+        address: Some(peer),
+        request_id: id.unwrap_or_default().into(),
+        method: format!("http {method}"),
+        name: uri.path().to_owned(),
+        code: i64::from(response.status().as_u16()),
+        reason: response.status().to_string(),
+    }
 }
 
 async fn respond(

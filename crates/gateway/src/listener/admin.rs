@@ -134,6 +134,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         address: arrived.map(|arrived| arrived.peer),
         request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
         client: Arc::default(),
+        trace_parent: None,
         revision: None,
         abilities: Abilities::default(),
         verb: None,
@@ -150,7 +151,11 @@ fn administrator(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, Respo
     let principal = authenticate(app, headers)?.ok_or_else(refused)?;
     match decide(&principal, &Action::ManageTokens) {
         Decision::Allow => Ok(principal),
-        Decision::Deny { .. } => Err(refused()),
+        Decision::Deny { .. } => {
+            let mut response = refused();
+            response.extensions_mut().insert(principal);
+            Err(response)
+        }
     }
 }
 

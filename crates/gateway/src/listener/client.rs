@@ -101,9 +101,9 @@ impl Client {
     async fn message(self: &Arc<Self>, message: Message, reserved: Reserved) {
         match message {
             Message::Request(request) => {
-                let id = request.id.clone();
-                if let Err(error) = self.request(request, reserved).await {
-                    self.send(Frame::error(Some(&id), &error)).await;
+                if let Err(error) = self.request(&request, reserved).await {
+                    self.protocol.refuse(self.sender(), &request, &error).await;
+                    self.send(Frame::error(Some(&request.id), &error)).await;
                 }
             }
             Message::Notification(notification) => self.notification(&notification),
@@ -121,8 +121,8 @@ impl Client {
         }
     }
 
-    async fn request(self: &Arc<Self>, request: Request, mut reserved: Reserved) -> Result<(), RpcError> {
-        let (ask, context) = self.read(&request)?;
+    async fn request(self: &Arc<Self>, request: &Request, mut reserved: Reserved) -> Result<(), RpcError> {
+        let (ask, context) = self.read(request)?;
         match ask {
             Ask::Question(question) => {
                 let frame = self.question(&request.id, &question, context.era())?;
@@ -136,10 +136,10 @@ impl Client {
                 let answer = self.protocol.task(&request.id, &ask, &context, &self.principal)?;
                 self.send(answer).await;
             }
-            Ask::Listen(filter) => self.listen(request.id, filter, &context)?,
+            Ask::Listen(filter) => self.listen(request.id.clone(), filter, &context)?,
             Ask::Walk(walk) => {
                 let place = self.places(1)?;
-                let running = self.begin(request.id, walk, context, Some(reserved))?;
+                let running = self.begin(request.id.clone(), walk, context, Some(reserved))?;
                 let client = Arc::clone(self);
                 self.calls.spawn(async move {
                     if let Some(answer) = client.follow(running).await {
@@ -255,10 +255,13 @@ impl Client {
                 self.asking.answer(response);
                 None
             }
-            Ok(Message::Request(request)) => {
-                let served = self.request_of_batch(&request, reserved).await;
-                served.unwrap_or_else(|error| Some(Frame::error(Some(&request.id), &error)))
-            }
+            Ok(Message::Request(request)) => match self.request_of_batch(&request, reserved).await {
+                Ok(served) => served,
+                Err(error) => {
+                    self.protocol.refuse(self.sender(), &request, &error).await;
+                    Some(Frame::error(Some(&request.id), &error))
+                }
+            },
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) struct Arrived {
     pub(crate) connection: Arc<Connection>,
 }
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A path that is served.
 pub struct Route {

@@ -166,12 +166,14 @@ impl Visit<'_> {
                     Ok(era) => (era, self.request(&request, &params, era, reserved).await),
                     Err(error) => (Era::Modern, Err(error)),
                 };
-                served.unwrap_or_else(|error| {
-                    answer::json(
-                        status_of_code(answered_as, error.code),
-                        Frame::error(Some(&request.id), &error),
-                    )
-                })
+                match served {
+                    Ok(response) => response,
+                    Err(error) => {
+                        self.app.protocol.refuse(self.sender(), &request, &error).await;
+                        let status = status_of_code(answered_as, error.code);
+                        answer::json(status, Frame::error(Some(&request.id), &error))
+                    }
+                }
             }
             Message::Notification(notification) => {
                 self.notification(&notification);
@@ -214,7 +216,10 @@ impl Visit<'_> {
             }
             Ok(Message::Request(request)) => match self.request_of_batch(&request, reserved).await {
                 Ok(answer) => return Some(answer),
-                Err(error) => Frame::error(Some(&request.id), &error),
+                Err(error) => {
+                    self.app.protocol.refuse(self.sender(), &request, &error).await;
+                    Frame::error(Some(&request.id), &error)
+                }
             },
         };
         Some(Answer { frame, error_code: None, hold: None })
@@ -269,7 +274,7 @@ impl Visit<'_> {
     }
 
     async fn request(
-        self,
+        &self,
         request: &Request,
         params: &Params,
         era: Era,
@@ -386,7 +391,7 @@ impl Visit<'_> {
     /// Waits for the answer. A client that takes events gets a stream as soon as there is something
     /// to say meanwhile, or when it would otherwise begin to doubt that anybody is there.
     async fn call(
-        self,
+        &self,
         id: RequestId,
         walk: Walk,
         context: Context,

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error};
-use hayward_audit::{AuditError, Intent, Log, Queued, Redacted, Seq, redact};
+use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
 use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
 
 use super::Arrival;
+use super::refusals::Refusals;
 use super::route::Route;
 
 /// How often a call lets others go first while somebody writes the record.
@@ -53,7 +54,11 @@ impl Recorder {
         if let Some(detail) = &outcome.detail {
             tracing::error!(code = outcome.verdict.code, detail, "a call failed");
         }
-        match self.close(open, &outcome.verdict).await {
+        let digest = match &outcome.reply {
+            Reply::Result(raw) => Some(Hash::of(raw.as_bytes())),
+            Reply::Ask { .. } | Reply::GoOn { .. } | Reply::Error { .. } => None,
+        };
+        match self.close(open, &outcome.verdict, digest).await {
             Ok(()) => outcome,
             Err(error) => Outcome::failed(verb, unrecorded(&error, "although the call has run")),
         }
@@ -73,6 +78,27 @@ impl Recorder {
             Ok(_) => Outcome::failed(verb, refusal),
             Err(error) => Outcome::failed(verb, unrecorded(&error, "so nothing was done")),
         }
+    }
+
+    /// Records what was refused before it came to the road.
+    pub(crate) async fn refused(&self, refusals: &Refusals) -> Result<(), AuditError> {
+        let Refusals { first, count } = refusals;
+        let intent = Intent {
+            request_id: &first.request_id,
+            principal: &first.principal,
+            client_address: first.address,
+            client_name: None,
+            traceparent: None,
+            protocol: None,
+            server: "",
+            method: &first.method,
+            tool: &first.name,
+            tier: None,
+            arguments: &redact::arguments("{}"),
+            raw_arguments: None,
+            decision: "deny",
+        };
+        written(self.0.denied_often(&intent, &first.reason, *count)).await.map(drop)
     }
 
     /// Records a change that is made beside the tools, around the change itself.
@@ -96,19 +122,24 @@ impl Recorder {
             Ok(_) => Verdict::ok(),
             Err(error) => Verdict::failed(Ending::Error, error.code.as_str(), error.message.clone()),
         };
-        self.close(open, &verdict)
+        self.close(open, &verdict, None)
             .await
             .map_err(|error| unavailable(unrecorded(&error, "although the change was made")))?;
         changed
     }
 
-    async fn close(&self, open: Open, verdict: &Verdict) -> Result<(), AuditError> {
+    async fn close(
+        &self,
+        open: Open,
+        verdict: &Verdict,
+        result_digest: Option<Hash>,
+    ) -> Result<(), AuditError> {
         let outcome = hayward_audit::Outcome {
             ending: verdict.ending,
             code: verdict.code.as_deref(),
             message: verdict.message.as_deref(),
             duration_ms: millis(open.since.elapsed()),
-            result_digest: None,
+            result_digest,
         };
         written(self.0.outcome(open.seq, &outcome)?).await.map(drop)
     }
@@ -155,7 +186,7 @@ fn intent<'a>(
         principal: &arrival.principal,
         client_address: arrival.address,
         client_name: Some(&*arrival.client).filter(|client| !client.is_empty()),
-        traceparent: None,
+        traceparent: arrival.trace_parent.as_deref(),
         protocol: arrival.revision.map(Revision::as_str),
         server: route.map_or("", |route| route.toolset),
         method: arrival.verb.map_or("admin", Verb::method),
