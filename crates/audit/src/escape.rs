@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use memchr::memchr;
 
 /// Whether it controls how text is shown: DEL, C1, zero-width, bidirectional, separators of lines.
-pub(crate) const fn is_control(character: char) -> bool {
+pub const fn is_control(character: char) -> bool {
     matches!(
         character,
         '\u{7f}'..='\u{9f}'
@@ -22,7 +22,7 @@ pub(crate) const fn is_control(character: char) -> bool {
 }
 
 /// The same JSON text with an escape for each of these characters.
-pub(crate) fn escaped(json: String) -> String {
+pub fn escaped(json: String) -> String {
     // Nearly every record is ASCII, and of that only DEL is one of them.
     let is_plain = json.is_ascii() && memchr(0x7f, json.as_bytes()).is_none();
     if is_plain || !json.contains(is_control) {

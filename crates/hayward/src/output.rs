@@ -16,12 +16,6 @@ pub(crate) fn json<T: serde::Serialize>(value: &T) -> io::Result<()> {
     data(&(text + "\n"))
 }
 
-/// Writes a YAML document.
-pub(crate) fn yaml<T: serde::Serialize>(value: &T) -> io::Result<()> {
-    let text = serde_saphyr::to_string(value).map_err(io::Error::other)?;
-    data(&text)
-}
-
 /// Tells something that isn't data.
 pub(crate) fn tell(text: &str) {
     // If standard error is closed, nobody listens.

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use hayward_api::{Code, Error};
 use hayward_audit::{Call, Calls, Filter, Follow, Line};
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{Folders, Form, show as show_as, written};
+use super::{Folders, Form, json, plain, show as show_as, written, yaml};
 use crate::failure::Failure;
 use crate::stack::unrecorded;
 use crate::{output, runtime};
@@ -222,35 +223,21 @@ enum Heading {
 
 /// Calls one after the other: what comes later can be written behind it.
 fn lines(form: Form, calls: &[Call], heading: Heading) -> Result<String, Failure> {
-    let wrong = |error: String| Failure::from(anyhow::anyhow!(error).context("failed to write a call"));
-    let mut text = String::new();
-    match form {
-        Form::Table if heading == Heading::Left => {
-            text = table(calls).split_once('\n').map(|(_, rows)| rows.to_owned()).unwrap_or_default();
-        }
-        Form::Table => text = table(calls),
-        Form::Json => {
-            for call in calls {
-                text += &serde_json::to_string(call).map_err(|error| wrong(error.to_string()))?;
-                text.push('\n');
-            }
-        }
-        Form::Yaml => {
-            for call in calls {
-                text += "---\n";
-                text += &serde_saphyr::to_string(call).map_err(|error| wrong(error.to_string()))?;
-            }
-        }
-    }
-    Ok(text)
+    let rows = table(calls);
+    let texts = match form {
+        Form::Table if heading == Heading::Shown => Ok(plain(&rows)),
+        Form::Table => Ok(plain(rows.split_once('\n').map_or("", |(_, rows)| rows))),
+        Form::Json => calls.iter().map(|call| Ok(json(call, serde_json::to_string)? + "\n")).collect(),
+        Form::Yaml => calls.iter().map(|call| Ok(format!("---\n{}", yaml(call)?))).collect(),
+    };
+    let texts: std::io::Result<String> = texts;
+    Ok(texts.context("failed to write a call")?)
 }
 
 fn table(calls: &[Call]) -> String {
-    let cell = |call: &Call, path: &str| {
-        // What a client sent must not steer the terminal.
-        let text = call.text(path);
-        text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(60).collect::<String>()
-    };
+    // A cell is one line.
+    let cell =
+        |call: &Call, path: &str| call.text(path).replace('\n', " ").chars().take(60).collect::<String>();
     let row = |call: &Call| {
         let tool = if call.text("tool").is_empty() { cell(call, "method") } else { cell(call, "tool") };
         let why = if call.text("reason").is_empty() { "outcome.message" } else { "reason" };
