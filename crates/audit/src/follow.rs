@@ -54,11 +54,24 @@ impl Follow {
         }
     }
 
-    /// The file in use, if it is another one than before.
+    /// The file behind the one that is read, if there is one.
     fn next_file(&self) -> Result<Option<File>, AuditError> {
-        let Some(file) = open(&self.path)? else { return Ok(None) };
-        let before = self.input.as_ref().map(|input| inode(input.get_ref())).transpose()?;
-        Ok((Some(inode(&file)?) != before).then_some(file))
+        let Some(current) = open(&self.path)? else { return Ok(None) };
+        let Some(input) = &self.input else { return Ok(Some(current)) };
+        let ours = inode(input.get_ref())?;
+        if inode(&current)? == ours {
+            return Ok(None);
+        }
+        // Several may have been begun since it was looked at last.
+        let mut files = record_files(self.path.parent().unwrap_or(Path::new(".")))?.into_iter();
+        let is_ours = |path: &PathBuf| open(path).and_then(|file| file.as_ref().map(inode).transpose());
+        while let Some(path) = files.next() {
+            if is_ours(&path)? == Some(ours) {
+                return files.next().map_or(Ok(None), |next| open(&next));
+            }
+        }
+        // Ours has been deleted meanwhile.
+        Ok(Some(current))
     }
 }
 
@@ -122,9 +135,13 @@ mod tests {
         append(&line(5));
         follow.read(|line| lines.push(line)).unwrap();
         append(&line(6));
+        fs::rename(&current, dir.path().join("record.3.jsonl")).unwrap();
+        append(&line(7));
+        fs::rename(&current, dir.path().join("record.4.jsonl")).unwrap();
+        append(&line(8));
         follow.read(|line| lines.push(line)).unwrap();
         follow.read(|line| lines.push(line)).unwrap();
-        assert_eq!(seqs(&lines), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(seqs(&lines), [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Log {
     /// vouches for where the rest begins.
     pub fn prune_to(&self, kept: usize, mode: Prune) -> Result<Vec<u64>, AuditError> {
         // The last one is still in use.
-        self.shared.prune(|aside| aside.len().saturating_sub(kept + 1), mode)
+        self.shared.prune(|aside| aside.len().saturating_sub(kept.saturating_add(1)), mode)
     }
 
     /// The same with the files that were put aside longer ago than this.

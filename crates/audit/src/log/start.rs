@@ -38,7 +38,7 @@ pub(super) fn decide(found: &Found, signed: Option<&Checkpoint>, own: Own) -> St
     match (chain, own.moved_to) {
         (None, _) => next(end.node, end.epoch),
         (Some(Began::Moved), Some(node)) => next(node, 1),
-        (Some(_), moved_to) => next(moved_to.unwrap_or(own.node), own.epoch.max(end.epoch) + 1),
+        (Some(_), moved_to) => next(moved_to.unwrap_or(own.node), own.epoch.max(end.epoch).saturating_add(1)),
     }
 }
 
@@ -64,7 +64,7 @@ fn begin(found: &Found, signed: Option<&Checkpoint>, own: Own) -> Start {
         _ => Began::Lost,
     };
     let node = own.moved_to.unwrap_or(own.node);
-    let epoch = own.epoch + 1;
+    let epoch = own.epoch.saturating_add(1);
     let seq = signed.map_or(0, |signed| signed.seq).max(found.last_seq);
     let hash = signed.map_or(Hash::ZERO, |signed| signed.hash);
     Start { end: End { node, epoch, seq, hash }, chain: Some(chain), recovered: None }

@@ -133,7 +133,7 @@ impl State {
 
     /// Appends these records in one write, and returns the number of the first.
     pub(super) fn append_all(&mut self, entries: &[Entry]) -> Result<u64, AuditError> {
-        let (first, mut end) = (self.end.seq + 1, self.end);
+        let (first, mut end) = (self.end.seq.saturating_add(1), self.end);
         self.line.clear();
         for entry in entries {
             entry.draft.write_line(&mut self.line, &mut end);
@@ -170,7 +170,8 @@ impl State {
     ) -> Result<Begun, AuditError> {
         file.reserve()?;
         // After a failure nobody knows what of the file before is on the disk.
-        let unsynced_from = reopened_after.map(|_| self.synced.map_or(1, |synced| synced.seq + 1));
+        let unsynced_from =
+            reopened_after.map(|_| self.synced.map_or(1, |synced| synced.seq.saturating_add(1)));
         let draft = self.draft_mark(MarkBody { reopened_after, unsynced_from, open, ..MarkBody::default() });
         let mut end = self.end;
         self.line.clear();
