@@ -6,7 +6,9 @@ use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use hayward_exec::{Choice, Config, Executor, Job, Limits, SupervisorCommand, Survivors, inherited};
+use hayward_exec::{
+    Choice, Config, Executor, Job, Limits, Profile, Quota, SupervisorCommand, Survivors, inherited,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +28,8 @@ fn main() -> ExitCode {
 
 async fn compare(containment: Choice) {
     let supervisor = SupervisorCommand { program: "/proc/self/exe".into(), args: vec!["supervise".into()] };
-    let executor = Executor::new(Config { supervisor, containment, limits: Limits::default() });
+    let executor =
+        Executor::new(Config { supervisor, containment, limits: Limits::default(), protected: vec![] });
     say(&executor.containment().to_string());
     for concurrency in [1, 16] {
         for round in 0..ROUNDS {
@@ -84,6 +87,8 @@ async fn run(executor: Executor) {
         stderr_bytes_max: 1 << 20,
         timeout: Duration::from_secs(10),
         survivors: Survivors::End,
+        profile: Profile::Full,
+        quota: Quota::default(),
     };
     executor.run(job, &CancellationToken::new()).await.expect("`sh -c true` runs");
 }

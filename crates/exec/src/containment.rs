@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::assess::{Fence, Held, State};
 use crate::cgroup::Home;
 
 /// Which containment is used.
@@ -28,6 +29,19 @@ pub enum Containment {
         /// Why there is no cgroup.
         reason: String,
     },
+}
+
+impl Containment {
+    /// What it holds of itself, whatever the profile.
+    pub(crate) fn fences(&self) -> Vec<Held> {
+        let end = match self {
+            Self::CgroupV2 { .. } => Held { fence: Fence::End, state: State::Held, why: String::new() },
+            Self::Subreaper { reason } => {
+                Held { fence: Fence::End, state: State::Weaker, why: reason.clone() }
+            }
+        };
+        vec![end]
+    }
 }
 
 impl fmt::Display for Containment {

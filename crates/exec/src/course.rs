@@ -16,21 +16,24 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::assess::Order;
 use crate::error::ExecError;
 use crate::executor::Inner;
-use crate::job::{Captured, Ending, Fate, Finished, Job, Survivor, Survivors};
+use crate::job::{Captured, Ending, Fate, Finished, Survivor, Survivors};
 use crate::limits::{ANSWER, ANSWER_AT_STOP, FOREVER, SETTLE, SURVIVORS_NAMED_MAX};
 use crate::output::Streams;
+use crate::quota::Exhausted;
 use crate::supervisor::{Quiet, Supervisor};
-use crate::wire::{End, Report, Status, Whom};
+use crate::wire::{End, Report, Stage, Status, Whom};
 
 /// Runs a job.
 pub(crate) async fn run(
     inner: &Arc<Inner>,
-    job: &Job,
+    order: &Order,
     cancel: CancellationToken,
     since: Instant,
 ) -> Result<Finished, ExecError> {
+    let job = &order.job;
     let deadline = since.checked_add(job.timeout).unwrap_or(since + FOREVER);
     let stop = Stop { cancel, closing: inner.closing(), deadline };
     let _turn = match stop.unless(inner.turn()).await {
@@ -46,10 +49,17 @@ pub(crate) async fn run(
             return Err(ExecError::supervisor("connect", error));
         }
     };
-    let course = Course { inner, job, supervisor, streams: &mut streams };
+    let course = Course { inner, order, supervisor, streams: &mut streams };
     let (ending, survivors) = course.follow(&stop, pipes).await?;
     let (stdout, stderr) = streams.into_captured();
-    Ok(Finished { ending, stdout, stderr, survivors, duration: since.elapsed() })
+    Ok(Finished {
+        ending,
+        stdout,
+        stderr,
+        survivors,
+        duration: since.elapsed(),
+        exhausted: Exhausted::default(),
+    })
 }
 
 /// What stops a job before its own end.
@@ -74,7 +84,7 @@ impl Stop<'_> {
 
 struct Course<'a> {
     inner: &'a Arc<Inner>,
-    job: &'a Job,
+    order: &'a Order,
     supervisor: Supervisor,
     streams: &'a mut Streams,
 }
@@ -83,9 +93,10 @@ type Outcome = Result<(Ending, Vec<Survivor>), ExecError>;
 
 impl Course<'_> {
     async fn follow(mut self, stop: &Stop<'_>, pipes: [std::os::fd::OwnedFd; 2]) -> Outcome {
+        let stage = Stage::of(self.order, self.inner.protected());
         let supervisor = &mut self.supervisor;
         let converse = async {
-            supervisor.start(self.job, pipes).await?;
+            supervisor.start(&self.order.job, stage, pipes).await?;
             supervisor.receive().await
         };
         match self.streams.drain_during(stop.unless(converse)).await {
@@ -93,7 +104,7 @@ impl Course<'_> {
             Ok(Ok(Report::Ended { status, is_alone })) => self.finish(status, is_alone).await,
             Ok(Ok(Report::NotStarted(why))) => {
                 self.inner.give_back(self.supervisor);
-                Err(ExecError::not_started(self.job, why))
+                Err(ExecError::not_started(&self.order.job, why))
             }
             // Nothing of it was sent.
             Ok(Err(error @ ExecError::ArgumentsTooLong)) => {
@@ -117,7 +128,7 @@ impl Course<'_> {
             self.inner.give_back(self.supervisor);
             return Ok((ending, Vec::new()));
         }
-        let whom = match self.job.survivors {
+        let whom = match self.order.job.survivors {
             Survivors::End => Whom::All,
             Survivors::Leave => Whom::PipeHolders,
         };
@@ -143,7 +154,7 @@ impl Course<'_> {
 
     /// The supervisor failed.
     async fn lose(self, error: ExecError) -> Outcome {
-        tracing::warn!(program = self.job.program, %error, "a supervisor is lost");
+        tracing::warn!(program = self.order.job.program, %error, "a supervisor is lost");
         self.part(Whom::All, false).await;
         Err(error)
     }
@@ -183,5 +194,5 @@ fn name(quiet: Quiet, whom: Whom, is_gone: bool) -> Vec<Survivor> {
 fn unstarted(ending: Ending, since: Instant) -> Finished {
     let (stdout, stderr) = (Captured::default(), Captured::default());
     let duration: Duration = since.elapsed();
-    Finished { ending, stdout, stderr, survivors: Vec::new(), duration }
+    Finished { ending, stdout, stderr, survivors: Vec::new(), duration, exhausted: Exhausted::default() }
 }

@@ -3,6 +3,8 @@
 //! An allow-list, because a server's environment holds tokens, and a job's output goes to a
 //! model. The caller passes the variables in: this crate reads no environment.
 
+use crate::profile::Network;
+
 /// Where programs are found when the server has no `PATH` itself.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -26,10 +28,27 @@ pub fn inherited(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(
     kept
 }
 
+/// What of that a confined job keeps: nothing that names what is outside of its roots, or that
+/// makes a program load something. `PATH` stays: what it leads to is what the job may read.
+const CONFINED: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM"];
+
+/// The environment of a confined job: of what its caller said, what can't turn a program against it.
+pub(crate) fn confined(variables: &[(String, String)], network: Network) -> Vec<(String, String)> {
+    let is_kept = |name: &str| {
+        let is_proxy = is_any_case(name, ALLOWED_ANY_CASE) && network == Network::Shared;
+        CONFINED.contains(&name) || name.starts_with("LC_") || is_proxy
+    };
+    variables.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
+}
+
+fn is_any_case(name: &str, lower: &[&str]) -> bool {
+    lower.iter().any(|lower| *lower == name || lower.to_uppercase() == name)
+}
+
 fn is_allowed(name: &str) -> bool {
     ALLOWED.contains(&name)
         || ALLOWED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || ALLOWED_ANY_CASE.iter().any(|lower| *lower == name || lower.to_uppercase() == name)
+        || is_any_case(name, ALLOWED_ANY_CASE)
 }
 
 #[cfg(test)]
@@ -68,6 +87,31 @@ mod tests {
         for name in secret {
             assert_eq!(names(&[("PATH", "/bin"), (name, "x")]), ["PATH"], "{name}");
         }
+    }
+
+    #[test]
+    fn a_confined_job_keeps_nothing_that_loads_or_leads_elsewhere() {
+        let given = |name: &str| vec![(name.to_owned(), "x".to_owned())];
+        for name in ["PATH", "HOME", "LANG", "LC_ALL", "TZ"] {
+            assert_eq!(confined(&given(name), Network::None), given(name), "{name}");
+        }
+        let refused = [
+            "LD_PRELOAD",
+            "LD_LIBRARY_PATH",
+            "NODE_OPTIONS",
+            "PYTHONPATH",
+            "PERL5LIB",
+            "BASH_ENV",
+            "ENV",
+            "GIT_SSH_COMMAND",
+            "XDG_RUNTIME_DIR",
+            "TMPDIR",
+            "https_proxy",
+        ];
+        for name in refused {
+            assert_eq!(confined(&given(name), Network::None), [], "{name}");
+        }
+        assert_eq!(confined(&given("https_proxy"), Network::Shared), given("https_proxy"));
     }
 
     #[test]

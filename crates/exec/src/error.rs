@@ -63,6 +63,25 @@ pub enum ExecError {
         #[source]
         source: io::Error,
     },
+    /// The profile says something that can't be meant.
+    #[error("the profile can't be held: {what}")]
+    ProfileInvalid { what: String },
+    /// A root of a confined job isn't there, is no file or directory, or is the kernel's.
+    #[error("a root of the command can't be granted")]
+    RootRefused {
+        #[source]
+        source: io::Error,
+    },
+    /// A root lies in a protected path, or holds one that couldn't be kept from the job here.
+    #[error("a root of the command and a protected path can't be kept apart")]
+    RootProtected,
+    /// The kernel can't hold this fence, and without it the job doesn't run.
+    #[error("the kernel can't confine the command: {fence}")]
+    NotConfined {
+        fence: &'static str,
+        #[source]
+        source: io::Error,
+    },
     /// The supervisor ended before its job, which was ended with it.
     #[error("the supervisor of the command was ended, and the command with it")]
     SupervisorLost,
@@ -80,6 +99,14 @@ impl ExecError {
         let (path, program) = (job.cwd.clone(), job.program.clone());
         let source = io::Error::from_raw_os_error(why.errno);
         match (why.step, Errno::from_raw_os_error(why.errno)) {
+            (Step::Root, _) => Self::RootRefused { source },
+            (Step::Protect, _) => Self::RootProtected,
+            (Step::Isolate, _) => Self::supervisor("isolate", source),
+            (Step::Mount, _) => Self::NotConfined { fence: "mounts", source },
+            (Step::Landlock, _) => Self::NotConfined { fence: "Landlock", source },
+            (Step::Privileges, _) => Self::NotConfined { fence: "privileges", source },
+            (Step::Syscalls, _) => Self::NotConfined { fence: "system calls", source },
+            (Step::Limit, _) => Self::NotConfined { fence: "limits", source },
             (Step::EnterCgroup, _) => Self::supervisor("contain", source),
             (Step::WorkingDir, Errno::NOENT) => Self::WorkingDirNotFound { path },
             (Step::WorkingDir, Errno::NOTDIR) => Self::NotADirectory { path },
@@ -111,6 +138,12 @@ impl ExecError {
             Self::NulByte { .. } => "remove the NUL byte",
             Self::TooManyProcesses { .. } | Self::TooManyFiles { .. } | Self::Busy { .. } => {
                 "try again when other commands have ended"
+            }
+            Self::ProfileInvalid { .. } => "correct the profile",
+            Self::RootRefused { .. } => "name files and directories that exist and aren't the kernel's",
+            Self::RootProtected => "name a root that neither holds nor lies in a protected path",
+            Self::NotConfined { .. } => {
+                "it needs Linux 6.2 with Landlock and seccomp; the fences of this machine are shown by an assessment"
             }
             Self::ShuttingDown => "try again when the server is back",
             Self::SupervisorLost => {

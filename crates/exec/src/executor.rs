@@ -1,5 +1,6 @@
 //! The executor: turns, supervisors, and the end of them all.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::assess::{self, Assessment, Order};
 use crate::cgroup::Home;
 use crate::containment::{Choice, Containment, establish};
 use crate::course;
@@ -15,6 +17,7 @@ use crate::error::ExecError;
 use crate::job::{Finished, Job};
 use crate::limits::{ANSWER, EXIT, GONE, KILL, Limits, SETTLE, SHUTDOWN_GRACE_MAX};
 use crate::pool::Pool;
+use crate::profile::Profile;
 use crate::supervisor::{Stuck, Supervisor, SupervisorCommand};
 
 /// How an executor works.
@@ -26,6 +29,9 @@ pub struct Config {
     pub containment: Choice,
     /// Its limits.
     pub limits: Limits,
+    /// Paths that no confined job reads or changes, whatever its roots: our own data. A `full` job
+    /// is held by the permissions of files only: under the daemon's user it reads what that reads.
+    pub protected: Vec<PathBuf>,
 }
 
 /// Runs jobs. Cheap to clone; all clones are one executor.
@@ -83,23 +89,13 @@ impl Executor {
     /// If `cancel` fires or this future is dropped, the job is ended as at its deadline, in the
     /// background in the latter case.
     pub async fn run(&self, job: Job, cancel: &CancellationToken) -> Result<Finished, ExecError> {
-        let since = Instant::now();
         job.check()?;
-        if self.inner.closing.is_cancelled() {
-            return Err(ExecError::ShuttingDown);
-        }
-        let place = Arc::clone(&self.inner.places).try_acquire_owned();
-        let waiting_max = self.inner.config.limits.waiting_max;
-        let place = place.map_err(|_| ExecError::Busy { waiting_max })?;
-        let cancel = cancel.child_token();
-        let _cancels_when_dropped = cancel.clone().drop_guard();
-        let inner = Arc::clone(&self.inner);
-        let task = self.inner.tasks.spawn(async move {
-            let finished = course::run(&inner, &job, cancel, since).await;
-            drop(place);
-            finished
-        });
-        task.await.unwrap_or_else(|error| Err(ExecError::supervisor("follow", std::io::Error::other(error))))
+        self.inner.run(Order { job, probe: None }, cancel.child_token()).await
+    }
+
+    /// What this profile gets of this machine, by trying. Takes as long as a few jobs.
+    pub async fn assess(&self, profile: &Profile) -> Result<Assessment, ExecError> {
+        assess::assess(&self.inner, profile).await
     }
 
     /// What holds jobs together here.
@@ -139,6 +135,44 @@ impl Executor {
 }
 
 impl Inner {
+    /// Runs a job that was checked; its cancellation fires when this future is dropped.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        order: Order,
+        cancel: CancellationToken,
+    ) -> Result<Finished, ExecError> {
+        let since = Instant::now();
+        if self.closing.is_cancelled() {
+            return Err(ExecError::ShuttingDown);
+        }
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let waiting_max = self.config.limits.waiting_max;
+        let place = place.map_err(|_| ExecError::Busy { waiting_max })?;
+        let _cancels_when_dropped = cancel.clone().drop_guard();
+        let inner = Arc::clone(self);
+        let task = self.tasks.spawn(async move {
+            let finished = course::run(&inner, &order, cancel, since).await;
+            drop(place);
+            finished
+        });
+        task.await.unwrap_or_else(|error| Err(ExecError::supervisor("follow", std::io::Error::other(error))))
+    }
+
+    /// What holds jobs together here.
+    pub(crate) fn containment(&self) -> &Containment {
+        &self.containment
+    }
+
+    /// What no confined job reads.
+    pub(crate) fn protected(&self) -> &[PathBuf] {
+        &self.config.protected
+    }
+
+    /// What a job would write to that wants to leave its cgroup.
+    pub(crate) fn escape(&self) -> Option<PathBuf> {
+        Some(self.home.as_ref()?.path().parent()?.join("cgroup.procs"))
+    }
+
     /// Waits for a turn. Cancellation-safe, but the place in the queue is lost.
     pub(crate) async fn turn(&self) -> OwnedSemaphorePermit {
         let turn = Arc::clone(&self.turns).acquire_owned().await;

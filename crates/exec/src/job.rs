@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ExecError;
+use crate::profile::Profile;
+use crate::quota::{Exhausted, Quota};
 
 /// A command to run.
 #[derive(Clone, Debug)]
@@ -26,11 +28,16 @@ pub struct Job {
     pub timeout: Duration,
     /// What happens to processes that it leaves behind.
     pub survivors: Survivors,
+    /// What it may do.
+    pub profile: Profile,
+    /// What it may use up.
+    pub quota: Quota,
 }
 
 /// What happens to processes that a job leaves behind when it exits by itself.
 ///
-/// Holders of the job's pipes are ended either way: nobody reads those pipes any more.
+/// Holders of the job's pipes are ended either way: nobody reads those pipes any more. A confined
+/// job leaves nobody, and is refused if it is to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Survivors {
     /// They are ended.
@@ -53,6 +60,8 @@ pub struct Finished {
     pub survivors: Vec<Survivor>,
     /// From the call to the result.
     pub duration: Duration,
+    /// What it ran into, as far as its cgroups tell.
+    pub exhausted: Exhausted,
 }
 
 /// How a job ended.
@@ -127,8 +136,11 @@ impl Job {
             "working directory"
         } else if !self.cwd.is_absolute() {
             return Err(ExecError::WorkingDirRelative { path: self.cwd.clone() });
+        } else if self.profile != Profile::Full && self.survivors == Survivors::Leave {
+            let what = "a confined command leaves no process behind".to_owned();
+            return Err(ExecError::ProfileInvalid { what });
         } else {
-            return Ok(());
+            return self.profile.check();
         };
         Err(ExecError::NulByte { what })
     }

@@ -15,6 +15,7 @@
 //! What this crate must not do: decide whether a command may run (that is policy), interpret
 //! output, or read the server's own environment on behalf of a job.
 
+mod assess;
 mod cgroup;
 mod containment;
 mod course;
@@ -27,10 +28,15 @@ mod open_files;
 mod output;
 mod pool;
 mod processes;
+mod profile;
+mod program;
+mod quota;
+mod stage;
 mod supervise;
 mod supervisor;
 mod wire;
 
+pub use assess::{Assessment, Fence, Held, State};
 pub use containment::{Choice, Containment};
 pub use environment::inherited;
 pub use error::ExecError;
@@ -38,5 +44,7 @@ pub use executor::{Config, Executor};
 pub use job::{Captured, Ending, Fate, Finished, Job, Survivor, Survivors};
 pub use limits::Limits;
 pub use open_files::raise_open_files;
+pub use profile::{Confined, Network, Profile, User};
+pub use quota::{Exhausted, Quota};
 pub use supervise::supervise;
 pub use supervisor::SupervisorCommand;

@@ -71,3 +71,33 @@ pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// Names tried for a cgroup of our own before the search is given up.
 pub(crate) const HOME_NAMES_MAX: u32 = 1_000;
+
+/// Roots that a confined job may have: each costs a mount.
+pub(crate) const ROOTS_MAX: usize = 64;
+
+/// Memory of a confined job that says nothing about it.
+pub(crate) const CONFINED_MEMORY_BYTES: u64 = 2 << 30;
+
+/// Processes and threads of a confined job that says nothing about them.
+pub(crate) const CONFINED_PROCESSES: u64 = 512;
+
+/// Processor time of a confined job that says nothing about it, in percent of one processor.
+pub(crate) const CONFINED_CPU_PERCENT: u64 = 400;
+
+/// Size of a file that a confined job writes and says nothing about.
+pub(crate) const CONFINED_FILE_BYTES: u64 = 4 << 30;
+
+/// Files that a process of a confined job may have open.
+pub(crate) const CONFINED_OPEN_FILES: u64 = 1_024;
+
+/// Size of the `/tmp` and of the `/dev/shm` of a confined job; both count as its memory.
+pub(crate) const CONFINED_TMP: &str = "mode=1777,size=256m,nr_inodes=16k";
+
+/// How much sooner than the server a job is ended when the machine is out of memory, of 1,000.
+pub(crate) const OOM_SCORE_ABOVE: i32 = 300;
+
+/// How long an assessment waits for a connection that isn't refused.
+pub(crate) const PROBE_CONNECT: Duration = Duration::from_millis(500);
+
+/// How long an assessment may take.
+pub(crate) const PROBE: Duration = Duration::from_secs(10);

@@ -98,6 +98,11 @@ pub(crate) fn kill(processes: &[Process]) {
     }
 }
 
+/// When a process started, in ticks since the machine did; none if there is no such process.
+pub(crate) fn started(pid: i32) -> Option<u64> {
+    look(pid).map(|process| process.started)
+}
+
 fn look(pid: i32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(pid, &String::from_utf8_lossy(&stat))

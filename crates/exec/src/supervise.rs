@@ -8,6 +8,7 @@
 mod inbox;
 mod start;
 
+use std::fs;
 use std::io;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -16,12 +17,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, wait};
 
-use crate::limits::{KILL, PAUSE, REAP, SURVIVORS_NAMED_MAX};
+use crate::limits::{KILL, OOM_SCORE_ABOVE, PAUSE, REAP, SURVIVORS_NAMED_MAX};
 use crate::open_files;
 use crate::processes::{self, Process};
+use crate::stage::{self, Role};
 use crate::wire::{End, Named, NotStarted, Report, Request, Start, Status, Step, Whom, encode};
 use inbox::Inbox;
 use start::Main;
+
+pub(crate) use start::{enter, failed};
 
 /// Runs a supervisor whose control socket is standard input, until its server lets it go or is
 /// gone. Nothing else may have been started in this process before.
@@ -31,8 +35,12 @@ pub fn supervise() -> ExitCode {
     // What the server inherited without close-on-exec (a shell's redirections, sockets of an
     // init system) isn't for jobs.
     close_fds::set_fds_cloexec(3, &[]);
+    if let Some(role) = Role::of(std::env::args_os()) {
+        return stage::run(role);
+    }
     open_files::lower(std::env::args_os());
     // Away from the server's terminal: what its user types there isn't for jobs.
+    die_sooner_than_the_server();
     let is_ready = setsid().is_ok() && set_child_subreaper(Some(getpid())).is_ok();
     let Some(mut supervisor) = Supervisor::new().filter(|_| is_ready) else {
         return ExitCode::FAILURE;
@@ -43,6 +51,15 @@ pub fn supervise() -> ExitCode {
     // The server is gone or talks nonsense: nothing of its jobs may stay.
     while !supervisor.kill(Whom::All, KILL) {}
     ExitCode::SUCCESS
+}
+
+/// Where memory is short, the kernel is to end a job and not the server. Raising is always allowed.
+fn die_sooner_than_the_server() {
+    let path = "/proc/self/oom_score_adj";
+    let now = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let score = (now.unwrap_or(0) + OOM_SCORE_ABOVE).min(1_000);
+    // Where it can't be said, the kernel goes by size alone.
+    fs::write(path, score.to_string()).ok();
 }
 
 /// Why the supervisor leaves.
@@ -76,7 +93,7 @@ impl Supervisor {
         loop {
             while let Some(request) = self.inbox.next()? {
                 match request {
-                    Request::Start(start) => self.start(&start)?,
+                    Request::Start(start) => self.start(*start)?,
                     Request::End(end) => self.end(end)?,
                     Request::Release => return Ok(Leave::Released),
                 }
@@ -108,7 +125,7 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, start: &Start) -> io::Result<()> {
+    fn start(&mut self, start: Start) -> io::Result<()> {
         let pipes = self.inbox.take_pipes()?;
         match self.try_start(start, pipes) {
             Ok(main) => self.main = Some(main),
@@ -117,7 +134,7 @@ impl Supervisor {
         Ok(())
     }
 
-    fn try_start(&mut self, start: &Start, pipes: inbox::Pipes) -> Result<Main, NotStarted> {
+    fn try_start(&mut self, start: Start, pipes: inbox::Pipes) -> Result<Main, NotStarted> {
         if let Some(cgroup) = start.cgroup.as_ref().filter(|_| !self.is_contained) {
             start::enter(cgroup).map_err(|error| start::failed(Step::EnterCgroup, &error))?;
             self.is_contained = true;
@@ -186,8 +203,8 @@ impl Supervisor {
         loop {
             match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
-                    if self.main.take_if(|main| main.pid == pid).is_some() {
-                        main = Some(status_of(status));
+                    if let Some(ended) = self.main.take_if(|main| main.pid == pid) {
+                        main = Some(ended.status().unwrap_or(status_of(status)));
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -219,7 +236,7 @@ impl Supervisor {
     }
 }
 
-fn status_of(status: WaitStatus) -> Status {
+pub(crate) fn status_of(status: WaitStatus) -> Status {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Status::Code(code),
         (None, signal) => Status::Signal(signal.unwrap_or_default()),

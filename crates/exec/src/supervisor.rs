@@ -18,12 +18,14 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
 use crate::cgroup::{Home, Leaf};
+use crate::environment;
 use crate::error::ExecError;
 use crate::job::Job;
 use crate::limits::{ANSWER, EXIT, GONE, KILL, PAUSE};
 use crate::open_files;
 use crate::processes;
-use crate::wire::{End, Frames, Named, Report, Request, Start, encode};
+use crate::profile::Profile;
+use crate::wire::{End, Frames, Named, Report, Request, Stage, Start, encode};
 
 /// The program that becomes a supervisor: its `main` is [`supervise`](crate::supervise).
 #[derive(Clone, Debug)]
@@ -93,15 +95,25 @@ impl Supervisor {
     }
 
     /// Asks for a job. The write ends of its pipes are only the supervisor's afterwards.
-    pub(crate) async fn start(&mut self, job: &Job, pipes: [OwnedFd; 2]) -> Result<(), ExecError> {
+    pub(crate) async fn start(
+        &mut self,
+        job: &Job,
+        stage: Option<Stage>,
+        pipes: [OwnedFd; 2],
+    ) -> Result<(), ExecError> {
+        let env = match &job.profile {
+            Profile::Full => job.env.clone(),
+            Profile::Confined(confined) => environment::confined(&job.env, confined.network),
+        };
         let start = Start {
             program: job.program.clone(),
             args: job.args.clone(),
-            env: job.env.clone(),
+            env,
             cwd: job.cwd.clone().into(),
             cgroup: self.leaf.as_ref().map(|leaf| leaf.path().into()),
+            stage,
         };
-        let frame = encode(&Request::Start(start)).map_err(|_| ExecError::ArgumentsTooLong)?;
+        let frame = encode(&Request::Start(Box::new(start))).map_err(|_| ExecError::ArgumentsTooLong)?;
         let pipes = [pipes[0].as_fd(), pipes[1].as_fd()];
         self.send(&frame, &pipes).await.map_err(|error| ExecError::supervisor("reach", error))
     }

@@ -5,17 +5,23 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::limits::FRAME_BYTES_MAX;
+use crate::assess::Order;
+use crate::limits::{CONFINED_OPEN_FILES, FRAME_BYTES_MAX};
+use crate::profile::{Confined, Network, Profile, User};
+use crate::quota::Quota;
+use crate::stage::Subject;
 
 /// What the server asks of a supervisor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Start a job. Answered by [`Report::NotStarted`] or, when it is over, [`Report::Ended`].
-    Start(Start),
+    Start(Box<Start>),
     /// End processes. Answered by [`Report::Quiet`].
     End(End),
     /// Exit without ending anybody. Not answered.
@@ -32,6 +38,90 @@ pub(crate) struct Start {
     pub(crate) cwd: OsString,
     /// The cgroup of this supervisor, which it enters before its first job.
     pub(crate) cgroup: Option<OsString>,
+    /// What it is to be under, if anything; goes to its stage on its own.
+    pub(crate) stage: Option<Stage>,
+}
+
+/// What a stage does before a job starts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Stage {
+    /// Cgroups to enter.
+    pub(crate) cgroups: Vec<OsString>,
+    pub(crate) rlimits: Rlimits,
+    pub(crate) confinement: Option<Confinement>,
+    /// What is tried instead of starting the job.
+    pub(crate) probe: Option<Subject>,
+}
+
+impl Stage {
+    /// What this order needs beside a supervisor, if anything.
+    pub(crate) fn of(order: &Order, protected: &[PathBuf]) -> Option<Self> {
+        let job = &order.job;
+        let confinement = match &job.profile {
+            Profile::Full => None,
+            Profile::Confined(confined) => Some(Confinement::of(confined, protected)),
+        };
+        let probe = order.probe.clone();
+        let rlimits = Rlimits::of(&job.quota, confinement.is_some());
+        let stage = Self { cgroups: Vec::new(), rlimits, confinement, probe };
+        let is_needed =
+            stage.confinement.is_some() || stage.probe.is_some() || stage.rlimits != Rlimits::default();
+        is_needed.then_some(stage)
+    }
+}
+
+impl Confinement {
+    fn of(confined: &Confined, protected: &[PathBuf]) -> Self {
+        let bytes = |paths: &[PathBuf]| paths.iter().map(|path| path.clone().into_os_string()).collect();
+        Self {
+            read_write: bytes(&confined.read_write),
+            read_only: bytes(&confined.read_only),
+            protected: bytes(protected),
+            network: confined.network,
+            user: confined.user,
+        }
+    }
+}
+
+impl Rlimits {
+    fn of(quota: &Quota, is_confined: bool) -> Self {
+        let mut limits = Self { file_bytes: quota.file_bytes, ..Self::default() };
+        if is_confined {
+            (limits.core_bytes, limits.open_files) = (Some(0), Some(CONFINED_OPEN_FILES));
+        }
+        limits
+    }
+}
+
+/// Limits of each process; what isn't said stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Rlimits {
+    pub(crate) core_bytes: Option<u64>,
+    pub(crate) open_files: Option<u64>,
+    pub(crate) file_bytes: Option<u64>,
+    pub(crate) address_bytes: Option<u64>,
+    pub(crate) processes: Option<u64>,
+}
+
+/// What a confined job may do, and what it may not whatever else it may.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Confinement {
+    pub(crate) read_write: Vec<OsString>,
+    pub(crate) read_only: Vec<OsString>,
+    pub(crate) protected: Vec<OsString>,
+    pub(crate) network: Network,
+    pub(crate) user: Option<User>,
+}
+
+/// What a stage tells its supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum StageReport {
+    /// The job couldn't be started.
+    NotStarted(NotStarted),
+    /// It runs, or is about to take the place of the stage.
+    Started,
+    /// It ended so; its stage ends with it.
+    Ended(Status),
 }
 
 /// Whom to end, and how patiently.
@@ -89,6 +179,14 @@ pub(crate) enum Step {
     WorkingDir,
     Program,
     Watch,
+    Limit,
+    Isolate,
+    Root,
+    Protect,
+    Mount,
+    Landlock,
+    Privileges,
+    Syscalls,
 }
 
 /// How the main process ended.
@@ -117,6 +215,46 @@ pub(crate) fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "message longer than a frame")),
     }
+}
+
+/// Writes a message as a whole to a socket that blocks.
+pub(crate) fn write_frame(socket: BorrowedFd<'_>, message: &impl Serialize) -> io::Result<()> {
+    let frame = encode(message)?;
+    let mut rest = &frame[..];
+    while !rest.is_empty() {
+        let sent = rustix::net::send(socket, rest, rustix::net::SendFlags::NOSIGNAL)?;
+        rest = &rest[sent..];
+    }
+    Ok(())
+}
+
+/// Reads one message and no byte more from a socket that blocks; none at its end.
+pub(crate) fn read_frame<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Option<T>> {
+    let mut head = [0; 4];
+    if !read_whole(socket, &mut head)? {
+        return Ok(None);
+    }
+    let length = u32::from_le_bytes(head) as usize;
+    if length > FRAME_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "frame too long"));
+    }
+    let mut body = vec![0; length];
+    if !read_whole(socket, &mut body)? {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(serde_json::from_slice(&body)?))
+}
+
+fn read_whole(socket: BorrowedFd<'_>, mut buffer: &mut [u8]) -> io::Result<bool> {
+    while !buffer.is_empty() {
+        match rustix::io::read(socket, &mut *buffer) {
+            Ok(0) => return Ok(false),
+            Ok(count) => buffer = &mut buffer[count..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(true)
 }
 
 /// Bytes that came in, and the frames in them.
@@ -173,6 +311,18 @@ mod tests {
         let mut frames = Frames { buffer: u32::MAX.to_le_bytes().to_vec() };
         let error = frames.next::<Request>().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_frame_is_read_to_its_end_and_no_further() {
+        use std::os::fd::AsFd;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        for code in [1, 2] {
+            write_frame(ours.as_fd(), &Status::Code(code)).unwrap();
+        }
+        drop(ours);
+        let next = || read_frame::<Status>(theirs.as_fd()).unwrap();
+        assert_eq!([next(), next(), next()], [Some(Status::Code(1)), Some(Status::Code(2)), None]);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Containment, Ending, Executor, Job, Limits, SupervisorCommand, Survivors, inherited,
+    Choice, Config, Containment, Ending, Executor, Job, Limits, Profile, Quota, SupervisorCommand, Survivors,
+    inherited,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ fn job(n: usize) -> (Job, Ending) {
         stderr_bytes_max: 100,
         timeout: Duration::from_millis(timeout),
         survivors: Survivors::End,
+        profile: Profile::Full,
+        quota: Quota::default(),
     };
     (job, ending)
 }
@@ -40,7 +43,7 @@ async fn run_all(containment: Choice) {
     let program = env!("CARGO_BIN_EXE_supervise").into();
     let limits = Limits { jobs_max: LANES, grace_ms: 20, drain_ms: 20, ..Limits::default() };
     let supervisor = SupervisorCommand { program, args: vec![] };
-    let executor = Executor::new(Config { supervisor, containment, limits });
+    let executor = Executor::new(Config { supervisor, containment, limits, protected: vec![] });
     let mut running = JoinSet::new();
     for n in 0..JOBS {
         let executor = executor.clone();

@@ -50,10 +50,12 @@ impl Stack {
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
         let record = open_record(&data, &limits)?;
-        let executor = executor(&limits, serving.containment);
+        let own: Vec<_> = iter::once(data.path().to_owned()).chain(secrets).collect();
+        let protected = own.iter().chain(&serving.protected_paths).cloned().collect();
+        let executor = executor(&limits, serving.containment, protected);
         let host = Host::new(HostConfig {
             limits: limits.host.clone(),
-            protected: iter::once(data.path().to_owned()).chain(secrets).collect(),
+            protected: own,
             extra_protected: serving.protected_paths.clone(),
             sync_files: serving.sync_files,
             shell: serving.shell.clone(),
@@ -163,7 +165,7 @@ pub(crate) fn open_record(data: &DataDir, limits: &AllLimits) -> Result<hayward_
     opened.map_err(unrecorded)
 }
 
-fn executor(limits: &AllLimits, containment: Containment) -> Executor {
+fn executor(limits: &AllLimits, containment: Containment, protected: Vec<PathBuf>) -> Executor {
     let choice = match containment {
         Containment::Auto => Choice::Detect,
         Containment::Subreaper => Choice::Subreaper,
@@ -175,6 +177,7 @@ fn executor(limits: &AllLimits, containment: Containment) -> Executor {
         },
         containment: choice,
         limits: limits.exec.clone(),
+        protected,
     });
     let held = executor.containment();
     // The weaker one is told at the level that an operator sees without asking.

@@ -34,6 +34,7 @@ fn toolset() -> Toolset {
         supervisor: SupervisorCommand { program: "/proc/self/exe".into(), args: Vec::new() },
         containment: Choice::Subreaper,
         limits: hayward_exec::Limits::default(),
+        protected: Vec::new(),
     });
     hayward_host::toolset(Arc::new(Host::new(HostConfig {
         limits: hayward_host::limits::Limits::default(),

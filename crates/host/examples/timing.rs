@@ -40,6 +40,7 @@ async fn measure(tree: &str, pattern: &str, only: Option<&str>) {
         },
         containment: Choice::Detect,
         limits: hayward_exec::Limits::default(),
+        protected: Vec::new(),
     });
     let tools = tools(root.path(), executor.clone());
     let path = root.path().join("work/x");

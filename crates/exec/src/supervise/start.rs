@@ -3,37 +3,112 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
-use rustix::fs::{Access, CWD, Mode, OFlags, access, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, chdir, fchdir, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, chdir, fchdir, pidfd_open, waitpid};
 
 use super::inbox::Pipes;
-use crate::wire::{NotStarted, Start, Step};
+use crate::program;
+use crate::stage::Role;
+use crate::wire::{NotStarted, Stage, StageReport, Start, Status, Step, read_frame, write_frame};
 
-/// The main process of the running job.
+/// The main process of the running job, or the stage around it.
 pub(super) struct Main {
     pub(super) pid: Pid,
     /// Readable when the process has ended.
     pub(super) handle: OwnedFd,
+    /// Where its stage tells how the job ended.
+    stage: Option<UnixStream>,
 }
 
 impl Main {
     /// Starts the job; its pipes are open only in the job afterwards.
-    pub(super) fn start(start: &Start, pipes: Pipes) -> Result<Self, NotStarted> {
+    pub(super) fn start(mut start: Start, pipes: Pipes) -> Result<Self, NotStarted> {
+        if let Some(stage) = start.stage.take() {
+            return Self::start_staged(&stage, &start, &pipes);
+        }
         work_in(&start.cwd).map_err(|error| failed(Step::WorkingDir, &error))?;
-        let spawned = spawn(start, pipes);
+        let spawned = spawn(&start, pipes);
         // Back, so that an idle supervisor keeps no file system busy.
         chdir("/").map_err(|error| failed(Step::WorkingDir, &error.into()))?;
         let pid = spawned.map_err(|error| failed(Step::Program, &error))?;
+        Self::watch(pid, None)
+    }
+
+    /// Where namespaces can be made but are of no use (a policy forbids mounts in them), the job is
+    /// confined without. What then can't be held is refused by the stage.
+    fn start_staged(stage: &Stage, start: &Start, pipes: &Pipes) -> Result<Self, NotStarted> {
+        match Self::start_as(Role::Outer, stage, start, pipes) {
+            Err(NotStarted { step: Step::Mount, errno }) if is_forbidden(errno) => {
+                Self::start_as(Role::Bare, stage, start, pipes)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn start_as(role: Role, stage: &Stage, start: &Start, pipes: &Pipes) -> Result<Self, NotStarted> {
+        let isolate = |error: io::Error| failed(Step::Isolate, &error);
+        let (ours, theirs) = UnixStream::pair().map_err(isolate)?;
+        let mut command = role.command(OwnedFd::from(theirs).into());
+        command.stdout(pipes.stdout.try_clone().map_err(isolate)?);
+        command.stderr(pipes.stderr.try_clone().map_err(isolate)?);
+        let spawned = command.spawn();
+        // With it goes our copy of its end of the socket, so that its end is seen.
+        drop(command);
+        let pid = Pid::from_child(&spawned.map_err(isolate)?);
+        match instruct(&ours, stage, start) {
+            Ok(()) => Self::watch(pid, Some(ours)),
+            Err(why) => {
+                // It is at its end, and must not be taken for a survivor of the next job.
+                waitpid(Some(pid), WaitOptions::empty()).ok();
+                Err(why)
+            }
+        }
+    }
+
+    fn watch(pid: Pid, stage: Option<UnixStream>) -> Result<Self, NotStarted> {
         // Ours until it is reaped, so its id is still its own.
         let handle = pidfd_open(pid, PidfdFlags::empty());
-        Ok(Self { pid, handle: handle.map_err(|error| failed(Step::Watch, &error.into()))? })
+        Ok(Self { pid, handle: handle.map_err(|error| failed(Step::Watch, &error.into()))?, stage })
     }
+
+    /// How the job ended, if its stage told.
+    pub(super) fn status(self) -> Option<Status> {
+        let stage = self.stage?;
+        // A stage that was ended itself tells nothing more, and what it started may still hold this.
+        stage.set_nonblocking(true).ok()?;
+        match read_frame(stage.as_fd()) {
+            Ok(Some(StageReport::Ended(status))) => Some(status),
+            _ => None,
+        }
+    }
+}
+
+/// Tells a stage what to do, and waits until the job runs.
+fn instruct(socket: &UnixStream, stage: &Stage, start: &Start) -> Result<(), NotStarted> {
+    let isolate = |error: io::Error| failed(Step::Isolate, &error);
+    // Once for each of the two stages: none reads what is the other's.
+    let sent = write_frame(socket.as_fd(), stage)
+        .and_then(|()| write_frame(socket.as_fd(), stage))
+        .and_then(|()| write_frame(socket.as_fd(), start));
+    match read_frame(socket.as_fd()).map_err(isolate)? {
+        Some(StageReport::NotStarted(why)) => Err(why),
+        Some(StageReport::Ended(_)) | None => Err(isolate(sent.err().unwrap_or(Errno::PIPE.into()))),
+        // A job that takes the place of its stage leaves the socket, unless that fails.
+        Some(StageReport::Started) if stage.confinement.is_none() => match read_frame(socket.as_fd()) {
+            Ok(Some(StageReport::NotStarted(why))) => Err(why),
+            _ => Ok(()),
+        },
+        Some(StageReport::Started) => Ok(()),
+    }
+}
+
+fn is_forbidden(errno: i32) -> bool {
+    matches!(Errno::from_raw_os_error(errno), Errno::PERM | Errno::ACCESS)
 }
 
 /// The supervisor itself goes there, not the child: `std` has no hook between fork and exec
@@ -43,66 +118,16 @@ fn work_in(path: &OsStr) -> io::Result<()> {
     Ok(fchdir(openat(CWD, path, flags, Mode::empty())?)?)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place where jobs start")]
 fn spawn(start: &Start, pipes: Pipes) -> io::Result<Pid> {
-    let search = start.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
-    let child = Command::new(find(&start.program, search)?)
-        .arg0(&start.program)
-        .args(&start.args)
-        .env_clear()
-        .envs(start.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(pipes.stdout)
-        .stderr(pipes.stderr)
-        .process_group(0)
-        .spawn()?;
+    let child = program::command(start)?.stdout(pipes.stdout).stderr(pipes.stderr).spawn()?;
     Ok(Pid::from_child(&child))
 }
 
-/// Looks a program up ourselves: `std` would fork instead of `posix_spawn` to do so. Relative
-/// entries of the search path are passed over: they would find what a job wrote.
-fn find(program: &str, search: &str) -> io::Result<PathBuf> {
-    if program.contains('/') {
-        return Ok(program.into());
-    }
-    let mut error = Errno::NOENT;
-    for folder in search.split(':').filter(|folder| folder.starts_with('/')) {
-        let path = Path::new(folder).join(program);
-        match access(&path, Access::EXEC_OK) {
-            Ok(()) if path.is_file() => return Ok(path),
-            Err(Errno::ACCESS) => error = Errno::ACCESS,
-            _ => {}
-        }
-    }
-    Err(error.into())
-}
-
 /// Moves this process into a cgroup.
-pub(super) fn enter(cgroup: &OsStr) -> io::Result<()> {
+pub(crate) fn enter(cgroup: &OsStr) -> io::Result<()> {
     fs::write(Path::new(cgroup).join("cgroup.procs"), "0")
 }
 
-pub(super) fn failed(step: Step, error: &io::Error) -> NotStarted {
+pub(crate) fn failed(step: Step, error: &io::Error) -> NotStarted {
     NotStarted { step, errno: error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_are_found_in_absolute_entries_only() {
-        assert_eq!(find("sh", "/nonexistent:/bin:/usr/bin").unwrap(), Path::new("/bin/sh"));
-        assert_eq!(find("./x", "").unwrap(), Path::new("./x"));
-        for search in ["", ".", "bin", "/nonexistent"] {
-            let error = find("sh", search).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::NotFound, "{search}");
-        }
-    }
-
-    #[test]
-    fn a_directory_or_a_plain_file_is_no_program() {
-        assert_eq!(find("etc", "/").unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(find("passwd", "/etc").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-    }
 }

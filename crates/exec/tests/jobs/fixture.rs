@@ -1,13 +1,14 @@
 //! An executor with short waits, jobs for it, and the check that nothing stays behind.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Containment, ExecError, Executor, Finished, Job, Limits, SupervisorCommand, Survivors,
-    inherited,
+    Choice, Config, Containment, ExecError, Executor, Finished, Job, Limits, Profile, Quota,
+    SupervisorCommand, Survivors, inherited,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ pub(crate) struct Fixture {
 pub(crate) fn config(containment: Choice) -> Config {
     let limits = Limits { grace_ms: 300, ..Limits::default() };
     let program = PathBuf::from(env!("CARGO_BIN_EXE_supervise"));
-    Config { supervisor: SupervisorCommand { program, args: vec![] }, containment, limits }
+    Config { supervisor: SupervisorCommand { program, args: vec![] }, containment, limits, protected: vec![] }
 }
 
 /// Runs a test and checks that its executor leaves nothing behind.
@@ -85,6 +86,8 @@ pub(crate) fn sh(script: &str) -> Job {
         stderr_bytes_max: 4096,
         timeout: PATIENCE,
         survivors: Survivors::End,
+        profile: Profile::Full,
+        quota: Quota::default(),
     }
 }
 
@@ -118,4 +121,20 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
         assert!(since.elapsed() < PATIENCE, "waited too long until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Supervisors of another user, on whom permissions and limits bear.
+pub(crate) fn as_nobody(folder: &tempfile::TempDir, before: &[&str]) -> Option<Config> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
+        return None;
+    }
+    // A copy, because nobody may not be allowed to where the build is.
+    let program = folder.path().join("supervise");
+    fs::copy(env!("CARGO_BIN_EXE_supervise"), &program).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let fixed = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let args = fixed.iter().chain(before).map(Into::into).chain([program.into()]).collect();
+    let supervisor = SupervisorCommand { program: "/usr/bin/setpriv".into(), args };
+    Some(Config { supervisor, ..config(Choice::Subreaper) })
 }

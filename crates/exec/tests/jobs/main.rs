@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 #![expect(clippy::print_stderr, reason = "what is skipped says why")]
 
+mod confined;
 mod endings;
 mod fixture;
 mod output;

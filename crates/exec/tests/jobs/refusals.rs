@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hayward_exec::{Choice, Config, Ending, ExecError, Job, SupervisorCommand};
+use hayward_exec::{Choice, Ending, ExecError, Job};
 
-use crate::fixture::{Fixture, config, marker, sh, sh_for, until, with_config};
+use crate::fixture::{Fixture, as_nobody, config, marker, sh, sh_for, until, with_config};
 
 crate::in_both_containments! {
     working_directories_that_cannot_be
@@ -97,22 +97,6 @@ async fn a_refused_job_costs_no_supervisor(cx: Fixture) {
 async fn nothing_starts_after_the_end(cx: Fixture) {
     cx.executor.shutdown(Duration::ZERO).await;
     assert_refused!(cx.run(sh("exit 0")).await, ExecError::ShuttingDown);
-}
-
-/// Supervisors of another user, on whom permissions and limits bear.
-fn as_nobody(folder: &tempfile::TempDir, before: &[&str]) -> Option<Config> {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can become somebody else");
-        return None;
-    }
-    // A copy, because nobody may not be allowed to where the build is.
-    let program = folder.path().join("supervise");
-    fs::copy(env!("CARGO_BIN_EXE_supervise"), &program).unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let fixed = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    let args = fixed.iter().chain(before).map(Into::into).chain([program.into()]).collect();
-    let supervisor = SupervisorCommand { program: "/usr/bin/setpriv".into(), args };
-    Some(Config { supervisor, ..config(Choice::Subreaper) })
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ impl Rig {
             },
             containment: Choice::Detect,
             limits: hayward_exec::Limits::default(),
+            protected: Vec::new(),
         });
         let mut config = HostConfig {
             limits: Limits::default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::{Code, Tier};
-use hayward_exec::{Captured, Ending, ExecError, Fate, Finished, Job, Survivor, Survivors};
+use hayward_exec::{Captured, Ending, ExecError, Fate, Finished, Job, Profile, Quota, Survivor, Survivors};
 use hayward_tool::{Annotations, Cx, Ending as Word, Progress, Stop, ToolError, TypedTool, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,6 +135,8 @@ impl BashExecute {
             stderr_bytes_max: size(output_bytes),
             timeout: Duration::from_millis(timeout_ms),
             survivors: if args.background { Survivors::Leave } else { Survivors::End },
+            profile: Profile::Full,
+            quota: Quota::default(),
         };
         Ok((job, timeout_ms.div_ceil(1_000)))
     }
@@ -250,6 +252,10 @@ fn not_run(error: &ExecError, working_dir: &std::path::Path) -> ToolError {
         }
         ExecError::ShuttingDown => new("ShuttingDown", Code::Unavailable),
         ExecError::ProgramNotFound { .. } | ExecError::NotStarted { .. } => new("OSError", Code::Unavailable),
+        ExecError::ProfileInvalid { .. } | ExecError::RootRefused { .. } | ExecError::RootProtected => {
+            new("InvalidProfile", Code::Invalid)
+        }
+        ExecError::NotConfined { .. } => new("NotConfined", Code::Unsupported),
         ExecError::SupervisorLost => new("CommandLost", Code::Internal),
         ExecError::SupervisorFailed { .. } => {
             let mut detail = error.to_string();

@@ -1,0 +1,163 @@
+//! What a confined job sees of the file system, resolved to real paths and held open.
+//!
+//! Paths are followed once, here. What is mounted and granted later is what was found, whatever
+//! was put in its place meanwhile.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+
+use crate::profile::Network;
+use crate::supervise::failed;
+use crate::wire::{Confinement, NotStarted, Step};
+
+/// What every program needs, and may not change.
+const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"];
+
+/// What of that isn't for everybody.
+const SECRETS: &[&str] = &[
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/security/opasswd",
+    "/etc/sudoers",
+    "/etc/sudoers.d",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/krb5.keytab",
+    "/etc/hayward",
+];
+
+/// Where names are looked up; where they are links, what they lead to is granted.
+const RESOLVER: &[&str] = &["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
+
+/// What isn't made of files.
+const KERNEL: &[&str] = &["/proc", "/sys", "/dev"];
+
+/// Devices that give nothing away.
+pub(super) const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+/// See the module.
+pub(super) struct View {
+    /// What is seen, parents before what is below them.
+    pub(super) grants: Vec<Grant>,
+    /// Links of the system to what is granted: what they are called and what they say.
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
+    /// What is below a grant and not for the job.
+    pub(super) hidden: Vec<PathBuf>,
+}
+
+/// A file or directory that a job sees.
+pub(super) struct Grant {
+    /// Its real path.
+    pub(super) path: PathBuf,
+    /// What was found there.
+    pub(super) file: OwnedFd,
+    pub(super) access: Access,
+    pub(super) is_dir: bool,
+}
+
+/// What is done with a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+impl View {
+    /// Finds what this fence speaks of.
+    ///
+    /// Without a mount namespace nothing can be laid over a protected path, so a root that is
+    /// written to and holds one is refused.
+    pub(super) fn resolve(fence: &Confinement, has_namespaces: bool) -> Result<Self, NotStarted> {
+        let root = |error: &io::Error| failed(Step::Root, error);
+        let mut view = Self { grants: Vec::new(), links: Vec::new(), hidden: Vec::new() };
+        let secrets = SECRETS.iter().map(Path::new);
+        let hidden = secrets.chain(fence.protected.iter().map(Path::new));
+        // What isn't there can't be read; should it come later, it is below a mount of its own.
+        view.hidden = hidden.filter_map(|path| path.canonicalize().ok()).collect();
+        for path in &fence.read_write {
+            view.grant(Path::new(path), Access::Write).map_err(|error| root(&error))?;
+        }
+        for path in &fence.read_only {
+            view.grant(Path::new(path), Access::Read).map_err(|error| root(&error))?;
+        }
+        view.check_roots(has_namespaces)?;
+        view.grant_system(fence.network).map_err(|error| root(&error))?;
+        view.grants.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(view)
+    }
+
+    fn check_roots(&self, has_namespaces: bool) -> Result<(), NotStarted> {
+        for Grant { path, access, .. } in &self.grants {
+            let is_kernel = KERNEL.iter().any(|kernel| path.starts_with(kernel));
+            if is_kernel || path == Path::new("/") {
+                return Err(failed(Step::Root, &Errno::PERM.into()));
+            }
+            let is_within = self.hidden.iter().any(|hidden| path.starts_with(hidden));
+            let holds = *access == Access::Write && self.holds_hidden(path);
+            if is_within || (holds && !has_namespaces) {
+                return Err(failed(Step::Protect, &Errno::PERM.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether something below this is hidden.
+    pub(super) fn holds_hidden(&self, path: &Path) -> bool {
+        self.hidden.iter().any(|hidden| hidden.starts_with(path))
+    }
+
+    fn grant_system(&mut self, network: Network) -> io::Result<()> {
+        for path in SYSTEM.iter().map(Path::new) {
+            match fs::symlink_metadata(path) {
+                Err(_) => {}
+                Ok(metadata) if metadata.is_symlink() => {
+                    self.links.push((path.to_owned(), fs::read_link(path)?));
+                    self.grant_unless_seen(path)?;
+                }
+                Ok(_) => self.grant_unless_seen(path)?,
+            }
+        }
+        if network == Network::Shared {
+            for path in RESOLVER.iter().map(Path::new).filter(|path| path.exists()) {
+                self.grant_unless_seen(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn grant_unless_seen(&mut self, path: &Path) -> io::Result<()> {
+        let real = path.canonicalize()?;
+        let is_seen = self.grants.iter().any(|grant| real.starts_with(&grant.path));
+        if is_seen { Ok(()) } else { self.grant(&real, Access::Read) }
+    }
+
+    /// Adds a grant; where the same is granted twice, writing goes before reading.
+    fn grant(&mut self, path: &Path, access: Access) -> io::Result<()> {
+        let path = path.canonicalize()?;
+        if self.grants.iter().any(|grant| grant.path == path) {
+            return Ok(());
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat2(CWD, &path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)?;
+        let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        let is_dir = kind.is_dir();
+        if !is_dir && !kind.is_file() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.grants.push(Grant { path, file, access, is_dir });
+        Ok(())
+    }
+
+    /// What may be done at this path, by the grant that is nearest to it.
+    pub(super) fn access(&self, path: &Path) -> Option<Access> {
+        let above = self.grants.iter().filter(|grant| path.starts_with(&grant.path));
+        above.max_by_key(|grant| grant.path.components().count()).map(|grant| grant.access)
+    }
+}
