@@ -1,14 +1,20 @@
-//! cgroup v2: a folder of our own, a leaf in it for each supervisor, and their end.
+//! Cgroups: a folder of our own, a leaf in it for each supervisor, and their end.
 //!
 //! ```text
 //!  <the server's cgroup>/hayward-<pid>-<n>/        the home; locked while its server lives
 //!                                         job-1/   a leaf: a supervisor and all below it
 //!                                         job-2/
+//!                                         self/    the server, where it had to make room
 //! ```
 //!
-//! Works in the pure and in the hybrid layout and needs no controller, only `cgroup.kill`
-//! (Linux 5.14). The lock is the kernel's and goes with its holder, so a home without one
-//! belongs to a dead server, in whatever pid namespace it ran.
+//! Holding together needs no controller, only `cgroup.kill` (Linux 5.14) or a freezer; bounds
+//! need controllers, and are in [`bounds`]. The lock is the kernel's and goes with its holder, so
+//! a home without one belongs to a dead server, in whatever pid namespace it ran.
+
+mod bounds;
+mod delegation;
+mod hold;
+mod layout;
 
 use std::fs::{self, File};
 use std::io;
@@ -19,69 +25,102 @@ use rustix::fs::{Access, FlockOperation, XattrFlags, access, flock, getxattr, se
 use tokio::time::Instant;
 
 use crate::limits::{GONE, HOME_NAMES_MAX, PAUSE};
+use delegation::Delegation;
+use hold::{folders, remove_tree};
+
+pub use bounds::Bounds;
+pub(crate) use bounds::{Controller, Controllers, Group};
+pub(crate) use hold::Hold;
+pub use layout::Layout;
+pub(crate) use layout::Trees;
 
 /// How the name of a home begins.
 const HOME_PREFIX: &str = "hayward-";
 
-/// The mark of a leaf whose processes live on by wish.
-const LEFT_MARK: &str = "user.hayward.left";
+/// The mark of a leaf whose processes live on by wish. v1 trees take no `user.` attributes.
+const LEFT_MARKS: [&str; 2] = ["user.hayward.left", "trusted.hayward.left"];
 
 /// Where the server's leaves are.
 #[derive(Debug)]
 pub(crate) struct Home {
     path: PathBuf,
+    hold: Hold,
     leaves: AtomicU64,
+    delegation: Delegation,
     /// Held for its lock.
     _lock: File,
 }
 
 impl Home {
-    /// Makes a home beneath the cgroup that this process is in, or says why it can't be.
-    pub(crate) fn create() -> Result<Self, String> {
-        let parent = own_folder()?;
+    /// Makes a home beneath the cgroup that this process is in, to be ended in this way or in the
+    /// strongest that there is, or says why it can't be.
+    pub(crate) fn create(trees: &Trees, wanted: Option<Hold>) -> Result<Self, String> {
+        let parents = [trees.v2(), trees.v1("freezer")];
+        let mut why = "no cgroup tree is mounted".to_owned();
+        for parent in parents.into_iter().flatten() {
+            match Self::create_in(&parent, wanted) {
+                Ok(home) => return Ok(home),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+
+    fn create_in(parent: &Path, wanted: Option<Hold>) -> Result<Self, String> {
         let no =
             |what: &str, error: &dyn std::fmt::Display| format!("{what} in `{}`: {error}", parent.display());
         // Who moves from one cgroup to another must own what both are in.
         access(parent.join("cgroup.procs"), Access::WRITE_OK)
             .map_err(|error| no("can't move processes", &error))?;
-        let home = Self::make(&parent).map_err(|error| no("can't make a cgroup", &error))?;
-        if home.path.join("cgroup.kill").exists() {
-            return Ok(home);
+        let (path, lock) = make_home(parent).map_err(|error| no("can't make a cgroup", &error))?;
+        let Some(hold) =
+            Hold::of(&path).map(|strongest| wanted.filter(|hold| hold.is_in(&path)).unwrap_or(strongest))
+        else {
+            remove_tree(&path);
+            return Err(no("nothing to end it by", &"it needs Linux 5.2, or a freezer"));
+        };
+        if wanted.is_some_and(|wanted| wanted != hold) {
+            remove_tree(&path);
+            return Err(no("no such end", &"it was asked for by name"));
         }
-        home.remove();
-        Err(no("no `cgroup.kill`", &"it needs Linux 5.14"))
-    }
-
-    fn make(parent: &Path) -> io::Result<Self> {
-        let pid = std::process::id();
-        for n in 0..HOME_NAMES_MAX {
-            let path = parent.join(format!("{HOME_PREFIX}{pid}-{n}"));
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made?,
-            }
-            // Before it was locked, another server may have taken it for a dead one's.
-            if let Some(lock) = lock(&path).filter(|_| path.exists()) {
-                return Ok(Self { path, leaves: AtomicU64::new(0), _lock: lock });
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
+        let delegation = match hold {
+            Hold::Freezer => Delegation::default(),
+            _ => Delegation::take(parent, &path, &Controller::ALL.map(Controller::name)),
+        };
+        Ok(Self { path, hold, leaves: AtomicU64::new(0), delegation, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
+    pub(crate) fn hold(&self) -> Hold {
+        self.hold
+    }
+
+    /// The controllers that its leaves may hand on.
+    pub(crate) fn controllers(&self) -> Vec<Controller> {
+        let all = Controller::ALL.into_iter();
+        all.filter(|controller| self.delegation.has(controller.name())).collect()
+    }
+
     /// Makes a leaf.
     pub(crate) fn leaf(&self) -> io::Result<Leaf> {
         let n = self.leaves.fetch_add(1, Ordering::Relaxed);
-        let leaf = Leaf { path: self.path.join(format!("job-{n}")) };
-        fs::create_dir(&leaf.path)?;
+        let path = self.path.join(format!("job-{n}"));
+        fs::create_dir(&path)?;
+        let mut leaf = Leaf { entry: path.clone(), path, hold: self.hold };
+        if self.delegation.hand_on(&leaf.path)? {
+            // Who hands controllers on has no processes itself.
+            leaf.entry = leaf.path.join("main");
+            fs::create_dir(&leaf.entry)?;
+        }
         Ok(leaf)
     }
 
     /// Removes the home if no leaf is left in it.
     pub(crate) fn remove(&self) {
+        self.delegation.give_back();
         fs::remove_dir(&self.path).ok();
     }
 
@@ -95,17 +134,37 @@ impl Home {
             // Ours is locked as well, by another open file.
             let Some(_lock) = lock(&home) else { continue };
             for path in folders(&home) {
-                Leaf { path }.clear();
+                Leaf { entry: path.clone(), path, hold: self.hold }.clear();
             }
             fs::remove_dir(&home).ok();
         }
     }
 }
 
+/// Makes a locked folder beneath a cgroup.
+fn make_home(parent: &Path) -> io::Result<(PathBuf, File)> {
+    let pid = std::process::id();
+    for n in 0..HOME_NAMES_MAX {
+        let path = parent.join(format!("{HOME_PREFIX}{pid}-{n}"));
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        }
+        // Before it was locked, another server may have taken it for a dead one's.
+        if let Some(lock) = lock(&path).filter(|_| path.exists()) {
+            return Ok((path, lock));
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// A supervisor's cgroup.
 #[derive(Debug)]
 pub(crate) struct Leaf {
     path: PathBuf,
+    /// Where the supervisor itself is.
+    entry: PathBuf,
+    hold: Hold,
 }
 
 impl Leaf {
@@ -113,26 +172,35 @@ impl Leaf {
         &self.path
     }
 
+    /// The cgroup of a job that somebody is still in: removed when they are gone.
+    fn of_group(path: &Path) -> Self {
+        Self { path: path.to_owned(), entry: path.to_owned(), hold: Hold::Freezer }
+    }
+
+    /// What its supervisor enters.
+    pub(crate) fn entry(&self) -> &Path {
+        &self.entry
+    }
+
     /// Kills everybody in it and beneath it.
     pub(crate) fn kill(&self) {
-        // Fails only if it is gone, and then so is everybody in it.
-        fs::write(self.path.join("cgroup.kill"), "1").ok();
+        self.hold.kill(&self.path);
     }
 
     /// Says to later servers that who is in it may live on.
     pub(crate) fn mark_left(&self) {
-        if let Err(error) = setxattr(&self.path, LEFT_MARK, b"1", XattrFlags::empty()) {
+        let marked = LEFT_MARKS.map(|mark| setxattr(&self.path, mark, b"1", XattrFlags::empty()));
+        if let [Err(error), Err(_)] = marked {
             tracing::warn!(leaf = %self.path.display(), %error, "background processes can't be marked: the next start of the server will end them");
         }
     }
 
     fn is_left(&self) -> bool {
-        getxattr(&self.path, LEFT_MARK, &mut [0_u8; 8]).is_ok()
+        LEFT_MARKS.iter().any(|mark| getxattr(&self.path, *mark, &mut [0_u8; 8]).is_ok())
     }
 
     fn is_populated(&self) -> bool {
-        fs::read_to_string(self.path.join("cgroup.events"))
-            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+        self.hold.is_populated(&self.path)
     }
 
     /// Waits until nobody is in it and removes it; says `false` if somebody stays too long.
@@ -168,80 +236,8 @@ impl Leaf {
     }
 }
 
-fn remove_tree(path: &Path) -> bool {
-    for below in folders(path) {
-        // If it stays, so does what holds it.
-        remove_tree(&below);
-    }
-    match fs::remove_dir(path) {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
-}
-
-fn folders(path: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-}
-
 fn lock(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
     Some(file)
-}
-
-fn own_folder() -> Result<PathBuf, String> {
-    let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("`{path}`: {error}"));
-    locate(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?)
-        .ok_or_else(|| "cgroup v2 isn't mounted".to_owned())
-}
-
-/// The folder of a process's own v2 cgroup, from its `cgroup` and `mountinfo` files in `/proc`.
-fn locate(cgroups: &str, mounts: &str) -> Option<PathBuf> {
-    let own = Path::new(cgroups.lines().find_map(|line| line.strip_prefix("0::"))?);
-    mounts.lines().find_map(|line| {
-        let (mount, kind) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        // Where the mount shows a part of the tree only, our cgroup must be in that part.
-        let below = own.strip_prefix(root).ok()?;
-        kind.starts_with("cgroup2 ").then(|| Path::new(point).join(below))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(cgroups: &str, mounts: &str, expected: Option<&str>) {
-        assert_eq!(locate(cgroups, mounts).as_deref(), expected.map(Path::new));
-    }
-
-    const PURE: &str = "25 23 0:22 / /sys rw - sysfs sysfs rw\n\
-        30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
-    const HYBRID: &str = "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-        41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-
-    #[test]
-    fn the_pure_layout() {
-        check("0::/user.slice/a.scope\n", PURE, Some("/sys/fs/cgroup/user.slice/a.scope"));
-    }
-
-    #[test]
-    fn the_hybrid_layout() {
-        check("4:memory:/x\n0::/\n", HYBRID, Some("/sys/fs/cgroup/unified"));
-    }
-
-    #[test]
-    fn a_mount_that_shows_a_part_of_the_tree() {
-        let mounts = "41 31 0:38 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
-        check("0::/docker/abc/x\n", mounts, Some("/sys/fs/cgroup/x"));
-        check("0::/elsewhere\n", mounts, None);
-    }
-
-    #[test]
-    fn no_cgroup_v2() {
-        check("4:memory:/x\n", PURE, None);
-        check("0::/\n", "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", None);
-    }
 }

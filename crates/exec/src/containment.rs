@@ -1,10 +1,10 @@
 //! What holds a job's processes together on this machine, in a word and in a sentence.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::assess::{Fence, Held, State};
-use crate::cgroup::Home;
+use crate::cgroup::{Bounds, Controllers, Hold, Home, Layout, Trees};
 
 /// Which containment is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,10 @@ pub enum Choice {
     /// The strongest that this machine allows.
     #[default]
     Detect,
+    /// A v2 cgroup that is frozen and killed process by process, as before Linux 5.14: for tests.
+    Freeze,
+    /// A v1 freezer, as where there is no v2 tree: for tests.
+    Freezer,
     /// Without cgroups, as on machines that have none: for tests, and where cgroups misbehave.
     Subreaper,
 }
@@ -20,54 +24,120 @@ pub enum Choice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Containment {
     /// Each supervisor has a cgroup of its own, which is ended as a whole.
-    CgroupV2 {
+    Cgroup {
         /// The cgroup that holds those of the supervisors.
         path: PathBuf,
+        /// How one is ended.
+        end: End,
+        /// The trees of this machine.
+        layout: Layout,
+        /// Which quotas are held for a job as a whole.
+        bounds: Bounds,
     },
     /// Orphans fall to their supervisor, which ends them one by one.
     Subreaper {
         /// Why there is no cgroup.
         reason: String,
+        /// The trees of this machine.
+        layout: Layout,
+        /// Which quotas are held for a job as a whole.
+        bounds: Bounds,
     },
 }
 
+/// How a cgroup is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All at once, by the kernel.
+    Kill,
+    /// Frozen, then killed one by one.
+    Freeze,
+}
+
 impl Containment {
+    /// The cgroup that holds those of the supervisors, if there is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Cgroup { path, .. } => Some(path),
+            Self::Subreaper { .. } => None,
+        }
+    }
+
+    /// Which quotas are held for a job as a whole; the others are held for each process, or not.
+    pub fn bounds(&self) -> Bounds {
+        match self {
+            Self::Cgroup { bounds, .. } | Self::Subreaper { bounds, .. } => *bounds,
+        }
+    }
+
     /// What it holds of itself, whatever the profile.
     pub(crate) fn fences(&self) -> Vec<Held> {
+        let held = |fence, state, why: &str| Held { fence, state, why: why.to_owned() };
         let end = match self {
-            Self::CgroupV2 { .. } => Held { fence: Fence::End, state: State::Held, why: String::new() },
-            Self::Subreaper { reason } => {
-                Held { fence: Fence::End, state: State::Weaker, why: reason.clone() }
-            }
+            Self::Cgroup { .. } => held(Fence::End, State::Held, ""),
+            Self::Subreaper { reason, .. } => held(Fence::End, State::Weaker, reason),
         };
-        vec![end]
+        let Bounds { memory, processes, cpu } = self.bounds();
+        let bound = |fence, is_held, instead, why| {
+            if is_held { held(fence, State::Held, "") } else { held(fence, instead, why) }
+        };
+        vec![
+            end,
+            bound(Fence::Memory, memory, State::Weaker, "no memory controller: each process by itself"),
+            bound(
+                Fence::ProcessCount,
+                processes,
+                State::Weaker,
+                "no pids controller: all of the user together",
+            ),
+            bound(Fence::Cpu, cpu, State::Absent, "no cpu controller"),
+        ]
     }
 }
 
 impl fmt::Display for Containment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CgroupV2 { path } => {
-                write!(f, "commands are held by cgroups beneath `{}` and ended as a whole", path.display())
+            Self::Cgroup { path, end, layout, bounds } => {
+                let how = match end {
+                    End::Kill => "ended as a whole",
+                    End::Freeze => "frozen and ended process by process",
+                };
+                let path = path.display();
+                write!(f, "commands are held by cgroups beneath `{path}` and {how} ({layout}); {bounds}")
             }
-            Self::Subreaper { reason } => write!(
+            Self::Subreaper { reason, layout, bounds } => write!(
                 f,
                 "commands are held by a subreaper and ended process by process, weaker than by \
                  cgroup: a process that leaves its session and kills its supervisor escapes \
-                 ({reason})"
+                 ({layout}, {reason}); {bounds}"
             ),
         }
     }
 }
 
 /// Makes the containment of this choice.
-pub(crate) fn establish(choice: Choice) -> (Containment, Option<Home>) {
+pub(crate) fn establish(choice: Choice) -> (Containment, Option<Home>, Controllers) {
+    let trees = Trees::read();
+    let layout = trees.layout();
     let made = match choice {
-        Choice::Detect => Home::create(),
+        Choice::Detect => Home::create(&trees, None),
+        Choice::Freeze => Home::create(&trees, Some(Hold::Freeze)),
+        Choice::Freezer => Home::create(&trees, Some(Hold::Freezer)),
         Choice::Subreaper => Err("cgroups are switched off".to_owned()),
     };
+    let controllers = match (&made, choice) {
+        (_, Choice::Subreaper) => Controllers::default(),
+        (Ok(home), _) => Controllers::find(&trees, home.controllers()),
+        (Err(_), _) => Controllers::find(&trees, Vec::new()),
+    };
+    let bounds = controllers.bounds();
     match made {
-        Ok(home) => (Containment::CgroupV2 { path: home.path().to_owned() }, Some(home)),
-        Err(reason) => (Containment::Subreaper { reason }, None),
+        Ok(home) => {
+            let end = if home.hold() == Hold::Kill { End::Kill } else { End::Freeze };
+            let path = home.path().to_owned();
+            (Containment::Cgroup { path, end, layout, bounds }, Some(home), controllers)
+        }
+        Err(reason) => (Containment::Subreaper { reason, layout, bounds }, None, controllers),
     }
 }

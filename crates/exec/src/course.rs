@@ -49,17 +49,22 @@ pub(crate) async fn run(
             return Err(ExecError::supervisor("connect", error));
         }
     };
+    let leaf = supervisor.leaf().map(|leaf| leaf.path().to_owned());
+    let group = match inner.bound(job.bounded(), leaf).await {
+        Ok(group) => group,
+        Err(error) => {
+            inner.give_back(supervisor);
+            return Err(error);
+        }
+    };
+    let stage = Stage::of(order, inner.protected(), &group, inner.containment().bounds());
     let course = Course { inner, order, supervisor, streams: &mut streams };
-    let (ending, survivors) = course.follow(&stop, pipes).await?;
+    let followed = course.follow(&stop, stage, pipes).await;
+    let exhausted = group.exhausted();
+    inner.unbound(&group);
+    let (ending, survivors) = followed?;
     let (stdout, stderr) = streams.into_captured();
-    Ok(Finished {
-        ending,
-        stdout,
-        stderr,
-        survivors,
-        duration: since.elapsed(),
-        exhausted: Exhausted::default(),
-    })
+    Ok(Finished { ending, stdout, stderr, survivors, duration: since.elapsed(), exhausted })
 }
 
 /// What stops a job before its own end.
@@ -92,8 +97,12 @@ struct Course<'a> {
 type Outcome = Result<(Ending, Vec<Survivor>), ExecError>;
 
 impl Course<'_> {
-    async fn follow(mut self, stop: &Stop<'_>, pipes: [std::os::fd::OwnedFd; 2]) -> Outcome {
-        let stage = Stage::of(self.order, self.inner.protected());
+    async fn follow(
+        mut self,
+        stop: &Stop<'_>,
+        stage: Option<Stage>,
+        pipes: [std::os::fd::OwnedFd; 2],
+    ) -> Outcome {
         let supervisor = &mut self.supervisor;
         let converse = async {
             supervisor.start(&self.order.job, stage, pipes).await?;

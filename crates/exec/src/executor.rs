@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::assess::{self, Assessment, Order};
-use crate::cgroup::Home;
+use crate::cgroup::{Controllers, Group, Home};
 use crate::containment::{Choice, Containment, establish};
 use crate::course;
 use crate::error::ExecError;
@@ -18,6 +18,7 @@ use crate::job::{Finished, Job};
 use crate::limits::{ANSWER, EXIT, GONE, KILL, Limits, SETTLE, SHUTDOWN_GRACE_MAX};
 use crate::pool::Pool;
 use crate::profile::Profile;
+use crate::quota::Quota;
 use crate::supervisor::{Stuck, Supervisor, SupervisorCommand};
 
 /// How an executor works.
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     config: Config,
     containment: Containment,
     home: Option<Home>,
+    controllers: Controllers,
     pool: Pool,
     /// Running and waiting jobs.
     places: Arc<Semaphore>,
@@ -62,11 +64,12 @@ impl Executor {
     /// Makes an executor. Starts no process; what dead servers left is ended in the background.
     /// Must be called within a runtime.
     pub fn new(config: Config) -> Self {
-        let (containment, home) = establish(config.containment);
+        let (containment, home, controllers) = establish(config.containment);
         let (running, waiting) = (config.limits.jobs_max, config.limits.waiting_max);
         let inner = Arc::new(Inner {
             containment,
             home,
+            controllers,
             pool: Pool::default(),
             places: Arc::new(Semaphore::new(size(running + waiting))),
             turns: Arc::new(Semaphore::new(size(running))),
@@ -75,12 +78,12 @@ impl Executor {
             closing_grace: OnceLock::new(),
             config,
         });
-        if inner.home.is_some() {
-            let inner = Arc::clone(&inner);
-            inner.clone().tasks.spawn_blocking(move || {
-                inner.home.as_ref().map(Home::clean_up_after_others);
-            });
-        }
+        let cleaner = Arc::clone(&inner);
+        inner.tasks.spawn_blocking(move || {
+            // Who is held first, what bounds nobody any more after that.
+            cleaner.home.as_ref().map(Home::clean_up_after_others);
+            cleaner.controllers.clean_up_after_others();
+        });
         Self { inner }
     }
 
@@ -130,6 +133,7 @@ impl Executor {
         retiring.close();
         retiring.wait().await;
         inner.pool.remove_empty_leaves();
+        inner.controllers.remove();
         inner.home.as_ref().map(Home::remove);
     }
 }
@@ -166,6 +170,28 @@ impl Inner {
     /// What no confined job reads.
     pub(crate) fn protected(&self) -> &[PathBuf] {
         &self.config.protected
+    }
+
+    /// Makes the cgroups of a job that has a quota.
+    pub(crate) async fn bound(
+        self: &Arc<Self>,
+        quota: Quota,
+        leaf: Option<PathBuf>,
+    ) -> Result<Group, ExecError> {
+        if quota.is_none() {
+            return Ok(Group::default());
+        }
+        let inner = Arc::clone(self);
+        let made = self.tasks.spawn_blocking(move || inner.controllers.bound(leaf.as_deref(), &quota)).await;
+        made.map_err(std::io::Error::other).flatten().map_err(|error| ExecError::supervisor("bound", error))
+    }
+
+    /// Removes the cgroups of a job, as soon as nobody is in them.
+    pub(crate) fn unbound(self: &Arc<Self>, group: &Group) {
+        for leaf in group.remove() {
+            self.pool.keep_leaf(leaf);
+            self.look_after_pool();
+        }
     }
 
     /// What a job would write to that wants to leave its cgroup.

@@ -123,6 +123,14 @@ pub enum Fate {
 }
 
 impl Job {
+    /// What of it is to be bounded by cgroups.
+    pub(crate) fn bounded(&self) -> Quota {
+        match self.profile {
+            Profile::Full => self.quota,
+            Profile::Confined(_) => self.quota.or(Quota::CONFINED),
+        }
+    }
+
     /// Refuses what no kernel could take.
     pub(crate) fn check(&self) -> Result<(), ExecError> {
         let has_nul = |text: &String| text.contains('\0');

@@ -37,7 +37,8 @@ mod supervisor;
 mod wire;
 
 pub use assess::{Assessment, Fence, Held, State};
-pub use containment::{Choice, Containment};
+pub use cgroup::{Bounds, Layout};
+pub use containment::{Choice, Containment, End};
 pub use environment::inherited;
 pub use error::ExecError;
 pub use executor::{Config, Executor};

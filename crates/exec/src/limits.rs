@@ -101,3 +101,12 @@ pub(crate) const PROBE_CONNECT: Duration = Duration::from_millis(500);
 
 /// How long an assessment may take.
 pub(crate) const PROBE: Duration = Duration::from_secs(10);
+
+/// How often a v1 cgroup is frozen, killed and thawed before it is left to the next step.
+pub(crate) const KILL_ROUNDS_MAX: u32 = 5;
+
+/// The period over which processor time is shared out, in microseconds.
+pub(crate) const CPU_PERIOD_US: u64 = 100_000;
+
+/// Looks in a row at which a supervisor that was told to go on is still stopped before it is ended.
+pub(crate) const STOPPED_LOOKS: u32 = 4;

@@ -103,6 +103,13 @@ pub(crate) fn started(pid: i32) -> Option<u64> {
     look(pid).map(|process| process.started)
 }
 
+/// Whether a process is stopped, by a signal or by a tracer.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    stat.rsplit_once(')').is_some_and(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('T' | 't')))
+}
+
 fn look(pid: i32) -> Option<Process> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(pid, &String::from_utf8_lossy(&stat))

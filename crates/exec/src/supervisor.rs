@@ -21,7 +21,7 @@ use crate::cgroup::{Home, Leaf};
 use crate::environment;
 use crate::error::ExecError;
 use crate::job::Job;
-use crate::limits::{ANSWER, EXIT, GONE, KILL, PAUSE};
+use crate::limits::{ANSWER, EXIT, GONE, KILL, PAUSE, STOPPED_LOOKS};
 use crate::open_files;
 use crate::processes;
 use crate::profile::Profile;
@@ -87,6 +87,11 @@ impl Supervisor {
         Ok(Self { control, frames: Frames::default(), child, pid, leaf, is_mute: false })
     }
 
+    /// Its cgroup, if it has one.
+    pub(crate) fn leaf(&self) -> Option<&Leaf> {
+        self.leaf.as_ref()
+    }
+
     /// Whether it still listens. An idle supervisor has nothing to say, so a byte is as wrong
     /// as the end.
     pub(crate) fn is_listening(&self) -> bool {
@@ -110,7 +115,7 @@ impl Supervisor {
             args: job.args.clone(),
             env,
             cwd: job.cwd.clone().into(),
-            cgroup: self.leaf.as_ref().map(|leaf| leaf.path().into()),
+            cgroup: self.leaf.as_ref().map(|leaf| leaf.entry().into()),
             stage,
         };
         let frame = encode(&Request::Start(Box::new(start))).map_err(|_| ExecError::ArgumentsTooLong)?;
@@ -159,7 +164,11 @@ impl Supervisor {
         let patience = Duration::from_millis(end.settle_ms + end.grace_ms) + KILL + answer;
         // Its job may have stopped it.
         kill_process(self.pid, Signal::CONT).ok();
-        let quiet = timeout(patience, self.ask_to_end(end)).await.ok().flatten();
+        let pid = self.pid;
+        let quiet = tokio::select! {
+            quiet = timeout(patience, self.ask_to_end(end)) => quiet.ok().flatten(),
+            () = is_kept_stopped(pid) => None,
+        };
         self.is_mute |= quiet.is_none();
         quiet
     }
@@ -208,6 +217,17 @@ impl Supervisor {
             timeout(EXIT, self.child.wait()).await.ok();
         }
         self.leaf
+    }
+}
+
+/// Waits until a supervisor is stopped or traced time and again, although it was told to go on:
+/// its job does that, and there is no use in waiting for its answer.
+async fn is_kept_stopped(supervisor: Pid) {
+    let mut looks = 0;
+    while looks < STOPPED_LOOKS {
+        tokio::time::sleep(PAUSE.1).await;
+        looks = if processes::is_stopped(supervisor.as_raw_pid()) { looks + 1 } else { 0 };
+        kill_process(supervisor, Signal::CONT).ok();
     }
 }
 

@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::assess::Order;
+use crate::cgroup::{Bounds, Group};
+use crate::job::Job;
 use crate::limits::{CONFINED_OPEN_FILES, FRAME_BYTES_MAX};
 use crate::profile::{Confined, Network, Profile, User};
-use crate::quota::Quota;
 use crate::stage::Subject;
 
 /// What the server asks of a supervisor.
@@ -55,18 +56,17 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// What this order needs beside a supervisor, if anything.
-    pub(crate) fn of(order: &Order, protected: &[PathBuf]) -> Option<Self> {
+    pub(crate) fn of(order: &Order, protected: &[PathBuf], group: &Group, held: Bounds) -> Option<Self> {
         let job = &order.job;
         let confinement = match &job.profile {
             Profile::Full => None,
             Profile::Confined(confined) => Some(Confinement::of(confined, protected)),
         };
         let probe = order.probe.clone();
-        let rlimits = Rlimits::of(&job.quota, confinement.is_some());
-        let stage = Self { cgroups: Vec::new(), rlimits, confinement, probe };
-        let is_needed =
-            stage.confinement.is_some() || stage.probe.is_some() || stage.rlimits != Rlimits::default();
-        is_needed.then_some(stage)
+        let rlimits = Rlimits::of(job, held);
+        let stage = Self { cgroups: group.entries(), rlimits, confinement, probe };
+        let is_idle = stage.cgroups.is_empty() && stage.rlimits == Rlimits::default();
+        (!is_idle || stage.confinement.is_some() || stage.probe.is_some()).then_some(stage)
     }
 }
 
@@ -84,9 +84,15 @@ impl Confinement {
 }
 
 impl Rlimits {
-    fn of(quota: &Quota, is_confined: bool) -> Self {
-        let mut limits = Self { file_bytes: quota.file_bytes, ..Self::default() };
-        if is_confined {
+    /// What no cgroup holds is held for each process, if it was asked for and not a default.
+    fn of(job: &Job, held: Bounds) -> Self {
+        let mut limits = Self {
+            file_bytes: job.bounded().file_bytes,
+            address_bytes: job.quota.memory_bytes.filter(|_| !held.memory),
+            processes: job.quota.processes.filter(|_| !held.processes),
+            ..Self::default()
+        };
+        if job.profile != Profile::Full {
             (limits.core_bytes, limits.open_files) = (Some(0), Some(CONFINED_OPEN_FILES));
         }
         limits

@@ -4,11 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Containment, Ending, Executor, Job, Limits, Profile, Quota, SupervisorCommand, Survivors,
-    inherited,
+    Choice, Config, Ending, Executor, Job, Limits, Profile, Quota, SupervisorCommand, Survivors, inherited,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,10 +56,7 @@ async fn run_all(containment: Choice) {
     while let Some(done) = running.join_next().await {
         done.unwrap();
     }
-    let path = match executor.containment() {
-        Containment::CgroupV2 { path } => path.clone(),
-        Containment::Subreaper { .. } => "/nonexistent".into(),
-    };
+    let path = executor.containment().path().unwrap_or(Path::new("/nonexistent")).to_owned();
     executor.shutdown(Duration::from_millis(100)).await;
     assert!(!path.exists(), "a cgroup is left");
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Containment, ExecError, Executor, Finished, Job, Limits, Profile, Quota,
-    SupervisorCommand, Survivors, inherited,
+    Choice, Config, ExecError, Executor, Finished, Job, Limits, Profile, Quota, SupervisorCommand, Survivors,
+    inherited,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ pub(crate) async fn with<F: Future<Output = ()>>(choice: Choice, test: impl FnOn
 
 /// The same with settings of its own.
 pub(crate) async fn with_config<F: Future<Output = ()>>(config: Config, test: impl FnOnce(Fixture) -> F) {
-    let wants_cgroup = config.containment == Choice::Detect;
+    let wants_cgroup = config.containment != Choice::Subreaper;
     let fixture = Fixture { executor: Executor::new(config) };
     if wants_cgroup && fixture.home().is_none() {
         eprintln!("skipped: {}", fixture.executor.containment());
@@ -61,10 +61,7 @@ impl Fixture {
 
     /// The cgroup of the executor, where there is one.
     pub(crate) fn home(&self) -> Option<PathBuf> {
-        match self.executor.containment() {
-            Containment::CgroupV2 { path } => Some(path.clone()),
-            Containment::Subreaper { .. } => None,
-        }
+        self.executor.containment().path().map(Path::to_owned)
     }
 
     /// The cgroups of its supervisors.

@@ -7,6 +7,7 @@ mod endings;
 mod fixture;
 mod output;
 mod pool;
+mod quotas;
 mod refusals;
 mod server_death;
 mod survivors;
