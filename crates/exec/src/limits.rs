@@ -110,3 +110,6 @@ pub(crate) const CPU_PERIOD_US: u64 = 100_000;
 
 /// Looks in a row at which a supervisor that was told to go on is still stopped before it is ended.
 pub(crate) const STOPPED_LOOKS: u32 = 4;
+
+/// Entries below `/etc` that are looked at for what isn't for everybody.
+pub(crate) const SETTINGS_MAX: usize = 50_000;

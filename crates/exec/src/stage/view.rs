@@ -6,11 +6,13 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
+use crate::limits::SETTINGS_MAX;
 use crate::profile::Network;
 use crate::supervise::failed;
 use crate::wire::{Confinement, NotStarted, Step};
@@ -79,8 +81,13 @@ impl View {
         let mut view = Self { grants: Vec::new(), links: Vec::new(), hidden: Vec::new() };
         let secrets = SECRETS.iter().map(Path::new);
         let hidden = secrets.chain(fence.protected.iter().map(Path::new));
-        // What isn't there can't be read; should it come later, it is below a mount of its own.
+        // What isn't there can't be read.
         view.hidden = hidden.filter_map(|path| path.canonicalize().ok()).collect();
+        if rustix::process::geteuid().is_root() && fence.user.is_none() {
+            // Root without privileges still owns the files of root.
+            let mut looked_at = 0;
+            view.hide_private(Path::new("/etc"), &mut looked_at).map_err(|error| root(&error))?;
+        }
         for path in &fence.read_write {
             view.grant(Path::new(path), Access::Write).map_err(|error| root(&error))?;
         }
@@ -91,6 +98,29 @@ impl View {
         view.grant_system(fence.network).map_err(|error| root(&error))?;
         view.grants.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(view)
+    }
+
+    /// Hides what below this isn't for everybody.
+    fn hide_private(&mut self, path: &Path, looked_at: &mut usize) -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            let (path, metadata) = (entry.path(), entry.metadata()?);
+            *looked_at += 1;
+            if *looked_at > SETTINGS_MAX {
+                return Err(Errno::TOOBIG.into());
+            }
+            let for_everybody = if metadata.is_dir() { 0o005 } else { 0o004 };
+            let is_private = metadata.mode() & for_everybody != for_everybody;
+            if metadata.is_symlink() || self.hidden.contains(&path) {
+                continue;
+            }
+            if is_private {
+                self.hidden.push(path);
+            } else if metadata.is_dir() {
+                self.hide_private(&path, looked_at)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_roots(&self, has_namespaces: bool) -> Result<(), NotStarted> {
