@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use hayward_exec::{
-    Choice, Config, Executor, Job, Limits, Profile, Quota, SupervisorCommand, Survivors, inherited,
+    Choice, Config, Confined, Executor, Job, Limits, Profile, Quota, SupervisorCommand, Survivors, inherited,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -35,8 +35,11 @@ async fn compare(containment: Choice) {
         for round in 0..ROUNDS {
             let bare = measure(concurrency, spawn_bare).await;
             let executor = executor.clone();
-            let ours = measure(concurrency, move || run(executor.clone())).await;
-            say(&format!("c={concurrency} round {round}: bare {bare}; ours {ours}"));
+            let confined = executor.clone();
+            let ours = measure(concurrency, move || run(executor.clone(), Profile::Full)).await;
+            let profile = Profile::Confined(Confined::default());
+            let confined = measure(concurrency, move || run(confined.clone(), profile.clone())).await;
+            say(&format!("c={concurrency} round {round}: bare {bare}; ours {ours}; confined {confined}"));
         }
     }
     executor.shutdown(Duration::ZERO).await;
@@ -77,17 +80,17 @@ async fn spawn_bare() {
     tokio::task::spawn_blocking(spawn).await.expect("a spawn doesn't panic");
 }
 
-async fn run(executor: Executor) {
+async fn run(executor: Executor, profile: Profile) {
     let job = Job {
         program: "sh".to_owned(),
         args: vec!["-c".to_owned(), "true".to_owned()],
         env: inherited([]),
-        cwd: "/".into(),
+        cwd: "/usr".into(),
         stdout_bytes_max: 1 << 20,
         stderr_bytes_max: 1 << 20,
         timeout: Duration::from_secs(10),
         survivors: Survivors::End,
-        profile: Profile::Full,
+        profile,
         quota: Quota::default(),
     };
     executor.run(job, &CancellationToken::new()).await.expect("`sh -c true` runs");

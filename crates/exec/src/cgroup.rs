@@ -56,14 +56,10 @@ impl Home {
     /// strongest that there is, or says why it can't be.
     pub(crate) fn create(trees: &Trees, wanted: Option<Hold>) -> Result<Self, String> {
         let parents = [trees.v2(), trees.v1("freezer")];
-        let mut why = "no cgroup tree is mounted".to_owned();
-        for parent in parents.into_iter().flatten() {
-            match Self::create_in(&parent, wanted) {
-                Ok(home) => return Ok(home),
-                Err(error) => why = error,
-            }
-        }
-        Err(why)
+        let mut made = parents.iter().flatten().map(|parent| Self::create_in(parent, wanted));
+        let first = made.next().unwrap_or_else(|| Err("no cgroup tree is mounted".to_owned()));
+        // Where none will do, what is wrong with the better one is what counts.
+        first.or_else(|why| made.find_map(Result::ok).ok_or(why))
     }
 
     fn create_in(parent: &Path, wanted: Option<Hold>) -> Result<Self, String> {
