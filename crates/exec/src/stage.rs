@@ -116,7 +116,11 @@ fn outer() -> Result<ExitCode, NotStarted> {
     let spawned = Role::Inner.command(Stdio::inherit()).spawn();
     let child = Pid::from_child(&spawned.map_err(|error| failed(Step::Isolate, &error))?);
     let_go_of_pipes(&null).map_err(|error| failed(Step::Isolate, &error))?;
-    wait_for(child).map_err(|error| failed(Step::Watch, &error))?;
+    let status = wait_for(child).map_err(|error| failed(Step::Watch, &error))?;
+    if status != Status::Code(0) {
+        // It was ended before it could tell, and with it the job. If it did tell, that was read first.
+        tell(&StageReport::Ended(status)).ok();
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -287,4 +287,63 @@ mod tests {
         assert_eq!(count(file.path(), "kill"), 0);
         assert_eq!(count(Path::new("/nonexistent"), "oom_kill"), 0);
     }
+
+    const QUOTA: Quota =
+        Quota { memory_bytes: Some(1 << 20), processes: Some(7), cpu_percent: Some(50), file_bytes: None };
+
+    /// In a plain directory, where files are made that a cgroup has already.
+    fn check_files(controllers: &Controllers, leaf: &Path, at: &Path, expected: &[(&str, &str)]) {
+        let group = controllers.bound(Some(leaf), &QUOTA).unwrap();
+        for (file, value) in expected {
+            assert_eq!(fs::read_to_string(at.join(file)).unwrap(), *value, "{file}");
+        }
+        assert_eq!(group.exhausted(), Exhausted::default());
+        fs::write(at.join("memory.events"), "oom 1\noom_kill 1\n").unwrap();
+        fs::write(at.join("pids.events"), "max 2\n").unwrap();
+        assert_eq!(group.exhausted(), Exhausted { memory: true, processes: true });
+    }
+
+    #[test]
+    fn a_quota_fills_the_files_of_a_v2_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let controllers = Controllers { v2: Controller::ALL.to_vec(), ..Controllers::default() };
+        let files = [
+            ("memory.max", "1048576"),
+            ("memory.swap.max", "0"),
+            ("memory.oom.group", "1"),
+            ("pids.max", "7"),
+            ("cpu.max", "50000 100000"),
+        ];
+        check_files(&controllers, folder.path(), &folder.path().join("work-0"), &files);
+        assert!(controllers.bounds().memory && controllers.bounds().processes && controllers.bounds().cpu);
+    }
+
+    #[test]
+    fn a_quota_fills_the_files_of_v1_trees() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = || V1Home { path: folder.path().to_owned(), _lock: File::open(folder.path()).unwrap() };
+        for (controller, files) in [
+            (Controller::Pids, [("pids.max", "7")]),
+            (Controller::Cpu, [("cpu.cfs_quota_us", "50000")]),
+            (Controller::Memory, [("memory.limit_in_bytes", "1048576")]),
+        ] {
+            let controllers = Controllers { v1: vec![(controller, home())], ..Controllers::default() };
+            let group = controllers.bound(None, &QUOTA).unwrap();
+            let at = folder.path().join("work-0");
+            assert_eq!(group.entries(), [at.clone().into_os_string()]);
+            for (file, value) in files {
+                assert_eq!(fs::read_to_string(at.join(file)).unwrap(), value, "{file}");
+            }
+            fs::remove_dir_all(at).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let controllers = Controllers { v2: Controller::ALL.to_vec(), ..Controllers::default() };
+        let only_files = Quota { file_bytes: Some(1), ..Quota::default() };
+        assert!(controllers.bound(Some(folder.path()), &only_files).unwrap().entries().is_empty());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }

@@ -217,7 +217,7 @@ async fn attempt(executor: &Executor, way: Way, n: usize, outcome: &mut Outcome)
     let escapes: Vec<_> = ESCAPES.iter().filter(|(name, _)| way.is_held(name, executor)).collect();
     let (name, script) = *escapes[n % escapes.len()];
     // A variable that is the job's under either profile.
-    let mark = format!("mark-{}-{}-{n}", std::process::id(), way.number());
+    let mark = format!("mark-{}-{}-{n}-end", std::process::id(), way.number());
     let place = Place::new(&mark);
     let job = job(way, &mark, script, &place.path);
     let timeout = job.timeout;

@@ -12,9 +12,10 @@ use hayward_exec::{
     Assessment, Choice, Config, Confined, Ending, ExecError, Fence, Job, Network, Profile, State,
     SupervisorCommand, Survivors, User,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::fixture::{Fixture, as_nobody, config, marker, sh, with_config};
+use crate::fixture::{Fixture, alive, as_nobody, config, marker, sh, until, with_config};
 
 /// A root to write to, one to read from, a protected directory in each and beside them, and a file
 /// that is none of the job's business.
@@ -272,7 +273,7 @@ async fn a_job_that_leaves_somebody_leaves_nobody() {
         let script = format!("(setsid sleep {sleep} >/dev/null 2>&1 &) ; exit 3");
         let finished = cx.run(place.job(place.confined(), &script)).await.unwrap();
         assert_eq!(finished.ending, Ending::Exited { code: 3 }, "{way}");
-        assert_eq!(crate::fixture::alive(&sleep), 0, "{way}");
+        assert_eq!(alive(&sleep), 0, "{way}");
         let leaving = Job { survivors: Survivors::Leave, ..place.job(place.confined(), "exit 0") };
         let error = cx.run(leaving).await.unwrap_err();
         assert!(matches!(error, ExecError::ProfileInvalid { .. }), "{error:?}");
@@ -291,6 +292,36 @@ async fn a_confined_job_may_tidy_up_at_its_deadline() {
         assert!(place.path("write/tidy").exists(), "{way}: {finished:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_job_whose_keeper_is_killed_is_killed() {
+    in_every_way(async |cx, place, way| {
+        let sleep = marker();
+        let job = place.job(place.confined(), &format!("exec sleep {sleep}"));
+        let kill = async {
+            until("it runs", || named(&sleep).is_some()).await;
+            let keeper = parent(&named(&sleep).unwrap());
+            kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
+        };
+        let (finished, ()) = tokio::join!(cx.run(job), kill);
+        assert_eq!(finished.unwrap().ending, Ending::Signaled { signal: 9 }, "{way}");
+        assert_eq!(alive(&sleep), 0, "{way}");
+    })
+    .await;
+}
+
+/// The folder in `/proc` of the sleeper of this marker.
+fn named(marker: &str) -> Option<PathBuf> {
+    let line = format!("sleep\0{marker}\0");
+    let mut paths = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    paths.find(|path| fs::read(path.join("cmdline")).is_ok_and(|read| read == line.as_bytes()))
+}
+
+fn parent(path: &Path) -> i32 {
+    let status = fs::read_to_string(path.join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    line.unwrap().trim().parse().unwrap()
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ crate::in_both_containments! {
     processor_time_is_bounded
     files_are_bounded
     what_is_within_its_quota_runs
+    a_quota_takes_no_privilege
     a_supervisor_outlives_a_job_that_had_too_little
 }
 
@@ -85,4 +86,14 @@ async fn a_supervisor_outlives_a_job_that_had_too_little(cx: Fixture) {
     // And nothing of its quota is left to the next.
     let finished = cx.sh(&eat(100)).await;
     assert_eq!(finished.ending, Ending::Exited { code: 0 }, "{finished:?}");
+}
+
+async fn a_quota_takes_no_privilege(cx: Fixture) {
+    let quota = Quota { file_bytes: Some(MIB), processes: Some(1_000), ..Quota::default() };
+    let script =
+        "grep -E 'NoNewPrivs|Seccomp:|CapEff' /proc/self/status; cat /proc/self/oom_score_adj; umask";
+    let (bounded, free) = (cx.run(with(quota, script)).await.unwrap(), cx.sh(script).await);
+    assert_eq!(bounded.stdout.bytes, free.stdout.bytes);
+    let said = String::from_utf8_lossy(&free.stdout.bytes).into_owned();
+    assert!(said.contains("NoNewPrivs:\t0\n") && said.contains("Seccomp:\t0\n"), "{said}");
 }
