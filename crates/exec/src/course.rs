@@ -20,11 +20,11 @@ use crate::assess::Order;
 use crate::error::ExecError;
 use crate::executor::Inner;
 use crate::job::{Captured, Ending, Fate, Finished, Survivor, Survivors};
-use crate::limits::{ANSWER, ANSWER_AT_STOP, FOREVER, SETTLE, SURVIVORS_NAMED_MAX};
+use crate::limits::{ANSWER, ANSWER_AT_STOP, ANSWER_BEFORE_KILL, FOREVER, KILL, SETTLE, SURVIVORS_NAMED_MAX};
 use crate::output::Streams;
 use crate::quota::Exhausted;
 use crate::supervisor::{Quiet, Supervisor};
-use crate::wire::{End, Report, Stage, Status, Whom};
+use crate::wire::{End, Report, Stage, Status, Step, Whom};
 
 /// Runs a job.
 pub(crate) async fn run(
@@ -111,6 +111,10 @@ impl Course<'_> {
         match self.streams.drain_during(stop.unless(converse)).await {
             Err(ending) => self.stop(ending).await,
             Ok(Ok(Report::Ended { status, is_alone })) => self.finish(status, is_alone).await,
+            // It may have left a job behind that nobody knows of.
+            Ok(Ok(Report::NotStarted(why))) if why.step == Step::Stage => {
+                self.lose(ExecError::SupervisorLost).await
+            }
             Ok(Ok(Report::NotStarted(why))) => {
                 self.inner.give_back(self.supervisor);
                 Err(ExecError::not_started(&self.order.job, why))
@@ -141,7 +145,7 @@ impl Course<'_> {
             Survivors::End => Whom::All,
             Survivors::Leave => Whom::PipeHolders,
         };
-        let quiet = self.end(whom, SETTLE, ANSWER).await;
+        let quiet = self.end(whom, SETTLE, KILL + ANSWER).await;
         let is_empty = quiet.as_ref().is_some_and(|q| q.is_alone && q.found.is_empty());
         if is_empty {
             self.inner.give_back(self.supervisor);
@@ -153,7 +157,11 @@ impl Course<'_> {
 
     /// The job is stopped.
     async fn stop(mut self, ending: Ending) -> Outcome {
-        let quiet = self.end(Whom::All, Duration::ZERO, ANSWER_AT_STOP).await;
+        let answer = match self.supervisor.leaf() {
+            Some(_) => ANSWER_BEFORE_KILL,
+            None => KILL + ANSWER_AT_STOP,
+        };
+        let quiet = self.end(Whom::All, Duration::ZERO, answer).await;
         let is_gone = self.part(Whom::All, true).await;
         // Who was ended here isn't a survivor; who couldn't be ended is.
         let mut stuck = quiet.map(|quiet| name(quiet, Whom::All, is_gone)).unwrap_or_default();

@@ -101,6 +101,7 @@ impl ExecError {
         match (why.step, Errno::from_raw_os_error(why.errno)) {
             (Step::Root, _) => Self::RootRefused { source },
             (Step::Protect, _) => Self::RootProtected,
+            (Step::Stage, _) => Self::SupervisorLost,
             (Step::Isolate, _) => Self::supervisor("isolate", source),
             (Step::Mount, _) => Self::NotConfined { fence: "mounts", source },
             (Step::Landlock, _) => Self::NotConfined { fence: "Landlock", source },

@@ -57,6 +57,9 @@ pub(crate) const ANSWER: Duration = Duration::from_secs(5);
 /// The same where all are to end anyway, and can be ended without its help.
 pub(crate) const ANSWER_AT_STOP: Duration = Duration::from_millis(500);
 
+/// The same where they can be ended as a whole: what it does in that time is the gentler way.
+pub(crate) const ANSWER_BEFORE_KILL: Duration = Duration::from_millis(75);
+
 /// How long a supervisor may take to exit once it is alone.
 pub(crate) const EXIT: Duration = Duration::from_millis(500);
 

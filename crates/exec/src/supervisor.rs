@@ -21,7 +21,7 @@ use crate::cgroup::{Home, Leaf};
 use crate::environment;
 use crate::error::ExecError;
 use crate::job::Job;
-use crate::limits::{ANSWER, EXIT, GONE, KILL, PAUSE, STOPPED_LOOKS};
+use crate::limits::{ANSWER, ANSWER_BEFORE_KILL, EXIT, GONE, PAUSE, STOPPED_LOOKS};
 use crate::open_files;
 use crate::processes;
 use crate::profile::Profile;
@@ -161,7 +161,7 @@ impl Supervisor {
     /// Ends processes politely, then by force; `None` if it doesn't answer within this time
     /// beyond the waits that it is asked for.
     pub(crate) async fn end(&mut self, end: End, answer: Duration) -> Option<Quiet> {
-        let patience = Duration::from_millis(end.settle_ms + end.grace_ms) + KILL + answer;
+        let patience = Duration::from_millis(end.settle_ms + end.grace_ms) + answer;
         // Its job may have stopped it.
         kill_process(self.pid, Signal::CONT).ok();
         let pid = self.pid;
@@ -190,7 +190,8 @@ impl Supervisor {
     pub(crate) async fn retire(mut self) -> Result<(), Stuck> {
         drop(self.control);
         // On the end of its socket it kills what is left, reaps it and exits: no zombie.
-        let mut is_gone = !self.is_mute && timeout(EXIT, self.child.wait()).await.is_ok();
+        let exit = if self.leaf.is_some() { ANSWER_BEFORE_KILL } else { EXIT };
+        let mut is_gone = !self.is_mute && timeout(exit, self.child.wait()).await.is_ok();
         if !is_gone {
             is_gone = force(self.pid, self.leaf.as_ref()).await;
         }

@@ -187,6 +187,8 @@ pub(crate) enum Step {
     Watch,
     Limit,
     Isolate,
+    /// The stage ended without a word; the job may have run.
+    Stage,
     Root,
     Protect,
     Mount,

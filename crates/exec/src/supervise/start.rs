@@ -97,7 +97,9 @@ fn instruct(socket: &UnixStream, stage: &Stage, start: &Start) -> Result<(), Not
         .and_then(|()| write_frame(socket.as_fd(), start));
     match read_frame(socket.as_fd()).map_err(isolate)? {
         Some(StageReport::NotStarted(why)) => Err(why),
-        Some(StageReport::Ended(_)) | None => Err(isolate(sent.err().unwrap_or(Errno::PIPE.into()))),
+        Some(StageReport::Ended(_)) | None => {
+            Err(failed(Step::Stage, &sent.err().unwrap_or(Errno::PIPE.into())))
+        }
         // A job that takes the place of its stage leaves the socket, unless that fails.
         Some(StageReport::Started) if stage.confinement.is_none() => match read_frame(socket.as_fd()) {
             Ok(Some(StageReport::NotStarted(why))) => Err(why),
