@@ -104,7 +104,9 @@ impl View {
     fn hide_private(&mut self, path: &Path, looked_at: &mut usize) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             let entry = entry?;
-            let (path, metadata) = (entry.path(), entry.metadata()?);
+            // What is gone by now hides itself.
+            let Ok(metadata) = entry.metadata() else { continue };
+            let path = entry.path();
             *looked_at += 1;
             if *looked_at > SETTINGS_MAX {
                 return Err(Errno::TOOBIG.into());
