@@ -62,6 +62,7 @@ mod recovery;
 pub mod redact;
 mod retention;
 mod seal;
+pub mod secrets;
 mod syncer;
 mod verify;
 mod walk;

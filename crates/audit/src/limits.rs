@@ -65,3 +65,27 @@ pub(crate) const GAPS: usize = 4;
 pub(crate) const GAP_FAULTS: usize = FAULTS_LISTED;
 /// Writes after one that waited for company in vain for which nobody waits.
 pub(crate) const ALONE_WRITES: u8 = 64;
+
+/// Bytes of the shortest secret that is looked for: a shorter one stands in texts by chance, so it can't
+/// be held, and whoever wants to hold it is told.
+pub const SECRET_BYTES_MIN: usize = 8;
+/// Different bytes that a secret must have, so that a ruler of dashes is none.
+pub const SECRET_VARIETY_MIN: usize = 4;
+/// Bytes of the longest secret.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+/// Values that are held at once.
+pub const SECRETS_HELD: usize = 10_000;
+/// Bytes of the pieces in which a long secret is looked for, so that a part of it is found, too.
+pub const SECRET_PIECE_BYTES: usize = 256;
+/// Bytes of the shortest line of a secret that is looked for by itself.
+pub const SECRET_LINE_BYTES_MIN: usize = 16;
+/// Characters of the name of a secret, or of a rule, in a tag.
+pub const TAG_NAME_CHARS: usize = 64;
+/// Bytes that a stream holds back at most, where something may be a secret and isn't through.
+pub const STREAM_HELD_BYTES: usize = 64 * 1024;
+/// Bytes that a rule looks at, from its keyword on.
+pub const RULE_BYTES: usize = 4 * 1024;
+/// Bytes of the longest private key that is taken for a block.
+pub const KEY_BLOCK_BYTES: usize = 16 * 1024;
+/// Bytes of the longest control sequence of a terminal that is skipped as one.
+pub const CONTROL_SEQUENCE_BYTES: usize = 4 * 1024;
