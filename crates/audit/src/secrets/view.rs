@@ -67,7 +67,7 @@ enum Reading {
 impl View {
     /// The view of a text, or nothing if it reads as it is.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
-        let first = special(text)?;
+        let first = first_read_otherwise(text)?;
         let bytes = Vec::with_capacity(text.len());
         let mut view = Self { bytes, segments: Vec::new(), open: text.len() };
         view.push_plain(text, 0..first);
@@ -187,6 +187,15 @@ pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
 
 fn special(text: &[u8]) -> Option<usize> {
     text.iter().position(|byte| SPECIAL[usize::from(*byte)])
+}
+
+/// Where the first thing stands that doesn't read as it is, or may not.
+fn first_read_otherwise(text: &[u8]) -> Option<usize> {
+    let mut at = special(text)?;
+    while reading(&text[at..]) == Reading::Plain {
+        at += 1 + special(&text[at + 1..])?;
+    }
+    Some(at)
 }
 
 /// How the start of this text reads, which isn't empty.
