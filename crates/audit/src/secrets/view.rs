@@ -21,17 +21,8 @@ const ENTITY_BYTES: usize = 10;
 /// Parameters of the longest control sequence, which is no string.
 const PARAMETER_BYTES: usize = 64;
 
-/// Bytes at which something begins that reads otherwise.
-const SPECIAL: [bool; 256] = {
-    let mut special = [false; 256];
-    let mut index = 0;
-    let bytes = [b'\n', b'\r', BACKSPACE, ESCAPE, b'\\', b'%', b'&'];
-    while index < bytes.len() {
-        special[bytes[index] as usize] = true;
-        index += 1;
-    }
-    special
-};
+/// Bytes that are looked at together.
+const CHUNK: usize = 16;
 
 /// A text as it reads, and where everything in it comes from.
 pub(super) struct View {
@@ -185,8 +176,23 @@ pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Where something begins that may read otherwise.
 fn special(text: &[u8]) -> Option<usize> {
-    text.iter().position(|byte| SPECIAL[usize::from(*byte)])
+    // Without a branch for each byte, so that the compiler compares a whole chunk at once.
+    let has_special = |chunk: &[u8; CHUNK]| chunk.iter().fold(false, |found, byte| found | is_special(*byte));
+    let (chunks, _) = text.as_chunks::<CHUNK>();
+    let from = chunks.iter().position(has_special).unwrap_or(chunks.len()) * CHUNK;
+    text[from..].iter().position(|byte| is_special(*byte)).map(|at| from + at)
+}
+
+const fn is_special(byte: u8) -> bool {
+    (byte == b'\n')
+        | (byte == b'\r')
+        | (byte == BACKSPACE)
+        | (byte == ESCAPE)
+        | (byte == b'\\')
+        | (byte == b'%')
+        | (byte == b'&')
 }
 
 /// Where the first thing stands that doesn't read as it is, or may not.
