@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal};
+use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
 use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
@@ -37,6 +38,8 @@ pub struct Server {
     pub admin_token: String,
     /// What it identifies callers with.
     pub credentials: Arc<Credentials>,
+    /// The secrets that it holds.
+    pub secrets: Arc<Secrets>,
     /// What is behind the listener.
     pub protocol: Arc<Protocol>,
     shutdown: CancellationToken,
@@ -72,9 +75,11 @@ impl Server {
         let folder = data.path().join("store");
         std::fs::create_dir(&folder)?;
         let store = Store::open(&folder, StoreConfig::default()).await?;
+        let secrets = Arc::new(Secrets::new(TagKey::new([7; 32])));
         let parts = RoadParts {
             record,
             store,
+            secrets: Arc::clone(&secrets),
             credentials: Arc::clone(&credentials),
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),
@@ -105,6 +110,7 @@ impl Server {
             admin_token,
             credentials,
             protocol,
+            secrets,
             shutdown,
             listening,
             data,

@@ -25,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::AuditError;
 use crate::hex::{Hash, Hex, NodeId};
+use crate::secrets::TagKey;
 
 const SIGNING: &str = "audit-signing.key";
 const DIGEST: &str = "audit-digest.key";
@@ -94,6 +95,11 @@ impl Keys {
         let mut mac = self.digest.clone();
         mac.update(arguments);
         Hex(mac.finalize().into_bytes().into())
+    }
+
+    /// The key from which the tags of secrets follow. No arguments have its digest: theirs begin with a brace.
+    pub fn tag_key(&self) -> TagKey {
+        TagKey::new(self.digest(b"\0tags of secrets").0)
     }
 
     pub(crate) fn sign(&self, text: &[u8]) -> Hex<64> {

@@ -215,6 +215,11 @@ impl Redaction {
         Cow::Owned(redacted.unwrap_or_else(|| text_of(replaced(text.as_bytes(), &spans))))
     }
 
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.matcher.is_none()
+    }
+
     /// Bytes that the automaton and what belongs to it take.
     pub fn bytes(&self) -> usize {
         self.matcher.as_ref().map_or(0, Matcher::bytes)

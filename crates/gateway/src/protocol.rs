@@ -338,8 +338,12 @@ impl Protocol {
             idempotency_key: walk.idempotency_key,
             spends,
         };
-        let wishes =
-            Wishes { progress_token: context.progress_token, log_level: context.log_level, can_come_back };
+        let wishes = Wishes {
+            progress_token: context.progress_token,
+            log_level: context.log_level,
+            can_come_back,
+            redaction: self.road.redaction(),
+        };
         let way_back = asking.map(|asking| (asking, Outbox::default()));
         let outbox = way_back.as_ref().map(|(_, outbox)| outbox.clone());
         let progress = wishes.is_any().then(|| notices.clone());

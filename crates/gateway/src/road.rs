@@ -11,6 +11,7 @@ mod admit;
 mod approve;
 mod once;
 mod record;
+pub(crate) mod redact;
 mod refusals;
 mod route;
 mod run;
@@ -20,8 +21,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hayward_api::{Code, Ending, Error, Principal};
+use hayward_api::{Code, Ending, Error, Principal, Tier};
 use hayward_audit::Log;
+use hayward_audit::secrets::{Redaction, Secrets};
 use hayward_auth::{Credentials, Decision, Reason, decide};
 use hayward_mcp::era::Revision;
 use hayward_mcp::error::RpcError;
@@ -66,6 +68,7 @@ pub struct Road {
     result_bytes_max: usize,
     /// The states of rounds that were used up.
     spent: Mutex<SpentStates>,
+    secrets: Arc<Secrets>,
     /// Counts what is refused before it comes here.
     refused: Counter,
     /// Keeps what came of calls that are made once.
@@ -79,6 +82,8 @@ pub struct Road {
 pub struct RoadParts<'a> {
     /// Where every call is recorded.
     pub record: Log,
+    /// The secrets that no reply and no record shows.
+    pub secrets: Arc<Secrets>,
     /// Keeps what came of calls that are made once.
     pub store: Store,
     /// Who has which credential, at this moment.
@@ -161,7 +166,8 @@ impl Road {
             router: Router::new(toolsets),
             changes,
             credentials: parts.credentials,
-            recorder: Recorder::new(parts.record),
+            recorder: Recorder::new(parts.record, Arc::clone(&parts.secrets)),
+            secrets: parts.secrets,
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
             budget: Budget::new(count(limits.held_bytes_max)),
             spent: Mutex::default(),
@@ -239,6 +245,11 @@ impl Road {
         }
     }
 
+    /// What no client is shown.
+    pub(crate) fn redaction(&self) -> Arc<Redaction> {
+        self.secrets.current()
+    }
+
     /// What may be held in memory at once.
     pub(crate) fn budget(&self) -> &Budget {
         &self.budget
@@ -280,7 +291,8 @@ impl Road {
         let mut admitted = match self.admit(arrival) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
-                return (self.recorder.denied(arrival, route, error).await.reply, None);
+                let denied = self.recorder.denied(arrival, route, error).await;
+                return (redact::reply(&self.secrets.current(), denied.reply), None);
             }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
@@ -295,6 +307,7 @@ impl Road {
         };
         // 9 shape: what leaves is bounded.
         let mut held = self.budget.begin(&arrival.principal);
+        let outcome = Outcome { reply: redact::reply(&self.secrets.current(), outcome.reply), ..outcome };
         let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
         admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
@@ -352,6 +365,9 @@ impl Road {
         // 5 decide: the same function that lists.
         if let Decision::Deny { reason } = decide(&arrival.principal, &route.action()) {
             return Err(self.denied(arrival, route, reason));
+        }
+        if route.tier() > Tier::Read {
+            redact::check(&arrival.arguments).map_err(|error| Refusal { route: Some(route), error })?;
         }
         // 6 approve: what needs more than a permission.
         approve::approve(route.tier()).map_err(|error| Refusal { route: Some(route), error })?;

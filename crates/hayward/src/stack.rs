@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hayward_api::Principal;
+use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, SupervisorCommand};
 use hayward_gateway::listener::Local;
@@ -29,6 +30,8 @@ const HELD_BY: &str = "what holds the processes of a command together";
 pub(crate) struct Stack {
     pub(crate) protocol: Arc<Protocol>,
     pub(crate) credentials: Arc<Credentials>,
+    /// The secrets that no reply and no record shows.
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) store: Store,
     pub(crate) limits: AllLimits,
     executor: Executor,
@@ -49,7 +52,8 @@ impl Stack {
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
-        let record = open_record(&data, &limits)?;
+        let (record, tag_key) = open_record(&data, &limits)?;
+        let held = Arc::new(Secrets::new(tag_key));
         let own: Vec<_> = iter::once(data.path().to_owned()).chain(secrets).collect();
         let protected = own.iter().chain(&serving.protected_paths).cloned().collect();
         let executor = executor(&limits, serving.containment, protected);
@@ -70,6 +74,7 @@ impl Stack {
         };
         let parts = RoadParts {
             record,
+            secrets: Arc::clone(&held),
             store: store.clone(),
             credentials: Arc::clone(&credentials),
             limits: &limits.gateway,
@@ -77,7 +82,7 @@ impl Stack {
         };
         let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
-        Ok(Self { protocol, credentials, store, limits, executor, _data: data })
+        Ok(Self { protocol, credentials, secrets: held, store, limits, executor, _data: data })
     }
 
     /// What a client on byte streams is served with.
@@ -155,12 +160,17 @@ pub(crate) fn unrecorded(error: hayward_audit::AuditError) -> Failure {
     Failure::unavailable(error).hint(hint)
 }
 
-/// Opens the record of a data directory, to be written and signed.
-pub(crate) fn open_record(data: &DataDir, limits: &AllLimits) -> Result<hayward_audit::Log, Failure> {
+/// Opens the record of a data directory, to be written and signed, and derives the key for tags of secrets.
+pub(crate) fn open_record(
+    data: &DataDir,
+    limits: &AllLimits,
+) -> Result<(hayward_audit::Log, TagKey), Failure> {
     let (folder, keys) = (data.audit().map_err(Locked::from)?, data.keys().map_err(Locked::from)?);
     let opened = hayward_audit::Keys::open(&keys).and_then(|keys| {
+        let tag_key = keys.tag_key();
         let (keys, limits) = (Some(Arc::new(keys)), limits.audit.clone());
-        hayward_audit::Log::open(&folder, hayward_audit::LogConfig { keys, limits, ..Default::default() })
+        let config = hayward_audit::LogConfig { keys, limits, ..Default::default() };
+        Ok((hayward_audit::Log::open(&folder, config)?, tag_key))
     });
     opened.map_err(unrecorded)
 }

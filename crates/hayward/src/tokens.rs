@@ -6,6 +6,7 @@ use std::time::Duration;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Error, Principal};
+use hayward_audit::secrets::{Secret, Secrets};
 use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
 use hayward_gateway::Protocol;
 use hayward_gateway::tokens::{TokenView, Tokens};
@@ -32,6 +33,14 @@ pub(crate) struct Temporary {
 type TemporaryName = (TokenId, String);
 
 impl Temporary {
+    /// Sees to it that no reply shows them.
+    fn hold(&self, secrets: &Secrets) -> Result<(), Failure> {
+        let held = [(&self.admin, Role::Admin), (&self.rw, Role::Rw), (&self.ro, Role::Ro)]
+            .map(|(token, role)| Secret::new(&role.temporary_name(), token.reveal().as_bytes()));
+        let held: Vec<_> = held.into_iter().collect::<Result<_, _>>().map_err(Failure::unavailable)?;
+        secrets.hold(held).map_err(Failure::unavailable)
+    }
+
     fn names(&self) -> Vec<TemporaryName> {
         [(&self.admin, Role::Admin), (&self.rw, Role::Rw), (&self.ro, Role::Ro)]
             .map(|(token, role)| (token.id(), role.temporary_name()))
@@ -50,7 +59,9 @@ impl Temporary {
             stack.credentials.insert(record(&token, role));
             token
         };
-        Ok(Some(Self { admin: mint(Role::Admin), rw: mint(Role::Rw), ro: mint(Role::Ro) }))
+        let minted = Self { admin: mint(Role::Admin), rw: mint(Role::Rw), ro: mint(Role::Ro) };
+        minted.hold(&stack.secrets)?;
+        Ok(Some(minted))
     }
 }
 

@@ -1,9 +1,14 @@
 //! What a client wants to hear while its call runs.
 
+use std::sync::Arc;
+
+use hayward_audit::secrets::Redaction;
 use hayward_mcp::envelope::Frame;
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::logging::LogLevel;
 use hayward_tool::Progress;
+
+use crate::road::redact;
 
 /// What a client wants to hear while its call runs.
 pub(super) struct Wishes {
@@ -11,6 +16,8 @@ pub(super) struct Wishes {
     pub(super) log_level: Option<LogLevel>,
     /// Whether it can be sent away and come back.
     pub(super) can_come_back: bool,
+    /// What it is not shown.
+    pub(super) redaction: Arc<Redaction>,
 }
 
 /// Something that a client is told meanwhile.
@@ -26,7 +33,7 @@ impl Wishes {
 
     /// Progress as the client wants to hear it; none if it doesn't.
     pub(super) fn notice(&self, progress: Progress) -> Option<Notice> {
-        match progress {
+        match redact::progress(&self.redaction, progress) {
             Progress::Step { progress, total, message } => self.step(progress, total, message.as_deref()),
             Progress::Log { level, logger, data } => self.log(&level, logger.as_deref(), &data),
             Progress::Rest { retry_ms } => self.can_come_back.then_some(Notice::Rest { retry_ms }),

@@ -2,15 +2,18 @@
 //! leaves before its outcome is.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error};
+use hayward_audit::secrets::Secrets;
 use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
 use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
 
 use super::Arrival;
+use super::redact::{recorded, recorded_json};
 use super::refusals::Refusals;
 use super::route::Route;
 
@@ -18,8 +21,10 @@ use super::route::Route;
 const YIELDS: u32 = 32;
 
 /// Writes the record of what goes down the road.
-#[derive(Debug)]
-pub(crate) struct Recorder(Log);
+pub(crate) struct Recorder {
+    log: Log,
+    secrets: Arc<Secrets>,
+}
 
 /// An intent whose outcome is owed.
 #[derive(Clone, Copy, Debug)]
@@ -29,19 +34,24 @@ pub(crate) struct Open {
 }
 
 impl Recorder {
-    pub(crate) fn new(log: Log) -> Self {
-        Self(log)
+    pub(crate) fn new(log: Log, secrets: Arc<Secrets>) -> Self {
+        Self { log, secrets }
+    }
+
+    /// Arguments as the record may hold them.
+    fn arguments(&self, arrival: &Arrival) -> Redacted {
+        redact::arguments(&recorded_json(&self.secrets.current(), arrival.arguments.as_str()))
     }
 
     /// Whether anything can be recorded.
     pub(crate) fn is_open(&self) -> bool {
-        self.0.is_open()
+        self.log.is_open()
     }
 
     /// Records that this is about to happen. If it fails, it must not happen.
     pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
-        let arguments = redact::arguments(arrival.arguments.as_str());
-        let queued = self.0.intent(&intent(arrival, route, &arguments, "allow"));
+        let arguments = self.arguments(arrival);
+        let queued = self.log.intent(&intent(arrival, route, &arguments, "allow"));
         let seq = written(queued).await.map_err(|error| unrecorded(&error, "so nothing was done"))?;
         Ok(Open { seq, since: Instant::now() })
     }
@@ -71,8 +81,10 @@ impl Recorder {
         route: Option<&Route>,
         refusal: ToolError,
     ) -> Outcome {
-        let arguments = redact::arguments(arrival.arguments.as_str());
-        let queued = self.0.denied(&intent(arrival, route, &arguments, "deny"), &refusal.message);
+        let arguments = self.arguments(arrival);
+        let redaction = self.secrets.current();
+        let reason = recorded(&redaction, &refusal.message);
+        let queued = self.log.denied(&intent(arrival, route, &arguments, "deny"), &reason);
         let verb = arrival.form();
         match written(queued).await {
             Ok(_) => Outcome::failed(verb, refusal),
@@ -98,7 +110,7 @@ impl Recorder {
             raw_arguments: None,
             decision: "deny",
         };
-        written(self.0.denied_often(&intent, &first.reason, *count)).await.map(drop)
+        written(self.log.denied_often(&intent, &first.reason, *count)).await.map(drop)
     }
 
     /// Records a change that is made beside the tools, around the change itself.
@@ -134,14 +146,16 @@ impl Recorder {
         verdict: &Verdict,
         result_digest: Option<Hash>,
     ) -> Result<(), AuditError> {
+        let redaction = self.secrets.current();
+        let message = verdict.message.as_deref().map(|message| recorded(&redaction, message));
         let outcome = hayward_audit::Outcome {
             ending: verdict.ending,
             code: verdict.code.as_deref(),
-            message: verdict.message.as_deref(),
+            message: message.as_deref(),
             duration_ms: millis(open.since.elapsed()),
             result_digest,
         };
-        written(self.0.outcome(open.seq, &outcome)?).await.map(drop)
+        written(self.log.outcome(open.seq, &outcome)?).await.map(drop)
     }
 }
 

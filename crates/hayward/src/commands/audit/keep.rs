@@ -33,7 +33,7 @@ pub(super) struct PruneArgs {
 
 pub(super) fn prune(args: &PruneArgs, folders: &Folders) -> Result<(), Failure> {
     let data = acquire(&folders.data)?;
-    let log = open_record(&data, &AllLimits::read(&[])?)?;
+    let (log, _) = open_record(&data, &AllLimits::read(&[])?)?;
     let mode = if args.dry_run { Prune::Try } else { Prune::Delete };
     let pruned = match (args.which.keep, args.which.before) {
         (Some(kept), _) => log.prune_to(kept, mode),
