@@ -75,6 +75,8 @@ pub const SECRET_VARIETY_MIN: usize = 4;
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Values that are held at once.
 pub const SECRETS_HELD: usize = 10_000;
+/// Bytes of all values together: the automaton takes up to three hundred times as many.
+pub const SECRETS_BYTES: usize = 256 * 1024;
 /// Bytes of the pieces in which a long secret is looked for, so that a part of it is found, too.
 pub const SECRET_PIECE_BYTES: usize = 256;
 /// Bytes of the shortest line of a secret that is looked for by itself.

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
-use crate::limits::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_VARIETY_MIN, SECRETS_HELD};
+use crate::limits::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_VARIETY_MIN, SECRETS_BYTES, SECRETS_HELD};
 use encodings::Edges;
 use matcher::Matcher;
 use span::{Span, merged, replaced, whole};
@@ -68,7 +68,9 @@ pub enum SecretError {
     #[error("the secret has fewer than {SECRET_VARIETY_MIN} different bytes, as rulers and blanks have")]
     TooPlain,
     /// There are too many.
-    #[error("no more than {SECRETS_HELD} secrets, and no more than fit into the automaton, can be held")]
+    #[error(
+        "no more than {SECRETS_HELD} secrets, and no more than {SECRETS_BYTES} bytes of them, can be held"
+    )]
     TooMany,
 }
 
@@ -175,7 +177,8 @@ pub struct Redaction {
 impl Redaction {
     fn new(key: Arc<TagKey>, held: &Held) -> Result<Self, SecretError> {
         let secrets: Vec<_> = held.values().flatten().collect();
-        if secrets.len() > SECRETS_HELD {
+        let bytes: usize = secrets.iter().map(|secret| secret.value.len()).sum();
+        if secrets.len() > SECRETS_HELD || bytes > SECRETS_BYTES {
             return Err(SecretError::TooMany);
         }
         let tag = |secret: &&Arc<Secret>| key.tag(&secret.name, &secret.value).into_boxed_str();

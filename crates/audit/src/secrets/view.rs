@@ -21,6 +21,8 @@ const ENTITY_BYTES: usize = 10;
 /// Parameters of the longest control sequence, which is no string.
 const PARAMETER_BYTES: usize = 64;
 
+/// Bytes at which something begins that reads otherwise.
+const SPECIAL: [u8; 7] = [b'\n', b'\r', BACKSPACE, ESCAPE, b'\\', b'%', b'&'];
 /// Bytes that are looked at together.
 const CHUNK: usize = 16;
 
@@ -179,20 +181,15 @@ pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
 /// Where something begins that may read otherwise.
 fn special(text: &[u8]) -> Option<usize> {
     // Without a branch for each byte, so that the compiler compares a whole chunk at once.
-    let has_special = |chunk: &[u8; CHUNK]| chunk.iter().fold(false, |found, byte| found | is_special(*byte));
+    let has_special =
+        |chunk: &[u8; CHUNK]| chunk.iter().fold(0, |found, byte| found | u8::from(is_special(*byte))) > 0;
     let (chunks, _) = text.as_chunks::<CHUNK>();
     let from = chunks.iter().position(has_special).unwrap_or(chunks.len()) * CHUNK;
     text[from..].iter().position(|byte| is_special(*byte)).map(|at| from + at)
 }
 
-const fn is_special(byte: u8) -> bool {
-    (byte == b'\n')
-        | (byte == b'\r')
-        | (byte == BACKSPACE)
-        | (byte == ESCAPE)
-        | (byte == b'\\')
-        | (byte == b'%')
-        | (byte == b'&')
+fn is_special(byte: u8) -> bool {
+    SPECIAL.iter().fold(0, |found, special| found | u8::from(byte == *special)) > 0
 }
 
 /// Where the first thing stands that doesn't read as it is, or may not.
