@@ -1,6 +1,7 @@
 //! Steps 7 and 10, intent and outcome: nothing has an effect before its intent is recorded, and no reply
 //! leaves before its outcome is.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,13 @@ pub(crate) struct Recorder {
     secrets: Arc<Secrets>,
 }
 
+/// What a client says, as the record may hold it.
+struct Said<'a> {
+    arguments: Redacted,
+    name: Cow<'a, str>,
+    client: Cow<'a, str>,
+}
+
 /// An intent whose outcome is owed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Open {
@@ -38,9 +46,14 @@ impl Recorder {
         Self { log, secrets }
     }
 
-    /// Arguments as the record may hold them.
-    fn arguments(&self, arrival: &Arrival) -> Redacted {
-        redact::arguments(&recorded_json(&self.secrets.current(), arrival.arguments.as_str()))
+    /// What a client says, as the record may hold it.
+    fn said<'a>(&self, arrival: &'a Arrival) -> Said<'a> {
+        let redaction = self.secrets.current();
+        Said {
+            arguments: redact::arguments(&recorded_json(&redaction, arrival.arguments.as_str())),
+            name: recorded(&redaction, &arrival.name),
+            client: recorded(&redaction, &arrival.client),
+        }
     }
 
     /// Whether anything can be recorded.
@@ -50,8 +63,8 @@ impl Recorder {
 
     /// Records that this is about to happen. If it fails, it must not happen.
     pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
-        let arguments = self.arguments(arrival);
-        let queued = self.log.intent(&intent(arrival, route, &arguments, "allow"));
+        let said = self.said(arrival);
+        let queued = self.log.intent(&intent(arrival, route, &said, "allow"));
         let seq = written(queued).await.map_err(|error| unrecorded(&error, "so nothing was done"))?;
         Ok(Open { seq, since: Instant::now() })
     }
@@ -81,10 +94,10 @@ impl Recorder {
         route: Option<&Route>,
         refusal: ToolError,
     ) -> Outcome {
-        let arguments = self.arguments(arrival);
+        let said = self.said(arrival);
         let redaction = self.secrets.current();
         let reason = recorded(&redaction, &refusal.message);
-        let queued = self.log.denied(&intent(arrival, route, &arguments, "deny"), &reason);
+        let queued = self.log.denied(&intent(arrival, route, &said, "deny"), &reason);
         let verb = arrival.form();
         match written(queued).await {
             Ok(_) => Outcome::failed(verb, refusal),
@@ -95,6 +108,8 @@ impl Recorder {
     /// Records what was refused before it came to the road.
     pub(crate) async fn refused(&self, refusals: &Refusals) -> Result<(), AuditError> {
         let Refusals { first, count } = refusals;
+        let redaction = self.secrets.current();
+        let (name, reason) = (recorded(&redaction, &first.name), recorded(&redaction, &first.reason));
         let intent = Intent {
             request_id: &first.request_id,
             principal: &first.principal,
@@ -104,13 +119,13 @@ impl Recorder {
             protocol: None,
             server: "",
             method: &first.method,
-            tool: &first.name,
+            tool: &name,
             tier: None,
             arguments: &redact::arguments("{}"),
             raw_arguments: None,
             decision: "deny",
         };
-        written(self.log.denied_often(&intent, &first.reason, *count)).await.map(drop)
+        written(self.log.denied_often(&intent, &reason, *count)).await.map(drop)
     }
 
     /// Records a change that is made beside the tools, around the change itself.
@@ -192,21 +207,21 @@ fn millis(duration: Duration) -> Option<u64> {
 fn intent<'a>(
     arrival: &'a Arrival,
     route: Option<&Route>,
-    arguments: &'a Redacted,
+    said: &'a Said<'a>,
     decision: &'a str,
 ) -> Intent<'a> {
     Intent {
         request_id: &arrival.request_id,
         principal: &arrival.principal,
         client_address: arrival.address,
-        client_name: Some(&*arrival.client).filter(|client| !client.is_empty()),
+        client_name: Some(&*said.client).filter(|client| !client.is_empty()),
         traceparent: arrival.trace_parent.as_deref(),
         protocol: arrival.revision.map(Revision::as_str),
         server: route.map_or("", |route| route.toolset),
         method: arrival.verb.map_or("admin", Verb::method),
-        tool: &arrival.name,
+        tool: &said.name,
         tier: route.map(Route::tier),
-        arguments,
+        arguments: &said.arguments,
         raw_arguments: Some(arrival.arguments.as_str()),
         decision,
     }
