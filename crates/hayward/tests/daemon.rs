@@ -369,6 +369,25 @@ async fn our_own_data_is_out_of_reach_by_whatever_name() {
 }
 
 #[tokio::test]
+async fn no_answer_shows_a_temporary_token_and_none_that_was_shown_redacted_is_written_back() {
+    let (dir, data) = scratch();
+    let daemon = start(&data);
+    let token = daemon.token("rw").to_owned();
+    let command = format!("echo {token}; printf %s {token} | base64 -w0");
+    let said = daemon.call("rw", "bash_execute", json!({"command": command})).await.unwrap().to_string();
+    assert!(!said.contains(&token) && said.matches("[redacted:temporary-rw:").count() >= 2, "{said}");
+    let start = said.find("[redacted:").unwrap();
+    let tag = &said[start..=start + said[start..].find(']').unwrap()];
+    let file = dir.path().join("written");
+    let arguments = json!({"file_path": file, "content": format!("token = {tag}")});
+    let refused = daemon.call("rw", "write_file", arguments).await.unwrap();
+    assert!(text(&refused).contains("ContainsRedaction") && !file.exists(), "{refused}");
+    // The record shows neither, whole or in part.
+    let record = std::fs::read_to_string(data.join("audit/record.jsonl")).unwrap();
+    assert!(!record.contains(&token[20..]), "{record}");
+}
+
+#[tokio::test]
 async fn a_daemon_that_is_told_to_stop_ends_what_runs_and_records_it() {
     let (_dir, data) = scratch();
     let mut daemon = Daemon::start(BINARY, &data, &["--limit", "gateway.drain_ms=100"]).unwrap();
