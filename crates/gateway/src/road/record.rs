@@ -47,11 +47,13 @@ impl Recorder {
     }
 
     /// What a client says, as the record may hold it.
-    fn said<'a>(&self, arrival: &'a Arrival) -> Said<'a> {
+    fn said<'a>(&self, arrival: &'a Arrival, route: Option<&Route>) -> Said<'a> {
         let redaction = self.secrets.current();
+        // The name of a tool that there is shows nothing but itself.
+        let is_ours = route.is_some_and(|route| route.name() == arrival.name);
         Said {
             arguments: redact::arguments(&recorded_json(&redaction, arrival.arguments.as_str())),
-            name: recorded(&redaction, &arrival.name),
+            name: if is_ours { Cow::Borrowed(&arrival.name) } else { recorded(&redaction, &arrival.name) },
             client: recorded(&redaction, &arrival.client),
         }
     }
@@ -63,7 +65,7 @@ impl Recorder {
 
     /// Records that this is about to happen. If it fails, it must not happen.
     pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
-        let said = self.said(arrival);
+        let said = self.said(arrival, route);
         let queued = self.log.intent(&intent(arrival, route, &said, "allow"));
         let seq = written(queued).await.map_err(|error| unrecorded(&error, "so nothing was done"))?;
         Ok(Open { seq, since: Instant::now() })
@@ -94,7 +96,7 @@ impl Recorder {
         route: Option<&Route>,
         refusal: ToolError,
     ) -> Outcome {
-        let said = self.said(arrival);
+        let said = self.said(arrival, route);
         let redaction = self.secrets.current();
         let reason = recorded(&redaction, &refusal.message);
         let queued = self.log.denied(&intent(arrival, route, &said, "deny"), &reason);
