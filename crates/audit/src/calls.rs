@@ -30,14 +30,18 @@ impl Call {
 
     /// The text of a member, of its outcome if it has none; members of members by way of dots.
     pub fn text(&self, path: &str) -> String {
-        let mut names = path.split('.');
-        let first = names.next().and_then(|name| self.0.get(name));
-        let value = names.fold(first, |value, name| value.and_then(|value| value.get(name)));
-        match value {
+        match self.value(path) {
             None | Some(Value::Null) => String::new(),
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         }
+    }
+
+    /// A member; members of members by way of dots.
+    pub(crate) fn value(&self, path: &str) -> Option<&Value> {
+        let mut names = path.split('.');
+        let first = names.next().and_then(|name| self.0.get(name));
+        names.fold(first, |value, name| value.and_then(|value| value.get(name)))
     }
 
     /// The number of its intent.

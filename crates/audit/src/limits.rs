@@ -15,6 +15,10 @@ hayward_api::limits! {
         files_kept_bytes_max: Bytes = 4_294_967_296 in 67_108_864..=1_099_511_627_776,
         /// Time after which records that were synced are signed, if there are new ones.
         checkpoint_ms: Milliseconds = 60_000 in 100..=86_400_000,
+        /// Size at which the copy at `--log-dir` is put aside (mymcp: `MYMCP_AUDIT_MAX_BYTES`).
+        copy_bytes_max: Bytes = 10_485_760 in 1_024..=1_073_741_824,
+        /// Files of that copy that are kept beside the one in use (mymcp: `MYMCP_AUDIT_BACKUP_COUNT`).
+        copy_files_kept: Count = 5 in 0..=10_000,
     }
 }
 
@@ -55,6 +59,8 @@ pub const FAULTS_LISTED: usize = 100;
 /// Bytes of a line that is taken for a checkpoint.
 pub const CHECKPOINT_BYTES: u64 = 4 * 1024;
 
+/// How often the copy at `--log-dir` looks for new records.
+pub(crate) const MIRROR_PAUSE: Duration = Duration::from_millis(200);
 /// Calls without an outcome that a reader keeps in mind.
 pub(crate) const CALLS_OPEN: usize = 10_000;
 /// How long the thread that syncs waits for records when nothing is to be signed.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hayward_audit::Mirror;
 use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
 use tokio::net::TcpListener;
@@ -12,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::Further;
 use crate::config::{AllLimits, Common, Serving, check_bind};
 use crate::failure::Failure;
-use crate::stack::{Stack, VERSION, acquire, step};
+use crate::stack::{Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{local, output, ready, runtime};
 
@@ -39,6 +40,13 @@ pub(crate) struct Args {
     /// `ro_token`. `metrics_token` is not among them yet: it comes with /metrics.
     #[arg(long, env = "HAYWARD_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
+
+    /// Directory for `audit.log`: a copy of the record, a line of JSON for each call, in mymcp's form
+    ///
+    /// Followers of mymcp's file keep working. It is put aside at `audit.copy_bytes_max`, and `audit.copy_files_kept`
+    /// files are kept. The record itself is in the data directory; only that one proves anything.
+    #[arg(long, env = "HAYWARD_LOG_DIR", value_name = "DIR")]
+    log_dir: Option<PathBuf>,
 
     /// Listen on an address beyond loopback although tokens cross the network in clear
     #[arg(long, env = "HAYWARD_INSECURE_HTTP")]
@@ -80,13 +88,8 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
 }
 
 async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further) -> Result<(), Failure> {
-    args.ready_file = match args.ready_file.map(std::path::absolute).transpose() {
-        Ok(path) => path,
-        Err(error) => {
-            let error = anyhow::Error::from(error).context("invalid `--ready-file`");
-            return Err(Failure::configuration(error).hint("give the absolute path of a file"));
-        }
-    };
+    args.ready_file = absolute(args.ready_file, "--ready-file")?;
+    args.log_dir = absolute(args.log_dir, "--log-dir")?;
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
     let data_dir = data.path().to_owned();
@@ -98,10 +101,16 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further)
         std::fs::remove_file(path).ok();
     }
     // The ready file holds tokens that may do more than whoever reads files with a lesser one.
-    let secrets = args.ready_file.iter().cloned().chain(own_outputs()).collect();
+    let secrets = args.ready_file.iter().chain(&args.log_dir).cloned().chain(own_outputs()).collect();
+    let mirror_limits = limits.audit.clone();
     let stack = Stack::build(data, &args.serving, limits, secrets, further()).await?;
     let temporary = Temporary::unless_stored(&stack).await?;
 
+    let mirror = args
+        .log_dir
+        .as_ref()
+        .map(|folder| Mirror::start(&data_dir.join("audit"), folder, &mirror_limits).map_err(unrecorded))
+        .transpose()?;
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
     let app = app(&args, &stack, desk, address);
@@ -124,10 +133,19 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further)
     }
     stack.close().await;
     drop(threads);
+    // What was recorded last is copied, too.
+    drop(mirror);
     if let Some(path) = &args.ready_file {
         std::fs::remove_file(path).ok();
     }
     Ok(())
+}
+
+fn absolute(path: Option<PathBuf>, flag: &str) -> Result<Option<PathBuf>, Failure> {
+    path.map(std::path::absolute).transpose().map_err(|error| {
+        let error = anyhow::Error::from(error).context(format!("invalid `{flag}`"));
+        Failure::configuration(error).hint("give an absolute path")
+    })
 }
 
 /// The files that standard output and error go to, if they are files: the banner tells tokens there.
