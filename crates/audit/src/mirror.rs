@@ -3,6 +3,7 @@
 //! It follows the record as any reader does: calls never wait for it, it can't fail them, and it proves nothing. After a
 //! start it goes on behind the last call that it holds.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -71,7 +72,7 @@ struct Copy {
     /// The last call that is in the file.
     last: u64,
     /// Lines that wait to be written.
-    waiting: Vec<Vec<u8>>,
+    waiting: VecDeque<Vec<u8>>,
     /// Whether the log knows that they can't be written.
     is_told: bool,
 }
@@ -89,7 +90,7 @@ impl Copy {
             files_kept: limits.copy_files_kept,
             calls: Calls::default(),
             last,
-            waiting: Vec::new(),
+            waiting: VecDeque::new(),
             is_told: false,
         })
     }
@@ -118,14 +119,12 @@ impl Copy {
         if !self.waiting.is_empty() {
             return Ok(());
         }
-        match follow {
-            Some(follow) => follow.read(|line| self.take(&line)),
-            None => {
-                self.calls = Calls::default();
-                *follow = Some(Follow::open(record, |line| self.take(&line))?);
-                Ok(())
-            }
+        if let Some(follow) = follow {
+            return follow.read(|line| self.take(&line));
         }
+        self.calls = Calls::default();
+        *follow = Some(Follow::open(record, |line| self.take(&line))?);
+        Ok(())
     }
 
     fn take(&mut self, line: &Line) {
@@ -133,23 +132,28 @@ impl Copy {
             && let Some(call) = self.calls.take(record)
             && last_of(&call) > self.last
         {
-            self.waiting.push(line_of(&call));
+            self.waiting.push_back(line_of(&call));
             self.last = last_of(&call);
         }
     }
 
     fn write(&mut self) -> Result<(), AuditError> {
-        let failed = |path: &Path| AuditError::io("write", path);
-        while let Some(line) = self.waiting.first() {
-            if self.bytes > 0 && self.bytes + line.len() as u64 > self.bytes_max {
-                self.rotate().map_err(failed(&self.path))?;
+        while let Some(line) = self.waiting.pop_front() {
+            if let Err(error) = self.write_line(&line) {
+                self.waiting.push_front(line);
+                return Err(AuditError::io("write", &self.path)(error));
             }
-            let line = self.waiting.first().map(Vec::as_slice).unwrap_or_default();
-            self.file.write_all(line).map_err(failed(&self.path))?;
-            self.bytes += line.len() as u64;
-            self.waiting.remove(0);
         }
         self.is_told = false;
+        Ok(())
+    }
+
+    fn write_line(&mut self, line: &[u8]) -> std::io::Result<()> {
+        if self.bytes > 0 && self.bytes + line.len() as u64 > self.bytes_max {
+            self.rotate()?;
+        }
+        self.file.write_all(line)?;
+        self.bytes += line.len() as u64;
         Ok(())
     }
 
@@ -203,9 +207,10 @@ fn last_seq(path: &Path) -> std::io::Result<u64> {
 fn line_of(call: &Call) -> Vec<u8> {
     let text = |path: &str| Some(call.text(path)).filter(|text| !text.is_empty());
     let ip = call.text("client_address").parse::<SocketAddr>().map(|address| address.ip().to_string());
-    let result = match call.text("ending").as_str() {
-        "ok" => "ok",
-        "denied" => "denied",
+    // What a tool refuses itself is an error there.
+    let result = match (call.text("ending").as_str(), call.value("outcome.seq")) {
+        ("ok", _) => "ok",
+        ("denied", None) => "denied",
         _ => "error",
     };
     let mut line = Map::new();
@@ -221,7 +226,7 @@ fn line_of(call: &Call) -> Vec<u8> {
     put("result", Some(result.into()));
     put("request_id", text("request_id").map(Value::from));
     if result == "denied" {
-        put("reason", text("reason").or_else(|| text("outcome.message")).map(Value::from));
+        put("reason", text("reason").map(Value::from));
         put("count", call.value("count").filter(|count| **count != 1).cloned());
     } else {
         if result == "error" {
@@ -268,8 +273,7 @@ mod tests {
         }
         let seq = log.intent(&intent).write().unwrap();
         let code = (ending != Ending::Ok).then_some("TimeoutError");
-        let outcome =
-            Outcome { ending, code, message: code, duration_ms: Some(5), result_digest: None };
+        let outcome = Outcome { ending, code, message: code, duration_ms: Some(5), result_digest: None };
         log.outcome(seq, &outcome).unwrap().write().unwrap();
     }
 
@@ -296,8 +300,14 @@ mod tests {
         let mirror = Mirror::start(record.path(), path.parent().unwrap(), &Limits::default()).unwrap();
         call(&log, "slow", Ending::Timeout);
         let all = wait_for(&path, 2);
-        assert_eq!((&all[0]["tool"], &all[0]["result"], &all[0]["duration_ms"]), (&"before".into(), &"ok".into(), &5.into()));
-        assert_eq!((&all[0]["token_name"], &all[0]["ip"], &all[0]["params"]["a"]), (&"me".into(), &"10.0.0.7".into(), &1.into()));
+        assert_eq!(
+            (&all[0]["tool"], &all[0]["result"], &all[0]["duration_ms"]),
+            (&"before".into(), &"ok".into(), &5.into())
+        );
+        assert_eq!(
+            (&all[0]["token_name"], &all[0]["ip"], &all[0]["params"]["a"]),
+            (&"me".into(), &"10.0.0.7".into(), &1.into())
+        );
         assert_eq!((&all[1]["result"], &all[1]["error_code"]), (&"error".into(), &"TimeoutError".into()));
         // What comes just before the end is copied, and what comes in between is when it starts again.
         call(&log, "last", Ending::Denied);
@@ -307,7 +317,10 @@ mod tests {
         let all = lines(&path);
         let tools: Vec<_> = all.iter().map(|line| line["tool"].as_str().unwrap()).collect();
         assert_eq!(tools, ["before", "slow", "last", "between"]);
-        assert_eq!((&all[2]["result"], &all[2]["reason"], &all[2]["count"]), (&"denied".into(), &"no".into(), &3.into()));
+        assert_eq!(
+            (&all[2]["result"], &all[2]["reason"], &all[2]["count"]),
+            (&"denied".into(), &"no".into(), &3.into())
+        );
     }
 
     #[test]
@@ -319,8 +332,10 @@ mod tests {
             call(&log, "t", Ending::Ok);
         }
         drop(Mirror::start(record.path(), folder.path(), &limits).unwrap());
-        let mut names: Vec<_> =
-            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, ["audit.log", "audit.log.1", "audit.log.2"]);
         for name in &names {
@@ -345,8 +360,9 @@ mod tests {
         for _ in 0..9 {
             call(&log, "more", Ending::Ok);
         }
-        fs::remove_dir_all(folder.path().join("audit.log.1")).unwrap();
         drop(mirror);
+        assert!(lines(&path).last().unwrap()["seq"].as_u64().unwrap() < 21, "it could not be written");
+        fs::remove_dir_all(folder.path().join("audit.log.1")).unwrap();
         drop(Mirror::start(record.path(), folder.path(), &limits).unwrap());
         assert_eq!(lines(&path).pop().unwrap()["seq"], 21);
     }

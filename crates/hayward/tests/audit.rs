@@ -228,7 +228,7 @@ async fn a_copy_for_followers_of_mymcp_lies_where_it_is_asked_for_and_no_tool_re
     let logs = rig.dir.path().join("logs");
     let daemon = Daemon::start(BINARY, &rig.data, &["--log-dir", logs.to_str().unwrap()]).unwrap();
     let said = daemon.call("rw", "bash_execute", json!({"command": "exit 3"})).await.unwrap();
-    assert!(said.to_string().contains("3"), "{said}");
+    assert_eq!(said["structuredContent"]["exit_code"], 3, "{said}");
     let file = logs.join("audit.log");
     let refused = daemon.call("ro", "read_file", json!({"file_path": file})).await.unwrap().to_string();
     assert!(refused.contains("ProtectedPath"), "{refused}");
@@ -236,12 +236,16 @@ async fn a_copy_for_followers_of_mymcp_lies_where_it_is_asked_for_and_no_tool_re
     let text = fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{text}");
-    let of = |line: &Value, names: [&str; 4]| names.map(|name| line[name].as_str().unwrap_or_default().to_owned());
+    let of =
+        |line: &Value, names: [&str; 4]| names.map(|name| line[name].as_str().unwrap_or_default().to_owned());
     assert_eq!(
         of(&lines[0], ["token_name", "role", "tool", "result"]),
         ["temporary-rw", "rw", "bash_execute", "error"]
     );
-    assert_eq!((&lines[0]["params"]["command"], &lines[0]["error_code"]), (&json!("exit 3"), &json!("ExitCode:3")));
+    assert_eq!(
+        (&lines[0]["params"]["command"], &lines[0]["error_code"]),
+        (&json!("exit 3"), &json!("ExitCode:3"))
+    );
     assert_eq!(lines[1]["error_code"], "ProtectedPath");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
 }
