@@ -12,7 +12,7 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hex<const N: usize>(pub [u8; N]);
 
-/// A SHA-256.
+/// A SHA-256 or, of results, a BLAKE3.
 pub type Hash = Hex<32>;
 /// The random id of a node, made once.
 pub type NodeId = Hex<16>;
@@ -28,6 +28,11 @@ impl Hash {
     /// The SHA-256 of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The BLAKE3 of these bytes, for what may be megabytes: it takes a fifth of the time.
+    pub fn blake3(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
     }
 
     pub(crate) fn of_hasher(hasher: Sha256) -> Self {
@@ -126,6 +131,7 @@ mod tests {
         let hash = Hash::of(b"abc");
         let text = hash.to_string();
         assert_eq!(text, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Hash::blake3(b"abc").to_string()[..16], *"6437b3ac38465133");
         assert_eq!(text.parse(), Ok(hash));
         assert_eq!(serde_json::from_str::<Hash>(&serde_json::to_string(&hash).unwrap()).unwrap(), hash);
         for bad in [&text[1..], &text.to_uppercase(), &text.replace('b', "g"), "", &format!("{text}0")] {

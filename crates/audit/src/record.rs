@@ -62,7 +62,7 @@ pub struct Outcome<'a> {
     pub message: Option<&'a str>,
     /// How long it took; none if nobody knows.
     pub duration_ms: Option<u64>,
-    /// The SHA-256 of the bytes of the result, if there is one.
+    /// The BLAKE3 of the bytes of the result, if there is one.
     pub result_digest: Option<Hash>,
 }
 

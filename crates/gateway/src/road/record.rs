@@ -80,7 +80,7 @@ impl Recorder {
             tracing::error!(code = outcome.verdict.code, detail, "a call failed");
         }
         let digest = match &outcome.reply {
-            Reply::Result(raw) => Some(Hash::of(raw.as_bytes())),
+            Reply::Result(raw) => Some(Hash::blake3(raw.as_bytes())),
             Reply::Ask { .. } | Reply::GoOn { .. } | Reply::Error { .. } => None,
         };
         match self.close(open, &outcome.verdict, digest).await {
