@@ -78,6 +78,7 @@ impl Server {
         let secrets = Arc::new(Secrets::new(TagKey::new([7; 32])));
         let parts = RoadParts {
             record,
+            strict_from: Some(hayward_api::Tier::Operate),
             store,
             secrets: Arc::clone(&secrets),
             credentials: Arc::clone(&credentials),

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hayward_api::{Code, Error};
 use rustix::io::Errno;
@@ -28,6 +29,12 @@ pub enum AuditError {
         path: PathBuf,
         /// The step that failed.
         step: &'static str,
+    },
+    /// It took too long: the disk hangs, or is much too slow.
+    #[error("the record was not written within {after:?}")]
+    Late {
+        /// How long it was waited for.
+        after: Duration,
     },
     /// A file that we need isn't what it must be.
     #[error("`{path}` is unfit for use: {why}")]
@@ -67,6 +74,7 @@ impl AuditError {
                 _ => "look at the disk of the data directory",
             },
             Self::Closed { .. } => "repair what the log names; the record then opens by itself",
+            Self::Late { .. } => "look at the disk of the data directory: it hangs, or others keep it busy",
             Self::Unfit { .. } => {
                 "put the file back as it was (keys: mode 600), from a backup if need be; it is never replaced by itself"
             }
@@ -82,7 +90,10 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 impl From<AuditError> for Error {
     fn from(error: AuditError) -> Self {
         let code = match &error {
-            AuditError::Io { .. } | AuditError::Closed { .. } | AuditError::Unfit { .. } => Code::Unavailable,
+            AuditError::Io { .. }
+            | AuditError::Closed { .. }
+            | AuditError::Late { .. }
+            | AuditError::Unfit { .. } => Code::Unavailable,
             AuditError::NotOpen { .. } => Code::Internal,
         };
         let detail = match error.source() {

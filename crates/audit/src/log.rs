@@ -6,6 +6,7 @@
 
 mod failure;
 mod queue;
+mod round;
 mod shared;
 mod signer;
 mod start;
@@ -24,7 +25,9 @@ use crate::record::{DeniedBody, Draft, Intent, IntentBody, Outcome, OutcomeBody,
 use crate::syncer;
 
 use queue::Change;
+pub(crate) use queue::Intake;
 pub use queue::Queued;
+pub(crate) use round::Round;
 pub(crate) use shared::Shared;
 
 /// The number of a record.
@@ -38,10 +41,10 @@ impl Seq {
     }
 }
 
-/// When records are carried to the disk. Neither loses anything when the process is killed.
+/// When records are carried to the disk. None of these loses anything when the process is killed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sync {
-    /// Begun within 25 ms, by a thread of its own.
+    /// Begun within 25 ms, or at once for whoever [waits](Queued::synced), by a thread of its own.
     #[default]
     Background,
     /// Whenever the kernel wants to.
@@ -142,7 +145,8 @@ impl Log {
     /// Whether it takes records. If a failure has closed it, this tries to open it again, as a
     /// record would, so that whoever waits for it needs no call.
     pub fn is_open(&self) -> bool {
-        self.shared.recover(&mut self.shared.lock()).is_ok()
+        // Whoever has the lock writes, and learns by itself whether that goes.
+        self.shared.try_lock().is_none_or(|mut state| self.shared.recover(&mut state).is_ok())
     }
 }
 

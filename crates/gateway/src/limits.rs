@@ -21,6 +21,8 @@ hayward_api::limits! {
         calls_max: Count = 256 in 1..=100_000,
         /// Calls that run at once for one credential.
         calls_per_principal_max: Count = 64 in 1..=100_000,
+        /// Time that a call waits for the record; then it is refused.
+        record_ms_max: Milliseconds = 10_000 in 100..=600_000,
         /// Sessions of legacy clients; one that is at rest makes room for a new one.
         sessions_max: Count = 10_000 in 1..=1_000_000,
         /// Time after which a client that takes event streams gets the head of its answer, result or not.

@@ -82,6 +82,8 @@ pub struct Road {
 pub struct RoadParts<'a> {
     /// Where every call is recorded.
     pub record: Log,
+    /// The lowest tier whose calls wait until their records are on the disk; the others wait until theirs are written.
+    pub strict_from: Option<Tier>,
     /// The secrets that no reply and no record shows.
     pub secrets: Arc<Secrets>,
     /// Keeps what came of calls that are made once.
@@ -166,7 +168,12 @@ impl Road {
             router: Router::new(toolsets),
             changes,
             credentials: parts.credentials,
-            recorder: Recorder::new(parts.record, Arc::clone(&parts.secrets)),
+            recorder: Recorder::new(
+                parts.record,
+                Arc::clone(&parts.secrets),
+                parts.strict_from,
+                Duration::from_millis(limits.record_ms_max),
+            ),
             secrets: parts.secrets,
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
             budget: Budget::new(count(limits.held_bytes_max)),

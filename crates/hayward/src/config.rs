@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use hayward_api::Tier;
 use hayward_api::error::did_you_mean;
 use hayward_api::limits::{Limit, LimitError};
 
@@ -46,6 +47,19 @@ pub(crate) struct Serving {
     #[arg(long, env = "HAYWARD_SYNC_FILES", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) sync_files: bool,
 
+    /// Lowest tier whose calls wait until their records are on the disk, and so outlive a power loss
+    ///
+    /// The records of the others are written, which outlives the process, and synced within 50 ms. Changes of tokens
+    /// wait too, unless this is `never`.
+    #[arg(
+        long,
+        env = "HAYWARD_AUDIT_STRICT_FROM",
+        value_enum,
+        value_name = "TIER",
+        default_value = "operate"
+    )]
+    pub(crate) audit_strict_from: StrictFrom,
+
     /// Shell that runs the commands of `bash_execute`
     #[arg(long, env = "HAYWARD_SHELL", value_name = "PATH", default_value = SHELL)]
     pub(crate) shell: PathBuf,
@@ -64,9 +78,30 @@ impl Serving {
     pub(crate) fn is_default(&self) -> bool {
         self.protected_paths.is_empty()
             && self.sync_files
+            && matches!(self.audit_strict_from, StrictFrom::Operate)
             && self.shell.as_os_str() == SHELL
             && matches!(self.containment, Containment::Auto)
             && self.limits.is_empty()
+    }
+}
+
+/// From which tier on calls wait for the disk.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub(crate) enum StrictFrom {
+    Read,
+    Operate,
+    Danger,
+    Never,
+}
+
+impl StrictFrom {
+    pub(crate) fn tier(self) -> Option<Tier> {
+        match self {
+            Self::Read => Some(Tier::Read),
+            Self::Operate => Some(Tier::Operate),
+            Self::Danger => Some(Tier::Danger),
+            Self::Never => None,
+        }
     }
 }
 

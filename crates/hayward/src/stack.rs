@@ -17,6 +17,8 @@ use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
 use hayward_tool::Toolset;
 
+#[cfg(test)]
+use crate::config::StrictFrom;
 use crate::config::{AllLimits, Containment, Serving, environment};
 use crate::failure::Failure;
 
@@ -74,6 +76,7 @@ impl Stack {
         };
         let parts = RoadParts {
             record,
+            strict_from: serving.audit_strict_from.tier(),
             secrets: Arc::clone(&held),
             store: store.clone(),
             credentials: Arc::clone(&credentials),
@@ -111,6 +114,7 @@ impl Stack {
         let serving = Serving {
             protected_paths: Vec::new(),
             sync_files: false,
+            audit_strict_from: StrictFrom::Operate,
             shell: "/bin/sh".into(),
             containment: Containment::Subreaper,
             limits: Vec::new(),

@@ -30,6 +30,7 @@ impl Failure {
         let (step, footing) = match error {
             AuditError::Io { step, source, .. } => (*step, footing(step, source.kind())),
             AuditError::Closed { step, .. } => (*step, Footing::SameFile),
+            AuditError::Late { .. } => ("write in time", Footing::SameFile),
             AuditError::Unfit { why, .. } => (*why, Footing::SameFile),
             AuditError::NotOpen { .. } => ("find the intent", Footing::SameFile),
         };

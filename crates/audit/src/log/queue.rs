@@ -18,6 +18,7 @@ use crate::limits::ALONE_WRITES;
 use crate::record::Draft;
 
 use super::Seq;
+use super::round::Round;
 use super::shared::Shared;
 
 /// A record that waits to be written: it counts when [`Queued::write`] says so. Dropped before that, it is
@@ -39,7 +40,7 @@ impl Queued<'_> {
 
     /// Writes it and all that is queued beside it, unless somebody has; says under which number.
     /// Waits while somebody else writes.
-    pub fn write(self) -> Result<Seq, AuditError> {
+    pub fn write(&self) -> Result<Seq, AuditError> {
         if let Some(told) = self.told() {
             return told;
         }
@@ -62,17 +63,44 @@ impl Queued<'_> {
         })
     }
 
+    /// Waits until it is on the disk, once it was written; says under which number. It costs one sync, shared with
+    /// all that wait at that time. If the record is never synced ([`Sync::Off`](super::Sync::Off)), being written is
+    /// all that there is to wait for.
+    pub async fn synced(&self) -> Result<Seq, AuditError> {
+        let Written { first, losses } = match self.fate.get() {
+            Some(Ok(written)) => *written,
+            Some(Err(step)) => return Err(self.shared.closed(step)),
+            None => return Err(self.shared.closed("write")),
+        };
+        let seq = first + self.index;
+        let Err(step) = self.shared.await_sync(losses).await else {
+            return Ok(Seq(seq));
+        };
+        // Whoever was about to act on it must not.
+        self.shared.intake().account.owe(seq);
+        Err(self.shared.closed(step))
+    }
+
     /// What became of it, if that is known.
-    fn told(&self) -> Option<Result<Seq, AuditError>> {
+    pub fn told(&self) -> Option<Result<Seq, AuditError>> {
         Some(match self.fate.get()? {
-            Ok(first) => Ok(Seq(first + self.index)),
+            Ok(written) => Ok(Seq(written.first + self.index)),
             Err(step) => Err(self.shared.closed(step)),
         })
     }
 }
 
-/// What became of records that were queued together: the number of the first, or the step that failed.
-pub(super) type Fate = OnceLock<Result<u64, &'static str>>;
+/// Where records were written that were queued together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// The number of the first.
+    pub(super) first: u64,
+    /// How many files had been lost to a failure by then: if it is more now, these records may be lost, too.
+    pub(super) losses: u64,
+}
+
+/// What became of records that were queued together: where they were written, or the step that failed.
+pub(super) type Fate = OnceLock<Result<Written, &'static str>>;
 
 /// What a record changes in the account of open intents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +138,7 @@ impl Batch {
     }
 
     /// Tells all who wait what became of their records.
-    pub(super) fn tell(&self, fate: Result<u64, &'static str>) {
+    pub(super) fn tell(&self, fate: Result<Written, &'static str>) {
         self.fate.get_or_init(|| fate);
     }
 }
@@ -149,6 +177,13 @@ impl Account {
         }
     }
 
+    /// Books that an intent was refused after it was written, because it may not have reached the disk.
+    pub(super) fn owe(&mut self, intent: u64) {
+        if self.open.remove(&intent) {
+            self.owed.insert(intent);
+        }
+    }
+
     /// Books that nothing of it was written: intents that have ended are owed their outcomes.
     pub(super) fn give_up(&mut self, batch: &Batch) {
         for entry in &batch.entries {
@@ -165,6 +200,12 @@ impl Account {
 pub(crate) struct Intake {
     /// Something was queued or written since the last sync.
     pub(crate) is_dirty: bool,
+    /// Somebody waits for the next sync, so it gathers no more.
+    pub(crate) is_urgent: bool,
+    /// Who waits for it.
+    pub(crate) round: Arc<Round>,
+    /// How many files were lost to a failure.
+    pub(crate) losses: u64,
     /// The log is being dropped.
     pub(crate) is_closing: bool,
     /// For how many writes to come nobody need wait for company; 0: it pays to wait.

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::error::AuditError;
@@ -14,7 +14,7 @@ use crate::record::{Draft, End, MarkBody, NOT_WRITTEN, OutcomeBody, RecordKind};
 use crate::retention::{self, Aside, Doomed, Pressure};
 
 use super::failure::{Failure, Footing};
-use super::queue::{Batch, Change, Intake, Place, Queued};
+use super::queue::{Batch, Change, Intake, Place, Queued, Written};
 use super::signer::Signer;
 use super::state::{Begun, State, first_of};
 use super::{LogConfig, Prune, Sync};
@@ -109,7 +109,7 @@ impl Shared {
         }
         let flushed = self.write(state, &batch);
         batch.tell(match &flushed {
-            Ok(first) => Ok(*first),
+            Ok(first) => Ok(Written { first: *first, losses: state.losses }),
             Err(_) => Err(state.failure.map_or("write", |failure| failure.step)),
         });
         flushed.map(drop)
@@ -143,6 +143,24 @@ impl Shared {
             Sync::Background => self.will_sync(&mut self.intake()),
         }
         Ok(())
+    }
+
+    /// Waits until all that is written by now is on the disk; else says which step failed. It was written when so
+    /// many files had been lost.
+    pub(super) async fn await_sync(&self, losses: u64) -> Result<(), &'static str> {
+        if self.config.sync != Sync::Background {
+            return Ok(());
+        }
+        let round = {
+            let mut intake = self.intake();
+            if intake.losses != losses {
+                return Err("sync");
+            }
+            (intake.is_dirty, intake.is_urgent) = (true, true);
+            self.wake.notify_one();
+            Arc::clone(&intake.round)
+        };
+        round.told().await
     }
 
     /// Wakes the thread that syncs, once for all that comes until it does.
@@ -393,7 +411,12 @@ impl Shared {
         let failure = Failure::new(error, Instant::now()).after(earlier);
         let was_trusted = earlier.is_none_or(|earlier| earlier.footing == Footing::SameFile);
         state.failure = Some(failure);
-        state.losses += u64::from(failure.footing == Footing::FreshFile);
+        if failure.footing == Footing::FreshFile {
+            state.losses += 1;
+            let mut intake = self.intake();
+            intake.losses = state.losses;
+            std::mem::take(&mut intake.round).tell(Err(failure.step));
+        }
         if failure.footing == Footing::FreshFile
             && was_trusted
             && let Err(error) = self.folder.put_aside()

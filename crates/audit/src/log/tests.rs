@@ -2,6 +2,7 @@
 
 mod failures;
 mod queueing;
+mod syncing;
 
 use std::ffi::OsString;
 use std::fs;
@@ -102,7 +103,7 @@ fn intents_outcomes_and_denials_are_numbered_in_order() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
     let seq = log.intent(&sample.intent()).write().unwrap();
-    log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+    log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap();
     log.denied(&sample.intent(), "above_ceiling").write().unwrap();
     let expected = [RecordKind::Mark, RecordKind::Intent, RecordKind::Outcome, RecordKind::Denied];
     assert_eq!(kinds(dir.path()), expected);
@@ -120,10 +121,13 @@ fn an_intent_has_one_outcome() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
     let seq = log.intent(&sample.intent()).write().unwrap();
-    log.outcome(seq, &OK).and_then(Queued::write).unwrap();
-    assert!(matches!(log.outcome(seq, &OK).and_then(Queued::write), Err(AuditError::NotOpen { seq: 2 })));
+    log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap();
     assert!(matches!(
-        log.outcome(Seq(99), &OK).and_then(Queued::write),
+        log.outcome(seq, &OK).and_then(|queued| queued.write()),
+        Err(AuditError::NotOpen { seq: 2 })
+    ));
+    assert!(matches!(
+        log.outcome(Seq(99), &OK).and_then(|queued| queued.write()),
         Err(AuditError::NotOpen { seq: 99 })
     ));
     log.intent(&sample.intent()).write().expect("a wrong number doesn't close the record");
@@ -156,12 +160,15 @@ fn numbers_go_on_and_open_intents_are_closed_after_a_restart() {
         let log = open(dir.path());
         let done = log.intent(&sample.intent()).write().unwrap();
         let left = log.intent(&sample.intent()).write().unwrap();
-        log.outcome(done, &OK).and_then(Queued::write).unwrap();
+        log.outcome(done, &OK).and_then(|queued| queued.write()).unwrap();
         left
     };
     let log = open(dir.path());
     assert_eq!(outcome_of(&records(dir.path()), left.get()), ["unknown"]);
-    assert!(matches!(log.outcome(left, &OK).and_then(Queued::write), Err(AuditError::NotOpen { .. })));
+    assert!(matches!(
+        log.outcome(left, &OK).and_then(|queued| queued.write()),
+        Err(AuditError::NotOpen { .. })
+    ));
     drop(log);
     drop(open(dir.path()));
     let records = records(dir.path());
@@ -192,7 +199,7 @@ fn a_full_file_is_put_aside_and_the_oldest_are_deleted() {
     let long_running = log.intent(&sample.intent()).write().unwrap();
     for _ in 0..50 {
         let seq = log.intent(&sample.intent()).write().unwrap();
-        log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+        log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap();
     }
     let older = aside(dir.path());
     assert_eq!(older.len(), 2);
@@ -269,7 +276,7 @@ fn marks_stand_close_enough_for_a_quick_start() {
     let arguments = redact::arguments(&format!("{{\"command\":\"{text}\"}}"));
     for _ in 0..100 {
         let seq = log.intent(&Intent { arguments: &arguments, ..sample.intent() }).write().unwrap();
-        log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+        log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap();
     }
     let marks = kinds(dir.path()).iter().filter(|kind| **kind == RecordKind::Mark).count();
     assert!((3..=5).contains(&marks), "{marks} marks in 800 kB");
@@ -284,7 +291,7 @@ fn concurrent_calls_share_no_number_and_no_line() {
             scope.spawn(|| {
                 for _ in 0..100 {
                     let seq = log.intent(&sample.intent()).write().unwrap();
-                    log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+                    log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap();
                 }
             });
         }

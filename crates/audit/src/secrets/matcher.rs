@@ -70,6 +70,15 @@ impl Matcher {
         found
     }
 
+    /// Whether there is any.
+    pub(super) fn has_any(&self, text: &[u8]) -> bool {
+        let (mut found, mut from) = (Vec::new(), 0);
+        while let Some(start) = self.prefilter.find(text, from).filter(|_| found.is_empty()) {
+            from = self.run(text, start, &mut found);
+        }
+        !found.is_empty()
+    }
+
     /// Where in this text a form may begin that isn't through at its end.
     pub(super) fn open(&self, text: &[u8]) -> usize {
         let start = text.len().saturating_sub(self.automaton.max_pattern_len());

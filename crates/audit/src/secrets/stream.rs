@@ -101,6 +101,7 @@ fn forced_border(text: &[u8], spans: &[Span]) -> usize {
 }
 
 /// The views of a text: as it reads, and as that reads.
+#[derive(Default)]
 pub(super) struct Views {
     pub(super) once: Option<View>,
     pub(super) twice: Option<View>,

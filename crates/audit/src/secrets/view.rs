@@ -60,15 +60,9 @@ enum Reading {
 impl View {
     /// The view of a text, or nothing if it reads as it is.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
-        let first = first_read_otherwise(text)?;
-        let bytes = Vec::with_capacity(text.len());
-        let mut view = Self { bytes, segments: Vec::new(), open: text.len() };
-        view.push_plain(text, 0..first);
-        let mut at = first;
-        while at < text.len() {
-            at += view.push(text, at);
-        }
-        Some(view)
+        let mut segments = Vec::new();
+        let Decoded { bytes, open, .. } = Decoded::of(text, &mut segments)?;
+        Some(Self { bytes, segments, open })
     }
 
     /// What it reads.
@@ -119,6 +113,47 @@ impl View {
         }
         segment.text.clone()
     }
+}
+
+/// What is told where everything in a view comes from.
+trait Origins {
+    fn add(&mut self, view: usize, text: Range<usize>, is_plain: bool);
+}
+
+/// Nobody asks.
+impl Origins for () {
+    fn add(&mut self, _: usize, _: Range<usize>, _: bool) {}
+}
+
+impl Origins for Vec<Segment> {
+    fn add(&mut self, view: usize, text: Range<usize>, is_plain: bool) {
+        match self.last_mut() {
+            Some(last) if last.is_plain && is_plain => last.text.end = text.end,
+            _ if text.is_empty() => {}
+            _ => self.push(Segment { view, text, is_plain }),
+        }
+    }
+}
+
+/// A text that is being decoded.
+struct Decoded<'o, O> {
+    bytes: Vec<u8>,
+    open: usize,
+    origins: &'o mut O,
+}
+
+impl<'o, O: Origins> Decoded<'o, O> {
+    /// The text as it reads, or nothing if it reads as it is.
+    fn of(text: &[u8], origins: &'o mut O) -> Option<Self> {
+        let first = first_read_otherwise(text)?;
+        let mut decoded = Self { bytes: Vec::with_capacity(text.len()), open: text.len(), origins };
+        decoded.push_plain(text, 0..first);
+        let mut at = first;
+        while at < text.len() {
+            at += decoded.push(text, at);
+        }
+        Some(decoded)
+    }
 
     /// Takes what begins here and returns how long it is.
     fn push(&mut self, text: &[u8], at: usize) -> usize {
@@ -143,24 +178,25 @@ impl View {
                 return length;
             }
         };
-        self.segments.push(Segment { view, text: at..at + length, is_plain: false });
+        self.origins.add(view, at..at + length, false);
         length
     }
 
     fn push_plain(&mut self, text: &[u8], range: Range<usize>) {
         let view = self.bytes.len();
         self.bytes.extend_from_slice(&text[range.clone()]);
-        match self.segments.last_mut() {
-            Some(last) if last.is_plain => last.text.end = range.end,
-            _ if range.is_empty() => {}
-            _ => self.segments.push(Segment { view, text: range, is_plain: true }),
-        }
+        self.origins.add(view, range, true);
     }
 }
 
 /// What a text reads.
 pub(super) fn read(text: &[u8]) -> Vec<u8> {
-    View::of(text).map_or_else(|| text.to_vec(), |view| view.bytes)
+    read_otherwise(text).unwrap_or_else(|| text.to_vec())
+}
+
+/// What a text reads, or nothing if it reads as it is. Cheaper than a [`View`], which knows where it comes from.
+pub(super) fn read_otherwise(text: &[u8]) -> Option<Vec<u8>> {
+    Decoded::of(text, &mut ()).map(|decoded| decoded.bytes)
 }
 
 /// A text without line breaks and what a terminal puts in between.
@@ -180,12 +216,15 @@ pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
 
 /// Where something begins that may read otherwise.
 fn special(text: &[u8]) -> Option<usize> {
-    // Without a branch for each byte, so that the compiler compares a whole chunk at once.
-    let has_special =
-        |chunk: &[u8; CHUNK]| chunk.iter().fold(0, |found, byte| found | u8::from(is_special(*byte))) > 0;
-    let (chunks, _) = text.as_chunks::<CHUNK>();
-    let from = chunks.iter().position(has_special).unwrap_or(chunks.len()) * CHUNK;
-    text[from..].iter().position(|byte| is_special(*byte)).map(|at| from + at)
+    let (chunks, rest) = text.as_chunks::<CHUNK>();
+    for (index, chunk) in chunks.iter().enumerate() {
+        // Without a branch for each byte, so that the compiler compares a whole chunk at once.
+        let found = u128::from_le_bytes(chunk.map(|byte| u8::from(is_special(byte))));
+        if found != 0 {
+            return Some(index * CHUNK + found.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| is_special(*byte)).map(|at| chunks.len() * CHUNK + at)
 }
 
 fn is_special(byte: u8) -> bool {

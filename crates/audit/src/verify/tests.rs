@@ -15,7 +15,7 @@ use hayward_api::{Ending, Principal, Tier};
 use super::*;
 use crate::keys::Keys;
 use crate::limits::Limits;
-use crate::log::{Log, LogConfig, Prune, Queued, Sync};
+use crate::log::{Log, LogConfig, Prune, Sync};
 use crate::record::{Intent, Outcome};
 use crate::redact;
 
@@ -111,7 +111,7 @@ fn call(log: &Log) {
     let seq = log.intent(&intent).write().unwrap();
     let outcome =
         Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: None, result_digest: None };
-    log.outcome(seq, &outcome).and_then(Queued::write).unwrap();
+    log.outcome(seq, &outcome).and_then(|queued| queued.write()).unwrap();
 }
 
 /// A process that is killed runs nothing any more, not even what ends a log.

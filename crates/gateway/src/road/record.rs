@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use hayward_api::{Code, Ending, Error};
+use hayward_api::{Code, Ending, Error, Tier};
 use hayward_audit::secrets::Secrets;
 use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
@@ -18,13 +18,19 @@ use super::redact::{recorded, recorded_json};
 use super::refusals::Refusals;
 use super::route::Route;
 
-/// How often a call lets others go first while somebody writes the record.
+/// How often a call lets others go first while somebody writes the record, before it waits.
 const YIELDS: u32 = 32;
+/// How long it waits between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Writes the record of what goes down the road.
 pub(crate) struct Recorder {
     log: Log,
     secrets: Arc<Secrets>,
+    /// The lowest tier whose records wait for the disk.
+    strict_from: Option<Tier>,
+    /// How long a call waits for the record.
+    patience: Duration,
 }
 
 /// What a client says, as the record may hold it.
@@ -39,11 +45,36 @@ struct Said<'a> {
 pub(crate) struct Open {
     seq: Seq,
     since: Instant,
+    durability: Durability,
+}
+
+/// When a record counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durability {
+    /// When it is written: it outlives our process.
+    Process,
+    /// When it is on the disk: it outlives a power loss.
+    Strict,
 }
 
 impl Recorder {
-    pub(crate) fn new(log: Log, secrets: Arc<Secrets>) -> Self {
-        Self { log, secrets }
+    pub(crate) fn new(
+        log: Log,
+        secrets: Arc<Secrets>,
+        strict_from: Option<Tier>,
+        patience: Duration,
+    ) -> Self {
+        Self { log, secrets, strict_from, patience }
+    }
+
+    /// When the records of a call count, or those of a change beside the tools.
+    fn durability(&self, route: Option<&Route>) -> Durability {
+        let is_strict = match (self.strict_from, route) {
+            (Some(from), Some(route)) => route.tier() >= from,
+            (from, None) => from.is_some(),
+            (None, _) => false,
+        };
+        if is_strict { Durability::Strict } else { Durability::Process }
     }
 
     /// What a client says, as the record may hold it.
@@ -66,9 +97,14 @@ impl Recorder {
     /// Records that this is about to happen. If it fails, it must not happen.
     pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
         let said = self.said(arrival, route);
+        let durability = self.durability(route);
         let queued = self.log.intent(&intent(arrival, route, &said, "allow"));
-        let seq = written(queued).await.map_err(|error| unrecorded(&error, "so nothing was done"))?;
-        Ok(Open { seq, since: Instant::now() })
+        let recorded = self.recorded(&queued, durability).await;
+        let seq = recorded.map_err(|error| {
+            self.give_up(&queued);
+            unrecorded(&error, "so nothing was done")
+        })?;
+        Ok(Open { seq, since: Instant::now(), durability })
     }
 
     /// Records how it ended, and passes it on; what can't be recorded is not told as done.
@@ -101,7 +137,7 @@ impl Recorder {
         let reason = recorded(&redaction, &refusal.message);
         let queued = self.log.denied(&intent(arrival, route, &said, "deny"), &reason);
         let verb = arrival.form();
-        match written(queued).await {
+        match self.recorded(&queued, Durability::Process).await {
             Ok(_) => Outcome::failed(verb, refusal),
             Err(error) => Outcome::failed(verb, unrecorded(&error, "so nothing was done")),
         }
@@ -127,7 +163,8 @@ impl Recorder {
             raw_arguments: None,
             decision: "deny",
         };
-        written(self.log.denied_often(&intent, &reason, *count)).await.map(drop)
+        let queued = self.log.denied_often(&intent, &reason, *count);
+        self.recorded(&queued, Durability::Process).await.map(drop)
     }
 
     /// Records a change that is made beside the tools, around the change itself.
@@ -172,24 +209,62 @@ impl Recorder {
             duration_ms: millis(open.since.elapsed()),
             result_digest,
         };
-        written(self.log.outcome(open.seq, &outcome)?).await.map(drop)
+        let queued = self.log.outcome(open.seq, &outcome)?;
+        self.recorded(&queued, open.durability).await.map(drop)
+    }
+
+    /// Waits until it is recorded, for a bounded time. While somebody else writes, this thread has other calls to serve.
+    async fn recorded(&self, queued: &Queued<'_>, durability: Durability) -> Result<Seq, AuditError> {
+        let told = written_soon(queued).await;
+        if let (Some(told), Durability::Process) = (told, durability) {
+            return told;
+        }
+        let recorded = async {
+            let seq = written_at_last(queued).await?;
+            if durability == Durability::Strict { queued.synced().await } else { Ok(seq) }
+        };
+        let late = |_elapsed| Err(AuditError::Late { after: self.patience });
+        tokio::time::timeout(self.patience, recorded).await.unwrap_or_else(late)
+    }
+
+    /// An intent that was not recorded in time may still be written: it gets its outcome then.
+    fn give_up(&self, queued: &Queued<'_>) {
+        if let Some(Ok(seq)) = queued.told() {
+            let outcome = hayward_audit::Outcome {
+                ending: Ending::Denied,
+                code: Some("AuditUnavailable"),
+                message: Some("its record was late, so nothing was done"),
+                duration_ms: None,
+                result_digest: None,
+            };
+            // If it is owed one by now, that one is written as soon as anything can be.
+            drop(self.log.outcome(seq, &outcome));
+        }
     }
 }
 
-/// Waits until it is recorded. While somebody else writes, this thread has other calls to serve.
-async fn written(queued: Queued<'_>) -> Result<Seq, AuditError> {
+/// Writes it, or lets whoever writes do it. None while somebody is held up: by a new file, the disk, or the scheduler.
+async fn written_soon(queued: &Queued<'_>) -> Option<Result<Seq, AuditError>> {
     if queued.has_company() {
         // One write for all calls that come this far meanwhile.
         tokio::task::yield_now().await;
     }
     for _ in 0..YIELDS {
         match queued.try_write() {
-            Some(told) => return told,
+            Some(told) => return Some(told),
             None => tokio::task::yield_now().await,
         }
     }
-    // Whoever writes has been held up: by a new file, a sync, or the scheduler.
-    queued.write()
+    None
+}
+
+async fn written_at_last(queued: &Queued<'_>) -> Result<Seq, AuditError> {
+    loop {
+        match queued.try_write() {
+            Some(told) => return told,
+            None => tokio::time::sleep(LOOK_EVERY).await,
+        }
+    }
 }
 
 /// What the record says of a call that is not over with this round.

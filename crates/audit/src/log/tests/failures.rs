@@ -63,14 +63,17 @@ fn begin_two(log: &Log) -> [Seq; 2] {
 }
 
 fn end_in_vain(log: &Log, seq: Seq) {
-    log.outcome(seq, &OK).and_then(Queued::write).unwrap_err();
-    assert!(matches!(log.outcome(seq, &OK).and_then(Queued::write), Err(AuditError::NotOpen { .. })));
+    log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap_err();
+    assert!(matches!(
+        log.outcome(seq, &OK).and_then(|queued| queued.write()),
+        Err(AuditError::NotOpen { .. })
+    ));
 }
 
 /// Sees the record take everything again, with nothing lost.
 fn opens_again(log: &Log, dir: &Path, [running, unlucky]: [Seq; 2], step: &str) {
     wait_for("open again", || log.is_open());
-    log.outcome(running, &OK).and_then(Queued::write).unwrap();
+    log.outcome(running, &OK).and_then(|queued| queued.write()).unwrap();
     log.intent(&Sample::new().intent()).write().unwrap();
     let records = whole_record(dir);
     assert!(records.iter().map(|record| record.seq).eq(1..=records.len() as u64));
@@ -148,7 +151,7 @@ fn a_file_that_could_not_be_synced_is_never_written_again() {
     assert!(log.denied(&sample.intent(), "x").write().is_err());
     try_at(Instant::now());
     wait_for("open again", || log.intent(&sample.intent()).write().is_ok());
-    log.outcome(running, &OK).and_then(Queued::write).unwrap();
+    log.outcome(running, &OK).and_then(|queued| queued.write()).unwrap();
     assert_eq!(fs::read(&aside(dir.path())[0]).unwrap(), before);
     let records = records(dir.path());
     assert_eq!((records[0].kind, reopened_after(&records)), (RecordKind::Mark, vec!["sync".to_owned()]));
@@ -205,7 +208,7 @@ fn without_descriptors_a_full_file_is_written_on() {
         limit_soft(Resource::Nofile, Some(0));
         for _ in 0..200 {
             let seq = log.intent(&sample.intent()).write().unwrap();
-            log.outcome(seq, &OK).and_then(Queued::write).unwrap();
+            log.outcome(seq, &OK).and_then(|queued| queued.write()).unwrap();
         }
         assert!(log.is_open() && log.shared.lock().rotate_at.is_some());
         limit_soft(Resource::Nofile, before);
