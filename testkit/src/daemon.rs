@@ -43,11 +43,21 @@ pub fn run_with_input(binary: &str, args: &[&str], input: &str) -> anyhow::Resul
 impl Daemon {
     /// Starts `serve` on a free port with this data directory and further arguments.
     pub fn start(binary: &str, data_dir: &Path, args: &[&str]) -> anyhow::Result<Self> {
+        Self::start_writing(binary, data_dir, args, [Stdio::null(), Stdio::null()])
+    }
+
+    /// The same with this standard output and error.
+    pub fn start_writing(
+        binary: &str,
+        data_dir: &Path,
+        args: &[&str],
+        [stdout, stderr]: [Stdio; 2],
+    ) -> anyhow::Result<Self> {
         let ready_file = PathBuf::from(format!("{}.ready", data_dir.display()));
         std::fs::remove_file(&ready_file).ok();
         let mut command = command(binary, ["serve", "--port", "0"]);
         command.arg("--data-dir").arg(data_dir).arg("--ready-file").arg(&ready_file).args(args);
-        let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let mut child = command.stderr(stderr).stdout(stdout).spawn()?;
         let started = Instant::now();
         while !ready_file.exists() {
             if let Some(status) = child.try_wait()? {

@@ -61,6 +61,8 @@ pub const CHECKPOINT_BYTES: u64 = 4 * 1024;
 
 /// How often the copy at `--log-dir` looks for new records.
 pub(crate) const MIRROR_PAUSE: Duration = Duration::from_millis(200);
+/// How long the end of such a copy is waited for when the daemon stops.
+pub(crate) const MIRROR_END: Duration = Duration::from_secs(5);
 /// Calls without an outcome that a reader keeps in mind.
 pub(crate) const CALLS_OPEN: usize = 10_000;
 /// How long the thread that syncs waits for records when nothing is to be signed.

@@ -1,33 +1,33 @@
-//! A copy of the record in the form of mymcp's `audit.log`, for whatever follows that file.
+//! A copy of the record in the form of mymcp's `audit.log`, for whatever follows that file, or on standard output.
 //!
 //! It follows the record as any reader does: calls never wait for it, it can't fail them, and it proves nothing. After a
-//! start it goes on behind the last call that it holds.
+//! start a file goes on behind the last call that it holds; standard output tells what comes from then on.
+
+mod sink;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use serde_json::{Map, Value};
 
 use crate::calls::{Call, Calls};
 use crate::error::AuditError;
 use crate::follow::Follow;
-use crate::limits::{Limits, MIRROR_PAUSE};
+use crate::limits::{Limits, MIRROR_END, MIRROR_PAUSE};
 use crate::reader::Line;
 
-/// The file that is written.
-const FILE: &str = "audit.log";
+use sink::Sink;
 
 /// What writes the copy, until it is dropped.
 #[derive(Debug)]
 pub struct Mirror {
     stop: Arc<Stop>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed by the thread when it ends.
+    ended: Receiver<()>,
 }
 
 #[derive(Debug, Default)]
@@ -39,15 +39,27 @@ struct Stop {
 impl Mirror {
     /// Copies the record of this folder into `audit.log` in `folder`, which is made if need be.
     pub fn start(record: &Path, folder: &Path, limits: &Limits) -> Result<Self, AuditError> {
-        fs::create_dir_all(folder).map_err(AuditError::io("make", folder))?;
-        let mut copy = Copy::open(folder.join(FILE), limits)?;
-        let (record, stop) = (record.to_owned(), Arc::<Stop>::default());
-        let told = Arc::clone(&stop);
-        let thread = thread::Builder::new()
-            .name("audit-copy".to_owned())
-            .spawn(move || copy.follow(&record, &told))
-            .map_err(AuditError::io("start the thread that copies the record", folder))?;
-        Ok(Self { stop, thread: Some(thread) })
+        let (sink, last) = Sink::file(folder, limits)?;
+        Self::spawn(record, Copy::new(sink, Some(last)))
+    }
+
+    /// Writes what the record of this folder says from now on to standard output.
+    pub fn to_stdout(record: &Path) -> Result<Self, AuditError> {
+        Self::spawn(record, Copy::new(Sink::Stdout, None))
+    }
+
+    fn spawn(record: &Path, mut copy: Copy) -> Result<Self, AuditError> {
+        // What there is by now is known before anything new comes.
+        let mut follow = copy.open(record).map(Some)?;
+        let (stop, (end, ended)) = (Arc::<Stop>::default(), sync_channel(0));
+        let failed = AuditError::io("start the thread that copies", record);
+        let (record, told) = (record.to_owned(), Arc::clone(&stop));
+        let run = move || {
+            copy.follow(&record, &mut follow, &told);
+            drop(end);
+        };
+        thread::Builder::new().name("audit-copy".to_owned()).spawn(run).map_err(failed)?;
+        Ok(Self { stop, ended })
     }
 }
 
@@ -55,22 +67,19 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         *self.stop.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.stop.told.notify_all();
-        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
-            tracing::error!("the thread that copies the record has panicked");
+        // Whoever doesn't read our output, and a disk that hangs, must not keep us from ending.
+        if self.ended.recv_timeout(MIRROR_END) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the copy of the record is not whole: what it goes to takes nothing");
         }
     }
 }
 
-/// The file, and what is to be written to it.
+/// What is still to be written, and where it goes.
 struct Copy {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-    bytes_max: u64,
-    files_kept: u64,
+    sink: Sink,
     calls: Calls,
-    /// The last call that is in the file.
-    last: u64,
+    /// The last call that was written; none if only what comes is written.
+    last: Option<u64>,
     /// Lines that wait to be written.
     waiting: VecDeque<Vec<u8>>,
     /// Whether the log knows that they can't be written.
@@ -78,30 +87,24 @@ struct Copy {
 }
 
 impl Copy {
-    fn open(path: PathBuf, limits: &Limits) -> Result<Self, AuditError> {
-        let last = last_seq(&path).map_err(AuditError::io("read", &path))?;
-        let file = append(&path).map_err(AuditError::io("open", &path))?;
-        let bytes = file.metadata().map_err(AuditError::io("look at", &path))?.len();
-        Ok(Self {
-            path,
-            file,
-            bytes,
-            bytes_max: limits.copy_bytes_max,
-            files_kept: limits.copy_files_kept,
-            calls: Calls::default(),
-            last,
-            waiting: VecDeque::new(),
-            is_told: false,
-        })
+    fn new(sink: Sink, last: Option<u64>) -> Self {
+        Self { sink, calls: Calls::default(), last, waiting: VecDeque::new(), is_told: false }
     }
 
-    fn follow(&mut self, record: &Path, stop: &Stop) {
-        let mut follow = None;
+    /// Reads the record from its beginning.
+    fn open(&mut self, record: &Path) -> Result<Follow, AuditError> {
+        self.calls = Calls::default();
+        let follow = Follow::open(record, |line| self.take(&line))?;
+        self.last.get_or_insert(0);
+        Ok(follow)
+    }
+
+    fn follow(&mut self, record: &Path, follow: &mut Option<Follow>, stop: &Stop) {
         loop {
             // Read before it is asked whether this is the end, so that the end is copied, too.
             let is_over = *stop.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-            let copied = self.copy(record, &mut follow).and_then(|()| self.write());
-            if let Err(error) = copied.inspect_err(|_| follow = None)
+            let copied = self.copy(record, follow).and_then(|()| self.write());
+            if let Err(error) = copied.inspect_err(|_| *follow = None)
                 && !std::mem::replace(&mut self.is_told, true)
             {
                 tracing::error!(%error, "the copy of the record can't be written; calls go on");
@@ -122,59 +125,29 @@ impl Copy {
         if let Some(follow) = follow {
             return follow.read(|line| self.take(&line));
         }
-        self.calls = Calls::default();
-        *follow = Some(Follow::open(record, |line| self.take(&line))?);
+        *follow = Some(self.open(record)?);
         Ok(())
     }
 
     fn take(&mut self, line: &Line) {
         if let Line::Record(record) = line
             && let Some(call) = self.calls.take(record)
-            && last_of(&call) > self.last
+            && let Some(last) = self.last
+            && last_of(&call) > last
         {
             self.waiting.push_back(line_of(&call));
-            self.last = last_of(&call);
+            self.last = Some(last_of(&call));
         }
     }
 
     fn write(&mut self) -> Result<(), AuditError> {
         while let Some(line) = self.waiting.pop_front() {
-            if let Err(error) = self.write_line(&line) {
+            if let Err(error) = self.sink.write(&line) {
                 self.waiting.push_front(line);
-                return Err(AuditError::io("write", &self.path)(error));
+                return Err(AuditError::io("write", self.sink.path())(error));
             }
         }
         self.is_told = false;
-        Ok(())
-    }
-
-    fn write_line(&mut self, line: &[u8]) -> std::io::Result<()> {
-        if self.bytes > 0 && self.bytes + line.len() as u64 > self.bytes_max {
-            self.rotate()?;
-        }
-        self.file.write_all(line)?;
-        self.bytes += line.len() as u64;
-        Ok(())
-    }
-
-    /// `audit.log` becomes `audit.log.1`, that one `audit.log.2`, and so on; the last one goes.
-    fn rotate(&mut self) -> std::io::Result<()> {
-        let numbered = |number: u64| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{number}"));
-            PathBuf::from(name)
-        };
-        for number in (1..self.files_kept).rev() {
-            if numbered(number).exists() {
-                fs::rename(numbered(number), numbered(number + 1))?;
-            }
-        }
-        if self.files_kept == 0 {
-            fs::remove_file(&self.path)?;
-        } else {
-            fs::rename(&self.path, numbered(1))?;
-        }
-        (self.file, self.bytes) = (append(&self.path)?, 0);
         Ok(())
     }
 }
@@ -182,25 +155,6 @@ impl Copy {
 /// The number of the record that ended a call: calls are copied in that order.
 fn last_of(call: &Call) -> u64 {
     call.text("outcome.seq").parse().unwrap_or_else(|_| call.seq())
-}
-
-fn append(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-}
-
-/// The number of the last call that the file holds; 0 if there is none.
-fn last_seq(path: &Path) -> std::io::Result<u64> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let mut last = 0;
-    for line in BufReader::new(file).split(b'\n') {
-        let line: Value = serde_json::from_slice(&line?).unwrap_or_default();
-        last = line.get("seq").and_then(Value::as_u64).unwrap_or(last);
-    }
-    Ok(last)
 }
 
 /// A call in the words of mymcp, and with the number that it has in the record.
@@ -243,10 +197,12 @@ fn line_of(call: &Call) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::{Duration, Instant};
 
     use hayward_api::{Ending, Principal, Tier};
 
+    use super::sink::FILE;
     use super::*;
     use crate::{Intent, Log, LogConfig, Outcome, redact};
 

@@ -227,7 +227,7 @@ impl Common {
     }
 
     /// Starts the log.
-    pub(crate) fn start_log(&self) -> Result<hayward_telemetry::Guard, Failure> {
+    pub(crate) fn start_log(&self) -> Result<hayward_telemetry::Logging, Failure> {
         let format = match self.log_format {
             LogFormat::Text => hayward_telemetry::Format::Text,
             LogFormat::Json => hayward_telemetry::Format::Json,

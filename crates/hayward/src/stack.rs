@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hayward_api::Principal;
-use hayward_audit::secrets::{Secrets, TagKey};
+use hayward_audit::secrets::{RuleSet, Secrets, TagKey};
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, SupervisorCommand};
 use hayward_gateway::listener::Local;
@@ -86,6 +86,21 @@ impl Stack {
         let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
         Ok(Self { protocol, credentials, secrets: held, store, limits, executor, _data: data })
+    }
+
+    /// From now on no line of the log shows a secret that is held, or what looks like one.
+    pub(crate) fn redact_log(&self, log: &hayward_telemetry::Logging) {
+        let secrets = Arc::clone(&self.secrets);
+        log.filter(Box::new(move |line| {
+            let redaction = secrets.current();
+            match std::str::from_utf8(line) {
+                // A line of JSON stays one.
+                Ok(text) if text.starts_with('{') => {
+                    redaction.redact_json(text, RuleSet::ALL).into_owned().into_bytes()
+                }
+                _ => redaction.redact_bytes(line, RuleSet::ALL).into_owned(),
+            }
+        }));
     }
 
     /// What a client on byte streams is served with.

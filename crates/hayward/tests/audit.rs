@@ -249,3 +249,27 @@ async fn a_copy_for_followers_of_mymcp_lies_where_it_is_asked_for_and_no_tool_re
     assert_eq!(lines[1]["error_code"], "ProtectedPath");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
 }
+
+#[tokio::test]
+async fn standard_output_has_the_calls_and_the_log_no_secret() {
+    // A path that is too long for a socket is told in the log, and this one looks like a secret.
+    let secret = "ghp_0123456789abcdefABCDEF0123456789abcd";
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("x".repeat(80)).join(secret);
+    fs::create_dir_all(data.parent().unwrap()).unwrap();
+    let (out, log) = (dir.path().join("out"), dir.path().join("log"));
+    let before = Daemon::start(BINARY, &data, &[]).unwrap();
+    before.call("ro", "read_file", json!({"file_path": "/etc/hostname"})).await.unwrap();
+    end(before);
+    let to = |path: &Path| Stdio::from(fs::File::create(path).unwrap());
+    let flags = ["--log-stdout", "--log-format", "json"];
+    let daemon = Daemon::start_writing(BINARY, &data, &flags, [to(&out), to(&log)]).unwrap();
+    daemon.call("rw", "bash_execute", json!({"command": "exit 3"})).await.unwrap();
+    end(daemon);
+    let lines: Vec<Value> =
+        fs::read_to_string(&out).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 1, "only what comes from then on: {lines:?}");
+    assert_eq!((&lines[0]["tool"], &lines[0]["error_code"]), (&json!("bash_execute"), &json!("ExitCode:3")));
+    let log = fs::read_to_string(&log).unwrap();
+    assert!(log.contains("[redacted:github-token") && !log.contains(secret), "{log}");
+}

@@ -7,8 +7,9 @@
 mod escape;
 mod sources;
 
-use std::io;
+use std::io::{self, Write};
 use std::panic::{self, PanicHookInfo};
+use std::sync::{Arc, OnceLock};
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -58,11 +59,22 @@ pub enum InitError {
 }
 
 /// While it lives, panics are log lines too.
-#[derive(Debug)]
 #[must_use = "panics are logged only as long as this lives"]
-pub struct Guard(());
+pub struct Logging(Arc<OnceLock<Filter>>);
 
-impl Drop for Guard {
+/// What a line becomes before it is written.
+pub type Filter = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
+
+impl Logging {
+    /// From now on every line goes through this before it is written, so that no secret gets there. The first one
+    /// stays.
+    pub fn filter(&self, filter: Filter) {
+        // A second one would come from a second server in the process, which there isn't.
+        drop(self.0.set(filter));
+    }
+}
+
+impl Drop for Logging {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             drop(panic::take_hook());
@@ -71,11 +83,34 @@ impl Drop for Guard {
 }
 
 /// Starts logging to stderr, once in a process.
-pub fn init(config: &Config) -> Result<Guard, InitError> {
-    let subscriber = subscriber(config, io::stderr)?;
+pub fn init(config: &Config) -> Result<Logging, InitError> {
+    let filter = Arc::<OnceLock<Filter>>::default();
+    let lines = Arc::clone(&filter);
+    let writer = move || Lines { out: io::stderr(), filter: Arc::clone(&lines) };
+    let subscriber = subscriber(config, writer)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Started)?;
     panic::set_hook(Box::new(log_panic));
-    Ok(Guard(()))
+    Ok(Logging(filter))
+}
+
+/// What writes whole lines, each of them in one piece.
+struct Lines<W> {
+    out: W,
+    filter: Arc<OnceLock<Filter>>,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.filter.get() {
+            Some(filter) => self.out.write_all(&filter(line))?,
+            None => self.out.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {
@@ -108,8 +143,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tracing::subscriber::with_default;
 
@@ -182,6 +216,21 @@ mod tests {
             tracing::warn!("loud");
         });
         assert!(!text.contains("quiet") && text.contains("loud"), "{text}");
+    }
+
+    #[test]
+    fn a_line_goes_through_the_filter_from_then_on() {
+        let (memory, filter) = (Memory::default(), Arc::<OnceLock<Filter>>::default());
+        let (out, lines) = (memory.clone(), Arc::clone(&filter));
+        let writer = move || Lines { out: out.clone(), filter: Arc::clone(&lines) };
+        with_default(subscriber(&config(Format::Text, false), writer).unwrap(), || {
+            tracing::info!("a secret before");
+            Logging(filter)
+                .filter(Box::new(|line| String::from_utf8_lossy(line).replace("secret", "tag").into_bytes()));
+            tracing::info!("a secret after");
+        });
+        let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("a secret before\n") && text.ends_with("a tag after\n"), "{text}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hayward_audit::Mirror;
 use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
+use hayward_telemetry::Logging;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +49,10 @@ pub(crate) struct Args {
     #[arg(long, env = "HAYWARD_LOG_DIR", value_name = "DIR")]
     log_dir: Option<PathBuf>,
 
+    /// Write the same lines to standard output, from now on
+    #[arg(long, env = "HAYWARD_LOG_STDOUT")]
+    log_stdout: bool,
+
     /// Listen on an address beyond loopback although tokens cross the network in clear
     #[arg(long, env = "HAYWARD_INSECURE_HTTP")]
     insecure_http: bool,
@@ -73,7 +78,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
-    let _log = args.common.start_log()?;
+    let log = args.common.start_log()?;
     let mut limits = AllLimits::read(&args.serving.limits)?;
     check_bind(args.host, args.insecure_http)?;
     if let Some(max) = hayward_exec::raise_open_files() {
@@ -84,10 +89,15 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
             limits.gateway.connections_max = places;
         }
     }
-    runtime::block_on(serve_until_signal(args, limits, further))
+    runtime::block_on(serve_until_signal(args, limits, further, &log))
 }
 
-async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further) -> Result<(), Failure> {
+async fn serve_until_signal(
+    mut args: Args,
+    limits: AllLimits,
+    further: Further,
+    log: &Logging,
+) -> Result<(), Failure> {
     args.ready_file = absolute(args.ready_file, "--ready-file")?;
     args.log_dir = absolute(args.log_dir, "--log-dir")?;
     let shutdown = runtime::shutdown_signal()?;
@@ -104,13 +114,10 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further)
     let secrets = args.ready_file.iter().chain(&args.log_dir).cloned().chain(own_outputs()).collect();
     let mirror_limits = limits.audit.clone();
     let stack = Stack::build(data, &args.serving, limits, secrets, further()).await?;
+    stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;
 
-    let mirror = args
-        .log_dir
-        .as_ref()
-        .map(|folder| Mirror::start(&data_dir.join("audit"), folder, &mirror_limits).map_err(unrecorded))
-        .transpose()?;
+    let mirrors = mirrors(&args, &data_dir.join("audit"), &mirror_limits)?;
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
     let app = app(&args, &stack, desk, address);
@@ -134,11 +141,22 @@ async fn serve_until_signal(mut args: Args, limits: AllLimits, further: Further)
     stack.close().await;
     drop(threads);
     // What was recorded last is copied, too.
-    drop(mirror);
+    drop(mirrors);
     if let Some(path) = &args.ready_file {
         std::fs::remove_file(path).ok();
     }
     Ok(())
+}
+
+/// The copies of the record that were asked for.
+fn mirrors(
+    args: &Args,
+    record: &Path,
+    limits: &hayward_audit::limits::Limits,
+) -> Result<Vec<Mirror>, Failure> {
+    let file = args.log_dir.as_ref().map(|folder| Mirror::start(record, folder, limits));
+    let stdout = args.log_stdout.then(|| Mirror::to_stdout(record));
+    file.into_iter().chain(stdout).collect::<Result<_, _>>().map_err(unrecorded)
 }
 
 fn absolute(path: Option<PathBuf>, flag: &str) -> Result<Option<PathBuf>, Failure> {

@@ -7,6 +7,7 @@ use hayward_api::kinds::token::Role;
 use hayward_api::{Principal, Tier};
 use hayward_gateway::listener::serve_stdio;
 use hayward_store::DataDir;
+use hayward_telemetry::Logging;
 
 use crate::Further;
 use crate::config::{AllLimits, Common, Serving};
@@ -48,17 +49,18 @@ impl ClientRole {
 }
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
-    let _log = args.common.start_log()?;
+    let log = args.common.start_log()?;
     let limits = AllLimits::read(&args.serving.limits)?;
-    runtime::block_on(serve(args, limits, further))
+    runtime::block_on(serve(args, limits, further, &log))
 }
 
-async fn serve(args: Args, limits: AllLimits, further: Further) -> Result<(), Failure> {
+async fn serve(args: Args, limits: AllLimits, further: Further, log: &Logging) -> Result<(), Failure> {
     let path = args.common.data_dir()?;
-    let ceiling = args.role.ceiling();
     match acquire(&path) {
-        Ok(data) => alone(data, &args.serving, limits, ceiling, further).await,
-        Err(Locked { is_held: true, .. }) if args.serving.is_default() => local::join(&path, ceiling).await,
+        Ok(data) => alone(data, &args, limits, further, log).await,
+        Err(Locked { is_held: true, .. }) if args.serving.is_default() => {
+            local::join(&path, args.role.ceiling()).await
+        }
         Err(Locked { is_held: true, failure }) => {
             let hint = "leave out the options of serving: the daemon that has the directory has its own";
             Err(failure.hint(hint))
@@ -70,16 +72,17 @@ async fn serve(args: Args, limits: AllLimits, further: Further) -> Result<(), Fa
 /// Serves by itself, and further clients of the same directory through its socket.
 async fn alone(
     data: DataDir,
-    serving: &Serving,
+    args: &Args,
     limits: AllLimits,
-    ceiling: Tier,
     further: Further,
+    log: &Logging,
 ) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
     let data_dir = data.path().to_owned();
-    let stack = Stack::build(data, serving, limits, Vec::new(), further()).await?;
+    let stack = Stack::build(data, &args.serving, limits, Vec::new(), further()).await?;
+    stack.redact_log(log);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
-    let principal = Arc::new(Principal::local("stdio", ceiling));
+    let principal = Arc::new(Principal::local("stdio", args.role.ceiling()));
     let client = stack.local(principal);
     let served = serve_stdio(tokio::io::stdin(), tokio::io::stdout(), client, shutdown.clone()).await;
     shutdown.cancel();
