@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Code, Error, Principal};
+use hayward_api::{Code, Error, Principal, Tier};
 use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
@@ -48,6 +48,22 @@ pub struct Server {
     _threads: Arc<Threads>,
 }
 
+/// How a record is carried to the disk, and which calls wait for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Durability {
+    /// When records are synced.
+    pub sync: hayward_audit::Sync,
+    /// The lowest tier that waits for that.
+    pub strict_from: Option<Tier>,
+}
+
+impl Durability {
+    /// Records are written; no call waits for the disk, and nobody keeps it busy.
+    pub const WRITTEN: Self = Self { sync: hayward_audit::Sync::Off, strict_from: None };
+    /// Every call waits for the disk.
+    pub const STRICT: Self = Self { sync: hayward_audit::Sync::Background, strict_from: Some(Tier::Read) };
+}
+
 impl Server {
     /// Starts a server with these tools and the default limits.
     pub async fn start(toolset: Toolset) -> anyhow::Result<Self> {
@@ -56,15 +72,18 @@ impl Server {
 
     /// Starts a server with these tools and limits.
     pub async fn start_with(toolset: Toolset, limits: Limits) -> anyhow::Result<Self> {
-        Self::start_recording(toolset, limits, hayward_audit::Sync::default()).await
+        let durability =
+            Durability { sync: hayward_audit::Sync::Background, strict_from: Some(Tier::Operate) };
+        Self::start_recording(toolset, limits, durability).await
     }
 
-    /// Starts a server with these tools and limits, whose record is carried to the disk like this.
+    /// Starts a server with these tools and limits, whose record is as durable as this.
     pub async fn start_recording(
         toolset: Toolset,
         limits: Limits,
-        sync: hayward_audit::Sync,
+        durability: Durability,
     ) -> anyhow::Result<Self> {
+        let Durability { sync, strict_from } = durability;
         let data = tempfile::tempdir()?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -78,7 +97,7 @@ impl Server {
         let secrets = Arc::new(Secrets::new(TagKey::new([7; 32])));
         let parts = RoadParts {
             record,
-            strict_from: Some(hayward_api::Tier::Operate),
+            strict_from,
             store,
             secrets: Arc::clone(&secrets),
             credentials: Arc::clone(&credentials),

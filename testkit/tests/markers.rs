@@ -7,7 +7,8 @@
 use hayward_gateway::limits::Limits;
 use hayward_peers::trial::markers::{self, Plan};
 use hayward_peers::wire::Target;
-use hayward_testkit::{fixture, server::Server};
+use hayward_testkit::fixture;
+use hayward_testkit::server::{Durability, Server};
 
 const CLIENTS: usize = 100;
 const CALLS: usize = 20_000;
@@ -16,7 +17,7 @@ const CALLS: usize = 20_000;
 async fn no_answer_goes_to_another_client() {
     // All clients share a credential, and each of them has a call running.
     let limits = Limits { calls_per_principal_max: 2 * CLIENTS as u64, ..Limits::default() };
-    let server = Server::start_recording(fixture::load(), limits, hayward_audit::Sync::Off).await;
+    let server = Server::start_recording(fixture::load(), limits, Durability::WRITTEN).await;
     let server = server.expect("the fixtures listen");
     let target = Target::parse(&server.url(), Some(server.rw_token.clone())).expect("a URL");
     let tally = markers::run(Plan { target, clients: CLIENTS, calls: CALLS }).await.expect("a tally");

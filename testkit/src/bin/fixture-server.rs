@@ -1,14 +1,16 @@
 //! The fixtures behind the real listener, for the conformance suite and for benchmarks.
 //!
 //! `fixture-server READY_FILE [TOOLS [KEY=VALUE…]]`: writes where it listens to that file and serves until
-//! SIGTERM or SIGINT. TOOLS is a number (`echo` and that many further tools), `load` (the tools of the load
-//! tests), or left out (the fixtures of the suite); the rest are limits of the gateway.
+//! SIGTERM or SIGINT. TOOLS is a number (`echo` and that many further tools), `strict` (`echo`, and every call waits
+//! for the disk), `load` (the tools of the load tests), or left out (the fixtures of the suite); the rest are limits of
+//! the gateway.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use hayward_gateway::limits::Limits;
-use hayward_testkit::{fixture, server::Server};
+use hayward_testkit::fixture;
+use hayward_testkit::server::{Durability, Server};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -17,12 +19,14 @@ async fn main() -> anyhow::Result<()> {
     let ready: PathBuf = args.next().context("usage: fixture-server READY_FILE [TOOLS]")?.into();
     let server = match args.next() {
         Some(tools) => {
-            let tools = match tools.as_str() {
-                "load" => fixture::load(),
-                number => fixture::echo(number.parse().context("TOOLS must be a number or `load`")?),
+            let usage = "TOOLS must be a number, `strict` or `load`";
+            // Most measure the road: its record is written, and the disk is left out.
+            let (tools, durability) = match tools.as_str() {
+                "strict" => (fixture::echo(0), Durability::STRICT),
+                "load" => (fixture::load(), Durability::WRITTEN),
+                number => (fixture::echo(number.parse().context(usage)?), Durability::WRITTEN),
             };
-            // These measure the road: its record is written, and the disk is left out.
-            Server::start_recording(tools, limits(args)?, hayward_audit::Sync::Off).await?
+            Server::start_recording(tools, limits(args)?, durability).await?
         }
         None => Server::start(fixture::conformance()).await?,
     };

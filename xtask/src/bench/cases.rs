@@ -46,6 +46,7 @@ const BY_HAND: &str = "axum, a map of sessions";
 const ECHO: &str = "Hayward, echo";
 const SDK: &str = "rmcp 3.9";
 const OURS: &str = "Hayward";
+const STRICT: &str = "Hayward, strict";
 const NATIVE: &str = "mymcp 3.1.0";
 const PYTHON: &str = "mymcp 2.1.1";
 
@@ -56,7 +57,8 @@ impl Running {
         let echoes = connections.map(|connections| self.echo_case(connections));
         let streams = connections.map(|connections| self.events_case(connections));
         let sessions = [self.sessions_case(1), self.sessions_case(16), self.left_sessions_case(16)];
-        let protocol = echoes.into_iter().chain(streams).chain(sessions).chain([self.list_case()]);
+        let further = [self.list_case(), self.strict_case(16), self.strict_case(256)];
+        let protocol = echoes.into_iter().chain(streams).chain(sessions).chain(further);
         protocol.chain(self.host_cases()).collect()
     }
 
@@ -140,6 +142,22 @@ impl Running {
         }
     }
 
+    /// Every call waits twice for the disk, beside what one wait takes.
+    fn strict_case(&self, connections: usize) -> Case {
+        let file = format!("of={}", self.rig.synced_file().display());
+        let dd = ["dd", "if=/dev/zero", &file, "bs=512", "count=1", "oflag=append", "conv=notrunc,fdatasync"];
+        Case {
+            title: format!("tools/call echo, every record on the disk, c={connections}"),
+            connections,
+            subjects: vec![
+                self.echo(STRICT, &self.strict_echo.endpoint, &LEGACY, &[]),
+                Subject::process("dd: 512 bytes, fdatasync", &[&dd[..], &["status=none"]].concat()),
+            ],
+            goals: Vec::new(),
+            counts: CALLS,
+        }
+    }
+
     fn host_cases(&self) -> Vec<Case> {
         let corpus = &self.rig.corpus;
         let read = |path: &Path| json!({"file_path": path});
@@ -160,13 +178,22 @@ impl Running {
             self.host_case(&read_small, 1, 5.0),
             self.host_case(&read_small, 16, 6.0),
             self.host_case(&read_long, 1, 8.0),
-            self.host_case(&write, 1, 2.0),
-            self.host_case(&run, 1, 2.5).against("sh -c true", &["sh", "-c", "true"], 2.5),
+            self.host_case(&write, 1, 2.0).beside(self.strict(&write)),
+            self.host_case(&run, 1, 2.5).beside(self.strict(&run)).against(
+                "sh -c true",
+                &["sh", "-c", "true"],
+                2.5,
+            ),
             self.host_case(&glob, 1, 3.0),
             self.host_case(&search, 1, 3.0),
             // mymcp runs `rg` here: no slower than that is what can be wanted.
             self.host_case(&search_large, 1, 1.0).against("rg", &rg, 1.0),
         ]
+    }
+
+    /// The same as our binary is by default.
+    fn strict(&self, ask: &Ask) -> Subject {
+        self.load(STRICT, &self.strict.endpoint, &["--tool", ask.tool, "--arguments", &ask.arguments])
     }
 
     /// A host tool against both mymcp; `wanted` is the least ratio of calls per second.
@@ -201,6 +228,12 @@ impl Ask {
 }
 
 impl Case {
+    /// Adds somebody who is measured, too.
+    fn beside(mut self, subject: Subject) -> Self {
+        self.subjects.push(subject);
+        self
+    }
+
     /// Adds a plain process to compare the latency with; `wanted` is the greatest ratio.
     fn against(mut self, name: &'static str, words: &[&str], wanted: f64) -> Self {
         self.subjects.push(Subject::process(name, words));

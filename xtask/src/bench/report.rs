@@ -25,8 +25,9 @@ Compared with: `axum` (a bare JSON-RPC echo, or the same bytes served as they ar
 server on this stack; for sessions, a map of random ids by hand), `rmcp` 3.9 (the official Rust SDK with JSON
 answers; for SSE answers and for sessions, as it is by default), `algony-mymcp` 3.1.0 (native) and 2.1.1
 (Python) with their audit on. A session is `initialize`, `notifications/initialized`, `tools/list` and DELETE.
-Hayward's record is on (that of the echo is written and not synced); files are not synced on write, as
-nobody here syncs them. `CPU` is the server's processor time per answer (or session), children not counted.
+Hayward's record is on (that of the echo is written and not synced); neither files nor records are waited for, as
+nobody here syncs them. `Hayward, strict` is Hayward as it is by default: a call that has an effect waits for the disk with its
+intent and with its outcome, and files are synced (`dd` says what one wait takes). `CPU` is the server's processor time per answer (or session), children not counted.
 ";
 
 /// The whole page.

@@ -39,6 +39,10 @@ pub(crate) struct Running {
     pub(crate) hayward: Server,
     /// Our listener with an echo.
     pub(crate) echo: Server,
+    /// … of which every call waits for the disk.
+    pub(crate) strict_echo: Server,
+    /// Our binary as it is by default: it syncs files, and what has an effect waits for the disk.
+    pub(crate) strict: Server,
     /// Our listener with a long list.
     pub(crate) list: Server,
     /// The Rust SDK with JSON answers.
@@ -82,20 +86,29 @@ impl Rig {
         self.scratch.path().join(name)
     }
 
-    /// Starts `hayward serve` on a data folder; `ready` must not exist.
+    /// Starts `hayward serve` on a data folder; `ready` must not exist. It waits for no disk.
     pub(crate) fn hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
+        // The compared servers sync no file that they write, and no log.
+        let settings = [("HAYWARD_SYNC_FILES", "false"), ("HAYWARD_AUDIT_STRICT_FROM", "never")];
+        Server::start(self.serve(data, ready).envs(settings), ready)
+    }
+
+    fn serve(&self, data: &Path, ready: &Path) -> Command {
         let mut serve = step::command(self.binary("hayward"));
         serve.args(["serve", "--host", "127.0.0.1", "--port", "0"]);
         serve.arg("--data-dir").arg(data).arg("--ready-file").arg(ready);
-        // The compared servers sync no file that they write.
-        serve.env("HAYWARD_SYNC_FILES", "false");
-        Server::start(&mut serve, ready)
+        serve
     }
 
-    fn fixture(&self, name: &str, further_tools: usize) -> Result<Server> {
+    fn fixture(&self, name: &str, words: &[&str]) -> Result<Server> {
         let ready = self.scratch(name);
         let mut command = step::command(self.binary("fixture-server"));
-        Server::start(command.arg(&ready).arg(further_tools.to_string()), &ready)
+        Server::start(command.arg(&ready).args(words), &ready)
+    }
+
+    /// A file on the disk of the records, for whoever measures that disk.
+    pub(crate) fn synced_file(&self) -> PathBuf {
+        self.scratch("synced")
     }
 
     fn peer(&self, program: &str, name: &str, more: &[&OsStr]) -> Result<Server> {
@@ -128,13 +141,18 @@ impl Rig {
     /// Starts all.
     pub(crate) fn start(self) -> Result<Running> {
         output::step("servers");
-        let list = self.fixture("list", LONG_LIST - 1)?;
+        let list = self.fixture("list", &[&(LONG_LIST - 1).to_string()])?;
         let bytes = self.scratch("list.json");
         std::fs::write(&bytes, list.endpoint.list_tools()?).context("failed to keep the list")?;
         let (data, ready) = (self.scratch("data"), self.scratch("hayward.ready"));
         Ok(Running {
             hayward: self.hayward(&data, &ready)?,
-            echo: self.fixture("echo", 0)?,
+            echo: self.fixture("echo", &["0"])?,
+            strict_echo: self.fixture("strict-echo", &["strict", "gateway.calls_per_principal_max=256"])?,
+            strict: {
+                let (data, ready) = (self.scratch("strict-data"), self.scratch("strict.ready"));
+                Server::start(&mut self.serve(&data, &ready), &ready)?
+            },
             rmcp: self.peer("rmcp-echo", "rmcp", &[])?,
             rmcp_events: self.peer("rmcp-echo", "rmcp-events", &["--answers".as_ref(), "events".as_ref()])?,
             axum: self.peer("axum-echo", "axum", &["--bytes".as_ref(), bytes.as_ref()])?,
