@@ -10,9 +10,11 @@
 mod admit;
 mod approve;
 mod once;
+mod places;
 mod record;
 pub(crate) mod redact;
 mod refusals;
+mod refuse;
 mod route;
 mod run;
 mod shape;
@@ -21,13 +23,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hayward_api::{Code, Ending, Error, Principal, Tier};
+use hayward_api::{Ending, Error, Principal, Tier};
 use hayward_audit::Log;
 use hayward_audit::secrets::{Redaction, Secrets};
-use hayward_auth::{Credentials, Decision, Reason, decide};
+use hayward_auth::{Credentials, Decision, decide};
 use hayward_mcp::era::Revision;
 use hayward_mcp::error::RpcError;
-use hayward_mcp::json::{ObjectWriter, Raw};
+use hayward_mcp::json::Raw;
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
@@ -41,25 +43,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
 use crate::limits::Limits;
-use admit::Admit;
 pub(crate) use admit::Permit;
 use once::Keyed;
+use places::Places;
 use record::Recorder;
 pub(crate) use refusals::Refused;
 use refusals::{Counter, Refusals};
+use refuse::Refusal;
+pub(crate) use refuse::incapable;
 use route::{Route, Router};
 
 /// The road, built once for the tools that lie at its end.
 pub struct Road {
-    admit: Arc<Admit>,
-    /// The streams that are open outside of calls.
-    streams: Arc<Admit>,
-    /// The streams of calls that can be come back to.
-    kept: Arc<Admit>,
-    /// The tasks that are kept.
-    tasks: Arc<Admit>,
-    /// Fires when nobody is told of changes, or can answer, any more.
-    quiet: CancellationToken,
+    places: Places,
     router: Router,
     /// Where everything that changes is told.
     changes: Changes,
@@ -160,11 +156,7 @@ impl Road {
             toolset.changes.join(&changes);
         }
         Self {
-            admit: Admit::new("calls running", limits.calls_max, limits.calls_per_principal_max),
-            streams: Admit::new("streams open", limits.streams_max, limits.streams_per_principal_max),
-            kept: Admit::new("streams kept", limits.kept_streams_max, limits.kept_streams_per_principal_max),
-            tasks: Admit::new("tasks kept", limits.tasks_max, limits.tasks_per_principal_max),
-            quiet: CancellationToken::new(),
+            places: Places::new(limits),
             router: Router::new(toolsets),
             changes,
             credentials: parts.credentials,
@@ -225,31 +217,9 @@ impl Road {
         CacheHint { is_public: false, ..hint }
     }
 
-    /// Opens a stream that is fed outside of calls. What it holds fires when its credential is revoked.
-    pub(crate) fn open_stream(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
-        self.streams.enter(principal, || self.is_current(principal))
-    }
-
-    /// A place for a task, for as long as it is kept. What it holds fires when its credential is revoked.
-    pub(crate) fn open_task(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
-        self.tasks.enter(principal, || self.is_current(principal))
-    }
-
     /// Whether a principal that was identified earlier would still be the same one now.
     pub(crate) fn is_current(&self, principal: &Principal) -> bool {
         self.credentials.is_current(principal, now_unix())
-    }
-
-    /// Lets the stream of a call be kept for a client that comes back.
-    pub(crate) fn keep_stream(&self, principal: &Arc<Principal>) -> Result<Permit, ToolError> {
-        self.kept.enter(principal, || self.is_current(principal))
-    }
-
-    /// Cancels what runs under a credential that was revoked.
-    pub fn revoke(&self, credential: &str) {
-        for admit in [&self.admit, &self.streams, &self.kept, &self.tasks] {
-            admit.revoke(credential);
-        }
     }
 
     /// What no client is shown.
@@ -265,25 +235,6 @@ impl Road {
     /// Whether calls can be recorded; while they can't, every call is refused.
     pub(crate) fn is_recording(&self) -> bool {
         self.recorder.is_open()
-    }
-
-    /// Cancels every running call and task, and ends every stream.
-    pub fn cancel_all(&self) {
-        self.hush();
-        for admit in [&self.admit, &self.streams, &self.kept, &self.tasks] {
-            admit.cancel_all();
-        }
-    }
-
-    /// From now on nobody is told of changes, and nothing is asked: who listens is sent away, and what
-    /// waits for an answer is cancelled. Whoever shuts down begins with this, for no answer could come.
-    pub(crate) fn hush(&self) {
-        self.quiet.cancel();
-    }
-
-    /// Fires when nobody is told of changes, or can answer, any more.
-    pub(crate) fn quiet(&self) -> CancellationToken {
-        self.quiet.child_token()
     }
 
     /// Walks one call down the road. Ends soon after `cancel` fires. The permit comes with the reply: it is
@@ -364,7 +315,8 @@ impl Road {
     fn admit(&self, arrival: &Arrival) -> Result<Admitted<'_>, Refusal<'_>> {
         // 3 admit: spend from the caller's share, so that no caller can starve the others.
         let permit = self
-            .admit
+            .places
+            .calls
             .enter(&arrival.principal, || self.is_current(&arrival.principal))
             .map_err(|error| Refusal { route: None, error })?;
         // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
@@ -455,64 +407,6 @@ impl Road {
             .await
             .unwrap_or_else(|_elapsed| Outcome::failed(verb, dropped()))
     }
-
-    fn unknown(&self, arrival: &Arrival) -> Refusal<'_> {
-        let (verb, name) = (arrival.form(), &arrival.name);
-        let error = match verb {
-            Verb::CallTool => {
-                ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {name}"))
-            }
-            Verb::GetPrompt | Verb::CompletePrompt => {
-                ToolError::new("NotFound", Code::NotFound, format!("Unknown prompt: {name}"))
-            }
-            Verb::ReadResource | Verb::CompleteTemplate => {
-                let data = ObjectWriter::new(64).str("uri", name).end();
-                let message = format!("Resource not found: {name}");
-                ToolError::new("NotFound", Code::NotFound, message).with_data(data)
-            }
-        };
-        let error = match self.router.suggest(verb, name, &arrival.principal) {
-            Some(meant) => error.suggest(format!("did you mean `{meant}`?")),
-            None => error.suggest(match verb {
-                Verb::CallTool => "call one of the tools that tools/list names",
-                Verb::GetPrompt | Verb::CompletePrompt => "get one of the prompts that prompts/list names",
-                Verb::ReadResource => "read one of the resources that resources/list names",
-                Verb::CompleteTemplate => "name one of the templates that resources/templates/list names",
-            }),
-        };
-        Refusal { route: None, error }
-    }
-
-    fn denied<'a>(&'a self, arrival: &Arrival, route: &'a Route, reason: Reason) -> Refusal<'a> {
-        match reason {
-            // Beside tools, what may not be seen is unknown.
-            Reason::AboveCeiling { .. } if arrival.form() != Verb::CallTool => self.unknown(arrival),
-            Reason::AboveCeiling { needs } => {
-                let name = &arrival.name;
-                let message = format!("Permission denied: tool '{name}' requires {} role", needs.role());
-                let error = ToolError::new("PermissionDenied", Code::Forbidden, message)
-                    .suggest("ask the administrator for a token with that role");
-                Refusal { route: Some(route), error }
-            }
-            Reason::NoCredential | Reason::NotAdmin | Reason::ToolsetNotGranted => self.unknown(arrival),
-        }
-    }
-}
-
-/// Why a call goes no further.
-struct Refusal<'a> {
-    /// Where it would have gone, if it got so far.
-    route: Option<&'a Route>,
-    error: ToolError,
-}
-
-/// The client can't do what the call needs.
-pub(crate) fn incapable(lacking: Abilities) -> ToolError {
-    let capabilities = lacking.to_capabilities();
-    let message =
-        format!("the client does not declare the capabilities `{}`, which this needs", capabilities.as_str());
-    ToolError::new("ClientCapabilityMissing", Code::Unsupported, message)
-        .suggest("use a client that can do that, or another tool")
 }
 
 /// Seconds since 1970, for expiry.

@@ -1,17 +1,18 @@
 //! Where in a text a secret can begin at all.
 //!
-//! Every form is at least [`WINDOW`] bytes long. Each of the [`STRIDE`] blocks in the first window of each form is
-//! marked in a bit set, so one block in every [`STRIDE`] bytes of a text tells whether one of the windows around
-//! it can be a form's. Only then is the window itself asked for. Both sets err on the side of yes.
+//! As many bytes of the start of each form are looked at as the shortest one has, within bounds. Each block in them is
+//! marked in a bit set, so one block in every stride of a text tells whether a form can begin around it: the longer
+//! all forms are, the fewer looks. Only then are the [`WINDOW`]s asked for with which forms begin. Both sets err on the
+//! side of yes.
 
 use crate::limits::SECRET_BYTES_MIN;
 
-/// Bytes of the start of a form that are looked at.
+/// Bytes of the start of a form that tell whether it is one.
 pub(super) const WINDOW: usize = SECRET_BYTES_MIN;
 /// Bytes that are looked up at once.
 const BLOCK: usize = 4;
-/// Bytes from one look to the next.
-const STRIDE: usize = WINDOW - BLOCK + 1;
+/// Bytes of the start of a form of which any block may be met first.
+const REACH: std::ops::RangeInclusive<usize> = WINDOW..=32;
 /// Bits for each entry of a set, and bounds of its size as powers of two.
 const BITS_PER_ENTRY: usize = 32;
 const BITS_LOG: std::ops::RangeInclusive<u32> = 12..=23;
@@ -20,32 +21,36 @@ const BITS_LOG: std::ops::RangeInclusive<u32> = 12..=23;
 pub(super) struct Prefilter {
     blocks: Set,
     windows: Set,
+    /// Bytes from one look to the next.
+    stride: usize,
 }
 
 impl Prefilter {
     /// A filter that lets through whatever begins like one of these.
     pub(super) fn new<'f>(forms: impl Iterator<Item = &'f [u8]> + Clone) -> Self {
         let count = forms.clone().count();
-        let (mut blocks, mut windows) = (Set::for_entries(count * STRIDE), Set::for_entries(count));
+        let shortest = forms.clone().map(<[u8]>::len).min().unwrap_or_default();
+        let stride = shortest.clamp(*REACH.start(), *REACH.end()) - BLOCK + 1;
+        let (mut blocks, mut windows) = (Set::for_entries(count * stride), Set::for_entries(count));
         for form in forms {
             windows.insert(window(form, 0));
-            (0..STRIDE).for_each(|at| blocks.insert(block(form, at)));
+            (0..stride).for_each(|at| blocks.insert(block(form, at)));
         }
-        Self { blocks, windows }
+        Self { blocks, windows, stride }
     }
 
     /// The next place from here on where a form can begin, if there is one.
     pub(super) fn find(&self, text: &[u8], from: usize) -> Option<usize> {
-        let mut at = from + STRIDE - 1;
+        let mut at = from + self.stride - 1;
         while at + BLOCK <= text.len() {
             if self.blocks.may_contain(block(text, at)) {
-                let starts = at + 1 - STRIDE..=at;
+                let starts = at + 1 - self.stride..=at;
                 let mut starts = starts.filter(|start| *start + WINDOW <= text.len());
                 if let Some(start) = starts.find(|start| self.windows.may_contain(window(text, *start))) {
                     return Some(start);
                 }
             }
-            at += STRIDE;
+            at += self.stride;
         }
         None
     }
@@ -98,15 +103,19 @@ impl Set {
 mod tests {
     use super::*;
 
+    const LONG: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
     fn prefilter(forms: &[&str]) -> Prefilter {
         Prefilter::new(forms.iter().map(|form| form.as_bytes()))
     }
 
     #[test]
     fn every_form_is_let_through_wherever_it_stands() {
-        let forms = ["12345678", "abcdefghijk", "\0\0\0\0\0\0\0\0"];
-        let filter = prefilter(&forms);
-        for form in forms {
+        let (short, long) = (["12345678", "abcdefghijk", "\0\0\0\0\0\0\0\0"], ["1234567890123456", LONG]);
+        for (forms, form) in
+            short.iter().map(|form| (&short[..], form)).chain(long.iter().map(|form| (&long[..], form)))
+        {
+            let filter = prefilter(forms);
             for (before, behind) in (0..20).flat_map(|before| (0..20).map(move |behind| (before, behind))) {
                 let text = format!("{}{form}{}", "-".repeat(before), "+".repeat(behind));
                 for from in 0..=before {

@@ -11,6 +11,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr3};
+
 use crate::limits::CONTROL_SEQUENCE_BYTES;
 
 const ESCAPE: u8 = 0x1b;
@@ -140,13 +142,15 @@ struct Decoded<'o, O> {
     bytes: Vec<u8>,
     open: usize,
     origins: &'o mut O,
+    finder: Finder,
 }
 
 impl<'o, O: Origins> Decoded<'o, O> {
     /// The text as it reads, or nothing if it reads as it is.
     fn of(text: &[u8], origins: &'o mut O) -> Option<Self> {
-        let first = first_read_otherwise(text)?;
-        let mut decoded = Self { bytes: Vec::with_capacity(text.len()), open: text.len(), origins };
+        let finder = Finder::of(text);
+        let first = finder.first_read_otherwise(text)?;
+        let mut decoded = Self { bytes: Vec::with_capacity(text.len()), open: text.len(), origins, finder };
         decoded.push_plain(text, 0..first);
         let mut at = first;
         while at < text.len() {
@@ -173,7 +177,7 @@ impl<'o, O: Origins> Decoded<'o, O> {
                 if reading == Reading::Open {
                     self.open = self.open.min(at);
                 }
-                let length = 1 + special(&rest[1..]).unwrap_or(rest.len() - 1);
+                let length = 1 + self.finder.find(&rest[1..]).unwrap_or(rest.len() - 1);
                 self.push_plain(text, at..at + length);
                 return length;
             }
@@ -214,31 +218,55 @@ pub(super) fn without_controls(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Where something begins that may read otherwise.
-fn special(text: &[u8]) -> Option<usize> {
-    let (chunks, rest) = text.as_chunks::<CHUNK>();
-    for (index, chunk) in chunks.iter().enumerate() {
-        // Without a branch for each byte, so that the compiler compares a whole chunk at once.
-        let found = u128::from_le_bytes(chunk.map(|byte| u8::from(is_special(byte))));
-        if found != 0 {
-            return Some(index * CHUNK + found.trailing_zeros() as usize / 8);
-        }
+/// Finds where something begins that may read otherwise, in one text.
+#[derive(Clone, Copy)]
+struct Finder {
+    /// Whether anything in it is a control character; in JSON nothing is.
+    has_controls: bool,
+}
+
+impl Finder {
+    fn of(text: &[u8]) -> Self {
+        let has_controls = memchr3(b'\n', b'\r', ESCAPE, text).is_some() || memchr(BACKSPACE, text).is_some();
+        Self { has_controls }
     }
-    rest.iter().position(|byte| is_special(*byte)).map(|at| chunks.len() * CHUNK + at)
+
+    /// Where the next one stands in what is left of it.
+    fn find(self, rest: &[u8]) -> Option<usize> {
+        if !self.has_controls {
+            return memchr3(b'\\', b'%', b'&', rest);
+        }
+        // Without a branch for each byte, so that the compiler compares a whole chunk at once.
+        let has_special =
+            |chunk: &[u8; CHUNK]| chunk.iter().fold(0, |found, byte| found | u8::from(is_special(*byte))) > 0;
+        let (chunks, _) = rest.as_chunks::<CHUNK>();
+        let from = chunks.iter().position(has_special).unwrap_or(chunks.len()) * CHUNK;
+        rest[from..].iter().position(|byte| IS_SPECIAL[usize::from(*byte)]).map(|at| from + at)
+    }
+
+    /// Where the first thing stands that doesn't read as it is, or may not.
+    fn first_read_otherwise(self, text: &[u8]) -> Option<usize> {
+        let mut at = self.find(text)?;
+        while reading(&text[at..]) == Reading::Plain {
+            at += 1 + self.find(&text[at + 1..])?;
+        }
+        Some(at)
+    }
 }
 
 fn is_special(byte: u8) -> bool {
     SPECIAL.iter().fold(0, |found, special| found | u8::from(byte == *special)) > 0
 }
 
-/// Where the first thing stands that doesn't read as it is, or may not.
-fn first_read_otherwise(text: &[u8]) -> Option<usize> {
-    let mut at = special(text)?;
-    while reading(&text[at..]) == Reading::Plain {
-        at += 1 + special(&text[at + 1..])?;
+/// The same for one byte after the other.
+const IS_SPECIAL: [bool; 256] = {
+    let (mut table, mut index) = ([false; 256], 0);
+    while index < SPECIAL.len() {
+        table[SPECIAL[index] as usize] = true;
+        index += 1;
     }
-    Some(at)
-}
+    table
+};
 
 /// How the start of this text reads, which isn't empty.
 fn reading(text: &[u8]) -> Reading {

@@ -1,0 +1,69 @@
+//! What a caller is told whose call goes no further, between steps 3 and 6.
+
+use hayward_api::Code;
+use hayward_auth::Reason;
+use hayward_mcp::json::ObjectWriter;
+use hayward_tool::{Abilities, ToolError, Verb};
+
+use super::route::Route;
+use super::{Arrival, Road};
+
+/// Why a call goes no further.
+pub(super) struct Refusal<'a> {
+    /// Where it would have gone, if it got so far.
+    pub(super) route: Option<&'a Route>,
+    pub(super) error: ToolError,
+}
+
+/// The client can't do what the call needs.
+pub(crate) fn incapable(lacking: Abilities) -> ToolError {
+    let capabilities = lacking.to_capabilities();
+    let message =
+        format!("the client does not declare the capabilities `{}`, which this needs", capabilities.as_str());
+    ToolError::new("ClientCapabilityMissing", Code::Unsupported, message)
+        .suggest("use a client that can do that, or another tool")
+}
+
+impl Road {
+    pub(super) fn unknown(&self, arrival: &Arrival) -> Refusal<'_> {
+        let (verb, name) = (arrival.form(), &arrival.name);
+        let error = match verb {
+            Verb::CallTool => {
+                ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {name}"))
+            }
+            Verb::GetPrompt | Verb::CompletePrompt => {
+                ToolError::new("NotFound", Code::NotFound, format!("Unknown prompt: {name}"))
+            }
+            Verb::ReadResource | Verb::CompleteTemplate => {
+                let data = ObjectWriter::new(64).str("uri", name).end();
+                let message = format!("Resource not found: {name}");
+                ToolError::new("NotFound", Code::NotFound, message).with_data(data)
+            }
+        };
+        let error = match self.router.suggest(verb, name, &arrival.principal) {
+            Some(meant) => error.suggest(format!("did you mean `{meant}`?")),
+            None => error.suggest(match verb {
+                Verb::CallTool => "call one of the tools that tools/list names",
+                Verb::GetPrompt | Verb::CompletePrompt => "get one of the prompts that prompts/list names",
+                Verb::ReadResource => "read one of the resources that resources/list names",
+                Verb::CompleteTemplate => "name one of the templates that resources/templates/list names",
+            }),
+        };
+        Refusal { route: None, error }
+    }
+
+    pub(super) fn denied<'a>(&'a self, arrival: &Arrival, route: &'a Route, reason: Reason) -> Refusal<'a> {
+        match reason {
+            // Beside tools, what may not be seen is unknown.
+            Reason::AboveCeiling { .. } if arrival.form() != Verb::CallTool => self.unknown(arrival),
+            Reason::AboveCeiling { needs } => {
+                let name = &arrival.name;
+                let message = format!("Permission denied: tool '{name}' requires {} role", needs.role());
+                let error = ToolError::new("PermissionDenied", Code::Forbidden, message)
+                    .suggest("ask the administrator for a token with that role");
+                Refusal { route: Some(route), error }
+            }
+            Reason::NoCredential | Reason::NotAdmin | Reason::ToolsetNotGranted => self.unknown(arrival),
+        }
+    }
+}
