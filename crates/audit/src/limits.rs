@@ -91,6 +91,8 @@ pub const SECRET_PIECE_BYTES: usize = 256;
 pub const SECRET_LINE_BYTES_MIN: usize = 16;
 /// Characters of the name of a secret, or of a rule, in a tag.
 pub const TAG_NAME_CHARS: usize = 64;
+/// Bytes that each thread keeps, twice, to look for secrets in the next text.
+pub const SCRATCH_BYTES: usize = 512 * 1024;
 /// Bytes that a stream holds back at most, where something may be a secret and isn't through.
 pub const STREAM_HELD_BYTES: usize = 64 * 1024;
 /// Bytes that a rule looks at, from its keyword on.

@@ -31,13 +31,16 @@ mod tests;
 mod view;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
-use crate::limits::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_VARIETY_MIN, SECRETS_BYTES, SECRETS_HELD};
+use crate::limits::{
+    SCRATCH_BYTES, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRET_VARIETY_MIN, SECRETS_BYTES, SECRETS_HELD,
+};
 use encodings::Edges;
 use matcher::Matcher;
 use span::{Span, merged, replaced, whole};
@@ -299,8 +302,20 @@ impl Redaction {
 
 /// Whether a form stands in a text as it reads, or as that reads.
 fn reads_as_secret(matcher: &Matcher, text: &[u8]) -> bool {
-    let Some(once) = view::read_otherwise(text) else { return false };
-    matcher.has_any(&once) || view::read_otherwise(&once).is_some_and(|twice| matcher.has_any(&twice))
+    thread_local! {
+        /// Kept from text to text: fresh memory costs more than what is done with it.
+        static SCRATCH: RefCell<[Vec<u8>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let [once, twice] = scratch;
+        let has_any = view::read_otherwise(text, once)
+            && (matcher.has_any(once) || view::read_otherwise(once, twice) && matcher.has_any(twice));
+        for bytes in scratch {
+            bytes.clear();
+            bytes.shrink_to(SCRATCH_BYTES);
+        }
+        has_any
+    })
 }
 
 /// Redacted UTF-8, which is UTF-8.

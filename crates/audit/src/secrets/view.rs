@@ -62,8 +62,8 @@ enum Reading {
 impl View {
     /// The view of a text, or nothing if it reads as it is.
     pub(super) fn of(text: &[u8]) -> Option<Self> {
-        let mut segments = Vec::new();
-        let Decoded { bytes, open, .. } = Decoded::of(text, &mut segments)?;
+        let (mut bytes, mut segments) = (Vec::new(), Vec::new());
+        let open = Decoded::read(text, &mut bytes, &mut segments)?;
         Some(Self { bytes, segments, open })
     }
 
@@ -139,24 +139,27 @@ impl Origins for Vec<Segment> {
 
 /// A text that is being decoded.
 struct Decoded<'o, O> {
-    bytes: Vec<u8>,
+    bytes: &'o mut Vec<u8>,
     open: usize,
     origins: &'o mut O,
     finder: Finder,
 }
 
 impl<'o, O: Origins> Decoded<'o, O> {
-    /// The text as it reads, or nothing if it reads as it is.
-    fn of(text: &[u8], origins: &'o mut O) -> Option<Self> {
+    /// Writes the text as it reads in the place of these bytes, and says up to where that is sure; nothing if it reads
+    /// as it is.
+    fn read(text: &[u8], bytes: &'o mut Vec<u8>, origins: &'o mut O) -> Option<usize> {
         let finder = Finder::of(text);
         let first = finder.first_read_otherwise(text)?;
-        let mut decoded = Self { bytes: Vec::with_capacity(text.len()), open: text.len(), origins, finder };
+        bytes.clear();
+        bytes.reserve(text.len());
+        let mut decoded = Self { bytes, open: text.len(), origins, finder };
         decoded.push_plain(text, 0..first);
         let mut at = first;
         while at < text.len() {
             at += decoded.push(text, at);
         }
-        Some(decoded)
+        Some(decoded.open)
     }
 
     /// Takes what begins here and returns how long it is.
@@ -195,12 +198,14 @@ impl<'o, O: Origins> Decoded<'o, O> {
 
 /// What a text reads.
 pub(super) fn read(text: &[u8]) -> Vec<u8> {
-    read_otherwise(text).unwrap_or_else(|| text.to_vec())
+    let mut bytes = Vec::new();
+    if read_otherwise(text, &mut bytes) { bytes } else { text.to_vec() }
 }
 
-/// What a text reads, or nothing if it reads as it is. Cheaper than a [`View`], which knows where it comes from.
-pub(super) fn read_otherwise(text: &[u8]) -> Option<Vec<u8>> {
-    Decoded::of(text, &mut ()).map(|decoded| decoded.bytes)
+/// Writes what a text reads in the place of these bytes, unless it reads as it is. Cheaper than a [`View`], which knows
+/// where it comes from.
+pub(super) fn read_otherwise(text: &[u8], bytes: &mut Vec<u8>) -> bool {
+    Decoded::read(text, bytes, &mut ()).is_some()
 }
 
 /// A text without line breaks and what a terminal puts in between.
@@ -269,6 +274,7 @@ const IS_SPECIAL: [bool; 256] = {
 };
 
 /// How the start of this text reads, which isn't empty.
+#[inline]
 fn reading(text: &[u8]) -> Reading {
     match text[0] {
         b'\n' | b'\r' | BACKSPACE => Reading::Nothing(1),
@@ -289,6 +295,7 @@ fn decoded(text: &[u8], length: usize, char: char) -> Reading {
     }
 }
 
+#[inline]
 fn backslash(text: &[u8]) -> Reading {
     let Some(second) = text.get(1) else { return Reading::Open };
     match second {
