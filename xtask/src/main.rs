@@ -6,6 +6,7 @@
 
 mod bench;
 mod ci;
+mod coverage;
 mod fuzz;
 mod generate;
 mod load;
@@ -44,6 +45,8 @@ enum Task {
     Bench(bench::Arguments),
     /// Feed every parser of the protocol with what a fuzzer makes up and write `docs/fuzzing.md`.
     Fuzz(fuzz::Arguments),
+    /// Count the lines that the tests run of what trust rests on and write `docs/coverage.md`.
+    Coverage,
     /// Put the server on trial (crowds, slow peers) and add the figures to `docs/load.md`.
     Load(load::Arguments),
     /// Build and run the server.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Generate => generate::run(),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Coverage => coverage::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Run(arguments) => run::run(&arguments),
         Task::New(arguments) => new::run(&arguments),

@@ -31,6 +31,16 @@ pub(crate) fn cargo_with_fuzz() -> Result<Command> {
     cargo_with(&cargo_tools::cargo_fuzz()?)
 }
 
+/// Cargo with `cargo-llvm-cov` and `cargo-nextest` on its path, and the compiler's own tools for it.
+pub(crate) fn cargo_with_coverage() -> Result<Command> {
+    step::run(step::command("rustup").args(["component", "add", "llvm-tools"]))?;
+    let tools = [cargo_tools::cargo_llvm_cov()?, cargo_tools::cargo_nextest()?];
+    let folders: Vec<_> = tools.iter().filter_map(|tool| Some(tool.parent()?.to_path_buf())).collect();
+    let mut cargo = step::cargo();
+    cargo.env("PATH", workspace::path_with(&folders));
+    Ok(cargo)
+}
+
 fn cargo_with(subcommand: &Path) -> Result<Command> {
     let folder = subcommand.parent().context("the program lies in a folder")?.to_path_buf();
     let mut cargo = step::cargo();

@@ -29,6 +29,11 @@ pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
     find_or_build(&Tool { name: "cargo-fuzz", version: "0.13.2", features: "" })
 }
 
+/// The counter of lines that tests run.
+pub(crate) fn cargo_llvm_cov() -> Result<PathBuf> {
+    find_or_build(&Tool { name: "cargo-llvm-cov", version: "0.9.1", features: "" })
+}
+
 fn find_or_build(tool: &Tool) -> Result<PathBuf> {
     let folder = workspace::cache().join("cargo");
     let built = folder.join("bin").join(tool.name);
