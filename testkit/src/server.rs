@@ -256,6 +256,7 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
         credential: token.id.to_string(),
         ceiling: role.ceiling(),
         min_protocol: None,
+        fence: hayward_api::Fence::default(),
     };
     credentials.insert(CredentialRecord {
         id: token.id,

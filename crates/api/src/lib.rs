@@ -5,6 +5,7 @@
 
 mod ending;
 pub mod error;
+pub mod fence;
 pub mod kinds;
 pub mod limits;
 pub mod metadata;
@@ -14,6 +15,7 @@ pub mod tier;
 
 pub use ending::Ending;
 pub use error::{Code, Error};
+pub use fence::Fence;
 pub use kinds::Kind;
 pub use metadata::Metadata;
 pub use principal::Principal;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Tier;
 use crate::error::{Code, Error};
+use crate::fence::Fence;
 
 /// The caller of one call, as `identify` found it.
 ///
@@ -22,6 +23,9 @@ pub struct Principal {
     /// The oldest revision of the protocol that it may speak; any if there is none.
     #[serde(default)]
     pub min_protocol: Option<ProtocolRevision>,
+    /// What its commands and file tools may reach.
+    #[serde(default)]
+    pub fence: Fence,
 }
 
 /// A revision of the protocol by its date, e.g. `2026-07-28`; later ones are greater.
@@ -88,6 +92,7 @@ impl Principal {
             credential: String::new(),
             ceiling: None,
             min_protocol: None,
+            fence: Fence::default(),
         }
     }
 
@@ -99,6 +104,7 @@ impl Principal {
             credential: "local".to_owned(),
             ceiling: Some(ceiling),
             min_protocol: None,
+            fence: Fence::default(),
         }
     }
 

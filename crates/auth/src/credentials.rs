@@ -162,6 +162,7 @@ mod tests {
             credential: token.id().to_string(),
             ceiling: Some(Tier::Read),
             min_protocol: None,
+            fence: hayward_api::Fence::default(),
         };
         CredentialRecord {
             id: token.id(),

@@ -90,7 +90,7 @@ mod tests {
     const CEILINGS: [Option<Tier>; 4] = [None, Some(Tier::Read), Some(Tier::Operate), Some(Tier::Danger)];
 
     fn principal(kind: PrincipalKind, ceiling: Option<Tier>) -> Principal {
-        Principal { kind, ceiling, name: "x".to_owned(), credential: "y".to_owned(), min_protocol: None }
+        Principal { kind, ceiling, ..Principal::local("x", Tier::Read) }
     }
 
     fn call(toolset: &str, tier: Tier) -> Action<'_> {

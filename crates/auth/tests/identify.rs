@@ -91,6 +91,7 @@ fn add(credentials: &Credentials, token: &Token, role: Role) {
         credential: token.id().to_string(),
         ceiling: role.ceiling(),
         min_protocol: None,
+        fence: hayward_api::Fence::default(),
     };
     credentials.insert(CredentialRecord {
         id: token.id(),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ use crate::limits::{CAPTURE_BYTES_MIN, PROBE};
 use crate::profile::Profile;
 use crate::quota::Quota;
 use crate::stage::{Finding, Subject};
+
+/// Where an attempt may be made beside the directory of the environment for temporary files.
+const PLACES: [&str; 4] = ["/var/tmp", "/tmp", "/dev/shm", "/run"];
 
 /// What keeps a job in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,7 +111,7 @@ impl fmt::Display for State {
 pub(crate) async fn assess(inner: &Arc<Inner>, profile: &Profile) -> Result<Assessment, ExecError> {
     profile.check()?;
     let failed = |error| ExecError::supervisor("assess", error);
-    let bait = Bait::lay().map_err(failed)?;
+    let bait = Bait::lay(profile).map_err(failed)?;
     let order = Order {
         job: job(profile),
         probe: Some(bait.subject(inner.protected(), inner.escape()).map_err(failed)?),
@@ -151,9 +154,9 @@ struct Bait {
 }
 
 impl Bait {
-    fn lay() -> std::io::Result<Self> {
+    fn lay(profile: &Profile) -> std::io::Result<Self> {
         let unique = format!("hayward-bait-{}-{:x}", std::process::id(), nanoseconds());
-        let folder = std::env::temp_dir().join(&unique);
+        let folder = outside(profile).ok_or(std::io::ErrorKind::NotFound)?.join(&unique);
         rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o755))?;
         let bait = Self::lay_in(&folder, unique);
         bait.inspect_err(|_| remove(&folder))
@@ -191,6 +194,22 @@ impl Drop for Bait {
     }
 }
 
+/// A directory for temporary files that is beneath no root of this profile.
+fn outside(profile: &Profile) -> Option<PathBuf> {
+    let roots: Vec<PathBuf> = match profile {
+        Profile::Full => Vec::new(),
+        Profile::Confined(confined) => {
+            let roots = confined.read_write.iter().chain(&confined.read_only);
+            roots.filter_map(|root| root.canonicalize().ok()).collect()
+        }
+    };
+    let places = std::iter::once(std::env::temp_dir()).chain(PLACES.map(PathBuf::from));
+    places.filter_map(|place| place.canonicalize().ok()).find(|place| {
+        rustix::fs::access(place, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+            && !roots.iter().any(|root| place.starts_with(root))
+    })
+}
+
 /// What stays of it is an empty file in a directory for such.
 fn remove(folder: &Path) {
     std::fs::remove_dir_all(folder).ok();
@@ -199,4 +218,19 @@ fn remove(folder: &Path) {
 fn nanoseconds() -> u128 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or(Duration::ZERO).as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Confined;
+
+    #[test]
+    fn what_is_tried_at_lies_beneath_no_root() {
+        let read_write = vec![std::env::temp_dir()];
+        let confined = Profile::Confined(Confined { read_write, ..Confined::default() });
+        let temporary = std::env::temp_dir().canonicalize().unwrap();
+        assert_eq!(outside(&Profile::Full), Some(temporary.clone()));
+        assert!(outside(&confined).is_some_and(|place| !place.starts_with(temporary)));
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) async fn run(
         }
     };
     let leaf = supervisor.leaf().map(|leaf| leaf.path().to_owned());
-    let group = match inner.bound(job.bounded(), leaf).await {
+    let group = match inner.bound(job.effective_quota(), leaf).await {
         Ok(group) => group,
         Err(error) => {
             inner.give_back(supervisor);

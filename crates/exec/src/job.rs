@@ -123,8 +123,8 @@ pub enum Fate {
 }
 
 impl Job {
-    /// What of it is to be bounded by cgroups.
-    pub(crate) fn bounded(&self) -> Quota {
+    /// What it may use up: what it says, and where it is confined and says nothing, the defaults.
+    pub fn effective_quota(&self) -> Quota {
         match self.profile {
             Profile::Full => self.quota,
             Profile::Confined(_) => self.quota.or(Quota::CONFINED),

@@ -34,6 +34,7 @@ mod quota;
 mod stage;
 mod supervise;
 mod supervisor;
+pub mod system;
 mod wire;
 
 pub use assess::{Assessment, Fence, Held, State};

@@ -87,7 +87,7 @@ impl Rlimits {
     /// What no cgroup holds is held for each process, if it was asked for and not a default.
     fn of(job: &Job, held: Bounds) -> Self {
         let mut limits = Self {
-            file_bytes: job.bounded().file_bytes,
+            file_bytes: job.effective_quota().file_bytes,
             address_bytes: job.quota.memory_bytes.filter(|_| !held.memory),
             processes: job.quota.processes.filter(|_| !held.processes),
             ..Self::default()

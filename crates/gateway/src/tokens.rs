@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Error, Principal};
+use hayward_api::{Error, Fence, Principal};
 use hayward_tool::BoxFuture;
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub struct TokenView {
     pub role: Role,
     /// The oldest revision of the protocol that it may speak; any if there is none.
     pub min_protocol: Option<ProtocolRevision>,
+    /// What its commands and file tools may reach.
+    pub fence: Fence,
 }
 
 /// What keeps tokens. A change is seen by `identify` before its future ends.

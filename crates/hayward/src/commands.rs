@@ -6,6 +6,7 @@ use crate::Further;
 use crate::failure::Failure;
 
 mod audit;
+mod doctor;
 mod serve;
 mod stdio;
 mod token;
@@ -15,6 +16,7 @@ mod version;
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Audit(audit::Args),
+    Doctor(doctor::Args),
     Serve(serve::Args),
     Stdio(stdio::Args),
     Token(token::Args),
@@ -26,6 +28,7 @@ impl Command {
     pub(crate) fn run(self, further: Further) -> Result<(), Failure> {
         match self {
             Self::Audit(args) => audit::run(args),
+            Self::Doctor(args) => doctor::run(args),
             Self::Serve(args) => serve::run(args, further),
             Self::Stdio(args) => stdio::run(args, further),
             Self::Token(args) => token::run(args),

@@ -12,6 +12,7 @@ use hayward_api::error::did_you_mean;
 use hayward_api::limits::{Limit, LimitError};
 
 use crate::failure::Failure;
+use crate::fences::FenceArgs;
 
 /// Settings that every command on local state shares.
 #[derive(clap::Args, Clone, Debug)]
@@ -71,6 +72,10 @@ pub(crate) struct Serving {
     /// Sets a limit, e.g. `host.read_lines_max=100000` (docs/reference/limits.md); may be repeated
     #[arg(long = "limit", value_name = "KEY=VALUE")]
     pub(crate) limits: Vec<String>,
+
+    /// The fence of whoever has none of its own: temporary tokens, and clients on standard input and output.
+    #[command(flatten)]
+    pub(crate) fence: FenceArgs,
 }
 
 impl Serving {
@@ -82,6 +87,7 @@ impl Serving {
             && self.shell.as_os_str() == SHELL
             && matches!(self.containment, Containment::Auto)
             && self.limits.is_empty()
+            && self.fence.is_default()
     }
 }
 

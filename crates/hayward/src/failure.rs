@@ -14,9 +14,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The configuration is wrong (exit code 78, `EX_CONFIG`).
+    /// What a process exits with whose configuration is wrong (`EX_CONFIG`).
+    pub(crate) const CONFIGURATION: u8 = 78;
+
+    /// The configuration is wrong.
     pub(crate) fn configuration(error: impl Into<anyhow::Error>) -> Self {
-        Self { error: error.into(), hint: None, exit_code: 78 }
+        Self { error: error.into(), hint: None, exit_code: Self::CONFIGURATION }
     }
 
     /// Something that is needed isn't to be had (exit code 5).

@@ -3,6 +3,7 @@
 mod commands;
 mod config;
 mod failure;
+mod fences;
 mod local;
 mod output;
 mod ready;

@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hayward_api::{Principal, Tier};
+use hayward_api::{Fence, Principal, Tier};
 use hayward_gateway::listener::{Local, serve_stdio};
 use hayward_mcp::envelope::Frame;
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
@@ -72,7 +72,8 @@ pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken
     match listener {
         Ok(listener) => {
             let local = stack.local(Arc::new(Principal::anonymous()));
-            let clients = Clients { local, places: Arc::new(Semaphore::new(CLIENTS_MAX)), shutdown };
+            let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+            let clients = Clients { local, fence: stack.fence.clone(), places, shutdown };
             Some(Socket { path, accepting: TaskTracker::new().spawn(clients.accept(listener)) })
         }
         Err(error) => {
@@ -85,6 +86,8 @@ pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken
 struct Clients {
     /// What every client is served with, but for who it is.
     local: Local,
+    /// What they may reach.
+    fence: Fence,
     /// Bounds them.
     places: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -100,7 +103,8 @@ impl Clients {
             };
             match accepted {
                 Ok((stream, place)) if is_trusted(&stream) => {
-                    let serving = client(stream, self.local.clone(), self.shutdown.clone());
+                    let fence = self.fence.clone();
+                    let serving = client(stream, self.local.clone(), fence, self.shutdown.clone());
                     clients.spawn(async move {
                         serving.await;
                         drop(place);
@@ -141,7 +145,7 @@ fn may_join(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 
-async fn client(stream: UnixStream, local: Local, shutdown: CancellationToken) {
+async fn client(stream: UnixStream, local: Local, fence: Fence, shutdown: CancellationToken) {
     let (input, mut output) = stream.into_split();
     let mut input = BufReader::new(input);
     let Some(ceiling) = timeout(GREETING_TIMEOUT, greeting(&mut input)).await.ok().flatten() else {
@@ -151,7 +155,7 @@ async fn client(stream: UnixStream, local: Local, shutdown: CancellationToken) {
         timeout(GREETING_TIMEOUT, answer).await.ok();
         return;
     };
-    let principal = Arc::new(Principal::local("local", ceiling));
+    let principal = Arc::new(Principal { fence, ..Principal::local("local", ceiling) });
     let local = Local { principal, ..local };
     if let Err(error) = serve_stdio(input, output, local, shutdown).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a local client ended early");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hayward_api::Principal;
+use hayward_api::{Fence, Principal};
 use hayward_audit::secrets::{RuleSet, Secrets, TagKey};
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, SupervisorCommand};
@@ -21,6 +21,9 @@ use hayward_tool::Toolset;
 use crate::config::StrictFrom;
 use crate::config::{AllLimits, Containment, Serving, environment};
 use crate::failure::Failure;
+#[cfg(test)]
+use crate::fences::FenceArgs;
+use crate::fences::misfenced;
 
 /// The version that clients are told.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -36,9 +39,11 @@ pub(crate) struct Stack {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) store: Store,
     pub(crate) limits: AllLimits,
+    /// The fence of whoever has none of its own.
+    pub(crate) fence: Fence,
     executor: Executor,
     /// Held until the end: nobody else owns the directory meanwhile.
-    _data: DataDir,
+    data: DataDir,
 }
 
 impl Stack {
@@ -51,6 +56,7 @@ impl Stack {
         secrets: Vec<PathBuf>,
         further: Vec<Toolset>,
     ) -> Result<Self, Failure> {
+        let fence = serving.fence.read(data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
@@ -85,7 +91,12 @@ impl Stack {
         };
         let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
-        Ok(Self { protocol, credentials, secrets: held, store, limits, executor, _data: data })
+        Ok(Self { protocol, credentials, secrets: held, store, limits, fence, executor, data })
+    }
+
+    /// The directory of everything that is kept.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
     }
 
     /// From now on no line of the log shows a secret that is held, or what looks like one.
@@ -133,6 +144,7 @@ impl Stack {
             shell: "/bin/sh".into(),
             containment: Containment::Subreaper,
             limits: Vec::new(),
+            fence: FenceArgs::default(),
         };
         let data = DataDir::acquire(data_dir).unwrap();
         Self::build(data, &serving, AllLimits::default(), Vec::new(), Vec::new()).await.unwrap()
@@ -194,7 +206,8 @@ pub(crate) fn open_record(
     opened.map_err(unrecorded)
 }
 
-fn executor(limits: &AllLimits, containment: Containment, protected: Vec<PathBuf>) -> Executor {
+/// What runs commands, and keeps confined ones from `protected`.
+pub(crate) fn executor(limits: &AllLimits, containment: Containment, protected: Vec<PathBuf>) -> Executor {
     let choice = match containment {
         Containment::Auto => Choice::Detect,
         Containment::Subreaper => Choice::Subreaper,

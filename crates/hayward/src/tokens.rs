@@ -1,11 +1,12 @@
 //! Tokens: the temporary ones of a first start, and the desk that makes and revokes stored ones.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Error, Principal};
+use hayward_api::{Error, Fence, Principal};
 use hayward_audit::secrets::{Secret, Secrets};
 use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
 use hayward_gateway::Protocol;
@@ -17,6 +18,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
+use crate::fences::checked;
 use crate::stack::Stack;
 
 /// How often it is written down which tokens were used.
@@ -56,7 +58,7 @@ impl Temporary {
         }
         let mint = |role| {
             let token = Token::mint(role);
-            stack.credentials.insert(record(&token, role));
+            stack.credentials.insert(record(&token, role, stack.fence.clone()));
             token
         };
         let minted = Self { admin: mint(Role::Admin), rw: mint(Role::Rw), ro: mint(Role::Ro) };
@@ -65,7 +67,7 @@ impl Temporary {
     }
 }
 
-fn record(token: &Token, role: Role) -> CredentialRecord {
+fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
     let kind = if role == Role::Admin { PrincipalKind::Admin } else { PrincipalKind::Token };
     let principal = Principal {
         kind,
@@ -73,6 +75,7 @@ fn record(token: &Token, role: Role) -> CredentialRecord {
         credential: token.id().to_string(),
         ceiling: role.ceiling(),
         min_protocol: None,
+        fence,
     };
     CredentialRecord {
         id: token.id(),
@@ -93,6 +96,7 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
         enabled: entry.spec.enabled,
         role: entry.spec.role,
         min_protocol: entry.spec.min_protocol,
+        fence: entry.spec.fence,
     }
 }
 
@@ -112,6 +116,7 @@ pub(crate) struct TokenDesk {
     credentials: Arc<Credentials>,
     protocol: Arc<Protocol>,
     temporary: Arc<[TemporaryName]>,
+    data_dir: Arc<Path>,
     /// Held from a change of the store to that of the credentials: what was revoked between the two would
     /// come back.
     change: Arc<Mutex<()>>,
@@ -125,6 +130,7 @@ impl TokenDesk {
             credentials: Arc::clone(&stack.credentials),
             protocol: Arc::clone(&stack.protocol),
             temporary: temporary.map(Temporary::names).unwrap_or_default().into(),
+            data_dir: stack.data_dir().into(),
             change: Arc::default(),
         }
     }
@@ -179,6 +185,8 @@ impl Tokens for TokenDesk {
     ) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
+            let fence = checked(spec.fence, &desk.data_dir)?;
+            let spec = TokenSpec { fence, ..spec };
             let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;
             // Only the new one is added: temporary tokens stand in no store.
@@ -211,8 +219,6 @@ impl Tokens for TokenDesk {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use hayward_api::Tier;
 
     use super::*;

@@ -1,8 +1,10 @@
 //! One machine as the toolset works on it: this one.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hayward_exec::Executor;
+use hayward_tool::{Caller, Cx, ToolError};
 
 use crate::fs::Fs;
 use crate::limits::{Limits, size};
@@ -29,8 +31,9 @@ pub struct HostConfig {
 /// The machine that we run on.
 pub struct Host {
     pub(crate) limits: Limits,
-    pub(crate) fs: Fs,
-    pub(crate) threads: Threads,
+    /// As the daemon's user reaches them: for each caller there is one of its own.
+    fs: Fs,
+    threads: Threads,
     pub(crate) shell: PathBuf,
     pub(crate) executor: Executor,
     pub(crate) env: Vec<(String, String)>,
@@ -47,5 +50,20 @@ impl Host {
             executor: config.executor,
             env: config.env,
         }
+    }
+
+    /// Runs blocking work on the files that this caller reaches, see [`Threads::run`]: the only way to them.
+    pub(crate) async fn on_files<T, F>(&self, cx: &Cx, caller: &Caller, work: F) -> Result<T, ToolError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Fs, &Cx) -> Result<T, ToolError> + Send + 'static,
+    {
+        let (fs, principal) = (self.fs.clone(), Arc::clone(&caller.principal));
+        self.threads.run(cx, move |cx| work(&fs.reaching(&principal.fence)?, cx)).await
+    }
+
+    /// All files, for a caller that no fence keeps from them; asking takes no time.
+    pub(crate) fn unfenced(&self, caller: &Caller) -> Option<&Fs> {
+        (!caller.principal.fence.is_confined()).then_some(&self.fs)
     }
 }

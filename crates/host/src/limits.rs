@@ -15,6 +15,12 @@ hayward_api::limits! {
         bash_output_bytes_max: Bytes = 1_048_576 in 1..=8_388_608,
         /// Bytes that one command may have.
         bash_command_bytes_max: Bytes = 131_000 in 1..=131_000,
+        /// Bytes of memory of one command whose token says nothing about it; 0 for no bound.
+        bash_memory_bytes_max: Bytes = 0 in 0..=1_125_899_906_842_624,
+        /// Processes and threads of one command whose token says nothing about them; 0 for no bound.
+        bash_processes_max: Count = 0 in 0..=4_194_304,
+        /// Processor time of one command, in percent of one processor, whose token says nothing about it; 0 for no bound.
+        bash_cpu_percent_max: Count = 0 in 0..=1_000_000,
         /// How long one call of a file tool may take.
         file_timeout_ms: Milliseconds = 60_000 in 100..=3_600_000,
         /// Threads that work on files at once; a thread that hangs in the kernel keeps its place.

@@ -60,6 +60,13 @@ impl Pools {
     }
 }
 
+/// Opens a database that is there as it is, to read it.
+pub(crate) async fn open_to_read(path: &Path) -> Result<Pool, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options);
+    pool.await.map_err(StoreError::at("open the database to read"))
+}
+
 /// `SQLite` gives its other files the mode of the first, so that one decides for all.
 fn create_private(path: &Path) -> Result<(), StoreError> {
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);

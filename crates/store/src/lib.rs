@@ -27,6 +27,6 @@ pub use receipts::{Claimed, ReceiptKey};
 pub use resource::{Actor, Key, Resource};
 pub use status::Status;
 pub use store::{Store, StoreConfig};
-pub use tokens::TokenEntry;
+pub use tokens::{TokenEntry, read_tokens};
 pub use transaction::{NewCredential, Transaction};
 pub use watch::{Change, ChangeKind, Watch};

@@ -16,7 +16,7 @@ use crate::resource::{Actor, Key, Resource};
 use crate::transaction::Transaction;
 use crate::watch::Watch;
 
-const FILE: &str = "hayward.db";
+pub(crate) const FILE: &str = "hayward.db";
 
 /// How the store is kept.
 #[derive(Clone, Debug, Default)]

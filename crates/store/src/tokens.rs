@@ -1,5 +1,6 @@
 //! Tokens: a resource and its credential, made and revoked together.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hayward_api::kinds::token::{DESCRIPTOR, Role, TokenSpec};
@@ -9,11 +10,11 @@ use hayward_auth::{CredentialRecord, Digest, Token, TokenId};
 use serde_json::json;
 use sqlx::{Executor, Row as _};
 
-use crate::dialect::{BEGIN_WRITE, Engine, Row};
+use crate::dialect::{BEGIN_WRITE, Engine, Row, open_to_read};
 use crate::error::StoreError;
 use crate::limits::ID_PREFIX_CHARS;
 use crate::resource::{Actor, Key, Resource};
-use crate::store::Store;
+use crate::store::{FILE, Store};
 use crate::transaction::NewCredential;
 
 /// A token as lists show it.
@@ -29,6 +30,19 @@ pub struct TokenEntry {
     pub expires_at_unix: Option<i64>,
     /// When it was last used (Unix time), as of the last flush.
     pub last_used_unix: Option<i64>,
+}
+
+/// Every token of the database in this folder, by name, whoever has it open; none if there is no database.
+/// Changes nothing, so another release's database stays as it is.
+pub async fn read_tokens(dir: &Path) -> Result<Vec<TokenEntry>, StoreError> {
+    let path = dir.join(FILE);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let reader = open_to_read(&path).await?;
+    let stored = fetch(&reader).await;
+    reader.close().await;
+    Ok(stored?.into_iter().map(|stored| stored.entry).collect())
 }
 
 impl Store {
@@ -135,6 +149,7 @@ impl Stored {
             credential: id.to_string(),
             ceiling: spec.role.ceiling(),
             min_protocol: spec.min_protocol,
+            fence: spec.fence,
         };
         CredentialRecord {
             id,

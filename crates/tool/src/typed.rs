@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::arguments;
-use crate::call::Call;
+use crate::call::{Call, Caller};
 use crate::cx::{Cx, Stop};
 use crate::descriptor::{Annotations, Descriptor};
 use crate::outcome::{Outcome, ToolError, Verdict};
@@ -49,7 +49,12 @@ pub trait TypedTool: Send + Sync + 'static {
     }
 
     /// Runs one call. Dropping the future must leave nothing half done or running.
-    fn run(&self, cx: &Cx, args: Self::Args) -> impl Future<Output = Result<Self::Output, ToolError>> + Send;
+    fn run(
+        &self,
+        cx: &Cx,
+        caller: &Caller,
+        args: Self::Args,
+    ) -> impl Future<Output = Result<Self::Output, ToolError>> + Send;
 }
 
 /// A [`TypedTool`] as a [`Tool`].
@@ -91,7 +96,7 @@ impl<T: TypedTool> Tool for Typed<T> {
                 Ok(args) => args,
                 Err(error) => return Outcome::invalid_arguments(&error.to_string()),
             };
-            match self.tool.run(cx, args).await {
+            match self.tool.run(cx, &call.caller, args).await {
                 Ok(output) => Outcome::structured(self.tool.verdict(&output), &output),
                 Err(error) => error.of_tool(T::NAME).into(),
             }
@@ -209,7 +214,7 @@ mod tests {
         type Args = DoubleArgs;
         type Output = Doubled;
 
-        async fn run(&self, _cx: &Cx, args: DoubleArgs) -> Result<Doubled, ToolError> {
+        async fn run(&self, _cx: &Cx, _caller: &Caller, args: DoubleArgs) -> Result<Doubled, ToolError> {
             if args.number < 0 {
                 return Err(ToolError::new("Negative", hayward_api::Code::Invalid, "negative"));
             }

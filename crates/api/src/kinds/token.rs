@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Kind};
 use crate::error::{Code, Error};
+use crate::fence::Fence;
 use crate::principal::ProtocolRevision;
 use crate::tier::Tier;
 
@@ -63,12 +64,15 @@ pub struct TokenSpec {
     /// The oldest revision of the protocol that it may speak, e.g. `2026-07-28`; any if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_protocol: Option<ProtocolRevision>,
+    /// What its commands and file tools may reach; what the daemon's user may if nothing is said.
+    #[serde(default, skip_serializing_if = "Fence::is_default")]
+    pub fence: Fence,
 }
 
 impl From<Role> for TokenSpec {
     /// An enabled token of this role.
     fn from(role: Role) -> Self {
-        Self { role, enabled: true, min_protocol: None }
+        Self { role, enabled: true, min_protocol: None, fence: Fence::default() }
     }
 }
 
@@ -83,10 +87,12 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     aliases: &["tok"],
     sensitive: &[],
     validate: |spec| {
-        serde_json::from_value::<TokenSpec>(spec.clone()).map(drop).map_err(|error| {
-            Error::new(Code::Invalid, format!("invalid token spec: {error}"))
-                .with_hint("a token has `role` (ro, rw or admin), `enabled` and `minProtocol` (a date)")
-        })
+        let spec = serde_json::from_value::<TokenSpec>(spec.clone()).map_err(|error| {
+            Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
+                "a token has `role` (ro, rw or admin), `enabled`, `minProtocol` (a date) and `fence`",
+            )
+        })?;
+        spec.fence.check()
     },
 };
 
@@ -104,6 +110,22 @@ mod tests {
     fn a_spec_is_enabled_unless_it_says_otherwise() {
         let spec: TokenSpec = serde_json::from_value(json!({"role": "ro"})).unwrap();
         assert!(spec.enabled);
+    }
+
+    #[test]
+    fn a_spec_from_before_fences_is_full_and_is_stored_as_it_was() {
+        let old = json!({"role": "rw", "enabled": true});
+        let spec: TokenSpec = serde_json::from_value(old.clone()).unwrap();
+        assert!(spec.fence.is_default());
+        assert_eq!(json!(spec), old);
+    }
+
+    #[test]
+    fn a_fence_that_cannot_be_meant_is_refused() {
+        let with = |fence| (DESCRIPTOR.validate)(&json!({"role": "rw", "fence": fence}));
+        assert!(with(json!({"profile": "confined", "roots": ["/srv/a"]})).is_ok());
+        assert!(with(json!({"profile": "confined", "roots": ["a"]})).is_err());
+        assert!(with(json!({"roots": ["/srv/a"]})).is_err());
     }
 
     #[test]

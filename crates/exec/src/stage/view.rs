@@ -6,7 +6,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
@@ -15,31 +14,8 @@ use rustix::io::Errno;
 use crate::limits::SETTINGS_MAX;
 use crate::profile::Network;
 use crate::supervise::failed;
+use crate::system::{KERNEL, RESOLVER, SECRETS, SETTINGS, SYSTEM, is_private};
 use crate::wire::{Confinement, NotStarted, Step};
-
-/// What every program needs, and may not change.
-const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc"];
-
-/// What of that isn't for everybody.
-const SECRETS: &[&str] = &[
-    "/etc/shadow",
-    "/etc/shadow-",
-    "/etc/gshadow",
-    "/etc/gshadow-",
-    "/etc/security/opasswd",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/ssh",
-    "/etc/ssl/private",
-    "/etc/krb5.keytab",
-    "/etc/hayward",
-];
-
-/// Where names are looked up; where they are links, what they lead to is granted.
-const RESOLVER: &[&str] = &["/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"];
-
-/// What isn't made of files.
-const KERNEL: &[&str] = &["/proc", "/sys", "/dev"];
 
 /// Devices that give nothing away.
 pub(super) const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
@@ -86,7 +62,7 @@ impl View {
         if rustix::process::geteuid().is_root() && fence.user.is_none() {
             // Root without privileges still owns the files of root.
             let mut looked_at = 0;
-            view.hide_private(Path::new("/etc"), &mut looked_at).map_err(|error| root(&error))?;
+            view.hide_private(Path::new(SETTINGS), &mut looked_at).map_err(|error| root(&error))?;
         }
         for path in &fence.read_write {
             view.grant(Path::new(path), Access::Write).map_err(|error| root(&error))?;
@@ -111,12 +87,10 @@ impl View {
             if *looked_at > SETTINGS_MAX {
                 return Err(Errno::TOOBIG.into());
             }
-            let for_everybody = if metadata.is_dir() { 0o005 } else { 0o004 };
-            let is_private = metadata.mode() & for_everybody != for_everybody;
             if metadata.is_symlink() || self.hidden.contains(&path) {
                 continue;
             }
-            if is_private {
+            if is_private(&metadata) {
                 self.hidden.push(path);
             } else if metadata.is_dir() {
                 self.hide_private(&path, looked_at)?;

@@ -10,7 +10,7 @@ use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Error, Principal};
+use hayward_api::{Error, Fence, Principal};
 use hayward_auth::{Action, Decision, decide};
 use hayward_mcp::json::Raw;
 use hayward_tool::{Abilities, Round};
@@ -35,6 +35,8 @@ struct Wanted {
     role: Option<String>,
     #[serde(default)]
     min_protocol: Option<ProtocolRevision>,
+    #[serde(default)]
+    fence: Fence,
 }
 
 /// `GET`: a map of id to what is known of the token.
@@ -61,10 +63,11 @@ fn shown(token: &TokenView) -> Value {
         "enabled": token.enabled,
         "role": token.role,
         "min_protocol": token.min_protocol,
+        "fence": token.fence,
     })
 }
 
-/// `POST {name, role?, min_protocol?}`: makes a token and shows it, once.
+/// `POST {name, role?, min_protocol?, fence?}`: makes a token and shows it, once.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(arrived): Extension<Arrived>,
@@ -80,8 +83,10 @@ pub(crate) async fn create(
         let wanted: Wanted =
             serde_json::from_slice(&taken.bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
-        let spec = TokenSpec { min_protocol: wanted.min_protocol, ..role.into() };
-        let told = json!({ "name": wanted.name, "role": role, "min_protocol": spec.min_protocol });
+        let spec = TokenSpec { min_protocol: wanted.min_protocol, fence: wanted.fence, ..role.into() };
+        let told = json!({
+            "name": wanted.name, "role": role, "min_protocol": spec.min_protocol, "fence": spec.fence,
+        });
         let arrival = arrival(&head, &actor, "tokens.create", &told);
         let change = app.tokens.create(wanted.name.clone(), spec, actor);
         let token = app.protocol.change(arrival, change).await.map_err(|error| failed(&error))?;

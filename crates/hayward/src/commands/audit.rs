@@ -7,16 +7,14 @@ mod keep;
 mod prove;
 mod read;
 
-use std::io;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use hayward_audit::PublicKey;
 
 use crate::config::Common;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Form, plain, safe_json as json, show, written, yaml};
 use crate::stack::unrecorded;
 
 /// Reads, checks, signs and prunes the record.
@@ -47,14 +45,6 @@ enum Action {
     Export(prove::ExportArgs),
     /// Deletes the oldest files
     Prune(keep::PruneArgs),
-}
-
-/// The forms of an answer.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Table,
-    Json,
-    Yaml,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -93,52 +83,5 @@ impl Folders {
             ))
             .hint("name the data directory with `--data-dir`; its first daemon makes the key")
         })
-    }
-}
-
-fn written(result: io::Result<()>) -> Result<(), Failure> {
-    Ok(result.context("failed to write the answer")?)
-}
-
-/// Writes a value in this form, as a table of these rows.
-fn show<T: serde::Serialize>(form: Form, value: &T, table: impl FnOnce() -> String) -> Result<(), Failure> {
-    written(match form {
-        Form::Table => output::data(&plain(&table())),
-        Form::Json => json(value, serde_json::to_string_pretty).and_then(|text| output::data(&(text + "\n"))),
-        Form::Yaml => yaml(value).and_then(|text| output::data(&text)),
-    })
-}
-
-/// JSON without characters that steer a terminal: what a client sent is in it.
-fn json<T: serde::Serialize>(
-    value: &T,
-    write: impl FnOnce(&T) -> serde_json::Result<String>,
-) -> io::Result<String> {
-    Ok(hayward_audit::escaped(write(value)?))
-}
-
-/// YAML without such characters.
-fn yaml<T: serde::Serialize>(value: &T) -> io::Result<String> {
-    serde_saphyr::to_string(value).map(|text| plain(&text)).map_err(io::Error::other)
-}
-
-/// Text for people, without such characters.
-fn plain(text: &str) -> String {
-    let steers = |c: char| hayward_audit::is_control(c) || (c.is_control() && c != '\n');
-    text.chars().map(|c| if steers(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_client_sent_steers_no_terminal() {
-        let evil = "a\u{1b}[2J\u{9b}\u{202e}b\n\u{7f}ä";
-        let is_safe = |text: &str| !text.chars().any(|c| "\u{1b}\u{9b}\u{202e}\u{7f}".contains(c));
-        let written = json(&evil, serde_json::to_string).unwrap();
-        assert!(is_safe(&written) && serde_json::from_str::<String>(&written).unwrap() == evil, "{written}");
-        assert!(is_safe(&yaml(&evil).unwrap()) && is_safe(&plain(evil)));
-        assert!(plain(evil).ends_with("ä") && plain(evil).contains('\n'));
     }
 }

@@ -1,6 +1,6 @@
 //! `hayward token`: makes, lists and revokes tokens in a data directory that no daemon has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
@@ -12,6 +12,8 @@ use hayward_store::{Actor, Store};
 
 use crate::config::{AllLimits, Common};
 use crate::failure::Failure;
+use crate::fences::FenceArgs;
+use crate::output::Form;
 use crate::stack::{acquire, open_store};
 use crate::tokens::view;
 use crate::{output, runtime};
@@ -42,6 +44,8 @@ enum Action {
         /// Oldest revision of the protocol that it may speak, e.g. 2026-07-28; any if left out
         #[arg(long, value_name = "DATE", value_parser = ProtocolRevision::parse)]
         min_protocol: Option<ProtocolRevision>,
+        #[command(flatten)]
+        fence: FenceArgs,
         /// Form of the output
         #[arg(long, short, value_enum, default_value = "text")]
         output: Output,
@@ -49,8 +53,8 @@ enum Action {
     /// Lists tokens; the tokens themselves are kept nowhere
     List {
         /// Form of the output
-        #[arg(long, short, value_enum, default_value = "text")]
-        output: Output,
+        #[arg(long, short, value_enum, default_value = "table")]
+        output: Form,
     },
     /// Revokes a token
     Revoke {
@@ -87,16 +91,17 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     runtime::block_on(async move {
         let data = acquire(&args.common.data_dir()?)?;
         let store = open_store(data.path(), &AllLimits::read(&[])?).await?;
-        let done = act(&store, args.action).await;
+        let done = act(&store, data.path(), args.action).await;
         store.close().await;
         done
     })
 }
 
-async fn act(store: &Store, action: Action) -> Result<(), Failure> {
+async fn act(store: &Store, data_dir: &Path, action: Action) -> Result<(), Failure> {
     let written = match action {
-        Action::Add { name, role, min_protocol, output } => {
-            let spec = TokenSpec { min_protocol, ..Role::from(role).into() };
+        Action::Add { name, role, min_protocol, fence, output } => {
+            let fence = fence.read(data_dir)?;
+            let spec = TokenSpec { min_protocol, fence, ..Role::from(role).into() };
             let (_, token) = store.create_token(&name, spec, &actor()).await.map_err(Error::from)?;
             match output {
                 Output::Text => output::data(&format!("{}\n", token.reveal())),
@@ -105,7 +110,7 @@ async fn act(store: &Store, action: Action) -> Result<(), Failure> {
                 })),
             }
         }
-        Action::List { output } => list(store, output).await?,
+        Action::List { output } => return list(store, output).await,
         Action::Revoke { token } => {
             let revoked = store.revoke_token(&named(&token)?, &actor()).await.map_err(Error::from)?;
             output::data(&format!("revoked {} ({})\n", revoked.id, revoked.metadata.name))
@@ -130,18 +135,16 @@ fn named(token: &str) -> Result<String, Failure> {
     Ok(crate::tokens::named(text.trim()))
 }
 
-async fn list(store: &Store, output: Output) -> Result<std::io::Result<()>, Failure> {
+async fn list(store: &Store, form: Form) -> Result<(), Failure> {
     let tokens: Vec<_> = store.list_tokens().await.map_err(Error::from)?.into_iter().map(view).collect();
-    Ok(match output {
-        Output::Json => output::json(&tokens),
-        Output::Text => {
-            let rows: Vec<Vec<String>> = tokens.into_iter().map(row).collect();
-            output::data(&output::table(&["ID", "NAME", "ROLE", "ENABLED", "CREATED"], &rows))
-        }
+    output::show(form, &tokens, || {
+        let rows: Vec<Vec<String>> = tokens.iter().map(row).collect();
+        output::table(&["ID", "NAME", "ROLE", "ENABLED", "CREATED", "FENCE"], &rows)
     })
 }
 
-fn row(token: TokenView) -> Vec<String> {
+fn row(token: &TokenView) -> Vec<String> {
     let enabled = if token.enabled { "yes" } else { "no" };
-    vec![token.id, token.name, token.role.as_str().to_owned(), enabled.to_owned(), token.created_at]
+    let (id, name, role) = (token.id.clone(), token.name.clone(), token.role.as_str().to_owned());
+    vec![id, name, role, enabled.to_owned(), token.created_at.clone(), token.fence.to_string()]
 }

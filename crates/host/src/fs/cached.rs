@@ -14,9 +14,9 @@ use rustix::fs::{
 };
 use rustix::io::{ReadWriteFlags, preadv2};
 
-use super::Fs;
 use super::handle::Handle;
 use super::path::AbsPath;
+use super::{Access, Fs};
 use crate::limits::CACHED_BYTES_MAX;
 
 /// File systems on a local disk in the kernel.
@@ -45,7 +45,8 @@ impl Fs {
     /// The content of a small regular file that isn't protected, if it can be had at once.
     pub(crate) fn read_cached(&self, path: &AbsPath) -> Option<Vec<u8>> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let fd = openat2(CWD, path.as_path(), flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+        let how = ResolveFlags::CACHED | self.reach.resolve_flags();
+        let fd = openat2(CWD, path.as_path(), flags, Mode::empty(), how).ok()?;
         let how = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         let device = statx(&fd, "", how, StatxFlags::TYPE).ok()?;
         if !self.local_disks.0.contains(&makedev(device.stx_dev_major, device.stx_dev_minor)) {
@@ -54,7 +55,8 @@ impl Fs {
         let handle = Handle::of(fd).ok()?;
         handle.require_regular(path.as_path()).ok()?;
         let has_one_name = handle.stat().st_nlink == 1;
-        if !has_one_name || !self.protection.is_fresh() || self.protection.check(&handle).is_err() {
+        let is_free = has_one_name && self.protection.is_fresh();
+        if !is_free || self.check(&handle, path.as_path(), Access::Read).is_err() {
             return None;
         }
         read_now(&File::from(handle.reopen(OFlags::RDONLY).ok()?))

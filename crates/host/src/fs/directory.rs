@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, Stat, fstat, fstatfs, major, open, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, Stat, fstat, fstatfs, major, open, statat,
 };
 use rustix::io::Errno;
 
-use super::Fs;
 use super::handle::Handle;
 use super::identity::FileId;
 use super::protect::Census;
+use super::{Access, Fs};
 use crate::limits::ENTRIES_BYTES;
 
 /// A magic number that `rustix` doesn't name (`linux/magic.h`).
@@ -118,7 +118,13 @@ impl Fence<'_> {
     pub(crate) fn enter(&self, path: &Path) -> Option<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = Directory::new(open(path, flags, Mode::empty()).ok()?).ok()?;
-        (!self.hides(directory.id())).then_some(directory)
+        // Somebody may have put a symbolic link above it since.
+        let is_in_reach = || {
+            let handle = directory.fd().try_clone().ok().and_then(|fd| Handle::of(fd).ok());
+            handle.is_some_and(|handle| self.fs.check(&handle, path, Access::Read).is_ok())
+        };
+        let is_shown = !self.hides(directory.id()) && (!self.is_narrow() || is_in_reach());
+        is_shown.then_some(directory)
     }
 
     /// Opens a directory by any path.
@@ -140,9 +146,14 @@ impl Fence<'_> {
         self.census.root_of(id).is_some()
     }
 
+    /// Whether the caller has roots: then a path is to be asked for itself, see [`Self::shows`].
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.fs.is_narrow()
+    }
+
     fn look_through(&self, path: &Path) -> Option<Handle> {
-        let handle = Handle::look(path).ok()?;
-        self.fs.protection.check(&handle).ok()?;
+        let handle = Handle::of(self.fs.open_path(CWD, path, OFlags::empty()).ok()?).ok()?;
+        self.fs.check(&handle, path, Access::Read).ok()?;
         Some(handle)
     }
 }

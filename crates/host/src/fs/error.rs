@@ -2,8 +2,10 @@
 //! where the seed has them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use hayward_api::Code;
+use hayward_api::fence::RunAs;
 use hayward_tool::{Stop, ToolError};
 use rustix::io::Errno;
 
@@ -26,6 +28,12 @@ pub(crate) enum FsError {
     Permission { path: PathBuf },
     #[error("Access denied: path is within protected directory {}", root.display())]
     Protected { root: PathBuf },
+    #[error("Permission denied: {} is outside of what this token may reach: {roots}", path.display())]
+    Outside { path: PathBuf, roots: Arc<str> },
+    #[error("Permission denied: {} may be read and not changed: {roots}", path.display())]
+    ReadOnlyRoot { path: PathBuf, roots: Arc<str> },
+    #[error("Permission denied: this token acts as user {user}, and file tools act as the daemon's")]
+    OtherUser { user: RunAs },
     #[error("No space left on device: {}", path.display())]
     NoSpace { path: PathBuf },
     #[error("Read-only file system: {}", path.display())]
@@ -88,6 +96,9 @@ impl FsError {
             // The machine refuses its own user, not we the caller: hence no `Forbidden`.
             Self::Permission { .. } => ("PermissionError", Code::Unavailable),
             Self::Protected { .. } => ("ProtectedPath", Code::Forbidden),
+            Self::Outside { .. } | Self::ReadOnlyRoot { .. } | Self::OtherUser { .. } => {
+                ("PermissionDenied", Code::Forbidden)
+            }
             Self::NoSpace { .. } => ("NoSpace", Code::Unavailable),
             Self::ReadOnly { .. } => ("ReadOnlyFileSystem", Code::Unavailable),
             Self::TooLarge { .. } => ("FileTooLarge", Code::TooLarge),
@@ -111,6 +122,9 @@ impl FsError {
                 "Check owner and mode of the file and its directories; the server's user has no permission"
             }
             Self::Protected { .. } => "The server protects its own data; use another path",
+            Self::Outside { .. } => "Use a path beneath one of these roots",
+            Self::ReadOnlyRoot { .. } => "Write beneath a root that may be written",
+            Self::OtherUser { .. } => "Use bash_execute to read, search and change files",
             Self::NoSpace { .. } => "Free some space, then try again; nothing was changed",
             Self::ReadOnly { .. } => "Use a path on a file system that is mounted for writing",
             Self::TooLarge { .. } => "Use a command for files of this size",

@@ -6,14 +6,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, readlink};
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, open, readlink};
 use rustix::io::Errno;
 
-use super::Fs;
 use super::error::FsError;
 use super::identity::{FileId, kind_name};
 use super::path::AbsPath;
 use super::place::end_of_links;
+use super::{Access, Fs};
 
 /// A file or directory, held by an `O_PATH` descriptor, which has no effect on what it holds.
 #[derive(Debug)]
@@ -25,10 +25,9 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// Looks a path up, following symbolic links.
-    pub(super) fn look(path: &Path) -> Result<Self, FsError> {
-        let failed = |errno| FsError::of("look up", path, errno);
-        let fd = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
-        Self::of(fd).map_err(failed)
+    #[cfg(test)]
+    pub(super) fn look(path: &Path) -> Result<Self, Errno> {
+        Self::of(open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
     }
 
     pub(super) fn of(fd: OwnedFd) -> Result<Self, Errno> {
@@ -76,6 +75,12 @@ impl Handle {
     }
 }
 
+impl From<Handle> for OwnedFd {
+    fn from(handle: Handle) -> Self {
+        handle.fd
+    }
+}
+
 impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -88,17 +93,25 @@ pub(super) fn link_to(fd: impl AsFd) -> String {
 }
 
 impl Fs {
-    /// Looks a path up and refuses what is protected, missing files in protected places included.
+    /// Looks a path up and refuses what is out of reach or protected, missing files in such places included.
     pub(crate) fn look(&self, path: &AbsPath) -> Result<Handle, FsError> {
-        let handle = match Handle::look(path.as_path()) {
-            Err(error @ FsError::NotFound { .. }) => {
-                self.protection.check_missing(&end_of_links(path.as_path())?)?;
-                return Err(error);
-            }
-            found => found?,
-        };
-        self.protection.check(&handle)?;
-        Ok(handle)
+        let path = path.as_path();
+        match self.open_path(CWD, path, OFlags::empty()).and_then(Handle::of) {
+            Ok(handle) => self.check(&handle, path, Access::Read).map(|()| handle),
+            Err(errno) => Err(self.not_looked_up(path, errno)),
+        }
+    }
+
+    /// Why a path can't be looked up. What is out of reach is told in one way, whatever is there.
+    fn not_looked_up(&self, path: &Path, errno: Errno) -> FsError {
+        if errno != Errno::NOENT && !self.is_narrow() {
+            return FsError::of("look up", path, errno);
+        }
+        let end = end_of_links(path).map_err(|error| self.reach.outside(path).unwrap_or(error));
+        match end.and_then(|end| self.check_missing(&end, path, Access::Read)) {
+            Ok(()) => FsError::of("look up", path, errno),
+            Err(refused) => refused,
+        }
     }
 
     /// Opens a regular file for reading.

@@ -53,6 +53,11 @@ impl AbsPath {
         }
     }
 
+    /// The root directory.
+    pub(crate) fn root() -> Self {
+        Self(PathBuf::from("/"))
+    }
+
     pub(crate) fn as_path(&self) -> &Path {
         &self.0
     }

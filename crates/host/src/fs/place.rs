@@ -6,18 +6,16 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use hayward_tool::Cx;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, fstat, mkdirat, open, openat, readlink, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, readlink, statat};
 use rustix::io::Errno;
 
-use super::Fs;
 use super::error::FsError;
 use super::handle::Handle;
 use super::identity::FileId;
 use super::path::AbsPath;
 use super::turns::{Key, Turn};
+use super::{Access, Fs};
 use crate::limits::{LINKS_MAX, RACES_MAX};
-
-const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A place to write to.
 pub(super) struct Place {
@@ -28,6 +26,8 @@ pub(super) struct Place {
     pub(super) name: OsString,
     /// The file that has the name now.
     pub(super) target: Option<Handle>,
+    /// Whether no other file may be made in the directory.
+    is_shut: bool,
 }
 
 /// Whether a file that doesn't exist may be made.
@@ -52,9 +52,10 @@ impl Place {
         }
     }
 
-    /// Whether the file has other names, which a replacement would leave behind with the old content.
-    pub(super) fn has_other_names(&self) -> bool {
-        self.target.as_ref().is_some_and(|target| target.stat().st_nlink > 1)
+    /// Whether the file can only be overwritten: no other may be made beside it, or it has other names,
+    /// which a replacement would leave behind with the old content.
+    pub(super) fn is_irreplaceable(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| self.is_shut || target.stat().st_nlink > 1)
     }
 }
 
@@ -65,7 +66,8 @@ impl Fs {
             let place = match self.look(path) {
                 Ok(target) => {
                     target.require_regular(path.as_path())?;
-                    Self::place_of(target)
+                    self.reach.check(&target, path.as_path(), Access::Write)?;
+                    self.place_of(target)
                 }
                 Err(FsError::NotFound { .. }) if missing == Missing::Create => self.new_place(path)?,
                 Err(error) => return Err(error),
@@ -99,12 +101,14 @@ impl Fs {
     }
 
     /// The place of a file that exists; none if it went meanwhile.
-    fn place_of(target: Handle) -> Option<Place> {
+    fn place_of(&self, target: Handle) -> Option<Place> {
         let name = target.real().file_name()?.to_owned();
-        let parent = open(target.real().parent()?, DIRECTORY, Mode::empty()).ok()?;
-        let parent_id = (&fstat(&parent).ok()?).into();
-        // Nothing above the target is protected: that was checked with the target.
-        Some(Place { parent, parent_id, name, target: Some(target) })
+        let parent =
+            Handle::of(self.open_path(CWD, target.real().parent()?, OFlags::DIRECTORY).ok()?).ok()?;
+        // Nothing above the target is protected: that was checked with the target. But a root may be a file.
+        let is_shut = self.reach.check(&parent, parent.real(), Access::Write).is_err();
+        let parent_id = parent.id();
+        Some(Place { parent: parent.into(), parent_id, name, target: Some(target), is_shut })
     }
 
     /// The place of a file that doesn't exist, in directories that are made if need be.
@@ -112,36 +116,37 @@ impl Fs {
         if path.names_directory() {
             return Err(FsError::IsDirectory { path: path.as_path().to_owned() });
         }
-        let end = without_detours(&end_of_links(path.as_path())?)?;
+        let path = path.as_path();
+        let end = without_detours(&end_of_links(path)?)?;
         let (Some(parent), Some(name)) = (end.parent(), end.file_name()) else {
-            return Err(FsError::IsDirectory { path: path.as_path().to_owned() });
+            return Err(FsError::IsDirectory { path: path.to_owned() });
         };
-        let parent = match open(parent, DIRECTORY, Mode::empty()) {
+        let parent = match self.open_path(CWD, parent, OFlags::DIRECTORY) {
             Ok(found) => found,
-            Err(Errno::NOENT) => self.make_directories(parent)?,
+            Err(Errno::NOENT) => self.make_directories(parent, path)?,
             Err(errno) => return Err(FsError::of("open", parent, errno)),
         };
-        self.empty_place(parent, name.to_owned()).map(Some)
+        self.empty_place(parent, name.to_owned(), path).map(Some)
     }
 
-    /// A place for a new file, in a directory that isn't protected.
-    fn empty_place(&self, parent: OwnedFd, name: OsString) -> Result<Place, FsError> {
-        let held = parent.try_clone().map_err(|error| FsError::of_io("hold", Path::new(&name), &error))?;
-        let held = Handle::of(held).map_err(|errno| FsError::of("look up", Path::new(&name), errno))?;
-        self.protection.check(&held)?;
+    /// A place for a new file, in a directory that is in reach and isn't protected.
+    fn empty_place(&self, parent: OwnedFd, name: OsString, path: &Path) -> Result<Place, FsError> {
+        let held = Handle::of(parent).map_err(|errno| FsError::of("look up", Path::new(&name), errno))?;
         // The name that it was asked for by may have led here through `..`.
-        self.protection.check_missing(&held.real().join(&name))?;
-        Ok(Place { parent, parent_id: held.id(), name, target: None })
+        self.reach.check_missing((&held, Path::new(&name)), path, Access::Write)?;
+        self.protection.check_missing(&held, Path::new(&name))?;
+        let parent_id = held.id();
+        Ok(Place { parent: held.into(), parent_id, name, target: None, is_shut: false })
     }
 
     /// Makes the missing directories of a path, each in one that isn't protected. What would be refused at
     /// its end is refused before the first of them is made.
-    fn make_directories(&self, path: &Path) -> Result<OwnedFd, FsError> {
-        let failed = |errno| FsError::of("make directories for", path, errno);
-        self.protection.check_missing(path)?;
-        let mut directory = open("/", DIRECTORY, Mode::empty()).map_err(failed)?;
-        for part in path.components().filter_map(part_name) {
-            let next = match openat(&directory, part, DIRECTORY, Mode::empty()) {
+    fn make_directories(&self, missing: &Path, path: &Path) -> Result<OwnedFd, FsError> {
+        let failed = |errno| FsError::of("make directories for", missing, errno);
+        self.check_missing(missing, path, Access::Write)?;
+        let mut directory = self.open_path(CWD, Path::new("/"), OFlags::DIRECTORY).map_err(failed)?;
+        for part in missing.components().filter_map(part_name) {
+            let next = match self.open_path(&directory, Path::new(part), OFlags::DIRECTORY) {
                 Err(Errno::NOENT) => self.make_directory(directory, part, path)?,
                 found => found.map_err(failed)?,
             };
@@ -152,14 +157,13 @@ impl Fs {
 
     fn make_directory(&self, parent: OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, FsError> {
         let failed = |errno| FsError::of("make directories for", path, errno);
-        let place = self.empty_place(parent, name.to_owned())?;
-        let would_be = Handle::of(place.parent).map_err(failed)?;
-        match mkdirat(&would_be, name, Mode::from_raw_mode(0o777)) {
-            Ok(()) => self.sync_directory(&would_be, path)?,
+        let above = self.empty_place(parent, name.to_owned(), path)?.parent;
+        match mkdirat(&above, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) => self.sync_directory(&above, path)?,
             Err(Errno::EXIST) => {} // somebody was faster
             Err(errno) => return Err(failed(errno)),
         }
-        openat(&would_be, name, DIRECTORY, Mode::empty()).map_err(failed)
+        self.open_path(&above, Path::new(name), OFlags::DIRECTORY).map_err(failed)
     }
 }
 

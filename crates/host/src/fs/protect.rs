@@ -85,15 +85,10 @@ impl Protection {
         check_above(handle, &census)
     }
 
-    /// Refuses a path that doesn't exist if it would be in a protected place.
-    pub(super) fn check_missing(&self, path: &Path) -> Result<(), FsError> {
-        let above = path.ancestors().skip(1).find_map(|above| Some((Handle::look(above).ok()?, above)));
-        let Some((handle, above)) = above else {
-            return Ok(());
-        };
-        self.check(&handle)?;
-        let rest = path.strip_prefix(above).unwrap_or(path);
-        let would_be = handle.real().join(rest);
+    /// Refuses what doesn't exist if it would be in a protected place, `rest` below this handle.
+    pub(super) fn check_missing(&self, above: &Handle, rest: &Path) -> Result<(), FsError> {
+        self.check(above)?;
+        let would_be = above.real().join(rest);
         match self.roots.iter().find(|root| would_be.starts_with(&root.real)) {
             Some(root) => Err(FsError::Protected { root: root.shown.clone() }),
             None => Ok(()),

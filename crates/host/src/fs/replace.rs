@@ -145,7 +145,7 @@ impl Fs {
         path: &Path,
         content: &[u8],
     ) -> Result<Option<Temp<'a>>, FsError> {
-        if place.has_other_names() {
+        if place.is_irreplaceable() {
             return Ok(None);
         }
         let mode = if place.target.is_some() { 0o600 } else { 0o666 };

@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use rustix::fs::{AtFlags, Mode, OFlags, openat, statat};
+use rustix::fs::{AtFlags, OFlags, statat};
 
-use super::Fs;
 use super::directory::{Directory, is_kernels};
 use super::error::FsError;
 use super::handle::Handle;
+use super::{Access, Fs};
 use crate::limits::has_too_many_braces;
 
 /// Rule files in order of weight: whatever the first one says of a path counts.
@@ -124,7 +124,7 @@ impl Fs {
         name: &str,
         bytes: &mut usize,
     ) -> Result<Option<String>, FsError> {
-        let Some(file) = self.open_rules(directory, name) else {
+        let Some(file) = self.open_rules(directory, real, name) else {
             return Ok(None);
         };
         let bytes_max = self.rules_bytes_max;
@@ -140,12 +140,12 @@ impl Fs {
         Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
-    fn open_rules(&self, directory: &Directory, name: &str) -> Option<File> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let handle = Handle::of(openat(directory.fd(), name, flags, Mode::empty()).ok()?).ok()?;
+    fn open_rules(&self, directory: &Directory, real: &Path, name: &str) -> Option<File> {
+        let held = self.open_path(directory.fd(), Path::new(name), OFlags::empty());
+        let handle = Handle::of(held.ok()?).ok()?;
         handle.require_regular(handle.real()).ok()?;
         // A file of /proc may wait for ever, or hand out what others wait for.
-        if is_kernels(&handle, handle.stat().st_dev) || self.protection.check(&handle).is_err() {
+        if is_kernels(&handle, handle.stat().st_dev) || self.check(&handle, real, Access::Read).is_err() {
             return None;
         }
         handle.reopen(OFlags::RDONLY).ok().map(File::from)

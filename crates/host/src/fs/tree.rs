@@ -11,12 +11,12 @@ use ignore::overrides::Override;
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
 use rustix::io::Errno;
 
-use super::Fs;
 use super::directory::{Fence, is_kernels, kind_of};
 use super::error::FsError;
 use super::feed::Feed;
 use super::handle::Handle;
 use super::walk::Walk;
+use super::{Access, Fs};
 use crate::limits::{FILES_AT_ONCE, WAITING_BATCHES_MAX};
 
 /// What is walked and how.
@@ -109,7 +109,7 @@ impl Door<'_> {
                 nearby = self.enter(parent).map(|directory| (parent, directory));
             }
             let file = nearby.as_ref().and_then(|(_, directory)| open_regular(directory, name));
-            if let Some((file, stat)) = file.filter(|(file, stat)| self.shows(file, stat)) {
+            if let Some((file, stat)) = file.filter(|(file, stat)| self.shows(path, file, stat)) {
                 visit(path, file, &stat)?;
             }
         }
@@ -121,18 +121,18 @@ impl Door<'_> {
     fn enter(&self, path: &Path) -> Option<OwnedFd> {
         let directory = open_directory(path).ok()?;
         let handle = Handle::of(directory.try_clone().ok()?).ok()?;
-        self.fs.protection.check(&handle).ok().map(|()| directory)
+        self.fs.check(&handle, path, Access::Read).ok().map(|()| directory)
     }
 
-    fn shows(&self, file: &File, stat: &Stat) -> bool {
+    fn shows(&self, path: &Path, file: &File, stat: &Stat) -> bool {
         // A file of the kernel's can be mounted anywhere; on the device of the root it would have shown there.
         let is_plain = stat.st_dev == self.device || !is_kernels(file, stat.st_dev);
-        if is_plain && !self.is_kernels {
+        if is_plain && !self.is_kernels && !self.fs.is_narrow() {
             return !self.fence.hides(stat.into());
         }
-        // Names in /proc change their meaning from process to process.
+        // Names in /proc change their meaning from process to process, and those beneath a root may be hidden.
         let handle = file.try_clone().ok().and_then(|file| Handle::of(file.into()).ok());
-        handle.is_some_and(|handle| self.fs.protection.check(&handle).is_ok())
+        handle.is_some_and(|handle| self.fs.check(&handle, path, Access::Read).is_ok())
     }
 }
 

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayward_api::{Code, Tier};
-use hayward_exec::{Captured, Ending, ExecError, Fate, Finished, Job, Profile, Quota, Survivor, Survivors};
-use hayward_tool::{Annotations, Cx, Ending as Word, Progress, Stop, ToolError, TypedTool, Verdict};
+use hayward_api::{Code, Fence, Tier};
+use hayward_exec::{Captured, Ending, ExecError, Exhausted, Fate, Finished, Job, Quota, Survivor, Survivors};
+use hayward_tool::{Annotations, Caller, Cx, Ending as Word, Progress, Stop, ToolError, TypedTool, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval_at};
 
 use super::{clamp, path_of};
+use crate::fence;
 use crate::host::Host;
 use crate::limits::{PROGRESS_EVERY, size};
 
@@ -63,6 +64,10 @@ pub(crate) struct BashExecuteOutput {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     survivors: Vec<Left>,
+    /// What the command ran out of: memory, processes; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    exhausted: Vec<&'static str>,
 }
 
 /// A process that a command had left behind.
@@ -93,6 +98,9 @@ impl TypedTool for BashExecute {
         if output.timed_out {
             let said = output.stderr.lines().next_back().unwrap_or_default();
             Verdict::failed(Word::Timeout, "TimeoutError", said)
+        } else if output.exit_code != 0 && !output.exhausted.is_empty() {
+            let said = output.stderr.lines().next_back().unwrap_or_default();
+            Verdict::failed(Word::Error, "QuotaExceeded", said)
         } else if output.exit_code != 0 {
             let said: String = output.stderr.chars().take(RECORD_CHARS).collect();
             let said = if said.is_empty() { "Non-zero exit code".to_owned() } else { said };
@@ -102,24 +110,34 @@ impl TypedTool for BashExecute {
         }
     }
 
-    async fn run(&self, cx: &Cx, args: BashExecuteArgs) -> Result<BashExecuteOutput, ToolError> {
-        let (job, seconds) = self.job(args)?;
+    async fn run(
+        &self,
+        cx: &Cx,
+        caller: &Caller,
+        args: BashExecuteArgs,
+    ) -> Result<BashExecuteOutput, ToolError> {
+        let (job, seconds) = self.job(&caller.principal.fence, args)?;
         let job = Job { timeout: job.timeout.min(cx.remaining()), ..job };
-        let (working_dir, bytes_max) = (job.cwd.clone(), job.stdout_bytes_max);
+        let (working_dir, bytes_max, quota) = (job.cwd.clone(), job.stdout_bytes_max, job.effective_quota());
         let finished = tokio::select! {
             finished = self.0.executor.run(job, cx.cancellation()) => finished,
             never = report(cx) => match never {},
         };
         let finished = finished.map_err(|error| not_run(&error, &working_dir))?;
-        output(finished, seconds, bytes_max)
+        output(finished, seconds, bytes_max, quota)
     }
 }
 
 impl BashExecute {
     /// The job of a call, and the seconds that it may take.
-    fn job(&self, args: BashExecuteArgs) -> Result<(Job, u64), ToolError> {
+    fn job(&self, fence: &Fence, args: BashExecuteArgs) -> Result<(Job, u64), ToolError> {
         let limits = &self.0.limits;
         refuse_unrunnable(&args.command, size(limits.bash_command_bytes_max))?;
+        if args.background && fence.is_confined() {
+            let message = "the commands of this token leave no process behind: background is not possible";
+            return Err(ToolError::new("PermissionDenied", Code::Forbidden, message)
+                .suggest("Leave out background, and let the work end within the timeout"));
+        }
         let timeout_ms = args.timeout.map_or(limits.bash_timeout_ms, |seconds| {
             u64::try_from(seconds).unwrap_or(0).max(1).saturating_mul(1_000)
         });
@@ -135,8 +153,8 @@ impl BashExecute {
             stderr_bytes_max: size(output_bytes),
             timeout: Duration::from_millis(timeout_ms),
             survivors: if args.background { Survivors::Leave } else { Survivors::End },
-            profile: Profile::Full,
-            quota: Quota::default(),
+            profile: fence::profile(fence),
+            quota: fence::quota(fence, limits),
         };
         Ok((job, timeout_ms.div_ceil(1_000)))
     }
@@ -184,7 +202,12 @@ fn no_directory(path: &str) -> ToolError {
         .suggest("Check that the working_dir path exists")
 }
 
-fn output(finished: Finished, seconds: u64, bytes_max: usize) -> Result<BashExecuteOutput, ToolError> {
+fn output(
+    finished: Finished,
+    seconds: u64,
+    bytes_max: usize,
+    quota: Quota,
+) -> Result<BashExecuteOutput, ToolError> {
     let mut stderr = text_of(&finished.stderr, bytes_max);
     let timed_out = finished.ending == Ending::TimedOut;
     let exit_code = match finished.ending {
@@ -193,11 +216,11 @@ fn output(finished: Finished, seconds: u64, bytes_max: usize) -> Result<BashExec
         Ending::TimedOut => -1,
         Ending::Cancelled => return Err(Stop::Cancelled.into()),
     };
+    for (_, note) in shortages(finished.exhausted, quota) {
+        add_line(&mut stderr, &note);
+    }
     if timed_out {
-        if !stderr.is_empty() && !stderr.ends_with('\n') {
-            stderr.push('\n');
-        }
-        write!(stderr, "Command timed out after {seconds}s").expect("a string takes everything");
+        add_line(&mut stderr, &format!("Command timed out after {seconds}s"));
     }
     Ok(BashExecuteOutput {
         stdout: text_of(&finished.stdout, bytes_max),
@@ -205,7 +228,31 @@ fn output(finished: Finished, seconds: u64, bytes_max: usize) -> Result<BashExec
         exit_code,
         timed_out,
         survivors: finished.survivors.into_iter().map(Left::from).collect(),
+        exhausted: shortages(finished.exhausted, quota).map(|(what, _)| what).collect(),
     })
+}
+
+/// What a command ran out of, and how it is told.
+fn shortages(exhausted: Exhausted, quota: Quota) -> impl Iterator<Item = (&'static str, String)> {
+    let up_to =
+        |bound: Option<u64>, unit: &str| bound.map(|bound| format!(" ({bound} {unit})")).unwrap_or_default();
+    let memory = exhausted.memory.then(|| {
+        let bound = up_to(quota.memory_bytes, "bytes");
+        ("memory", format!("Command used up its memory{bound}: the kernel ended processes of it"))
+    });
+    let processes = exhausted.processes.then(|| {
+        let bound = up_to(quota.processes, "at once");
+        ("processes", format!("Command used up its processes and threads{bound}: some were not started"))
+    });
+    memory.into_iter().chain(processes)
+}
+
+/// Adds a line of ours to what a command wrote.
+fn add_line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
 }
 
 /// What was kept of a stream, with a note if there was more.

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::{Code, Tier};
-use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
+use hayward_tool::{Annotations, Caller, Cx, ToolError, TypedTool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{megabytes, path_of};
-use crate::fs::{AbsPath, FsError, Written};
+use crate::fs::{AbsPath, Fs, FsError, Written};
 use crate::host::Host;
 use crate::limits::size;
 use replacement::{NoReplacement, Replacement};
@@ -64,7 +64,7 @@ impl TypedTool for EditFile {
         Duration::from_millis(self.0.limits.file_timeout_ms)
     }
 
-    async fn run(&self, cx: &Cx, args: EditFileArgs) -> Result<EditFileOutput, ToolError> {
+    async fn run(&self, cx: &Cx, caller: &Caller, args: EditFileArgs) -> Result<EditFileOutput, ToolError> {
         let path = path_of("file_path", &args.file_path)?;
         let bytes_max = size(self.0.limits.edit_string_bytes_max);
         for (name, text) in [("old_string", &args.old_string), ("new_string", &args.new_string)] {
@@ -74,22 +74,28 @@ impl TypedTool for EditFile {
                     .suggest("Replace a smaller part, or write the whole file"));
             }
         }
-        let host = Arc::clone(&self.0);
-        let (replacements, written) = self.0.threads.run(cx, move |cx| edit(&host, cx, &path, &args)).await?;
+        let bytes_max = size(self.0.limits.edit_file_bytes_max);
+        let work = move |fs: &Fs, cx: &Cx| edit(fs, cx, &path, &args, bytes_max);
+        let (replacements, written) = self.0.on_files(cx, caller, work).await?;
         let atomic = (written == Written::InPlace).then_some(false);
         Ok(EditFileOutput { success: true, replacements, atomic })
     }
 }
 
-fn edit(host: &Host, cx: &Cx, path: &AbsPath, args: &EditFileArgs) -> Result<(usize, Written), ToolError> {
+fn edit(
+    fs: &Fs,
+    cx: &Cx,
+    path: &AbsPath,
+    args: &EditFileArgs,
+    bytes_max: usize,
+) -> Result<(usize, Written), ToolError> {
     let replacement = Replacement {
         old: args.old_string.as_bytes(),
         new: args.new_string.as_bytes(),
         all: args.replace_all,
     };
-    let bytes_max = size(host.limits.edit_file_bytes_max);
     let mut count = 0;
-    let written = host.fs.edit(cx, path, bytes_max, |content| {
+    let written = fs.edit(cx, path, bytes_max, |content| {
         let (changed, replaced) = replacement.apply(content, bytes_max).map_err(|why| refused(&why))?;
         count = replaced;
         Ok::<_, EditError>(changed)

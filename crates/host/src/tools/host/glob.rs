@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::{Code, Tier};
-use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
+use hayward_tool::{Annotations, Caller, Cx, ToolError, TypedTool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::path_of;
+use crate::fs::{AbsPath, Fs};
 use crate::host::Host;
-use crate::limits::size;
+use crate::limits::{Limits, size};
 use pattern::{Pattern, PatternDefect};
 
 /// The tool.
@@ -56,29 +57,39 @@ impl TypedTool for Glob {
         Duration::from_millis(self.0.limits.file_timeout_ms)
     }
 
-    async fn run(&self, cx: &Cx, args: GlobArgs) -> Result<GlobOutput, ToolError> {
+    async fn run(&self, cx: &Cx, caller: &Caller, args: GlobArgs) -> Result<GlobOutput, ToolError> {
         let path = args.path.filter(|path| !path.is_empty()).unwrap_or_else(|| "/".to_owned());
         let base = path_of("path", &path)?;
         if args.pattern.contains('\0') {
             return Err(refused(&PatternDefect::Nul));
         }
         let pattern = Pattern::parse(&args.pattern).map_err(|defect| refused(&defect))?;
-        let host = Arc::clone(&self.0);
-        self.0.threads.run(cx, move |cx| find(&host, cx, base.as_path(), &pattern)).await
+        let limits = self.0.limits.clone();
+        self.0.on_files(cx, caller, move |fs, cx| find(fs, &limits, cx, &base, &pattern)).await
     }
 }
 
-fn find(host: &Host, cx: &Cx, base: &std::path::Path, pattern: &Pattern) -> Result<GlobOutput, ToolError> {
-    let limits = &host.limits;
+fn find(
+    fs: &Fs,
+    limits: &Limits,
+    cx: &Cx,
+    base: &AbsPath,
+    pattern: &Pattern,
+) -> Result<GlobOutput, ToolError> {
+    let base = pattern.base(base);
+    // Where nobody has roots, a directory that isn't there simply holds nothing.
+    if fs.is_narrow() {
+        fs.look(&base)?;
+    }
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let search = search::Search {
         cx,
-        fence: host.fs.fence(),
+        fence: fs.fence(),
         pattern,
         results_max: size(limits.glob_results_max),
         threads: threads.min(size(limits.search_threads_max)),
     };
-    let found = search.run(base)?;
+    let found = search.run(base.as_path())?;
     let (files, count) = found.into_sorted();
     Ok(GlobOutput { truncated: count > files.len() as u64, files, count })
 }

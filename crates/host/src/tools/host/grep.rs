@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use grep_regex::RegexMatcher;
 use hayward_api::{Code, Tier};
-use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
+use hayward_tool::{Annotations, Caller, Cx, ToolError, TypedTool};
 use ignore::overrides::{Override, OverrideBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{clamp, path_of};
-use crate::fs::AbsPath;
+use crate::fs::{AbsPath, Fs};
 use crate::host::Host;
 use crate::limits::{GLOB_BRACES_MAX, Limits, has_too_many_braces, size};
 use lines::Limit;
@@ -98,22 +98,21 @@ impl TypedTool for Grep {
         Duration::from_millis(self.host.limits.file_timeout_ms)
     }
 
-    async fn run(&self, cx: &Cx, args: GrepArgs) -> Result<GrepOutput, ToolError> {
+    async fn run(&self, cx: &Cx, caller: &Caller, args: GrepArgs) -> Result<GrepOutput, ToolError> {
         let path = args.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
         let path = path_of("path", path)?;
-        let (host, patterns) = (Arc::clone(&self.host), Arc::clone(&self.patterns));
-        self.host.threads.run(cx, move |cx| grep(&host, &patterns, cx, &path, &args)).await
+        let (limits, patterns) = (self.host.limits.clone(), Arc::clone(&self.patterns));
+        self.host.on_files(cx, caller, move |fs, cx| grep((fs, &limits), &patterns, cx, &path, &args)).await
     }
 }
 
 fn grep(
-    host: &Host,
+    (fs, limits): (&Fs, &Limits),
     patterns: &Patterns,
     cx: &Cx,
     path: &AbsPath,
     args: &GrepArgs,
 ) -> Result<GrepOutput, ToolError> {
-    let limits = &host.limits;
     let context = u64::try_from(args.context_lines).unwrap_or(0).min(limits.grep_context_lines_max);
     let search = Search {
         cx,
@@ -129,7 +128,7 @@ fn grep(
     };
     let threads = available_parallelism().map_or(1, NonZero::get).min(size(limits.search_threads_max));
     let filter = filter(args, path)?;
-    let lines = search.run(&host.fs, path, filter, threads)?;
+    let lines = search.run(fs, path, filter, threads)?;
     let (results, match_count) = lines.join();
     Ok(GrepOutput { results, match_count })
 }

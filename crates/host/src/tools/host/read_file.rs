@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::Tier;
-use hayward_tool::{Annotations, Cx, Stop, ToolError, TypedTool};
+use hayward_tool::{Annotations, Caller, Cx, Stop, ToolError, TypedTool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{clamp, path_of};
-use crate::fs::{AbsPath, FsError};
+use crate::fs::{AbsPath, Fs, FsError};
 use crate::host::Host;
 use crate::limits::{CHUNK_BYTES, size};
 use page::{Page, Window};
@@ -69,7 +69,7 @@ impl TypedTool for ReadFile {
         Duration::from_millis(self.0.limits.file_timeout_ms)
     }
 
-    async fn run(&self, cx: &Cx, args: ReadFileArgs) -> Result<ReadFileOutput, ToolError> {
+    async fn run(&self, cx: &Cx, caller: &Caller, args: ReadFileArgs) -> Result<ReadFileOutput, ToolError> {
         let path = path_of("file_path", &args.file_path)?;
         let limits = &self.0.limits;
         let window = Window {
@@ -78,16 +78,15 @@ impl TypedTool for ReadFile {
             line_bytes_max: size(limits.read_line_bytes_max),
             page_bytes_max: size(limits.read_page_bytes_max),
         };
-        if let Some(content) = self.0.fs.read_cached(&path) {
+        if let Some(content) = self.0.unfenced(caller).and_then(|fs| fs.read_cached(&path)) {
             return Ok(page_of(&content, window));
         }
-        let host = Arc::clone(&self.0);
-        self.0.threads.run(cx, move |cx| Ok(read(&host, cx, &path, window)?)).await
+        self.0.on_files(cx, caller, move |fs, cx| Ok(read(fs, cx, &path, window)?)).await
     }
 }
 
-fn read(host: &Host, cx: &Cx, path: &AbsPath, window: Window) -> Result<ReadFileOutput, FsError> {
-    let (file, stat) = host.fs.open_file(path)?;
+fn read(fs: &Fs, cx: &Cx, path: &AbsPath, window: Window) -> Result<ReadFileOutput, FsError> {
+    let (file, stat) = fs.open_file(path)?;
     // A byte more than the file seems to have, so that its end is seen with the next read at once.
     let bytes = usize::try_from(stat.st_size).unwrap_or(CHUNK_BYTES).saturating_add(1);
     let mut chunk = vec![0; bytes.clamp(4 << 10, CHUNK_BYTES)];

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::{Code, Tier};
-use hayward_tool::{Annotations, Cx, ToolError, TypedTool};
+use hayward_tool::{Annotations, Caller, Cx, ToolError, TypedTool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{megabytes, path_of};
-use crate::fs::Written;
+use crate::fs::{Fs, Written};
 use crate::host::Host;
 use crate::limits::size;
 
@@ -53,7 +53,7 @@ impl TypedTool for WriteFile {
         Duration::from_millis(self.0.limits.file_timeout_ms)
     }
 
-    async fn run(&self, cx: &Cx, args: WriteFileArgs) -> Result<WriteFileOutput, ToolError> {
+    async fn run(&self, cx: &Cx, caller: &Caller, args: WriteFileArgs) -> Result<WriteFileOutput, ToolError> {
         let path = path_of("file_path", &args.file_path)?;
         let (bytes, bytes_max) = (args.content.len(), size(self.0.limits.write_bytes_max));
         if bytes > bytes_max {
@@ -61,9 +61,8 @@ impl TypedTool for WriteFile {
             return Err(ToolError::new("FileTooLarge", Code::TooLarge, message)
                 .suggest("Write the file in parts with a command, or transfer it"));
         }
-        let host = Arc::clone(&self.0);
-        let work = move |cx: &Cx| Ok(host.fs.write(cx, &path, args.content.as_bytes())?);
-        let written = self.0.threads.run(cx, work).await?;
+        let work = move |fs: &Fs, cx: &Cx| Ok(fs.write(cx, &path, args.content.as_bytes())?);
+        let written = self.0.on_files(cx, caller, work).await?;
         let atomic = (written == Written::InPlace).then_some(false);
         Ok(WriteFileOutput { success: true, bytes_written: bytes, atomic })
     }

@@ -8,13 +8,14 @@ use std::os::unix::ffi::OsStrExt;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
+use crate::fs::AbsPath;
 use crate::limits::{GLOB_BRACES_MAX, PATTERN_PARTS_MAX, has_too_many_braces};
 
 /// A parsed pattern.
 pub(super) struct Pattern {
     parts: Vec<Part>,
     /// Whether it starts at `/` whatever the base is.
-    pub(super) is_absolute: bool,
+    is_absolute: bool,
     /// Whether it ends with a slash: only directories match.
     pub(super) wants_directory: bool,
 }
@@ -70,6 +71,11 @@ impl Pattern {
         }
         let is_absolute = text.starts_with('/');
         Ok(Self { parts, is_absolute, wants_directory: text.is_empty() || text.ends_with('/') })
+    }
+
+    /// Where a search begins: at the base, or at `/` if the pattern does.
+    pub(super) fn base(&self, base: &AbsPath) -> AbsPath {
+        if self.is_absolute { AbsPath::root() } else { base.clone() }
     }
 
     /// What may match in the base.

@@ -65,7 +65,6 @@ struct Queue {
 
 impl Search<'_> {
     pub(super) fn run(&self, base: &Path) -> Result<Newest, Stop> {
-        let base = if self.pattern.is_absolute { Path::new("/") } else { base };
         let mut newest = Newest::new(self.results_max);
         let start = self.pattern.start();
         if self.pattern.is_end(start)
@@ -193,7 +192,7 @@ impl Search<'_> {
         let is_link = kind == FileType::Symlink;
         let (modified, is_directory) = match directory.look_through(name) {
             Ok(stat) if self.fence.hides((&stat).into()) => return,
-            Ok(_) if is_link && !self.fence.shows(path) => return,
+            Ok(_) if (is_link || self.fence.is_narrow()) && !self.fence.shows(path) => return,
             Ok(stat) => (modified(&stat), kind_of(&stat) == FileType::Directory),
             Err(_) if is_link => ((0, 0), false), // it leads nowhere, and is there all the same
             Err(_) => return,

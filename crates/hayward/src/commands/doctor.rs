@@ -1,0 +1,146 @@
+//! `hayward doctor`: what this machine really holds of what is promised.
+//!
+//! Only reads, needs no lock, and works beside a running daemon. What holds is found out by trying, see
+//! [`Executor::assess`](hayward_exec::Executor::assess).
+
+mod checks;
+mod fences;
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use hayward_api::Error;
+use serde::Serialize;
+
+use crate::config::{AllLimits, Common, Serving};
+use crate::failure::Failure;
+use crate::fences::misfenced;
+use crate::output::{self, Form, show};
+use crate::runtime;
+use crate::stack::executor;
+use fences::Fenced;
+
+/// Says what this machine holds of what is promised; exits with 1 if something can't be held.
+///
+/// Looks at what keeps commands together, tries the fence of every stored token, and looks at the data
+/// directory, the end of the record, open files and disk space. Works beside a running daemon and without
+/// one, and changes nothing; give it the options of `hayward serve` that the daemon has.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Form of the output
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Form,
+
+    #[command(flatten)]
+    common: Common,
+
+    #[command(flatten)]
+    serving: Serving,
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Report {
+    /// Whether everything that is promised is held.
+    is_sound: bool,
+    checks: Vec<Check>,
+    fences: Vec<Fenced>,
+}
+
+/// One thing that was looked at.
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    verdict: Verdict,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Weaker than it could be; nothing that is promised.
+    Warning,
+    /// Something that is promised isn't held.
+    Failed,
+}
+
+impl Verdict {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Check {
+    fn new(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Self {
+        Self { name, verdict, detail: detail.into(), hint: None }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
+    let _log = args.common.start_log()?;
+    let limits = AllLimits::read(&args.serving.limits)?;
+    let form = args.output;
+    let report = runtime::block_on(examine(args, limits))?;
+    show(form, &report, || told(&report))?;
+    if report.is_sound {
+        return Ok(());
+    }
+    Err(Failure::from(anyhow!("something that is promised can't be held here"))
+        .hint("what is marked `failed` says what"))
+}
+
+async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
+    let data_dir = args.common.data_dir()?;
+    let common = args.serving.fence.read(&data_dir).map_err(misfenced)?;
+    let stored = hayward_store::read_tokens(&data_dir).await.map_err(Error::from)?;
+    let protected: Vec<_> =
+        std::iter::once(data_dir.clone()).chain(args.serving.protected_paths.iter().cloned()).collect();
+    let executor = executor(&limits, args.serving.containment, protected.clone());
+    let mut checks = vec![
+        checks::processes(executor.containment()),
+        checks::data_directory(&data_dir),
+        checks::daemon(&data_dir),
+        checks::protected(&protected),
+        checks::open_files(),
+        checks::disk(&data_dir),
+    ];
+    checks.push(checks::record(&data_dir));
+    let mut fences = Vec::new();
+    for (users, fence) in fences::of(common, &stored) {
+        fences.push(Fenced::try_out(&executor, users, fence, &limits.host).await);
+    }
+    executor.shutdown(Duration::ZERO).await;
+    let verdicts = checks.iter().map(|check| check.verdict).chain(fences.iter().map(|fence| fence.verdict));
+    let is_sound = verdicts.max().is_none_or(|worst| worst < Verdict::Failed);
+    Ok(Report { is_sound, checks, fences })
+}
+
+/// A report for people.
+fn told(report: &Report) -> String {
+    let rows: Vec<Vec<String>> = report
+        .checks
+        .iter()
+        .map(|check| {
+            let hint = check.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+            vec![check.name.to_owned(), check.verdict.as_str().to_owned(), format!("{}{hint}", check.detail)]
+        })
+        .collect();
+    let mut text = output::table(&["CHECK", "VERDICT", "DETAIL"], &rows);
+    for fenced in &report.fences {
+        text += &format!("\n{}", fenced.told());
+    }
+    text
+}
