@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use hayward_api::Fence;
 use hayward_exec::system::{SECRETS, private_setting, readable};
-use rustix::fs::ResolveFlags;
+use rustix::fs::{AtFlags, FileType, ResolveFlags, statat};
 
+use super::directory::kind_of;
 use super::error::FsError;
 use super::handle::Handle;
 use crate::fence::network;
@@ -97,8 +98,13 @@ impl Reach {
         let Self::Within(roots) = self else {
             return Ok(());
         };
-        // Where `..` leads from what doesn't exist, nobody can tell.
-        if rest.components().any(|part| part == Component::ParentDir) {
+        // Where `..` or a link leads from what can't be looked up, nobody can tell.
+        let is_link = |name| {
+            let found = statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
+            found.is_ok_and(|stat| kind_of(&stat) == FileType::Symlink)
+        };
+        let leads_back = rest.components().any(|part| part == Component::ParentDir);
+        if leads_back || rest.iter().next().is_some_and(is_link) {
             return Err(roots.outside(path));
         }
         roots.check(above.real(), path, access)?;

@@ -4,6 +4,7 @@
 
 mod contract;
 mod editing;
+mod fenced;
 mod globbing;
 mod grepping;
 mod protection;

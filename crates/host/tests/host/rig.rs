@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayward_api::{Principal, Tier};
+use hayward_api::{Fence, Principal, Tier};
 use hayward_exec::{Choice, Executor, SupervisorCommand};
 use hayward_host::{Host, HostConfig, Limits, toolset};
 use hayward_mcp::json::Raw;
@@ -51,7 +51,7 @@ impl Rig {
             },
             containment: Choice::Detect,
             limits: hayward_exec::Limits::default(),
-            protected: Vec::new(),
+            protected: vec![root.path().join("data")],
         });
         let mut config = HostConfig {
             limits: Limits::default(),
@@ -92,12 +92,23 @@ impl Rig {
         self.call_within(&cx, tool, arguments).await
     }
 
+    /// The same by a caller with this fence.
+    pub(crate) async fn call_as(&self, fence: Fence, tool: &str, arguments: Value) -> Answer {
+        let cx = Cx::new(Duration::from_mins(1), CancellationToken::new());
+        let principal = Principal { fence, ..Principal::local("test", Tier::Operate) };
+        self.call_by(principal, &cx, tool, arguments).await
+    }
+
     pub(crate) async fn call_within(&self, cx: &Cx, tool: &str, arguments: Value) -> Answer {
+        self.call_by(Principal::local("test", Tier::Operate), cx, tool, arguments).await
+    }
+
+    async fn call_by(&self, principal: Principal, cx: &Cx, tool: &str, arguments: Value) -> Answer {
         let tool = self.tool(tool);
         let call = Call::of_tool(
             tool.descriptor().name.as_str(),
             Raw::of(&arguments).unwrap(),
-            Principal::local("test", Tier::Operate),
+            principal,
             Duration::from_mins(1),
         );
         Answer::of(&tool.call(cx, call).await)
