@@ -232,18 +232,20 @@ impl fmt::Display for Fence {
         }
         let Quota { memory_bytes, processes, cpu_percent, file_bytes } = self.quota;
         let bounds = [
-            (memory_bytes, "bytes of memory"),
-            (processes, "processes"),
-            (cpu_percent, "% of a processor"),
-            (file_bytes, "bytes of a file"),
+            memory_bytes.map(|bytes| format!("memory {}", size(bytes))),
+            processes.map(|count| format!("processes {count}")),
+            cpu_percent.map(|percent| format!("cpu {percent} %")),
+            file_bytes.map(|bytes| format!("files {}", size(bytes))),
         ];
-        for (bound, what) in bounds {
-            if let Some(bound) = bound {
-                write!(f, ", {bound} {what}")?;
-            }
-        }
-        Ok(())
+        bounds.into_iter().flatten().try_for_each(|bound| write!(f, ", {bound}"))
     }
+}
+
+/// A size in the largest unit that it is a whole number of.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = units.into_iter().find(|(shift, _)| bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| format!("{bytes} B"), |(shift, unit)| format!("{} {unit}", bytes >> shift))
 }
 
 /// The whole tree is no root: a caller with that isn't confined. Text, because it is stored as such.
@@ -277,14 +279,14 @@ mod tests {
         let all = json!({
             "profile": "confined", "roots": ["/srv/a"], "readOnly": ["/srv/b"], "network": "shared",
             "user": "1000:100",
-            "quota": {"memoryBytes": 1, "processes": 2, "cpuPercent": 3, "fileBytes": 4},
+            "quota": {"memoryBytes": 536_870_912, "processes": 2, "cpuPercent": 3, "fileBytes": 5},
         });
         let fence = read(all.clone()).unwrap();
         assert_eq!(json!(fence), all);
         assert_eq!(
             fence.to_string(),
-            "confined, changes /srv/a, reads /srv/b, network, as 1000:100, 1 bytes of memory, 2 processes, \
-             3 % of a processor, 4 bytes of a file"
+            "confined, changes /srv/a, reads /srv/b, network, as 1000:100, memory 512 MiB, processes 2, cpu 3 %, \
+             files 5 B"
         );
         let quota = json!({"profile": "full", "quota": {"processes": 2}});
         assert_eq!(json!(read(quota.clone()).unwrap()), quota);

@@ -81,6 +81,9 @@ impl Fenced {
             text += &format!("  its commands don't run: {error}\n");
             return text;
         }
+        if !self.fence.is_confined() && rustix::process::geteuid().is_root() {
+            text += "  as root, nothing can keep such a command in\n";
+        }
         let rows: Vec<Vec<String>> = self.held.iter().map(Line::row).collect();
         for line in output::table(&["FENCE", "STATE", "PROMISED", "WHY"], &rows).lines() {
             text += &format!("  {line}\n");
