@@ -104,7 +104,6 @@ impl Profile {
 
 impl Network {
     /// Whether it is nobody.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
@@ -112,7 +111,6 @@ impl Network {
 
 impl Quota {
     /// Whether nothing is bounded.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }

@@ -85,13 +85,13 @@ impl FenceArgs {
                 file_bytes: self.file_size,
             },
         };
-        checked(fence, data_dir)
+        checked(&fence, data_dir)
     }
 }
 
 /// This fence with the real paths of its roots, if they can be granted on this machine by a daemon of this
 /// data directory.
-pub(crate) fn checked(fence: Fence, data_dir: &Path) -> Result<Fence, Error> {
+pub(crate) fn checked(fence: &Fence, data_dir: &Path) -> Result<Fence, Error> {
     fence.check()?;
     if fence.user.is_some() && !rustix::process::geteuid().is_root() {
         return Err(invalid("only root can become another user").with_hint("leave the user out"));
@@ -101,7 +101,7 @@ pub(crate) fn checked(fence: Fence, data_dir: &Path) -> Result<Fence, Error> {
         roots.iter().map(|root| real_root(root, &data_dir)).collect()
     };
     let (roots, read_only) = (real(&fence.roots)?, real(&fence.read_only)?);
-    let fence = Fence { roots, read_only, ..fence };
+    let fence = Fence { roots, read_only, ..fence.clone() };
     // Links may have led to what no root can be, or twice to one.
     fence.check()?;
     Ok(fence)
@@ -215,9 +215,9 @@ mod tests {
         std::fs::create_dir(&real).unwrap();
         symlink(&real, &link).unwrap();
         let data = dir.path().join("data");
-        assert_eq!(checked(confined(&link), &data).unwrap().roots, [real.clone()]);
+        assert_eq!(checked(&confined(&link), &data).unwrap().roots, std::slice::from_ref(&real));
         let twice = Fence { read_only: vec![real], ..confined(&link) };
-        assert!(checked(twice, &data).is_err());
+        assert!(checked(&twice, &data).is_err());
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             Path::new("/dev/null"),
             Path::new("/sys/kernel"),
         ] {
-            let error = checked(confined(root), &data).unwrap_err();
+            let error = checked(&confined(root), &data).unwrap_err();
             assert!(error.code == Code::Invalid && error.hint.is_some(), "{}", root.display());
         }
     }

@@ -185,7 +185,7 @@ impl Tokens for TokenDesk {
     ) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
-            let fence = checked(spec.fence, &desk.data_dir)?;
+            let fence = checked(&spec.fence, &desk.data_dir)?;
             let spec = TokenSpec { fence, ..spec };
             let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;

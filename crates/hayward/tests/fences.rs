@@ -1,6 +1,5 @@
 //! Fences of tokens with the real binary: what a confined one reaches, and what `doctor` says of it.
 #![cfg(test)]
-#![expect(clippy::print_stdout, reason = "what can't run here says why it is skipped")]
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

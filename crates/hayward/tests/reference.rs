@@ -125,6 +125,7 @@ fn the_reference_of_commands_is_fresh() {
         &["audit", "key"],
         &["audit", "export"],
         &["audit", "prune"],
+        &["doctor"],
         &["serve"],
         &["stdio"],
         &["token"],

@@ -113,9 +113,10 @@ impl Line {
 /// An error with its causes and its hint.
 fn chain(error: &ExecError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+    let steps: Vec<String> =
+        std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
     let hint = error.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-    format!("{error}{causes}{hint}")
+    format!("{}{hint}", steps.join(": "))
 }
 
 /// The word for a fence, as in JSON.
