@@ -24,7 +24,8 @@ const FILES_OF_OURS: u64 = 512;
 /// Serves this machine's tools over HTTP.
 ///
 /// Without a stored admin token it makes an admin, an rw and an ro token that die with it, and prints
-/// them with a client configuration to paste.
+/// them with a client configuration to paste. The options under `Fence` are for these and for local clients:
+/// a stored token has a fence of its own.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Address to listen on

@@ -18,7 +18,7 @@ use crate::{local, runtime};
 /// Serves this machine's tools on standard input and output.
 ///
 /// Joins a running daemon of the same data directory, so that one record holds everything; else
-/// serves by itself.
+/// serves by itself. A client of a running daemon has the fence that the daemon gives to local clients.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What the client may do: ro reads, rw also changes
