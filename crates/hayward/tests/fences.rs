@@ -1,7 +1,7 @@
 //! Fences of tokens with the real binary: what a confined one reaches, and what `doctor` says of it.
 #![cfg(test)]
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -160,6 +160,30 @@ async fn file_tools_of_a_confined_token_keep_to_its_roots() {
     let refused = place.path("data/audit/record.jsonl");
     let denied = std::fs::read_to_string(refused).unwrap();
     assert!(denied.contains("\"ending\":\"denied\""), "refusals stand in the record");
+}
+
+#[tokio::test]
+async fn a_token_for_another_user_acts_as_that_user_and_has_no_file_tools() {
+    let place = Place::new();
+    if !rustix::process::geteuid().is_root() {
+        let refused =
+            place.hayward(&["token", "add", "--name", "x", "--profile", "confined", "--run-as", "1:1"]);
+        assert!(!refused.status.success(), "only root becomes somebody else");
+        return;
+    }
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(place.path("write"), everybody).unwrap();
+    let nobody = place.confined_token("nobody", &["--run-as", "65534:65534"]);
+    let daemon = place.start(&[]);
+    let new = place.path("write/new");
+    let refused = call(&daemon, &nobody, "write_file", json!({"file_path": new, "content": "x"})).await;
+    assert!(text(&refused).contains("PermissionDenied") && !new.exists(), "{refused}");
+    if !confines(&daemon, &nobody).await {
+        return;
+    }
+    let made = run(&daemon, &nobody, &format!("id -u; id -g; touch {}", new.display())).await;
+    assert_eq!((&made["stdout"], &made["exit_code"]), (&json!("65534\n65534\n"), &json!(0)), "{made}");
+    assert_eq!(std::fs::metadata(new).unwrap().uid(), 65534);
 }
 
 #[tokio::test]

@@ -212,6 +212,8 @@ async fn searches_do_not_leave_the_roots() {
         assert_eq!(found["count"], count, "{pattern}: {found}");
     }
     place.refused("glob", json!({"pattern": format!("{}/*", place.path("outside").display())})).await;
+    let absolute = format!("{}/**/file", place.path("write").display());
+    assert_eq!(place.ok("glob", json!({"pattern": absolute})).await["count"], 2);
     place.refused("glob", json!({"pattern": "*"})).await;
     place.refused("grep", json!({"pattern": "canary"})).await;
     let found = place.ok("grep", json!({"pattern": "canary", "path": place.path("write")})).await;

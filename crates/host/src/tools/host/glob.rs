@@ -16,7 +16,7 @@ use super::path_of;
 use crate::fs::{AbsPath, Fs};
 use crate::host::Host;
 use crate::limits::{Limits, size};
-use pattern::{Pattern, PatternDefect};
+use pattern::{Pattern, PatternDefect, split_start};
 
 /// The tool.
 pub(crate) struct Glob(pub(crate) Arc<Host>);
@@ -63,7 +63,13 @@ impl TypedTool for Glob {
         if args.pattern.contains('\0') {
             return Err(refused(&PatternDefect::Nul));
         }
-        let pattern = Pattern::parse(&args.pattern).map_err(|defect| refused(&defect))?;
+        let (start, pattern) = split_start(&args.pattern);
+        // Who has roots can't begin above them, and needs not: what leads there has no wildcards.
+        let (base, pattern) = match start {
+            Some(start) if caller.principal.fence.is_confined() => (path_of("pattern", start)?, pattern),
+            _ => (base, args.pattern.as_str()),
+        };
+        let pattern = Pattern::parse(pattern).map_err(|defect| refused(&defect))?;
         let limits = self.0.limits.clone();
         self.0.on_files(cx, caller, move |fs, cx| find(fs, &limits, cx, &base, &pattern)).await
     }

@@ -11,6 +11,9 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use crate::fs::AbsPath;
 use crate::limits::{GLOB_BRACES_MAX, PATTERN_PARTS_MAX, has_too_many_braces};
 
+/// What makes a part of a pattern match more than one name.
+const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
+
 /// A parsed pattern.
 pub(super) struct Pattern {
     parts: Vec<Part>,
@@ -162,7 +165,7 @@ impl Part {
         if has_too_many_braces(text) {
             return Err(PatternDefect::TooManyBraces);
         }
-        if !text.contains(['*', '?', '[', '{']) {
+        if !text.contains(WILDCARDS) {
             return CString::new(text).map(Self::Name).map_err(|_| PatternDefect::Nul);
         }
         // Braces may also be meant as they stand, as in a file name.
@@ -182,6 +185,20 @@ impl Part {
             set => Ok(Self::Names(set, text.starts_with('.'))),
         }
     }
+}
+
+/// The directories that an absolute pattern names before its first wildcard or its last component, and what
+/// is left of it beneath them; none if it isn't absolute.
+pub(super) fn split_start(pattern: &str) -> (Option<&str>, &str) {
+    if !pattern.starts_with('/') {
+        return (None, pattern);
+    }
+    let trimmed = pattern.trim_end_matches('/');
+    let wild = pattern.find(WILDCARDS).unwrap_or(pattern.len());
+    let Some(at) = trimmed[..wild.min(trimmed.len())].rfind('/') else {
+        return (Some("/"), "");
+    };
+    (Some(if at == 0 { "/" } else { &pattern[..at] }), &pattern[at + 1..])
 }
 
 fn matches(set: &GlobSet, name: &CStr) -> bool {
@@ -243,6 +260,24 @@ mod tests {
             ("a?c", "a/c"),
         ] {
             assert!(!is_match(pattern, path), "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_pattern_starts_where_its_wildcards_do() {
+        for (pattern, expect) in [
+            ("/srv/a/**/*.py", (Some("/srv/a"), "**/*.py")),
+            ("/srv/a*/x", (Some("/srv"), "a*/x")),
+            ("/srv/a", (Some("/srv"), "a")),
+            ("/srv/a/", (Some("/srv"), "a/")),
+            ("//srv//*", (Some("//srv/"), "*")),
+            ("/*", (Some("/"), "*")),
+            ("/srv", (Some("/"), "srv")),
+            ("/", (Some("/"), "")),
+            ("srv/*", (None, "srv/*")),
+            ("", (None, "")),
+        ] {
+            assert_eq!(split_start(pattern), expect, "{pattern}");
         }
     }
 
