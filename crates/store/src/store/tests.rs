@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hayward_api::Code;
+use hayward_api::fence::{Fence, Profile};
 use hayward_api::kinds::token::{DESCRIPTOR, Role, TokenSpec};
 use hayward_auth::{Credentials, TokenId};
 use serde_json::json;
@@ -123,6 +124,38 @@ async fn a_token_is_identified_until_it_is_revoked() {
     assert_eq!(count(&store, "SELECT COUNT(*) FROM credentials").await, 1);
     let again = store.revoke_token(prefix, &actor()).await;
     assert!(matches!(again, Err(StoreError::NotFound { .. })));
+}
+
+#[tokio::test]
+async fn a_fence_travels_with_its_token_and_a_spec_from_before_fences_is_full() {
+    let (_dir, store) = fresh().await;
+    let fence = Fence { profile: Profile::Confined, roots: vec!["/srv/a".into()], ..Fence::default() };
+    let spec = TokenSpec { fence: fence.clone(), ..Role::Rw.into() };
+    let (_, confined) = store.create_token("confined", spec, &actor()).await.unwrap();
+    let (metadata, old) = store.create_token("old", Role::Rw, &actor()).await.unwrap();
+    store.update(&key("old"), metadata.resource_version, &json!({"role": "rw"}), &actor()).await.unwrap();
+    let credentials = Credentials::new();
+    credentials.replace(store.credential_records().await.unwrap());
+    assert_eq!(credentials.identify(confined.reveal(), 0).unwrap().fence, fence);
+    assert!(credentials.identify(old.reveal(), 0).unwrap().fence.is_default());
+    let relative = Fence { roots: vec!["srv".into()], ..fence };
+    let refused = store.create_token("bad", TokenSpec { fence: relative, ..Role::Rw.into() }, &actor()).await;
+    assert!(matches!(refused.err(), Some(StoreError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn tokens_are_read_whoever_has_the_database_open_and_nothing_is_made() {
+    let (dir, store) = fresh().await;
+    store.create_token("ci", Role::Ro, &actor()).await.unwrap();
+    let names = async || -> Vec<String> {
+        let read = crate::read_tokens(dir.path()).await.unwrap();
+        read.into_iter().map(|token| token.metadata.name.to_string()).collect()
+    };
+    assert_eq!(names().await, ["ci"]);
+    store.close().await;
+    assert_eq!(names().await, ["ci"]);
+    let none = dir.path().join("none");
+    assert!(crate::read_tokens(&none).await.unwrap().is_empty() && !none.exists());
 }
 
 #[tokio::test]
