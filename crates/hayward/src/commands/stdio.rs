@@ -82,7 +82,8 @@ async fn alone(
     let stack = Stack::build(data, &args.serving, limits, Vec::new(), further()).await?;
     stack.redact_log(log);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
-    let principal = Arc::new(Principal { fence: stack.fence.clone(), ..Principal::local("stdio", args.role.ceiling()) });
+    let principal =
+        Arc::new(Principal { fence: stack.fence.clone(), ..Principal::local("stdio", args.role.ceiling()) });
     let client = stack.local(principal);
     let served = serve_stdio(tokio::io::stdin(), tokio::io::stdout(), client, shutdown.clone()).await;
     shutdown.cancel();
