@@ -1,11 +1,12 @@
-//! A copy of the record in the form of mymcp's `audit.log`, for whatever follows that file, or on standard output.
+//! A copy of the record in the form of mymcp's `audit.log`, for whatever follows that file, or as a stream.
 //!
 //! It follows the record as any reader does: calls never wait for it, it can't fail them, and it proves nothing. After a
-//! start a file goes on behind the last call that it holds; standard output tells what comes from then on.
+//! start a file goes on behind the last call that it holds; a stream tells what comes from then on.
 
 mod sink;
 
 use std::collections::VecDeque;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -43,9 +44,9 @@ impl Mirror {
         Self::spawn(record, Copy::new(sink, Some(last)))
     }
 
-    /// Writes what the record of this folder says from now on to standard output.
-    pub fn to_stdout(record: &Path) -> Result<Self, AuditError> {
-        Self::spawn(record, Copy::new(Sink::Stdout, None))
+    /// Writes what the record of this folder says from now on to a stream, a line in one piece.
+    pub fn to_stream(record: &Path, stream: impl Write + Send + 'static) -> Result<Self, AuditError> {
+        Self::spawn(record, Copy::new(Sink::Stream(Box::new(stream)), None))
     }
 
     fn spawn(record: &Path, mut copy: Copy) -> Result<Self, AuditError> {

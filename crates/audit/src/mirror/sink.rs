@@ -1,7 +1,7 @@
-//! Where a copy goes: a file that is put aside when it is full, or standard output.
+//! Where a copy goes: a file that is put aside when it is full, or a stream.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub(super) const FILE: &str = "audit.log";
 
 /// Where a copy goes.
 pub(super) enum Sink {
-    Stdout,
+    Stream(Box<dyn Write + Send>),
     File(Rotating),
 }
 
@@ -42,17 +42,16 @@ impl Sink {
 
     pub(super) fn path(&self) -> &Path {
         match self {
-            Self::Stdout => Path::new("standard output"),
+            Self::Stream(_) => Path::new("its stream"),
             Self::File(rotating) => &rotating.path,
         }
     }
 
     pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
         match self {
-            Self::Stdout => {
-                let mut out = io::stdout().lock();
-                out.write_all(line)?;
-                out.flush()
+            Self::Stream(stream) => {
+                stream.write_all(line)?;
+                stream.flush()
             }
             Self::File(rotating) => rotating.write(line),
         }

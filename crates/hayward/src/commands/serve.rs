@@ -156,7 +156,7 @@ fn mirrors(
     limits: &hayward_audit::limits::Limits,
 ) -> Result<Vec<Mirror>, Failure> {
     let file = args.log_dir.as_ref().map(|folder| Mirror::start(record, folder, limits));
-    let stdout = args.log_stdout.then(|| Mirror::to_stdout(record));
+    let stdout = args.log_stdout.then(|| Mirror::to_stream(record, std::io::stdout()));
     file.into_iter().chain(stdout).collect::<Result<_, _>>().map_err(unrecorded)
 }
 
