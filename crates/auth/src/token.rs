@@ -267,6 +267,7 @@ mod tests {
             assert!(TokenId::parse(bad).is_none(), "{bad}");
         }
         assert_eq!(format!("{:?}", Token::mint(Role::Ro).digest()), "Digest(…)");
+        assert_eq!(format!("{:?}", TokenId::parse("AAAA11111111").unwrap()), "TokenId(AAAA11111111)");
     }
     proptest::proptest! {
         #[test]
