@@ -8,6 +8,7 @@
 //! Values only: whether a root exists, and whether a kernel can hold a fence, is found out elsewhere.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
@@ -15,6 +16,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error};
+
+/// Bytes of memory with which a command can begin, and more than any machine has.
+const MEMORY_BYTES: RangeInclusive<u64> = 4 << 20..=1 << 50;
+/// A command and one that it starts, and as many as a kernel counts.
+const PROCESSES: RangeInclusive<u64> = 2..=1 << 22;
+/// Percent of one processor.
+const CPU_PERCENT: RangeInclusive<u64> = 1..=1_000_000;
+/// Bytes of one file.
+const FILE_BYTES: RangeInclusive<u64> = 1..=1 << 62;
 
 /// Roots of one fence, of both kinds together.
 pub const ROOTS_MAX: usize = 64;
@@ -24,7 +34,6 @@ pub const ROOTS_MAX: usize = 64;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Fence {
     /// Everything that the daemon's user may, or only what is named here.
-    #[serde(default)]
     pub profile: Profile,
     /// Directories and files that it reads and changes; absolute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -123,6 +132,10 @@ impl RunAs {
             return Err(Error::new(Code::Invalid, "a confined command does not run as root")
                 .with_hint("name a user and a group that are not 0"));
         }
+        if uid == u32::MAX || gid == u32::MAX {
+            return Err(Error::new(Code::Invalid, "to the kernel this number means nobody in particular")
+                .with_hint("name a user and a group that there can be"));
+        }
         Ok(Self { uid, gid })
     }
 
@@ -206,8 +219,17 @@ impl Fence {
             return invalid(message, "name it once");
         }
         let Quota { memory_bytes, processes, cpu_percent, file_bytes } = self.quota;
-        if [memory_bytes, processes, cpu_percent, file_bytes].contains(&Some(0)) {
-            return invalid("a bound of 0 lets nothing run".to_owned(), "leave it out for no bound");
+        let bounds = [
+            ("memory", memory_bytes, MEMORY_BYTES),
+            ("processes", processes, PROCESSES),
+            ("cpu", cpu_percent, CPU_PERCENT),
+            ("file size", file_bytes, FILE_BYTES),
+        ];
+        for (what, bound, within) in bounds {
+            if bound.is_some_and(|bound| !within.contains(&bound)) {
+                let message = format!("a bound of {what} is from {} to {}", within.start(), within.end());
+                return invalid(message, "choose another, or leave it out for no bound");
+            }
         }
         Ok(())
     }
@@ -267,7 +289,7 @@ mod tests {
 
     #[test]
     fn nothing_said_is_full_and_stays_unsaid() {
-        let fence = read(json!({})).unwrap();
+        let fence = read(json!({"profile": "full"})).unwrap();
         assert!(fence.is_default() && !fence.is_confined());
         assert_eq!(json!(fence), json!({"profile": "full"}));
     }
@@ -298,17 +320,21 @@ mod tests {
             }
         }
         for bad in [
+            json!({}),
+            json!([]),
             json!({"profile": "half"}),
-            json!({"roots": ["/srv"]}),
+            json!({"profile": "full", "roots": ["/srv"]}),
             json!({"profile": "full", "user": "1:1"}),
-            json!({"network": "shared"}),
+            json!({"profile": "full", "network": "shared"}),
             json!({"profile": "confined", "network": "lan"}),
             json!({"profile": "confined", "x": 1}),
             json!({"profile": "confined", "roots": ["/srv"], "readOnly": ["/srv"]}),
             json!({"profile": "confined", "roots": vec!["/srv"; ROOTS_MAX + 1]}),
-            json!({"quota": {"processes": 0}}),
-            json!({"quota": {"processes": -1}}),
-            json!({"quota": {"time": 1}}),
+            json!({"profile": "full", "quota": {"processes": 1}}),
+            json!({"profile": "full", "quota": {"memoryBytes": 1}}),
+            json!({"profile": "full", "quota": {"memoryBytes": u64::MAX}}),
+            json!({"profile": "full", "quota": {"processes": -1}}),
+            json!({"profile": "full", "quota": {"time": 1}}),
         ] {
             assert!(read(bad.clone()).is_err(), "{bad}");
         }
@@ -318,7 +344,21 @@ mod tests {
     fn a_user_is_two_numbers_and_never_root() {
         let user: RunAs = "1000:100".parse().unwrap();
         assert_eq!((user.uid(), user.gid(), user.to_string()), (1000, 100, "1000:100".to_owned()));
-        for bad in ["", "nobody", "1", "1:", ":1", "0:1", "1:0", "-1:1", "+1:1", "1:1:1", "4294967296:1"] {
+        for bad in [
+            "",
+            "nobody",
+            "1",
+            "1:",
+            ":1",
+            "0:1",
+            "1:0",
+            "-1:1",
+            "+1:1",
+            "1:1:1",
+            "4294967296:1",
+            "4294967295:1",
+            "1:4294967295",
+        ] {
             assert!(bad.parse::<RunAs>().is_err(), "{bad}");
         }
     }

@@ -54,6 +54,10 @@ pub(super) fn build(view: &View) -> io::Result<()> {
             symlink(target, link)?;
         }
     }
+    for above in view.above_hidden() {
+        // A mount point can't be renamed, so that what is hidden stays where it is known.
+        mount_bind_recursive(&above, &above)?;
+    }
     for hidden in view.hidden.iter().filter(|path| view.access(path).is_some()) {
         hide(hidden)?;
     }

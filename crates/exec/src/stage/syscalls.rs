@@ -85,6 +85,34 @@ const FORBIDDEN: &[i64] = &[
     libc::SYS__sysctl,
 ];
 
+/// What reaches into other processes of the same user, where they are not out of sight.
+const FORBIDDEN_IN_SIGHT: &[i64] = &[
+    libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
+    libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
+    libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
+    libc::SYS_mq_open,
+    libc::SYS_mq_unlink,
+];
+
+/// Calls that change a process, and which argument says whose; 0 is the caller.
+const OF_A_PROCESS: &[(i64, u8)] = &[
+    (libc::SYS_prlimit64, 0),
+    (libc::SYS_sched_setaffinity, 0),
+    (libc::SYS_sched_setscheduler, 0),
+    (libc::SYS_sched_setparam, 0),
+    (libc::SYS_sched_setattr, 0),
+    (libc::SYS_setpriority, 1),
+    (libc::SYS_ioprio_set, 1),
+];
+
 /// The flags of new namespaces.
 const NAMESPACES: &[i32] = &[
     libc::CLONE_NEWNS,
@@ -115,6 +143,15 @@ pub(super) fn deny(network: Network, has_namespaces: bool) -> io::Result<()> {
     insert(&mut forbidden, libc::SYS_clone, &any_bit(&flags)?);
     let flags: Vec<u64> = flags.into_iter().chain([NEW_TIME]).collect();
     insert(&mut forbidden, libc::SYS_unshare, &any_bit(&flags)?);
+    // A lease makes whoever opens the file wait, whosever it is.
+    let lease = u64::from(libc::F_SETLEASE.cast_unsigned());
+    insert(&mut forbidden, libc::SYS_fcntl, &any(&[lease], 1, &SeccompCmpOp::Eq)?);
+    if !has_namespaces {
+        forbidden.append(&mut calls(FORBIDDEN_IN_SIGHT));
+        for (call, argument) in OF_A_PROCESS {
+            insert(&mut forbidden, *call, &any(&[0], *argument, &SeccompCmpOp::Ne)?);
+        }
+    }
     insert(&mut forbidden, libc::SYS_socket, &[other_than(&families(network, has_namespaces))?]);
     // Their program is in order, so a failure is the kernel's.
     for (rules, errno) in [(missing, Errno::NOSYS), (forbidden, Errno::PERM)] {

@@ -3,6 +3,7 @@
 //! Paths are followed once, here. What is mounted and granted later is what was found, whatever
 //! was put in its place meanwhile.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -114,6 +115,17 @@ impl View {
         Ok(())
     }
 
+    /// The directories between a root that is written to and what is hidden below it, upper ones first.
+    pub(super) fn above_hidden(&self) -> BTreeSet<PathBuf> {
+        let written = |path: &&Path| {
+            self.access(path) == Some(Access::Write) && self.grants.iter().all(|grant| grant.path != **path)
+        };
+        let above = |hidden: &PathBuf| -> Vec<PathBuf> {
+            hidden.ancestors().skip(1).filter(written).map(Path::to_owned).collect()
+        };
+        self.hidden.iter().flat_map(above).collect()
+    }
+
     /// Whether something below this is hidden.
     pub(super) fn holds_hidden(&self, path: &Path) -> bool {
         self.hidden.iter().any(|hidden| hidden.starts_with(path))
@@ -144,9 +156,10 @@ impl View {
         if is_seen { Ok(()) } else { self.grant(&real, Access::Read) }
     }
 
-    /// Adds a grant; where the same is granted twice, writing goes before reading.
+    /// Adds a grant by its real path; where the same is granted twice, writing goes before reading. No link is followed:
+    /// whoever may write above a root could put one in its place.
     fn grant(&mut self, path: &Path, access: Access) -> io::Result<()> {
-        let path = path.canonicalize()?;
+        let path = path.components().collect::<PathBuf>();
         if self.grants.iter().any(|grant| grant.path == path) {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use hayward_exec::{
     Assessment, Choice, Config, Confined, Ending, ExecError, Fence, Job, Network, Profile, State,
@@ -29,11 +30,11 @@ impl Place {
         let place =
             Self { folder: tempfile::Builder::new().prefix("confined").tempdir_in("/var/tmp").unwrap() };
         fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for folder in ["write", "read", "data"] {
-            fs::create_dir(place.path(folder)).unwrap();
+        for folder in ["write", "read", "data", "above/data"] {
+            fs::create_dir_all(place.path(folder)).unwrap();
         }
         fs::set_permissions(place.path("write"), fs::Permissions::from_mode(0o777)).unwrap();
-        for file in ["outside", "read/file", "data/key"] {
+        for file in ["outside", "read/file", "data/key", "above/data/key"] {
             fs::write(place.path(file), "content\n").unwrap();
             fs::set_permissions(place.path(file), fs::Permissions::from_mode(0o666)).unwrap();
         }
@@ -57,7 +58,7 @@ impl Place {
     }
 
     fn config(&self, base: Config) -> Config {
-        Config { protected: vec![self.path("data")], ..base }
+        Config { protected: vec![self.path("data"), self.path("above/data")], ..base }
     }
 }
 
@@ -202,6 +203,11 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("use io_uring", "[ -x /usr/bin/perl ] && perl -e 'my $p=\"\\0\"x120; exit(syscall(425,1,$p)==-1?1:0)'"),
     ("trace", "[ -x /usr/bin/perl ] && perl -e 'exit(syscall(101,16,getppid(),0,0)==-1?1:0)'"),
+    ("bound another process", "[ -x /usr/bin/prlimit ] && prlimit --pid $DAEMON --nofile=64:64"),
+    (
+        "make others wait for a file of the system",
+        "[ -x /usr/bin/perl ] && perl -e 'open(F,\"<\",\"/etc/hostname\");exit(fcntl(F,1024,1)?0:1)'",
+    ),
     ("ask for a key", "[ -x /usr/bin/perl ] && perl -e 'exit(syscall(250,0,-3,0)==-1?1:0)'"),
 ];
 
@@ -342,12 +348,68 @@ async fn roots_that_cannot_be_granted_are_refused() {
             assert!(matches!(outcome, Err(ExecError::RootRefused { .. })), "{way}: {root:?}: {outcome:?}");
         }
         symlink(place.path("data"), place.path("alias")).unwrap();
-        for root in [place.path("data"), place.path("alias"), place.path("data/key")] {
+        let outcome = refused(&place.path("alias")).await;
+        assert!(matches!(outcome, Err(ExecError::RootRefused { .. })), "{way}: a link: {outcome:?}");
+        for root in [place.path("data"), place.path("data/key")] {
             let outcome = refused(&root).await;
             assert!(matches!(outcome, Err(ExecError::RootProtected)), "{way}: {root:?}: {outcome:?}");
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_lies_above_a_protected_path_stays_where_it_is() {
+    in_every_way(async |cx, place, way| {
+        let confined = Confined { read_write: vec![place.folder.path().to_owned()], ..Confined::default() };
+        let scripts = [
+            "mv $P/above $P/moved && exit 1; exit 42",
+            "cat $P/moved/data/key $P/above/data/key && exit 1; exit 42",
+        ];
+        for script in scripts {
+            match cx.run(place.job(confined.clone(), script)).await {
+                Ok(finished) => {
+                    assert_eq!(finished.ending, Ending::Exited { code: 42 }, "{way}: {finished:?}")
+                }
+                Err(ExecError::RootProtected) => assert!(way.contains("without"), "{way}"),
+                Err(error) => panic!("{way}: {error:?}"),
+            }
+        }
+        assert!(place.path("above/data/key").exists(), "{way}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_root_leads_nowhere() {
+    in_every_way(async |cx, place, way| {
+        let inner = place.path("write/x/inner");
+        fs::create_dir_all(&inner).unwrap();
+        fs::set_permissions(place.path("write/x"), fs::Permissions::from_mode(0o777)).unwrap();
+        let confined = Confined { read_only: vec![inner], ..place.confined() };
+        let swap = "cd $P/write; mv x y && mkdir x && ln -s $P x/inner";
+        let finished = cx.run(place.job(confined.clone(), swap)).await.unwrap();
+        assert_eq!(finished.ending, Ending::Exited { code: 0 }, "{way}: {finished:?}");
+        let outcome = cx.run(place.job(confined, "cat $P/write/x/inner/outside")).await;
+        assert!(matches!(outcome, Err(ExecError::RootRefused { .. })), "{way}: {outcome:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_that_others_share_is_out_of_reach() {
+    let made = Command::new("ipcmk").args(["-M", "64", "-p", "0666"]).output().unwrap();
+    let text = String::from_utf8(made.stdout).unwrap();
+    let id = text.split_whitespace().next_back().unwrap().to_owned();
+    let script = format!("[ -x /usr/bin/perl ] && perl -e 'my $b;exit(shmread({id},$b,0,1)?0:1)'");
+    let read = Command::new("sh").args(["-c", &script]).status().unwrap();
+    in_every_way(async |cx, place, way| {
+        let finished = cx.run(place.job(place.confined(), &script)).await.unwrap();
+        assert_ne!(finished.ending, Ending::Exited { code: 0 }, "{way}");
+    })
+    .await;
+    Command::new("ipcrm").args(["-m", &id]).status().unwrap();
+    assert!(read.success(), "outside of a fence it can be read");
 }
 
 #[tokio::test]

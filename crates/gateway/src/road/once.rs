@@ -58,7 +58,10 @@ impl Keyed {
             (Some(members), Some(_)) => without(&members, arrival.arguments.as_bytes().len()),
             _ => arrival.arguments.clone(),
         };
-        let digest = digest(arrival.form().method(), &arrival.name, arguments.as_bytes());
+        // What it stands for depends on how far its caller reaches.
+        let fence = serde_json::to_string(&arrival.principal.fence).unwrap_or_default();
+        let name = format!("{}\0{fence}", arrival.name);
+        let digest = digest(arrival.form().method(), &name, arguments.as_bytes());
         let credential = arrival.principal.credential.clone();
         Ok(Some(Self { receipt: ReceiptKey { credential, key }, digest, arguments }))
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, Stat, fstat, fstatfs, major, open, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, RawDir, Stat, fstat, fstatfs, major, openat2,
+    statat,
 };
 use rustix::io::Errno;
 
@@ -117,7 +118,8 @@ impl Fence<'_> {
     /// Opens a directory whose path has no symbolic link behind a place that was entered before.
     pub(crate) fn enter(&self, path: &Path) -> Option<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let directory = Directory::new(open(path, flags, Mode::empty()).ok()?).ok()?;
+        let how = self.fs.reach.resolve_flags();
+        let directory = Directory::new(openat2(CWD, path, flags, Mode::empty(), how).ok()?).ok()?;
         // Somebody may have put a symbolic link above it since.
         let is_in_reach = || {
             let handle = directory.fd().try_clone().ok().and_then(|fd| Handle::of(fd).ok());

@@ -57,10 +57,10 @@ impl Reach {
         }
         // What isn't there can't be reached.
         let real = |path: &Path| path.canonicalize().ok();
-        let granted = |path: &Path, access| Some((real(path)?, access));
-        let writes = fence.roots.iter().filter_map(|path| granted(path, Access::Write));
-        let reads = fence.read_only.iter().filter_map(|path| granted(path, Access::Read));
-        let system = readable(network(fence.network)).filter_map(|path| granted(path, Access::Read));
+        // Roots were real paths when they were granted. Should a link stand there now, it leads out of reach.
+        let writes = fence.roots.iter().map(|path| (path.clone(), Access::Write));
+        let reads = fence.read_only.iter().map(|path| (path.clone(), Access::Read));
+        let system = readable(network(fence.network)).filter_map(|path| Some((real(path)?, Access::Read)));
         let roots = Roots {
             grants: writes.chain(reads).chain(system).collect(),
             hidden: SECRETS.iter().filter_map(|path| real(Path::new(path))).collect(),

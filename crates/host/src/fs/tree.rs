@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use hayward_tool::Cx;
 use ignore::overrides::Override;
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open, openat};
-use rustix::io::Errno;
+use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat};
 
 use super::directory::{Fence, is_kernels, kind_of};
 use super::error::FsError;
@@ -119,7 +118,7 @@ impl Door<'_> {
     /// Opens a directory, judged by where it really is: between the walk and now, somebody may have put a
     /// symbolic link in its place or above it.
     fn enter(&self, path: &Path) -> Option<OwnedFd> {
-        let directory = open_directory(path).ok()?;
+        let directory = self.fs.open_path(CWD, path, OFlags::DIRECTORY).ok()?;
         let handle = Handle::of(directory.try_clone().ok()?).ok()?;
         self.fs.check(&handle, path, Access::Read).ok().map(|()| directory)
     }
@@ -134,10 +133,6 @@ impl Door<'_> {
         let handle = file.try_clone().ok().and_then(|file| Handle::of(file.into()).ok());
         handle.is_some_and(|handle| self.fs.check(&handle, path, Access::Read).is_ok())
     }
-}
-
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Opens what the walk took for a regular file, if it still is one.

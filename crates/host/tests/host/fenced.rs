@@ -238,6 +238,19 @@ async fn a_root_may_be_a_file_and_nothing_is_made_beside_it() {
 }
 
 #[tokio::test]
+async fn a_link_in_the_place_of_a_root_leads_nowhere() {
+    let place = Place::new();
+    std::fs::rename(place.path("read"), place.path("moved")).unwrap();
+    for target in [place.path("outside"), PathBuf::from("/")] {
+        std::fs::remove_file(place.path("read")).ok();
+        symlink(&target, place.path("read")).unwrap();
+        place.out_of_reach(text(&place.path("read/file"))).await;
+        place.out_of_reach(text(&place.path("outside/file"))).await;
+    }
+    assert_eq!(std::fs::read_dir(place.path("outside")).unwrap().count(), 1);
+}
+
+#[tokio::test]
 async fn whoever_acts_as_another_user_has_no_file_tools() {
     let place = Place::new();
     let fence = Fence { user: "65534:65534".parse().ok(), ..place.fence() };
