@@ -9,7 +9,7 @@
 //! and without any of our crates. A missed goal fails the run, after its table was written.
 
 mod descriptors;
-mod page;
+pub(crate) mod page;
 mod rig;
 mod trials;
 
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::bench::machine;
 use crate::{output, workspace};
-use page::{Line, Mark};
+use page::{HEAD, Line, Mark};
 use rig::Rig;
 use trials::Size;
 
@@ -78,7 +78,7 @@ fn print(_date: &str, section: &str) -> Result<()> {
 fn write(date: &str, section: &str) -> Result<()> {
     let path = workspace::root().join("docs/load.md");
     let old = std::fs::read_to_string(&path).unwrap_or_default();
-    std::fs::write(&path, page::with(&old, date, section)).context("failed to write `docs/load.md`")?;
+    std::fs::write(&path, page::with(HEAD, &old, date, section)).context("failed to write `docs/load.md`")?;
     output::note("wrote docs/load.md");
     Ok(())
 }

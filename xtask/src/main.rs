@@ -17,6 +17,7 @@ mod step;
 mod test;
 mod tidy;
 mod toolbox;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Task {
     Coverage,
     /// Put the server on trial (crowds, slow peers) and add the figures to `docs/load.md`.
     Load(load::Arguments),
+    /// Kill the server, cut its power and let its disk fail, and write what held to `docs/reliability.md`.
+    Torture(torture::Arguments),
     /// Build and run the server.
     Run(run::Arguments),
     /// Start a new part from its recipe.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Coverage => coverage::run(),
         Task::Load(arguments) => load::run(&arguments),
+        Task::Torture(arguments) => torture::run(&arguments),
         Task::Run(arguments) => run::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
     };

@@ -11,7 +11,7 @@ use crate::toolbox::{self, Node, Python};
 use crate::{output, step, workspace};
 
 /// Programs that tests start, and their Debian packages.
-const PROGRAMS: [(&str, &str); 2] = [("curl", "curl"), ("rg", "ripgrep")];
+const PROGRAMS: [(&str, &str); 3] = [("curl", "curl"), ("rg", "ripgrep"), ("strace", "strace")];
 
 /// Which tests to run.
 #[derive(clap::Args, Default)]

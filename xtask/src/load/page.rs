@@ -1,11 +1,11 @@
-//! The page: `docs/load.md`, one dated table for each run, newest first.
+//! The page: `docs/load.md`, one dated table for each run, newest first. What tortures the server keeps one like it.
 
 use std::fmt;
 
 use crate::bench::machine::Machine;
 
 /// What stands before the tables.
-const HEAD: &str = "\
+pub(crate) const HEAD: &str = "\
 # Load
 
 <!-- Written by `cargo xtask load`; edit `xtask/src/load/page.rs`. -->
@@ -36,7 +36,7 @@ It needs 12,000 file descriptors in a process (`ulimit -Hn`); the soft limit is 
 
 /// How a figure compares with its goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// As wanted.
     Met,
     /// Not as wanted.
@@ -47,26 +47,26 @@ pub(super) enum Mark {
 
 /// One figure.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// What was measured.
-    pub(super) what: String,
+    pub(crate) what: String,
     /// The figure, with its unit.
-    pub(super) figure: String,
+    pub(crate) figure: String,
     /// What is wanted of it.
-    pub(super) goal: String,
+    pub(crate) goal: String,
     /// Whether it is so.
-    pub(super) mark: Mark,
+    pub(crate) mark: Mark,
 }
 
 impl Line {
     /// A figure of which something is wanted.
-    pub(super) fn goal(what: impl Into<String>, figure: impl Into<String>, goal: &str, is_met: bool) -> Self {
+    pub(crate) fn goal(what: impl Into<String>, figure: impl Into<String>, goal: &str, is_met: bool) -> Self {
         let mark = if is_met { Mark::Met } else { Mark::Missed };
         Self { what: what.into(), figure: figure.into(), goal: goal.to_owned(), mark }
     }
 
     /// A figure that is only shown.
-    pub(super) fn shown(what: impl Into<String>, figure: impl Into<String>) -> Self {
+    pub(crate) fn shown(what: impl Into<String>, figure: impl Into<String>) -> Self {
         Self { what: what.into(), figure: figure.into(), goal: String::new(), mark: Mark::None }
     }
 }
@@ -84,7 +84,7 @@ impl fmt::Display for Line {
 }
 
 /// The table of one run.
-pub(super) fn section(machine: &Machine, lines: &[Line]) -> String {
+pub(crate) fn section(machine: &Machine, lines: &[Line]) -> String {
     let Machine { date, hardware, software, load } = machine;
     let head = format!(
         "## {date}\n\n{hardware}, {software}, load before {load}.\n\n| what | figure | goal | |\n|---|---:|---:|---|\n"
@@ -92,11 +92,11 @@ pub(super) fn section(machine: &Machine, lines: &[Line]) -> String {
     lines.iter().fold(head, |text, line| format!("{text}{line}\n"))
 }
 
-/// The page with this table in front of the older ones, and instead of one of the same day.
-pub(super) fn with(old: &str, date: &str, section: &str) -> String {
+/// The page with this head, and with this table in front of the older ones and instead of one of the same day.
+pub(crate) fn with(head: &str, old: &str, date: &str, section: &str) -> String {
     let older = old.split("\n## ").skip(1).filter(|older| !older.starts_with(date));
     let older = older.map(|older| format!("\n## {}\n", older.trim_end()));
-    format!("{HEAD}\n{section}{}", older.collect::<String>())
+    format!("{head}\n{section}{}", older.collect::<String>())
 }
 
 #[cfg(test)]
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn tables_are_kept_newest_first_and_one_a_day() {
-        let first = with("", "2026-01-01", &table("2026-01-01", "a"));
-        let second = with(&first, "2026-01-02", &table("2026-01-02", "b"));
+        let first = with(HEAD, "", "2026-01-01", &table("2026-01-01", "a"));
+        let second = with(HEAD, &first, "2026-01-02", &table("2026-01-02", "b"));
         assert!(second.starts_with(HEAD));
-        let again = with(&second, "2026-01-02", &table("2026-01-02", "c"));
+        let again = with(HEAD, &second, "2026-01-02", &table("2026-01-02", "c"));
         let tables = again.strip_prefix(HEAD).unwrap();
         assert_eq!(tables, format!("\n{}\n{}", table("2026-01-02", "c"), table("2026-01-01", "a")));
     }

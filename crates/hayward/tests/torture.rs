@@ -1,0 +1,62 @@
+//! The real binary under faults that are really injected: the short form of `cargo xtask torture`.
+//!
+//! What can't be injected on this machine is said, and is a failure where the test command requires all its tools.
+#![cfg(test)]
+
+use hayward_testkit::installed;
+use hayward_torture::kill::{self, Kills};
+use hayward_torture::power::{self, Cuts, Durability};
+use hayward_torture::{Subject, Tally, fault, strace};
+
+const SEED: u64 = 20_261_127;
+
+fn subject() -> Subject {
+    Subject { binary: env!("CARGO_BIN_EXE_hayward").into() }
+}
+
+/// Whether it can be tried here; if not, why is said.
+fn can(missing: Option<String>) -> bool {
+    if let Some(why) = &missing {
+        assert!(!installed::is_required(), "{why}");
+        println!("skipped: {why}");
+    }
+    missing.is_none()
+}
+
+fn assert_sound(tally: &Tally) {
+    println!("{tally:?}");
+    assert_eq!((tally.violations, tally.told.as_slice()), (0, &[][..]));
+}
+
+#[test]
+fn a_daemon_that_is_killed_at_any_moment_leaves_a_record_that_is_whole() {
+    if !can(strace::missing()) {
+        return;
+    }
+    let kills = Kills { count: 10, seed: SEED, lanes: 2 };
+    let tally = kill::run(&subject(), kills, &|_| {}).unwrap();
+    assert_sound(&tally);
+    assert!(tally.injected >= 10);
+}
+
+#[test]
+fn a_power_cut_takes_nothing_that_was_promised() {
+    if !can(power::missing()) {
+        return;
+    }
+    let cuts = Cuts { count: 2, seed: SEED, durability: Durability::Process };
+    let tally = power::run(&subject(), cuts, &|_| {}).unwrap();
+    assert_sound(&tally);
+    assert_eq!(tally.injected, 2);
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_refuses_everything_and_then_nothing() {
+    if !can(power::missing()) {
+        return;
+    }
+    for trial in fault::fill_disks(&subject(), SEED, &|_| {}).unwrap() {
+        assert_sound(&trial.tally);
+        assert!(trial.tally.refused > 0, "{}", trial.name);
+    }
+}

@@ -1,0 +1,144 @@
+//! Death at every moment: SIGKILL as a thread begins its N-th write, sync, rename, … of all that it makes.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::daemon::Started;
+use crate::house::{House, Subject, Tokens};
+use crate::programs::holds_within;
+use crate::random::Random;
+use crate::strace;
+use crate::tally::Tally;
+
+/// Clients at once.
+const CLIENTS: u64 = 2;
+/// Calls of each.
+const CALLS: u64 = 12;
+/// Lives on one data directory, each but the last one ended by a kill.
+const LIVES: u64 = 6;
+/// Of so many data directories, one begins with nothing at all.
+const FRESH_EVERY: u64 = 4;
+/// Attempts for each death that is wanted, since threads don't always come that far.
+const ATTEMPTS: u64 = 4;
+/// How long a daemon that was killed may still be seen.
+const DEAD_WITHIN: Duration = Duration::from_secs(20);
+
+/// How many, and which.
+#[derive(Clone, Copy, Debug)]
+pub struct Kills {
+    /// Deaths that are wanted.
+    pub count: u64,
+    /// What chance is made of.
+    pub seed: u64,
+    /// Data directories at once.
+    pub lanes: u64,
+}
+
+/// A moment: as a thread begins its `nth` call of this kind.
+type Point = (String, u64);
+
+/// Kills until there are as many deaths as wanted. Fails if that can't be tried at all.
+pub fn run(subject: &Subject, kills: Kills, tell: &(dyn Fn(&Tally) + Sync)) -> Result<Tally> {
+    let stored = moments(subject, Tokens::Stored, kills.seed)?;
+    let fresh = moments(subject, Tokens::Temporary, kills.seed)?;
+    let state = Mutex::new((Tally::default(), 0_u64, 0_u64));
+    let lane = || -> Result<()> {
+        loop {
+            let house = {
+                let mut state = state.lock().map_err(|_| anyhow!("another lane has panicked"))?;
+                let (tally, houses, attempts) = &mut *state;
+                if tally.injected >= kills.count || *attempts >= ATTEMPTS * kills.count {
+                    return Ok(());
+                }
+                *houses += 1;
+                *attempts += LIVES;
+                *houses
+            };
+            let is_fresh = house % FRESH_EVERY == 0;
+            let (tokens, points) =
+                if is_fresh { (Tokens::Temporary, &fresh) } else { (Tokens::Stored, &stored) };
+            let wanted = |tally: &Tally| kills.count.saturating_sub(tally.injected);
+            let room = state.lock().map_or(0, |state| wanted(&state.0));
+            let lives = if is_fresh { 1 } else { LIVES }.min(room);
+            let mut random = Random::new(kills.seed.wrapping_mul(1_000_003).wrapping_add(house));
+            let tally = torture(subject, tokens, points, lives, &mut random)?;
+            let mut state = state.lock().map_err(|_| anyhow!("another lane has panicked"))?;
+            state.0.add(tally);
+            tell(&state.0);
+        }
+    };
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..kills.lanes.max(1)).map(|_| scope.spawn(lane)).collect();
+        lanes.into_iter().try_for_each(|it| it.join().map_err(|_| anyhow!("a lane has panicked"))?)
+    })?;
+    Ok(state.into_inner().map_err(|_| anyhow!("a lane has panicked"))?.0)
+}
+
+/// All moments of a life that nothing happens to, its end among them.
+fn moments(subject: &Subject, tokens: Tokens, seed: u64) -> Result<Vec<Point>> {
+    let mut house = House::new(subject, tokens)?;
+    let trace = house.beside("trace");
+    let mut random = Random::new(seed);
+    let Started::Ready(daemon) = house.begin(&strace::counting(&trace))? else {
+        return Err(anyhow!("a daemon that is only counted ends: {}", house.log()));
+    };
+    house.play(&daemon, &mut random, CLIENTS, CALLS)?;
+    daemon.stop()?;
+    let counts = strace::counts(&trace)?;
+    Ok(counts.into_iter().flat_map(|(call, most)| (1..=most).map(move |nth| (call.clone(), nth))).collect())
+}
+
+/// Some lives on one data directory, each ended at a moment of chance.
+fn torture(
+    subject: &Subject,
+    tokens: Tokens,
+    points: &[Point],
+    lives: u64,
+    random: &mut Random,
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut house = House::new(subject, tokens)?;
+    // A kind of call first, so that the rare ones get as many deaths as the frequent ones.
+    let mut kinds: Vec<&str> = points.iter().map(|(call, _)| call.as_str()).collect();
+    kinds.dedup();
+    for _ in 0..lives {
+        let kind = random.pick(&kinds).copied().unwrap_or_default();
+        let of_kind: Vec<&Point> = points.iter().filter(|(call, _)| call == kind).collect();
+        let Some((call, nth)) = random.pick(&of_kind).map(|point| (&point.0, point.1)) else {
+            return Err(anyhow!("there is no moment to kill at"));
+        };
+        let trace = house.beside("trace");
+        let is_dead = live(&mut house, &strace::killing(call, nth, &trace), random)?;
+        if is_dead {
+            tally.injected += 1;
+            tally.points.insert((call.clone(), nth));
+            tally.places.extend(strace::place(&trace));
+        } else {
+            tally.missed += 1;
+        }
+        house.settle(&mut tally, &format!("killed at {call} {nth}"))?;
+        if tally.violations > 0 {
+            break;
+        }
+    }
+    tally.calls = u64::try_from(house.entries.len()).unwrap_or(0);
+    Ok(tally)
+}
+
+/// One life under these words; whether it was cut off.
+fn live(house: &mut House, words: &[String], random: &mut Random) -> Result<bool> {
+    let mut daemon = match house.begin(words)? {
+        Started::Ready(daemon) => daemon,
+        // Killed before it listened; anything else would be an end of its own.
+        Started::Ended(status) => return Ok(!status.success() && status.code().is_none()),
+    };
+    house.play(&daemon, random, CLIENTS, CALLS)?;
+    if house.entries.last().is_some_and(|entry| !entry.was_sent()) {
+        holds_within(DEAD_WITHIN, || !daemon.is_running());
+    }
+    // Its end writes, too.
+    let status = daemon.stop()?;
+    Ok(status.code().is_none())
+}
