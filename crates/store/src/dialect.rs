@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -46,6 +47,14 @@ impl Pools {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            // A commit that fails (a full disk) may end its transaction by itself: the connection then waits for ever
+            // for an end that can't come, and nothing could be changed until a restart.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    connection.ping().await?;
+                    Ok(!connection.is_in_transaction())
+                })
+            })
             .connect_with(options.clone().journal_mode(SqliteJournalMode::Wal))
             .await
             .map_err(StoreError::at("open the database"))?;

@@ -293,6 +293,18 @@ async fn a_watch_from_forgotten_or_unknown_revisions_is_refused() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_ends_by_itself_stops_no_later_change() {
+    let (_dir, store) = fresh().await;
+    let mut change = store.begin().await.unwrap();
+    change.create(&key("a"), &json!({"role": "ro"}), &actor()).await.unwrap();
+    // As SQLite does when a commit fails.
+    sqlx::query("ROLLBACK").execute(&mut *change.inner).await.unwrap();
+    assert!(change.commit().await.is_err());
+    store.create(&key("b"), &json!({"role": "ro"}), &actor()).await.unwrap();
+    assert_eq!(count(&store, "SELECT COUNT(*) FROM resources").await, 1);
+}
+
+#[tokio::test]
 async fn the_database_is_durable_private_and_keeps_references() {
     let (dir, store) = fresh().await;
     store.create_token("a", Role::Ro, &actor()).await.unwrap();
