@@ -9,6 +9,7 @@
 
 mod admit;
 mod approve;
+mod clock;
 mod once;
 mod places;
 mod record;
@@ -44,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::limits::Limits;
 pub(crate) use admit::Permit;
+use clock::Clock;
 use once::Keyed;
 use places::Places;
 use record::Recorder;
@@ -69,6 +71,8 @@ pub struct Road {
     refused: Counter,
     /// Keeps what came of calls that are made once.
     store: Store,
+    /// How old that is.
+    clock: Clock,
     /// What may be held in memory at once.
     budget: Budget,
     overrun: Duration,
@@ -171,6 +175,7 @@ impl Road {
             budget: Budget::new(count(limits.held_bytes_max)),
             spent: Mutex::default(),
             store: parts.store,
+            clock: Clock::start(),
             refused: Counter::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
         }
@@ -343,7 +348,7 @@ impl Road {
         let Some(keyed) = keyed else {
             return self.spend(arrival);
         };
-        keyed.claim(&self.store, arrival).await?;
+        keyed.claim(&self.store, arrival, self.clock.now()).await?;
         let spent = self.spend(arrival);
         if spent.is_err() {
             keyed.release(&self.store, arrival).await;

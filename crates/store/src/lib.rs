@@ -23,7 +23,7 @@ mod watch;
 
 pub use data_dir::{DataDir, LockError};
 pub use error::StoreError;
-pub use receipts::{Claimed, ReceiptKey};
+pub use receipts::{Claimed, Moment, ReceiptKey};
 pub use resource::{Actor, Key, Resource};
 pub use status::Status;
 pub use store::{Store, StoreConfig};

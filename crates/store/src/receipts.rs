@@ -20,6 +20,15 @@ pub struct ReceiptKey {
     pub key: String,
 }
 
+/// Now, in seconds since 1970, as far as that is known: a wall clock may jump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// It is not before this: what is old by it is old.
+    pub earliest_unix: i64,
+    /// It is not after this: what begins now grows old from here on.
+    pub latest_unix: i64,
+}
+
 /// What a claim has come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
@@ -38,14 +47,14 @@ pub enum Claimed {
 }
 
 impl Store {
-    /// Claims a receipt at this moment (Unix time in seconds); the claim is durable when this returns.
+    /// Claims a receipt; the claim is durable when this returns.
     pub async fn claim_receipt(
         &self,
         receipt: &ReceiptKey,
         digest: &[u8; 32],
-        now_unix: i64,
+        now: Moment,
     ) -> Result<Claimed, StoreError> {
-        self.forget_receipts(now_unix).await?;
+        self.forget_receipts(now.earliest_unix).await?;
         let claimed = sqlx::query(
             "INSERT INTO receipts (credential, key, digest, process, is_done, reply, claimed_at)
              SELECT $1, $2, $3, $4, FALSE, NULL, $5
@@ -56,7 +65,7 @@ impl Store {
         .bind(&receipt.key)
         .bind(&digest[..])
         .bind(&*self.process)
-        .bind(now_unix)
+        .bind(now.latest_unix)
         .bind(i64::try_from(self.limits.receipts_per_credential_max).unwrap_or(i64::MAX))
         .execute(&self.pools.writer)
         .await
@@ -139,7 +148,15 @@ mod tests {
     use crate::limits::Limits;
     use crate::store::StoreConfig;
 
-    const NOW: i64 = 1_800_000_000;
+    const NOW: Moment = at(1_800_000_000);
+
+    const fn at(unix: i64) -> Moment {
+        Moment { earliest_unix: unix, latest_unix: unix }
+    }
+
+    const fn later(seconds: i64) -> Moment {
+        at(NOW.latest_unix + seconds)
+    }
 
     fn key(credential: &str, key: &str) -> ReceiptKey {
         ReceiptKey { credential: credential.to_owned(), key: key.to_owned() }
@@ -207,8 +224,22 @@ mod tests {
         let claim =
             async |key: ReceiptKey, of: u8, now| store.claim_receipt(&key, &[of; 32], now).await.unwrap();
         assert_eq!(claim(key("you", "k"), 1, NOW).await, Claimed::New);
-        assert_eq!(claim(key("me", "0"), 1, NOW + 10).await, Claimed::Running);
-        assert_eq!(claim(key("me", "0"), 2, NOW + 11).await, Claimed::New);
+        assert_eq!(claim(key("me", "0"), 1, later(10)).await, Claimed::Running);
+        assert_eq!(claim(key("me", "0"), 2, later(11)).await, Claimed::New);
+    }
+
+    #[tokio::test]
+    async fn a_receipt_is_forgotten_only_when_it_is_old_for_sure() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).await;
+        let claim = async |now| store.claim_receipt(&key("me", "k"), &[1; 32], now).await.unwrap();
+        let between = |from: i64, to: i64| Moment {
+            earliest_unix: later(from).earliest_unix,
+            latest_unix: later(to).latest_unix,
+        };
+        assert_eq!(claim(between(-1_000, 0)).await, Claimed::New);
+        assert_eq!(claim(between(10, 1_000)).await, Claimed::Running);
+        assert_eq!(claim(between(11, 1_000)).await, Claimed::New);
     }
 
     #[tokio::test]

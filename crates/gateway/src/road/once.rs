@@ -6,11 +6,11 @@
 use hayward_api::{Code, Ending, Tier};
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::state::digest;
-use hayward_store::{Claimed, ReceiptKey, Store};
+use hayward_store::{Claimed, Moment, ReceiptKey, Store};
 use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
 
+use super::Arrival;
 use super::route::Route;
-use super::{Arrival, now_unix};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, KEPT_REPLY_BYTES_MAX};
 
 /// The argument that names a key, of a tool that has none of this name.
@@ -67,13 +67,13 @@ impl Keyed {
     }
 
     /// Claims the key for this call, or says what else the call comes to.
-    pub(super) async fn claim(&self, store: &Store, arrival: &Arrival) -> Result<(), Outcome> {
+    pub(super) async fn claim(&self, store: &Store, arrival: &Arrival, now: Moment) -> Result<(), Outcome> {
         // A task has the key already that its call has claimed.
         if arrival.round.is_task {
             return Ok(());
         }
         let verb = arrival.form();
-        let claimed = store.claim_receipt(&self.receipt, &self.digest, now_unix()).await;
+        let claimed = store.claim_receipt(&self.receipt, &self.digest, now).await;
         let claimed = claimed.map_err(|error| {
             let error = hayward_api::Error::from(error);
             tracing::error!(detail = error.detail, "a key can't be claimed");
