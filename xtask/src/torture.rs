@@ -36,8 +36,15 @@ const PROGRAMS: [(&str, &str); 8] = [
 ];
 
 /// The long form.
-const LONG: Arguments =
-    Arguments { kill: 1_000, power: 100, fault: 1, escapes: 1_000, seed: 1, strict: false };
+const LONG: Arguments = Arguments {
+    kill: 1_000,
+    power: 100,
+    fault: 1,
+    escapes: 1_000,
+    seed: 1,
+    only: String::new(),
+    strict: false,
+};
 
 /// Kills at once: one waits for its disk while the other one computes.
 const LANES: u64 = 2;
@@ -60,6 +67,9 @@ pub(crate) struct Arguments {
     /// What chance is made of.
     #[arg(long, default_value_t = LONG.seed)]
     seed: u64,
+    /// Of all faults only those of system calls with this in their name
+    #[arg(long, default_value_t)]
+    only: String,
     /// Hold the record of changes to what `strict` durability promises: on the disk before the answer.
     #[arg(long)]
     strict: bool,
@@ -68,7 +78,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Whether nothing is less than in the long form.
     fn is_long(&self) -> bool {
-        self.kill >= LONG.kill
+        self.only.is_empty()
+            && self.kill >= LONG.kill
             && self.power >= LONG.power
             && self.fault >= LONG.fault
             && self.escapes >= LONG.escapes
@@ -76,7 +87,7 @@ impl Arguments {
 
     /// As a person would type it.
     fn shown(&self) -> String {
-        let Self { kill, power, fault, escapes, seed, strict } = self;
+        let Self { kill, power, fault, escapes, seed, strict, .. } = self;
         let strict = if *strict { " --strict" } else { "" };
         format!(
             "cargo xtask torture --kill {kill} --power {power} --fault {fault} --escapes {escapes} --seed {seed}{strict}"
@@ -156,7 +167,11 @@ fn faults(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
         output::step("faults");
         let seed = seed.wrapping_add(round);
         let tell = |trial: &fault::Trial| told(&trial.name, &trial.tally);
-        let mut trials = fault::run(subject, seed, &tell)?;
+        let mut trials = fault::run(subject, &arguments.only, seed, &tell)?;
+        lines.extend(trials.drain(..).flat_map(|trial| lines::of_trial(&trial)));
+        if !arguments.only.is_empty() {
+            continue;
+        }
         trials.extend(fault::fill_disks(subject, seed, &tell)?);
         trials.extend(open_files::run(subject, seed, &tell)?);
         match clock::missing() {

@@ -198,14 +198,18 @@ impl House {
     pub fn settle(&mut self, tally: &mut Tally, context: &str) -> Result<()> {
         let wrong = self.settled(tally)?;
         if !wrong.is_empty() {
-            // Whoever looks for the cause needs all of it.
-            self.dir.disable_cleanup(true);
-            let place = self.dir.path().display().to_string();
+            let place = self.keep();
             for what in wrong {
                 tally.violation(format!("{context}: {what} (in {place})"));
             }
         }
         Ok(())
+    }
+
+    /// Leaves all of it behind, for whoever looks for a cause; returns where.
+    pub fn keep(&mut self) -> String {
+        self.dir.disable_cleanup(true);
+        self.dir.path().display().to_string()
     }
 
     fn settled(&mut self, tally: &mut Tally) -> Result<Vec<String>> {

@@ -35,7 +35,8 @@ const AFTERMATH: Duration = Duration::from_millis(30);
 const PROCESS_GRACE: Duration = Duration::from_millis(100);
 
 /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: nothing more reaches the disk.
-const SHUTDOWN: &str = "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
+const SHUTDOWN: &str =
+    "open(my $f, '<', $ARGV[0]) or die $!; my $how = pack('L', 2); ioctl($f, 0x8004587d, $how) or die $!";
 
 /// What the record promises of a call above the tier `read`, when it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub enum Deed {
     AppendOnce,
     /// An earlier call under a key, sent again.
     Again,
-    /// A command that fails.
+    /// A command that says it has failed: the call itself was done.
     Fail,
     /// A file is written.
     Write,
