@@ -15,8 +15,8 @@ fn subject() -> Subject {
 }
 
 /// Whether it can be tried here; if not, why is said.
-fn can(missing: Option<String>) -> bool {
-    if let Some(why) = &missing {
+fn can(missing: Option<&str>) -> bool {
+    if let Some(why) = missing {
         assert!(!installed::is_required(), "{why}");
         println!("skipped: {why}");
     }
@@ -30,7 +30,7 @@ fn assert_sound(tally: &Tally) {
 
 #[test]
 fn a_daemon_that_is_killed_at_any_moment_leaves_a_record_that_is_whole() {
-    if !can(strace::missing()) {
+    if !can(strace::missing().as_deref()) {
         return;
     }
     let kills = Kills { count: 10, seed: SEED, lanes: 2 };
@@ -41,7 +41,7 @@ fn a_daemon_that_is_killed_at_any_moment_leaves_a_record_that_is_whole() {
 
 #[test]
 fn a_power_cut_takes_nothing_that_was_promised() {
-    if !can(power::missing()) {
+    if !can(power::missing().as_deref()) {
         return;
     }
     let cuts = Cuts { count: 2, seed: SEED, durability: Durability::Process };
@@ -52,7 +52,7 @@ fn a_power_cut_takes_nothing_that_was_promised() {
 
 #[test]
 fn a_disk_that_is_full_for_a_while_refuses_everything_and_then_nothing() {
-    if !can(power::missing()) {
+    if !can(power::missing().as_deref()) {
         return;
     }
     for trial in fault::fill_disks(&subject(), SEED, &|_| {}).unwrap() {

@@ -1,4 +1,4 @@
-//! What holds of every input of the protocol crate, whatever it is: the checks that the fuzz targets
+//! What holds of every input of the protocol crate and of the check of the record, whatever it is: the checks that the fuzz targets
 //! in `fuzz/` and the tests that replay their corpora share.
 //!
 //! Each check compares `hayward-mcp` with something made another way: `serde_json`, a few lines of
@@ -10,6 +10,7 @@ mod events;
 mod headers;
 mod lines;
 mod pieces;
+mod records;
 mod requests;
 mod states;
 
@@ -29,7 +30,7 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "differential", check: emitted::check },
     Target { name: "envelope", check: envelope::check },
     Target { name: "headers", check: headers::check },
@@ -37,6 +38,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "sse", check: events::check },
     Target { name: "state", check: states::check },
     Target { name: "stdio", check: lines::check },
+    Target { name: "verify", check: records::check },
 ];
 
 /// Runs the check of a target.

@@ -7,7 +7,7 @@ use crate::{output, step, workspace};
 
 const HEAD: &str = "# Fuzzing
 
-What `cargo xtask fuzz` found, newest first. Each target feeds a part of the protocol crate with what libFuzzer makes up
+What `cargo xtask fuzz` found, newest first. Each target feeds a part of the protocol crate, or the check of the record, with what libFuzzer makes up
 (optimised, with debug assertions and checked arithmetic; no sanitizer, as the code has no `unsafe`) and compares what
 comes of it with something made another way. `testkit/fuzzing` holds the checks, `fuzz/corpus/` the inputs that every run
 of the tests tries again. An input has up to 4 KiB, may take 5 s, and a target 256 MiB.
@@ -19,6 +19,7 @@ of the tests tries again. An input has up to 4 KiB, may take 5 s, and a target 2
 | `headers` | a modern request is served only if every header says what the body says |
 | `sse` | events are what the algorithm of the standard gives, in whatever pieces the stream comes; none is beyond the limit |
 | `stdio` | lines are what splitting gives, in whatever pieces they come and wherever reading is cancelled; none is beyond the limit |
+| `verify` | of a signed record no change passes, and no record stops the check |
 
 An input that crashes a target lies in `fuzz/artifacts/`. It goes to `fuzz/corpus/`, where the tests fail of it, together with
 a test of what is wrong; then comes the correction.
