@@ -186,7 +186,7 @@ fn faults(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
 /// Says how far it is, and what is wrong.
 fn told(what: &str, tally: &Tally) {
     let Tally { injected, missed, calls, violations, .. } = tally;
-    output::note(format!("{injected} {what} ({missed} missed), {calls} calls, {violations} violations"));
+    output::note(format!("{what}: {injected} ({missed} missed), {calls} calls, {violations} violations"));
     for told in &tally.told {
         output::note(format!("  {told}"));
     }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use crate::daemon::Daemon;
 use crate::history::Verdict;
 use crate::house::{House, Subject, Tokens, scratch};
+use crate::http;
 use crate::namespace::Namespace;
 use crate::programs::pause;
 use crate::random::Random;
@@ -149,28 +150,23 @@ pub fn run(subject: &Subject, only: &str, seed: u64, tell: &dyn Fn(&Trial)) -> R
 }
 
 fn inject(subject: &Subject, fault: &Fault, random: &mut Random) -> Result<Tally> {
-    let mut tally = Tally { injected: 1, ..Tally::default() };
+    let mut tally = Tally::default();
     let mut house = House::new(subject, Tokens::Stored)?;
     let daemon = house.begin_well()?;
     house.play(&daemon, random, 1, AROUND)?;
-    let injection = Injection::begin(
-        daemon.pid,
-        &fault.expressions(),
-        &fault.paths(&house).iter().map(PathBuf::as_path).collect::<Vec<_>>(),
-        &house.beside("strace.log"),
-    )?;
+    let (what, paths) = ((fault.calls, fault.what), fault.paths(&house));
+    let injection = Injection::begin(daemon.pid, what, &paths, house.folder())?;
     let during = suffer(&mut house, &daemon, fault.expect)?;
-    injection.end()?;
+    tally.injected = injection.end()?;
+    if tally.injected == 0 {
+        tally.violation(format!("{}: no call has failed: the fault was none", fault.name));
+    }
     judge(fault, &during, &mut tally);
     finish(&mut house, daemon, random, &mut tally, fault.name)?;
     Ok(tally)
 }
 
 impl Fault {
-    fn expressions(&self) -> Vec<String> {
-        self.calls.iter().map(|call| format!("{call}:{}", self.what)).collect()
-    }
-
     fn paths(&self, house: &House) -> Vec<PathBuf> {
         let of = |folder: &Path, names: &[&str]| names.iter().map(|name| folder.join(name)).collect();
         match self.on {
@@ -193,9 +189,10 @@ fn suffer(house: &mut House, daemon: &Daemon, expect: Expect) -> Result<Vec<(Dee
     let began = Instant::now();
     let mut during = Vec::new();
     if expect == Expect::Unreachable {
-        // A client would wait in the kernel's queue: that nobody is taken in is seen in `finish`.
-        pause(LASTS);
-        return Ok(during);
+        // A client waits in the kernel's queue.
+        let health = http::send_within(daemon.address, ("GET", "/health"), "", "", LASTS);
+        let verdict = if health.is_ok() { Verdict::Done } else { Verdict::Unanswered };
+        return Ok(vec![(Deed::Read, verdict)]);
     }
     if expect == Expect::RefusedSoon {
         // The first record that can't be synced is one that nobody could know of.
@@ -226,7 +223,7 @@ fn judge(fault: &Fault, during: &[(Deed, Verdict)], tally: &mut Tally) {
             verdict != if deed == Deed::Denied { Verdict::Failed } else { Verdict::Done }
         }),
         Expect::Typed => wrong(&|_, verdict| matches!(verdict, Verdict::Unanswered | Verdict::Turned)),
-        Expect::Unreachable => {}
+        Expect::Unreachable => wrong(&|_, verdict| verdict != Verdict::Unanswered),
     }
 }
 

@@ -65,9 +65,9 @@ pub struct House {
 }
 
 impl House {
-    /// A data directory on the disk of temporary files.
+    /// A data directory in memory where that is possible, since the death of a process asks nothing of a disk.
     pub fn new(subject: &Subject, tokens: Tokens) -> Result<Self> {
-        let dir = scratch()?;
+        let dir = builder().tempdir_in("/dev/shm").or_else(|_| scratch())?;
         let data = dir.path().join("data");
         Self::furnish(subject, dir, (data.clone(), data), Vec::new(), tokens)
     }
@@ -126,6 +126,11 @@ impl House {
     /// The data directory, as we see it.
     pub fn seen(&self) -> &Path {
         &self.seen
+    }
+
+    /// Where everything of it lies.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A file beside the data directory.
@@ -327,12 +332,17 @@ impl House {
     }
 }
 
-/// A folder for a house.
+/// A folder for a house, on the disk of temporary files.
 pub fn scratch() -> Result<tempfile::TempDir> {
-    let dir = tempfile::Builder::new().prefix("hayward-torture-").tempdir();
-    let dir = dir.context("failed to make a scratch folder")?;
+    let dir = builder().tempdir().context("failed to make a scratch folder")?;
     ensure!(dir.path().is_absolute(), "the scratch folder has no absolute path");
     Ok(dir)
+}
+
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("hayward-torture-");
+    builder
 }
 
 fn shown(path: &Path) -> String {

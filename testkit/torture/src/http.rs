@@ -49,13 +49,19 @@ impl Answer {
 }
 
 /// Sends a request with a token.
-pub fn send(
+pub fn send(address: SocketAddr, what: (&str, &str), token: &str, body: &str) -> Result<Answer, NoAnswer> {
+    send_within(address, what, token, body, ANSWER_WITHIN)
+}
+
+/// The same, and waits for no longer than this.
+pub(crate) fn send_within(
     address: SocketAddr,
     (method, path): (&str, &str),
     token: &str,
     body: &str,
+    patience: Duration,
 ) -> Result<Answer, NoAnswer> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_WITHIN).map_err(|error| {
+    let mut stream = TcpStream::connect_timeout(&address, patience).map_err(|error| {
         // A daemon that dies with our connection in its queue resets it: nothing of ours was read.
         if error.kind() == ErrorKind::ConnectionRefused { NoAnswer::Nobody } else { NoAnswer::Cut }
     })?;
@@ -66,7 +72,7 @@ pub fn send(
     );
     let mut bytes = Vec::new();
     // An early refusal may close the connection while we still write, and a reset may stand behind a whole answer.
-    stream.set_read_timeout(Some(ANSWER_WITHIN)).ok();
+    stream.set_read_timeout(Some(patience)).ok();
     stream.write_all(request.as_bytes()).ok();
     stream.read_to_end(&mut bytes).ok();
     Answer::read(&bytes).ok_or(NoAnswer::Cut)

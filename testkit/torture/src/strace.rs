@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -120,24 +120,31 @@ fn object(arguments: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Injection {
     strace: Child,
+    trace: PathBuf,
 }
 
 impl Injection {
-    /// Lets calls of a process fail: `expressions` are those of `-e inject=`, `paths` what they must be made on (on
-    /// anything if there is none).
-    pub(crate) fn begin(pid: u32, expressions: &[String], paths: &[&Path], log: &Path) -> Result<Self> {
-        let pid = pid.to_string();
-        let mut words = ["strace", "-f", "-b", "execve", "-o", "/dev/null"].map(ToOwned::to_owned).to_vec();
+    /// Lets these calls of a process fail in this way (as `-e inject=` says it), if they are made on one of these paths
+    /// (on anything if there is none). What it tells goes to files in `folder`.
+    pub(crate) fn begin(
+        pid: u32,
+        (calls, way): (&[&str], &str),
+        paths: &[PathBuf],
+        folder: &Path,
+    ) -> Result<Self> {
+        let (trace, log) = (folder.join("trace"), &folder.join("strace.log"));
+        let mut words = ["strace", "-f", "-b", "execve", "-s", "0"].map(ToOwned::to_owned).to_vec();
+        words.extend(["-e".to_owned(), format!("trace={}", calls.join(","))]);
         for path in paths {
             words.extend(["-P".to_owned(), path.display().to_string()]);
         }
-        for expression in expressions {
-            words.extend(["-e".to_owned(), format!("inject={expression}")]);
+        for call in calls {
+            words.extend(["-e".to_owned(), format!("inject={call}:{way}")]);
         }
-        words.extend(["-p".to_owned(), pid]);
+        words.extend(["-o".to_owned(), trace.display().to_string(), "-p".to_owned(), pid.to_string()]);
         let told = File::create(log).context("failed to make a log")?;
         let strace = programs::command(&words).stdout(Stdio::null()).stderr(told).spawn();
-        let mut injection = Self { strace: strace.context("failed to start `strace`")? };
+        let mut injection = Self { strace: strace.context("failed to start `strace`")?, trace };
         let is_attached = || fs::read_to_string(log).is_ok_and(|told| told.contains("attached"));
         ensure!(
             holds_within(ATTACH_WITHIN, is_attached) && matches!(injection.strace.try_wait(), Ok(None)),
@@ -147,9 +154,12 @@ impl Injection {
         Ok(injection)
     }
 
-    /// Lets go of it.
-    pub(crate) fn end(mut self) -> Result<()> {
-        self.let_go()
+    /// Lets go of it; returns how many calls have failed.
+    pub(crate) fn end(mut self) -> Result<u64> {
+        self.let_go()?;
+        let trace = fs::read(&self.trace).context("failed to read a trace")?;
+        let failed = String::from_utf8_lossy(&trace).matches("(INJECTED)").count();
+        Ok(u64::try_from(failed).unwrap_or(u64::MAX))
     }
 
     fn let_go(&mut self) -> Result<()> {

@@ -55,10 +55,10 @@ fn of_restarts(what: &str, tally: &Tally) -> Vec<Line> {
 
 /// Of a fault that came and went.
 pub(super) fn of_trial(Trial { name, tally }: &Trial) -> Vec<Line> {
-    let Tally { calls, refused, slowest_recovery, .. } = tally;
-    let figures = format!("{calls} / {refused} / {}", shown(*slowest_recovery));
+    let Tally { injected, calls, refused, slowest_recovery, .. } = tally;
+    let figures = format!("{injected} / {calls} / {refused} / {}", shown(*slowest_recovery));
     let violations = violations(name, tally);
-    let what = format!("{name}: calls / refused unrecorded / until served again");
+    let what = format!("{name}: faults / calls / refused unrecorded / until served again");
     vec![Line::shown(what, figures), violations]
 }
 
