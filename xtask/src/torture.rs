@@ -17,7 +17,7 @@ mod lines;
 use anyhow::{Result, bail};
 use hayward_torture::kill::{self, Kills};
 use hayward_torture::power::{self, Cuts, Durability};
-use hayward_torture::{Subject, Tally, clock, fault, open_files, strace};
+use hayward_torture::{Subject, Tally, clock, fault, memory, open_files, strace};
 
 use crate::bench::machine;
 use crate::load::page::{self, Line, Mark};
@@ -37,7 +37,7 @@ const PROGRAMS: [(&str, &str); 8] = [
 
 /// The long form.
 const LONG: Arguments = Arguments {
-    kill: 1_000,
+    kill: 2_000,
     power: 100,
     fault: 1,
     escapes: 1_000,
@@ -114,7 +114,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// A short form.
 pub(crate) fn check() -> Result<()> {
-    run(&Arguments { kill: 200, power: 20, escapes: 0, ..LONG })
+    run(&Arguments { kill: 400, power: 20, escapes: 0, ..LONG })
 }
 
 fn play(arguments: &Arguments) -> Result<Vec<Line>> {
@@ -174,6 +174,10 @@ fn faults(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
         }
         trials.extend(fault::fill_disks(subject, seed, &tell)?);
         trials.extend(open_files::run(subject, seed, &tell)?);
+        match memory::missing() {
+            None => trials.extend(memory::run(subject, seed, &tell)?),
+            Some(why) => lines.push(Line::shown("little memory", format!("left out: {why}"))),
+        }
         match clock::missing() {
             None => trials.extend(clock::run(subject, seed, &tell)?),
             Some(why) => lines.push(Line::shown("the wall clock jumps", format!("left out: {why}"))),
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_shorter_than_the_long_form_is_not_written_down() {
-        assert!(LONG.is_long() && Arguments { kill: 2_000, seed: 7, ..LONG }.is_long());
+        assert!(LONG.is_long() && Arguments { kill: 4_000, seed: 7, ..LONG }.is_long());
         for short in [
             Arguments { kill: 999, ..LONG },
             Arguments { power: 0, ..LONG },
@@ -220,6 +224,6 @@ mod tests {
     #[test]
     fn the_command_says_all_that_repeats_it() {
         let shown = Arguments { strict: true, seed: 9, ..LONG }.shown();
-        assert!(shown.contains("--kill 1000") && shown.ends_with("--seed 9 --strict"), "{shown}");
+        assert!(shown.contains("--kill 2000") && shown.ends_with("--seed 9 --strict"), "{shown}");
     }
 }

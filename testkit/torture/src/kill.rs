@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use crate::daemon::Started;
 use crate::house::{House, Subject, Tokens};
@@ -15,7 +15,7 @@ use crate::tally::Tally;
 /// Clients at once.
 const CLIENTS: u64 = 2;
 /// Calls of each.
-const CALLS: u64 = 12;
+const CALLS: u64 = 16;
 /// Lives on one data directory, each but the last one ended by a kill.
 const LIVES: u64 = 6;
 /// Of so many data directories, one begins with nothing at all.
@@ -100,20 +100,13 @@ fn torture(
 ) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut house = House::new(subject, tokens)?;
-    // A kind of call first, so that the rare ones get as many deaths as the frequent ones.
-    let mut kinds: Vec<&str> = points.iter().map(|(call, _)| call.as_str()).collect();
-    kinds.dedup();
     for _ in 0..lives {
-        let kind = random.pick(&kinds).copied().unwrap_or_default();
-        let of_kind: Vec<&Point> = points.iter().filter(|(call, _)| call == kind).collect();
-        let Some((call, nth)) = random.pick(&of_kind).map(|point| (&point.0, point.1)) else {
-            return Err(anyhow!("there is no moment to kill at"));
-        };
+        let (call, nth) = choose(points, random).context("there is no moment to kill at")?;
         let trace = house.beside("trace");
-        let is_dead = live(&mut house, &strace::killing(call, nth, &trace), random)?;
+        let is_dead = live(&mut house, &strace::killing(call, *nth, &trace), random)?;
         if is_dead {
             tally.injected += 1;
-            tally.points.insert((call.clone(), nth));
+            tally.points.insert((call.clone(), *nth));
             tally.places.extend(strace::place(&trace));
         } else {
             tally.missed += 1;
@@ -125,6 +118,18 @@ fn torture(
     }
     tally.calls = u64::try_from(house.entries.len()).unwrap_or(0);
     Ok(tally)
+}
+
+/// Any moment, or one of any kind: so the rare kinds come as well, and the frequent ones at all their numbers.
+fn choose<'a>(points: &'a [Point], random: &mut Random) -> Option<&'a Point> {
+    if random.below(2) == 0 {
+        return random.pick(points);
+    }
+    let mut kinds: Vec<&str> = points.iter().map(|(call, _)| call.as_str()).collect();
+    kinds.dedup();
+    let kind = random.pick(&kinds).copied()?;
+    let of_kind: Vec<&Point> = points.iter().filter(|(call, _)| call == kind).collect();
+    random.pick(&of_kind).copied()
 }
 
 /// One life under these words; whether it was cut off.

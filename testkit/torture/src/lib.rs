@@ -18,6 +18,7 @@ pub mod history;
 pub mod house;
 pub mod http;
 pub mod kill;
+pub mod memory;
 pub mod namespace;
 pub mod open_files;
 pub mod play;

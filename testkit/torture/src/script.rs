@@ -97,9 +97,9 @@ impl Call {
         !matches!(self.deed, Deed::Create | Deed::Revoke)
     }
 
-    /// Whether its tier is above `read`.
+    /// Whether it may change something: what is refused is none.
     pub fn is_operation(&self) -> bool {
-        !matches!(self.deed, Deed::Read | Deed::Stranger)
+        !matches!(self.deed, Deed::Read | Deed::Stranger | Deed::Denied)
     }
 
     /// The arguments of a tool.

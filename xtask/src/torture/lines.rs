@@ -14,7 +14,10 @@ pub(super) fn of_kills(tally: &Tally, wanted: u64) -> Vec<Line> {
     let (points, places) = (tally.points.len(), tally.places.len());
     let mut lines = vec![
         Line::goal("deaths", tally.injected.to_string(), &format!("≥ {wanted}"), tally.injected >= wanted),
-        Line::shown("deaths: different system calls and numbers / places", format!("{points} / {places}")),
+        Line::shown(
+            "deaths: system calls by kind and number / places, different ones",
+            format!("{points} / {places}"),
+        ),
     ];
     lines.extend(of_restarts("deaths", tally));
     lines
