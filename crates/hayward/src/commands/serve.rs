@@ -21,6 +21,10 @@ use crate::{local, output, ready, runtime};
 /// Files that are left for what isn't a connection: the record, the database, tools, commands.
 const FILES_OF_OURS: u64 = 512;
 
+/// Of so many parts of the memory, one is for bodies and results that are held: what is held is there several times (as it
+/// came, decoded, as the record has it), and everything else needs some, too.
+const MEMORY_PARTS: u64 = 4;
+
 /// Serves this machine's tools over HTTP.
 ///
 /// Without a stored admin token it makes an admin, an rw and an ro token that die with it, and prints
@@ -88,6 +92,13 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
         if places < limits.gateway.connections_max {
             tracing::warn!(max, places, "few files may be open, so there are fewer places for connections");
             limits.gateway.connections_max = places;
+        }
+    }
+    if let Some(max) = hayward_exec::memory_bytes_max() {
+        let held = max / MEMORY_PARTS;
+        if held < limits.gateway.held_bytes_max {
+            tracing::warn!(max, held, "there is little memory, so fewer bytes of requests are held at once");
+            limits.gateway.held_bytes_max = held;
         }
     }
     runtime::block_on(serve_until_signal(args, limits, further, &log))
