@@ -34,8 +34,8 @@ How it is done:
   flush of its journal at an instant of chance; the daemon is killed, the disk mounted again. What the file system has handed to the device
   survives; what a disk may lose of a cache of its own is not played. What must be there: a token made or revoked, a key that was used, always;
   a record as its durability promises (`process`: whatever was answered 100 ms before the cut; `strict`: whatever was answered).
-- **Faults**: system calls of a running daemon fail (`strace`), as long as the fault lasts; the disk is really full; few files may be open, or
-  little memory had; the wall clock jumps (`libfaketime`). Then the fault goes, and without a restart calls have to be served again within 5 s. A short write comes
+- **Faults**: system calls of a running daemon fail (`strace`), as long as the fault lasts; the disk is really full; few files may be open; a
+  cgroup leaves little memory; the wall clock jumps (`libfaketime`). Then the fault goes, and without a restart calls have to be served again within 5 s. A short write comes
   from the full disk, for an injected one would lie about what is written.
 - **Escapes**: commands that fork, leave their session, ignore signals or bomb, under each profile and each way of holding them
   (`crates/exec/tests/escapes`): the time from their deadline until nothing of them is left.
