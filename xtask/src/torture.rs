@@ -156,7 +156,9 @@ fn cuts(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
         bail!("the power can't be cut: {why}");
     }
     let durability = if strict { Durability::Strict } else { Durability::Process };
-    let tally = power::run(subject, Cuts { count, seed, durability }, &|tally| told("power cuts", tally))?;
+    let tally = power::run(subject, Cuts { count, seed, durability, grace: power::GRACE }, &|tally| {
+        told("power cuts", tally);
+    })?;
     Ok(lines::of_cuts(&tally, count, durability))
 }
 

@@ -1,6 +1,8 @@
 //! Power cuts: an ext4 of its own is shut down under load, without what it hasn't written yet, and mounted again.
 //!
-//! What the file system has handed to its device survives; what a disk may lose of its own cache is not played.
+//! The daemon is stopped first: a sync that is under way when a file system is shut down may say that it has succeeded, and
+//! whoever is cut off, too, never hears it. What the file system has handed to its device survives; what a disk may lose of its
+//! own cache is not played.
 
 use std::fs::File;
 use std::path::Path;
@@ -29,10 +31,9 @@ const DISK_BYTES: u64 = 64 << 20;
 const MOUNTED: &str = "disk";
 /// The shortest and the longest time under load until the cut.
 const LOAD_MS: (u64, u64) = (20, 500);
-/// How long the daemon sees a dead disk before it dies, too.
-const AFTERMATH: Duration = Duration::from_millis(30);
-/// How old a record must be to be on the disk where only the death of the process is provided for.
-const PROCESS_GRACE: Duration = Duration::from_millis(100);
+/// How old a record must be to be on the disk where only the death of the process is provided for, if the machine
+/// has nothing else to do.
+pub const GRACE: Duration = Duration::from_millis(100);
 
 /// `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: nothing more reaches the disk.
 const SHUTDOWN: &str =
@@ -56,6 +57,8 @@ pub struct Cuts {
     pub seed: u64,
     /// What is promised.
     pub durability: Durability,
+    /// How old a record must be where it is promised for a little later; it is under load for as long beforehand.
+    pub grace: Duration,
 }
 
 /// Why the power can't be cut here; none if it can.
@@ -77,7 +80,7 @@ pub fn run(subject: &Subject, cuts: Cuts, tell: &dyn Fn(&Tally)) -> Result<Tally
         disks += 1;
         let count = CUTS.min(cuts.count - all.injected);
         let mut random = Random::new(cuts.seed.wrapping_mul(1_000_033).wrapping_add(disks));
-        all.add(torture(subject, count, cuts.durability, &mut random)?);
+        all.add(torture(subject, count, cuts, &mut random)?);
         tell(&all);
     }
     Ok(all)
@@ -99,7 +102,7 @@ fn mount(namespace: &Namespace, dir: &Path) -> Result<()> {
     namespace.mount(&["-o", "loop"], &image, &dir.join(MOUNTED))
 }
 
-fn torture(subject: &Subject, count: u64, durability: Durability, random: &mut Random) -> Result<Tally> {
+fn torture(subject: &Subject, count: u64, cuts: Cuts, random: &mut Random) -> Result<Tally> {
     let namespace = Namespace::new()?;
     let dir = disk(&namespace)?;
     let place = dir.path().to_owned();
@@ -110,8 +113,9 @@ fn torture(subject: &Subject, count: u64, durability: Durability, random: &mut R
             tally.violation(format!("no start before power cut {number}: {}", house.log()));
             break;
         };
-        let cut = play_until_cut(&mut house, &namespace, daemon, random)?;
-        house.promise(|entry| promise(entry, cut, durability));
+        let load = cuts.grace.saturating_sub(GRACE) + load(random);
+        let cut = play_until_cut(&mut house, &namespace, daemon, load, random)?;
+        house.promise(|entry| promise(entry, cut, cuts));
         tally.injected += 1;
         namespace.unmount(&place.join(MOUNTED))?;
         mount(&namespace, &place)?;
@@ -125,23 +129,27 @@ fn torture(subject: &Subject, count: u64, durability: Durability, random: &mut R
     Ok(tally)
 }
 
+fn load(random: &mut Random) -> Duration {
+    Duration::from_millis(LOAD_MS.0 + random.below(LOAD_MS.1 - LOAD_MS.0))
+}
+
 /// Plays under load, cuts, and ends the daemon; returns a moment that was before the cut.
 fn play_until_cut(
     house: &mut House,
     namespace: &Namespace,
     daemon: Daemon,
+    load: Duration,
     random: &mut Random,
 ) -> Result<Instant> {
-    let time = Duration::from_millis(LOAD_MS.0 + random.below(LOAD_MS.1 - LOAD_MS.0));
     let mounted = house.data().parent().context("a data directory lies somewhere")?.display().to_string();
     let tracks = house.script(random, CLIENTS, CALLS);
     let client = house.client(&daemon);
     let (played, cut) = std::thread::scope(|scope| {
         let playing = scope.spawn(|| client.play(&tracks));
-        pause(time);
+        pause(load);
         let cut = Instant::now();
+        daemon.signal(rustix::process::Signal::STOP);
         let done = namespace.run(&["perl", "-e", SHUTDOWN, &mounted]);
-        pause(AFTERMATH);
         daemon.signal(rustix::process::Signal::KILL);
         let played = playing.join().expect("a client doesn't panic");
         (played, done.map(|_| cut))
@@ -152,9 +160,9 @@ fn play_until_cut(
 }
 
 /// What is promised of the record of a call that ended then.
-fn promise(entry: &Entry, cut: Instant, durability: Durability) -> Promise {
-    let is_old = entry.reply.is_ok() && entry.ended + PROCESS_GRACE <= cut;
-    if is_old || (durability == Durability::Strict && entry.call.is_operation()) {
+fn promise(entry: &Entry, cut: Instant, cuts: Cuts) -> Promise {
+    let is_old = entry.reply.is_ok() && entry.ended + cuts.grace <= cut;
+    if is_old || (cuts.durability == Durability::Strict && entry.call.is_operation()) {
         Promise::ALL
     } else {
         Promise::NONE
@@ -175,7 +183,8 @@ mod tests {
                 ended: cut.checked_sub(Duration::from_millis(before)).unwrap(),
                 ..entry(1, deed, 200, "")
             };
-            promise(&entry, cut, durability) == Promise::ALL
+            let cuts = Cuts { count: 1, seed: 1, durability, grace: GRACE };
+            promise(&entry, cut, cuts) == Promise::ALL
         };
         assert!(of(Deed::Append, 101, Durability::Process) && of(Deed::Read, 101, Durability::Process));
         assert!(!of(Deed::Append, 99, Durability::Process));

@@ -31,7 +31,8 @@ How it is done:
   one of a start to the last one of an end; several in a row on one data directory, some on none at all. A place is a system call and the name of
   the file that it is on.
 - **Power cuts**: the data directory lies on an ext4 of its own (a loop device), with four clients at once; `EXT4_IOC_SHUTDOWN` without a
-  flush of its journal at an instant of chance; the daemon is killed, the disk mounted again. What the file system has handed to the device
+  flush of its journal at an instant of chance, with the daemon stopped, so that it hears of no sync that ends behind the cut; the daemon is killed,
+  the disk mounted again. What the file system has handed to the device
   survives; what a disk may lose of a cache of its own is not played. What must be there: a token made or revoked, a key that was used, always;
   a record as its durability promises (`process`: whatever was answered 100 ms before the cut; `strict`: whatever was answered).
 - **Faults**: system calls of a running daemon fail (`strace`), as long as the fault lasts; the disk is really full; few files may be open; a
