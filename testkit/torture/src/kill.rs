@@ -39,41 +39,57 @@ pub struct Kills {
 /// A moment: as a thread begins its `nth` call of this kind.
 type Point = (String, u64);
 
+/// What all lanes have come to.
+#[derive(Debug, Default)]
+struct Progress {
+    tally: Tally,
+    houses: u64,
+    attempts: u64,
+}
+
+impl Progress {
+    /// The number of the next data directory, and how many lives it may have; none if there are deaths enough.
+    fn next(&mut self, kills: Kills) -> Option<(u64, u64)> {
+        let wanted = kills.count.saturating_sub(self.tally.injected);
+        if wanted == 0 || self.attempts >= ATTEMPTS * kills.count {
+            return None;
+        }
+        self.houses += 1;
+        let lives = if self.houses.is_multiple_of(FRESH_EVERY) { 1 } else { LIVES.min(wanted) };
+        self.attempts += lives;
+        Some((self.houses, lives))
+    }
+}
+
 /// Kills until there are as many deaths as wanted. Fails if that can't be tried at all.
 pub fn run(subject: &Subject, kills: Kills, tell: &(dyn Fn(&Tally) + Sync)) -> Result<Tally> {
     let stored = moments(subject, Tokens::Stored, kills.seed)?;
     let fresh = moments(subject, Tokens::Temporary, kills.seed)?;
-    let state = Mutex::new((Tally::default(), 0_u64, 0_u64));
+    let progress = Mutex::new(Progress::default());
+    let panicked = || anyhow!("a lane has panicked");
     let lane = || -> Result<()> {
         loop {
-            let house = {
-                let mut state = state.lock().map_err(|_| anyhow!("another lane has panicked"))?;
-                let (tally, houses, attempts) = &mut *state;
-                if tally.injected >= kills.count || *attempts >= ATTEMPTS * kills.count {
-                    return Ok(());
-                }
-                *houses += 1;
-                *attempts += LIVES;
-                *houses
+            let next = progress.lock().map_err(|_| panicked())?.next(kills);
+            let Some((house, lives)) = next else {
+                return Ok(());
             };
-            let is_fresh = house % FRESH_EVERY == 0;
-            let (tokens, points) =
-                if is_fresh { (Tokens::Temporary, &fresh) } else { (Tokens::Stored, &stored) };
-            let wanted = |tally: &Tally| kills.count.saturating_sub(tally.injected);
-            let room = state.lock().map_or(0, |state| wanted(&state.0));
-            let lives = if is_fresh { 1 } else { LIVES }.min(room);
+            let (tokens, points) = if house.is_multiple_of(FRESH_EVERY) {
+                (Tokens::Temporary, &fresh)
+            } else {
+                (Tokens::Stored, &stored)
+            };
             let mut random = Random::new(kills.seed.wrapping_mul(1_000_003).wrapping_add(house));
             let tally = torture(subject, tokens, points, lives, &mut random)?;
-            let mut state = state.lock().map_err(|_| anyhow!("another lane has panicked"))?;
-            state.0.add(tally);
-            tell(&state.0);
+            let mut progress = progress.lock().map_err(|_| panicked())?;
+            progress.tally.add(tally);
+            tell(&progress.tally);
         }
     };
     std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..kills.lanes.max(1)).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().try_for_each(|it| it.join().map_err(|_| anyhow!("a lane has panicked"))?)
+        lanes.into_iter().try_for_each(|it| it.join().map_err(|_| panicked())?)
     })?;
-    Ok(state.into_inner().map_err(|_| anyhow!("a lane has panicked"))?.0)
+    Ok(progress.into_inner().map_err(|_| panicked())?.tally)
 }
 
 /// All moments of a life that nothing happens to, its end among them.
