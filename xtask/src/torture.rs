@@ -43,7 +43,7 @@ const LONG: Arguments = Arguments {
     escapes: 1_000,
     seed: 1,
     only: String::new(),
-    strict: false,
+    process: false,
 };
 
 /// Kills at once: one waits for its disk while the other one computes.
@@ -70,9 +70,9 @@ pub(crate) struct Arguments {
     /// Of all faults only those of system calls with this in their name
     #[arg(long, default_value_t)]
     only: String,
-    /// Hold the record of changes to what `strict` durability promises: on the disk before the answer.
+    /// Hold the record of changes to what `process` durability promises only.
     #[arg(long)]
-    strict: bool,
+    process: bool,
 }
 
 impl Arguments {
@@ -87,10 +87,10 @@ impl Arguments {
 
     /// As a person would type it.
     fn shown(&self) -> String {
-        let Self { kill, power, fault, escapes, seed, strict, .. } = self;
-        let strict = if *strict { " --strict" } else { "" };
+        let Self { kill, power, fault, escapes, seed, process, .. } = self;
+        let process = if *process { " --process" } else { "" };
         format!(
-            "cargo xtask torture --kill {kill} --power {power} --fault {fault} --escapes {escapes} --seed {seed}{strict}"
+            "cargo xtask torture --kill {kill} --power {power} --fault {fault} --escapes {escapes} --seed {seed}{process}"
         )
     }
 }
@@ -147,7 +147,7 @@ fn kills(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
 }
 
 fn cuts(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
-    let Arguments { power: count, seed, strict, .. } = *arguments;
+    let Arguments { power: count, seed, process, .. } = *arguments;
     if count == 0 {
         return Ok(Vec::new());
     }
@@ -155,7 +155,7 @@ fn cuts(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
     if let Some(why) = power::missing() {
         bail!("the power can't be cut: {why}");
     }
-    let durability = if strict { Durability::Strict } else { Durability::Process };
+    let durability = if process { Durability::Process } else { Durability::Strict };
     let tally = power::run(subject, Cuts { count, seed, durability, grace: power::GRACE }, &|tally| {
         told("power cuts", tally);
     })?;
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_command_says_all_that_repeats_it() {
-        let shown = Arguments { strict: true, seed: 9, ..LONG }.shown();
-        assert!(shown.contains("--kill 2000") && shown.ends_with("--seed 9 --strict"), "{shown}");
+        let shown = Arguments { process: true, seed: 9, ..LONG }.shown();
+        assert!(shown.contains("--kill 2000") && shown.ends_with("--seed 9 --process"), "{shown}");
     }
 }

@@ -57,7 +57,7 @@ fn a_power_cut_takes_nothing_that_was_promised() {
     }
     // Other tests use the disk, too.
     let grace = Duration::from_secs(2);
-    let cuts = Cuts { count: 2, seed: SEED, durability: Durability::Process, grace };
+    let cuts = Cuts { count: 2, seed: SEED, durability: Durability::Strict, grace };
     let tally = power::run(&subject(), cuts, &|_| {}).unwrap();
     assert_sound(&tally);
     assert_eq!(tally.injected, 2);

@@ -7,7 +7,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use hayward_exec::{
     Assessment, Choice, Config, Confined, Ending, ExecError, Fence, Job, Network, Profile, State,
@@ -369,7 +368,7 @@ async fn what_lies_above_a_protected_path_stays_where_it_is() {
         for script in scripts {
             match cx.run(place.job(confined.clone(), script)).await {
                 Ok(finished) => {
-                    assert_eq!(finished.ending, Ending::Exited { code: 42 }, "{way}: {finished:?}")
+                    assert_eq!(finished.ending, Ending::Exited { code: 42 }, "{way}: {finished:?}");
                 }
                 Err(ExecError::RootProtected) => assert!(way.contains("without"), "{way}"),
                 Err(error) => panic!("{way}: {error:?}"),
@@ -398,18 +397,18 @@ async fn a_link_in_the_place_of_a_root_leads_nowhere() {
 
 #[tokio::test]
 async fn memory_that_others_share_is_out_of_reach() {
-    let made = Command::new("ipcmk").args(["-M", "64", "-p", "0666"]).output().unwrap();
-    let text = String::from_utf8(made.stdout).unwrap();
-    let id = text.split_whitespace().next_back().unwrap().to_owned();
-    let script = format!("[ -x /usr/bin/perl ] && perl -e 'my $b;exit(shmread({id},$b,0,1)?0:1)'");
-    let read = Command::new("sh").args(["-c", &script]).status().unwrap();
     in_every_way(async |cx, place, way| {
-        let finished = cx.run(place.job(place.confined(), &script)).await.unwrap();
-        assert_ne!(finished.ending, Ending::Exited { code: 0 }, "{way}");
+        let made = cx.run(sh("ipcmk -M 64 -p 0666 | grep -o '[0-9]*$'")).await.unwrap();
+        let id = String::from_utf8(made.stdout.bytes).unwrap();
+        let id = id.trim();
+        let read = format!("[ -x /usr/bin/perl ] && perl -e 'my $b;exit(shmread({id},$b,0,1)?0:1)'");
+        let outside = cx.run(sh(&read)).await.unwrap();
+        let confined = cx.run(place.job(place.confined(), &read)).await.unwrap();
+        cx.run(sh(&format!("ipcrm -m {id}"))).await.unwrap();
+        assert_eq!(outside.ending, Ending::Exited { code: 0 }, "{way}: {outside:?}");
+        assert_ne!(confined.ending, Ending::Exited { code: 0 }, "{way}");
     })
     .await;
-    Command::new("ipcrm").args(["-m", &id]).status().unwrap();
-    assert!(read.success(), "outside of a fence it can be read");
 }
 
 #[tokio::test]
