@@ -97,7 +97,9 @@ impl Fs {
         real: &Path,
         above: &Arc<Rules>,
     ) -> Result<Arc<Rules>, FsError> {
-        let is_repository = statat(directory.fd(), ".git", AtFlags::empty()).is_ok();
+        // Whoever has roots isn't told whether anything is beyond them.
+        let how = if self.is_narrow() { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+        let is_repository = statat(directory.fd(), ".git", how).is_ok();
         let mut rules = Rules {
             is_repository,
             above: Some(Arc::clone(above)),

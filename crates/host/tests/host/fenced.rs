@@ -204,9 +204,9 @@ async fn searches_do_not_leave_the_roots() {
     let place = Place::new();
     symlink("../outside", place.path("write/relative")).unwrap();
     symlink(place.path("outside/file"), place.path("write/absolute")).unwrap();
-    // What is found is `deep`, `deep/file` and `file`: no link that leads out, and nothing behind one.
+    // What is found is `deep`, `deep/file`, `file` and the links by their names, as if they led nowhere.
     for (pattern, count) in
-        [("**/*", 3), ("*/file", 1), ("relative/*", 0), ("../outside/*", 0), ("../*/file", 0)]
+        [("**/*", 5), ("*/file", 1), ("relative/*", 0), ("../outside/*", 0), ("../*/file", 0)]
     {
         let found = place.ok("glob", json!({"pattern": pattern, "path": place.path("write")})).await;
         assert_eq!(found["count"], count, "{pattern}: {found}");
@@ -235,6 +235,24 @@ async fn a_root_may_be_a_file_and_nothing_is_made_beside_it() {
     let answer = place.rig.call_as(fence, "write_file", write(&place.path("outside/other"))).await;
     assert_eq!(answer.text["error"], "PermissionDenied");
     assert_eq!(std::fs::read_dir(place.path("outside")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_search_does_not_tell_whether_anything_is_beyond_the_roots() {
+    let place = Place::new();
+    symlink(place.path("outside/file"), place.path("write/there")).unwrap();
+    symlink(place.path("outside/none"), place.path("write/gone")).unwrap();
+    let found = place.ok("glob", json!({"pattern": "*", "path": place.path("write")})).await.to_string();
+    assert!(found.contains("/there") && found.contains("/gone"), "{found}");
+    std::fs::write(place.path("write/.gitignore"), "file\n").unwrap();
+    let mut seen = Vec::new();
+    for target in ["outside", "none"] {
+        std::fs::remove_file(place.path("write/.git")).ok();
+        symlink(place.path(target), place.path("write/.git")).unwrap();
+        let ask = json!({"pattern": "canary", "path": place.path("write")});
+        seen.push(place.ok("grep", ask).await);
+    }
+    assert_eq!(seen[0], seen[1]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use hayward_tool::{Cx, Stop};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 
 use super::newest::Newest;
 use super::pattern::{Match, Parts, Pattern};
@@ -182,6 +182,10 @@ impl Search<'_> {
             || (above.all(|above| above.id != id) && queue.lock().linked.insert(id))
     }
 
+    fn shows(&self, stat: &Stat, path: &Path, is_link: bool) -> bool {
+        !self.fence.hides(stat.into()) && (!(is_link || self.fence.is_narrow()) || self.fence.shows(path))
+    }
+
     fn add(
         &self,
         path: &Path,
@@ -191,11 +195,13 @@ impl Search<'_> {
     ) {
         let is_link = kind == FileType::Symlink;
         let (modified, is_directory) = match directory.look_through(name) {
-            Ok(stat) if self.fence.hides((&stat).into()) => return,
-            Ok(_) if (is_link || self.fence.is_narrow()) && !self.fence.shows(path) => return,
-            Ok(stat) => (modified(&stat), kind_of(&stat) == FileType::Directory),
-            Err(_) if is_link => ((0, 0), false), // it leads nowhere, and is there all the same
-            Err(_) => return,
+            Ok(stat) if self.shows(&stat, path, is_link) => {
+                (modified(&stat), kind_of(&stat) == FileType::Directory)
+            }
+            // It leads nowhere, and is there all the same. Whoever has roots isn't told whether anything is beyond them.
+            Ok(_) if is_link && self.fence.is_narrow() => ((0, 0), false),
+            Err(_) if is_link => ((0, 0), false),
+            Ok(_) | Err(_) => return,
         };
         match (wants_directory, is_directory) {
             (true, true) => newest.add(modified, || with_slash(path)),
