@@ -145,8 +145,11 @@ impl Log {
     /// Whether it takes records. If a failure has closed it, this tries to open it again, as a
     /// record would, so that whoever waits for it needs no call.
     pub fn is_open(&self) -> bool {
-        // Whoever has the lock writes, and learns by itself whether that goes.
-        self.shared.try_lock().is_none_or(|mut state| self.shared.recover(&mut state).is_ok())
+        match self.shared.try_lock() {
+            Some(mut state) => self.shared.recover(&mut state).is_ok(),
+            // Whoever has the lock may be held up by the disk, so this doesn't wait.
+            None => self.shared.intake().failed.is_none(),
+        }
     }
 }
 

@@ -206,6 +206,8 @@ pub(crate) struct Intake {
     pub(crate) round: Arc<Round>,
     /// How many files were lost to a failure.
     pub(crate) losses: u64,
+    /// The step that failed, as long as that lasts.
+    pub(super) failed: Option<&'static str>,
     /// The log is being dropped.
     pub(crate) is_closing: bool,
     /// For how many writes to come nobody need wait for company; 0: it pays to wait.

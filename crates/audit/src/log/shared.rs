@@ -411,12 +411,14 @@ impl Shared {
         let failure = Failure::new(error, Instant::now()).after(earlier);
         let was_trusted = earlier.is_none_or(|earlier| earlier.footing == Footing::SameFile);
         state.failure = Some(failure);
+        let mut intake = self.intake();
+        intake.failed = Some(failure.step);
         if failure.footing == Footing::FreshFile {
             state.losses += 1;
-            let mut intake = self.intake();
             intake.losses = state.losses;
             std::mem::take(&mut intake.round).tell(Err(failure.step));
         }
+        drop(intake);
         if failure.footing == Footing::FreshFile
             && was_trusted
             && let Err(error) = self.folder.put_aside()
@@ -439,6 +441,7 @@ impl Shared {
             return Err(self.closed(step));
         }
         state.failure = None;
+        self.intake().failed = None;
         tracing::warn!(step, "the record is open again after a failure");
         Ok(())
     }
