@@ -275,6 +275,26 @@ fn the_command_line_refuses_what_cannot_be_granted_and_lists_what_is() {
     assert!(yaml.contains("memoryBytes: 536870912"), "{yaml}");
 }
 
+#[test]
+fn a_repeated_call_is_not_answered_with_what_another_fence_let_it_see() {
+    let place = Place::new();
+    let roots = place.roots();
+    let roots: Vec<&str> = roots.iter().map(String::as_str).collect();
+    let data = place.path("data").display().to_string();
+    let command = format!("cat {}", place.path("outside/file").display());
+    let params = json!({"name": "bash_execute", "arguments": {"command": command, "idempotency_key": "k1"}});
+    let line =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string() + "\n";
+    let said = |args: &[&str]| {
+        let args = [&["stdio", "--data-dir", &data][..], args].concat();
+        String::from_utf8(run_with_input(BINARY, &args, &line).unwrap().stdout).unwrap()
+    };
+    let first = said(&[]);
+    assert!(first.contains("canary") && said(&[]) == first, "{first}");
+    let fenced = said(&roots);
+    assert!(fenced.contains("KeyReused") && !fenced.contains("canary"), "{fenced}");
+}
+
 #[tokio::test]
 async fn temporary_tokens_and_local_clients_have_the_fence_that_was_asked_for() {
     let place = Place::new();
