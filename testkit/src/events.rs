@@ -135,6 +135,16 @@ impl Events {
         Ok(Answer { body: String::from_utf8(self.text)?, ..self.head })
     }
 
+    /// Hangs up, and waits until the server has noticed: what it sends later goes nowhere.
+    pub async fn hang_up(mut self) -> anyhow::Result<()> {
+        self.stream.shutdown().await?;
+        let silence = async {
+            while read_some(&mut self.stream, &mut self.raw).await? > 0 {}
+            Ok(())
+        };
+        timeout(PATIENCE, silence).await.context("the server does not notice")?
+    }
+
     /// Reads one chunk more; false at the end.
     async fn more(&mut self) -> anyhow::Result<bool> {
         ensure!(self.head.is_chunked(), "no stream: {:?}", self.head);

@@ -587,7 +587,7 @@ async fn an_answer_that_nobody_fetches_gives_up_its_place_in_time() {
     let session = Session::open(&server, NEWEST).await;
     let mut events = session.start("h", "holds").await;
     events.message().await.unwrap();
-    drop(events);
+    events.hang_up().await.unwrap();
     free(&server).await;
     assert_eq!(server.endings(2).await.unwrap(), ["ok", "ok"]);
     let busy = session.call("tells").await;
