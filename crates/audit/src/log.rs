@@ -12,6 +12,7 @@ mod signer;
 mod start;
 mod state;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -71,6 +72,8 @@ pub struct LogConfig {
     pub sync: Sync,
     /// Sizes.
     pub limits: Limits,
+    /// What is known of calls whose outcome the last writer did not record, by the number of their intent.
+    pub left: BTreeMap<u64, String>,
 }
 
 /// The record, open for writing.

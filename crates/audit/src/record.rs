@@ -101,11 +101,14 @@ impl RecordKind {
     }
 }
 
+/// What is said of an intent that a crash left open.
+pub(crate) const LEFT_OPEN_MESSAGE: &str = "the daemon ended before the outcome was recorded";
+
 /// The outcome of an intent that a crash left open.
 pub(crate) const LEFT_OPEN: Outcome<'static> = Outcome {
     ending: Ending::Unknown,
     code: Some("LeftOpen"),
-    message: Some("the daemon ended before the outcome was recorded"),
+    message: Some(LEFT_OPEN_MESSAGE),
     duration_ms: None,
     result_digest: None,
 };

@@ -28,8 +28,13 @@ fn main() -> ExitCode {
 
 async fn compare(containment: Choice) {
     let supervisor = SupervisorCommand { program: "/proc/self/exe".into(), args: vec!["supervise".into()] };
-    let executor =
-        Executor::new(Config { supervisor, containment, limits: Limits::default(), protected: vec![] });
+    let executor = Executor::new(Config {
+        supervisor,
+        containment,
+        limits: Limits::default(),
+        protected: vec![],
+        spool: None,
+    });
     say(&executor.containment().to_string());
     for concurrency in [1, 16] {
         for round in 0..ROUNDS {
@@ -92,6 +97,7 @@ async fn run(executor: Executor, profile: Profile) {
         survivors: Survivors::End,
         profile,
         quota: Quota::default(),
+        label: None,
     };
     executor.run(job, &CancellationToken::new()).await.expect("`sh -c true` runs");
 }

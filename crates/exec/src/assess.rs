@@ -141,6 +141,7 @@ fn job(profile: &Profile) -> Job {
         timeout: PROBE,
         survivors: Survivors::End,
         profile: profile.clone(),
+        label: None,
         quota: Quota::default(),
     }
 }

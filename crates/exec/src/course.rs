@@ -21,9 +21,9 @@ use crate::error::ExecError;
 use crate::executor::Inner;
 use crate::job::{Captured, Ending, Fate, Finished, Survivor, Survivors};
 use crate::limits::{ANSWER, ANSWER_AT_STOP, ANSWER_BEFORE_KILL, FOREVER, KILL, SETTLE, SURVIVORS_NAMED_MAX};
-use crate::output::Streams;
+use crate::output::{Ends, Streams};
 use crate::quota::Exhausted;
-use crate::supervisor::{Quiet, Supervisor};
+use crate::supervisor::{Quiet, Supervisor, Terms};
 use crate::wire::{End, Report, Stage, Status, Step, Whom};
 
 /// Runs a job.
@@ -41,8 +41,9 @@ pub(crate) async fn run(
         Err(ending) => return Ok(unstarted(ending, since)),
     };
     let supervisor = inner.supervisor().await?;
-    let opened = Streams::open(job.stdout_bytes_max, job.stderr_bytes_max);
-    let (mut streams, pipes) = match opened {
+    let place = inner.place(job);
+    let opened = Streams::open(job.stdout_bytes_max, job.stderr_bytes_max, place.clone());
+    let (mut streams, ends) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             inner.give_back(supervisor);
@@ -59,7 +60,7 @@ pub(crate) async fn run(
     };
     let stage = Stage::of(order, inner.protected(), &group, inner.containment().bounds());
     let course = Course { inner, order, supervisor, streams: &mut streams };
-    let followed = course.follow(&stop, stage, pipes).await;
+    let followed = course.follow(&stop, Terms { stage, place }, ends).await;
     let exhausted = group.exhausted();
     inner.unbound(&group);
     let (ending, survivors) = followed?;
@@ -97,15 +98,10 @@ struct Course<'a> {
 type Outcome = Result<(Ending, Vec<Survivor>), ExecError>;
 
 impl Course<'_> {
-    async fn follow(
-        mut self,
-        stop: &Stop<'_>,
-        stage: Option<Stage>,
-        pipes: [std::os::fd::OwnedFd; 2],
-    ) -> Outcome {
+    async fn follow(mut self, stop: &Stop<'_>, terms: Terms, ends: Ends) -> Outcome {
         let supervisor = &mut self.supervisor;
         let converse = async {
-            supervisor.start(&self.order.job, stage, pipes).await?;
+            supervisor.start(&self.order.job, terms, ends).await?;
             supervisor.receive().await
         };
         match self.streams.drain_during(stop.unless(converse)).await {
@@ -131,10 +127,7 @@ impl Course<'_> {
 
     /// The main process ended by itself.
     async fn finish(mut self, status: Status, is_alone: bool) -> Outcome {
-        let ending = match status {
-            Status::Code(code) => Ending::Exited { code },
-            Status::Signal(signal) => Ending::Signaled { signal },
-        };
+        let ending = Ending::from(status);
         // Ends at once when nobody holds the pipes; else gives the holders time to end.
         self.streams.drain_within(self.inner.drain_time()).await;
         if is_alone {

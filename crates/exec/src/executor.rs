@@ -19,6 +19,7 @@ use crate::limits::{ANSWER, EXIT, GONE, KILL, Limits, SETTLE, SHUTDOWN_GRACE_MAX
 use crate::pool::Pool;
 use crate::profile::Profile;
 use crate::quota::Quota;
+use crate::spool::{Place, Spool};
 use crate::supervisor::{Stuck, Supervisor, SupervisorCommand};
 
 /// How an executor works.
@@ -33,6 +34,8 @@ pub struct Config {
     /// Paths that no confined job reads or changes, whatever its roots: our own data. A `full` job
     /// is held by the permissions of files only: under the daemon's user it reads what that reads.
     pub protected: Vec<PathBuf>,
+    /// Where jobs that have a label leave what outlives the server.
+    pub spool: Option<Spool>,
 }
 
 /// Runs jobs. Cheap to clone; all clones are one executor.
@@ -170,6 +173,12 @@ impl Inner {
     /// What no confined job reads.
     pub(crate) fn protected(&self) -> &[PathBuf] {
         &self.config.protected
+    }
+
+    /// The place of a job in the spool, if it has one.
+    pub(crate) fn place(&self, job: &Job) -> Option<Place> {
+        let kept = job.stdout_bytes_max.max(job.stderr_bytes_max);
+        Some(self.config.spool.as_ref()?.place(job.label.as_ref()?, kept as u64))
     }
 
     /// Makes the cgroups of a job that has a quota.

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::ExecError;
 use crate::profile::Profile;
 use crate::quota::{Exhausted, Quota};
+use crate::spool::Label;
+use crate::wire::Status;
 
 /// A command to run.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Job {
     pub profile: Profile,
     /// What it may use up.
     pub quota: Quota,
+    /// What it is called in the spool; without a name nothing of it outlives the server.
+    pub label: Option<Label>,
 }
 
 /// What happens to processes that a job leaves behind when it exits by itself.
@@ -81,6 +85,15 @@ pub enum Ending {
     TimedOut,
     /// Its caller cancelled it or went away, or the server stops.
     Cancelled,
+}
+
+impl From<Status> for Ending {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Code(code) => Self::Exited { code },
+            Status::Signal(signal) => Self::Signaled { signal },
+        }
+    }
 }
 
 /// The start of a stream, and how long it was.

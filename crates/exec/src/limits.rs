@@ -75,6 +75,21 @@ pub(crate) const FOREVER: Duration = Duration::from_hours(24 * 365);
 /// Names tried for a cgroup of our own before the search is given up.
 pub(crate) const HOME_NAMES_MAX: u32 = 1_000;
 
+/// How long a job runs before its output is kept beside memory: short ones don't pay for it.
+pub(crate) const SPOOL_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the output of a job whose server died is kept.
+pub(crate) const SPOOL_KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// Streams of such jobs that are kept; the oldest go first.
+pub(crate) const SPOOL_OUTPUTS_MAX: usize = 128;
+
+/// Characters of a label, which becomes the name of a file.
+pub(crate) const LABEL_CHARS_MAX: usize = 128;
+
+/// What a supervisor says of a job at its end.
+pub(crate) const LAST_WORD_BYTES_MAX: u64 = 4 << 10;
+
 /// Roots that a confined job may have: each costs a mount.
 pub(crate) const ROOTS_MAX: usize = 64;
 

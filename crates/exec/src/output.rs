@@ -1,10 +1,11 @@
 //! A job's output: the first bytes of each stream are kept, all others read and counted.
 //!
 //! Reading never stops while the job lives, so it never blocks on us, and memory is bounded by
-//! what may be kept.
+//! what may be kept. What is kept of a job that runs for long is in the spool, too, until its result is there.
 
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::time::Duration;
@@ -12,14 +13,32 @@ use std::time::Duration;
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::{Instant, sleep_until};
 
 use crate::job::Captured;
-use crate::limits::{CAPTURE_BYTES_MIN, CHUNK_BYTES};
+use crate::limits::{CAPTURE_BYTES_MIN, CHUNK_BYTES, SPOOL_AFTER};
+use crate::spool::Place;
 
 /// Both streams of a job.
 pub(crate) struct Streams {
     stdout: Stream,
     stderr: Stream,
+    spooling: Option<Spooling>,
+}
+
+/// Whether output is kept beside memory.
+struct Spooling {
+    place: Place,
+    since: Instant,
+    has_begun: bool,
+}
+
+/// The ends of a job's pipes that go to its supervisor.
+pub(crate) struct Ends {
+    /// To be the job's: standard output, then standard error.
+    pub(crate) write: [OwnedFd; 2],
+    /// Nobody else's once we are dead; none if the job has no place in the spool.
+    pub(crate) read: Vec<OwnedFd>,
 }
 
 struct Stream {
@@ -29,19 +48,56 @@ struct Stream {
     bytes_max: usize,
     /// Where bytes go that aren't kept; empty until there are some.
     discarded: Vec<u8>,
+    /// Where what is kept is written, too.
+    copy: Option<File>,
 }
 
 impl Streams {
-    /// Two new pipes, and their write ends.
-    pub(crate) fn open(stdout_max: usize, stderr_max: usize) -> io::Result<(Self, [OwnedFd; 2])> {
+    /// Two new pipes, and their ends for the supervisor.
+    pub(crate) fn open(
+        stdout_max: usize,
+        stderr_max: usize,
+        place: Option<Place>,
+    ) -> io::Result<(Self, Ends)> {
         let (stdout, stdout_writer) = Stream::open(stdout_max)?;
         let (stderr, stderr_writer) = Stream::open(stderr_max)?;
-        Ok((Self { stdout, stderr }, [stdout_writer, stderr_writer]))
+        let read = match place {
+            Some(_) => vec![stdout.reader()?, stderr.reader()?],
+            None => Vec::new(),
+        };
+        let spooling = place.map(|place| Spooling { place, since: Instant::now(), has_begun: false });
+        Ok((Self { stdout, stderr, spooling }, Ends { write: [stdout_writer, stderr_writer], read }))
     }
 
     /// Reads both until nobody holds them. Cancellation-safe.
     async fn drain(&mut self) {
+        if let Some(Spooling { since, has_begun: false, .. }) = self.spooling {
+            tokio::select! {
+                biased;
+                () = self.read() => return,
+                () = sleep_until(since + SPOOL_AFTER) => self.spool(),
+            }
+        }
+        self.read().await;
+    }
+
+    async fn read(&mut self) {
         tokio::join!(self.stdout.drain(), self.stderr.drain());
+    }
+
+    /// From now on what is kept is written to the spool, beginning with what is there. Where that isn't possible, it
+    /// is in memory only.
+    fn spool(&mut self) {
+        let Some(spooling) = &mut self.spooling else { return };
+        spooling.has_begun = true;
+        for (stream, name) in [(&mut self.stdout, "stdout"), (&mut self.stderr, "stderr")] {
+            let begun = spooling.place.output(name).and_then(|mut copy| {
+                copy.write_all(&stream.captured.bytes)?;
+                Ok(copy)
+            });
+            stream.copy =
+                begun.inspect_err(|error| tracing::warn!(%error, name, "output is not spooled")).ok();
+        }
     }
 
     /// Reads both until nobody holds them, but not for longer than this.
@@ -61,8 +117,16 @@ impl Streams {
         something.await
     }
 
-    pub(crate) fn into_captured(self) -> (Captured, Captured) {
-        (self.stdout.captured, self.stderr.captured)
+    pub(crate) fn into_captured(mut self) -> (Captured, Captured) {
+        (std::mem::take(&mut self.stdout.captured), std::mem::take(&mut self.stderr.captured))
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        if let Some(Spooling { place, has_begun: true, .. }) = &self.spooling {
+            place.remove_outputs();
+        }
     }
 }
 
@@ -71,7 +135,13 @@ impl Stream {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let pipe = Some(Receiver::from_owned_fd(reader)?);
         let captured = Captured::default();
-        Ok((Self { pipe, captured, bytes_max, discarded: Vec::new() }, writer))
+        Ok((Self { pipe, captured, bytes_max, discarded: Vec::new(), copy: None }, writer))
+    }
+
+    /// A further end of the same pipe.
+    fn reader(&self) -> io::Result<OwnedFd> {
+        let pipe = self.pipe.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        Ok(rustix::io::fcntl_dupfd_cloexec(pipe, 0)?)
     }
 
     async fn drain(&mut self) {
@@ -88,7 +158,10 @@ impl Stream {
         let room = self.bytes_max - bytes.len();
         let count = if room > 0 {
             bytes.reserve(room.min(CAPTURE_BYTES_MIN));
-            pipe.take(room as u64).read_buf(bytes).await?
+            let known = bytes.len();
+            let count = pipe.take(room as u64).read_buf(bytes).await?;
+            self.copy.take_if(|copy| copy.write_all(&bytes[known..]).is_err());
+            count
         } else {
             self.discarded.resize(CHUNK_BYTES, 0);
             pipe.read(&mut self.discarded).await?

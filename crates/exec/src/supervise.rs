@@ -6,6 +6,7 @@
 //! at `/proc`. It trusts nobody but its control socket, and its control socket entirely.
 
 mod inbox;
+mod spooled;
 mod start;
 
 use std::fs;
@@ -20,9 +21,11 @@ use rustix::process::{Signal, WaitOptions, WaitStatus, getpid, set_child_subreap
 use crate::limits::{KILL, OOM_SCORE_ABOVE, PAUSE, REAP, SURVIVORS_NAMED_MAX};
 use crate::open_files;
 use crate::processes::{self, Process};
+use crate::spool::LastWord;
 use crate::stage::{self, Role};
 use crate::wire::{End, Named, NotStarted, Report, Request, Start, Status, Step, Whom, encode};
 use inbox::Inbox;
+use spooled::Spooled;
 use start::Main;
 
 pub(crate) use start::{enter, failed};
@@ -49,7 +52,12 @@ pub fn supervise() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // The server is gone or talks nonsense: nothing of its jobs may stay.
-    while !supervisor.kill(Whom::All, KILL) {}
+    supervisor.reap();
+    let was_killed = supervisor.ended.is_none();
+    while !supervisor.kill(Whom::All, KILL) {
+        supervisor.say_how_it_ended(was_killed);
+    }
+    supervisor.say_how_it_ended(was_killed);
     ExitCode::SUCCESS
 }
 
@@ -73,6 +81,10 @@ enum Leave {
 struct Supervisor {
     inbox: Inbox,
     main: Option<Main>,
+    /// How the main process of the last job ended, if it has.
+    ended: Option<Status>,
+    /// Where that is told when the server is gone.
+    spooled: Option<Spooled>,
     pipes: [u64; 2],
     is_contained: bool,
 }
@@ -86,7 +98,7 @@ struct Reaped {
 impl Supervisor {
     fn new() -> Option<Self> {
         let inbox = Inbox::on_stdin()?;
-        Some(Self { inbox, main: None, pipes: [0; 2], is_contained: false })
+        Some(Self { inbox, main: None, ended: None, spooled: None, pipes: [0; 2], is_contained: false })
     }
 
     fn serve(&mut self) -> io::Result<Leave> {
@@ -127,9 +139,15 @@ impl Supervisor {
 
     fn start(&mut self, start: Start) -> io::Result<()> {
         let pipes = self.inbox.take_pipes()?;
+        self.ended = None;
+        self.spooled =
+            start.place.clone().and_then(|place| Some(Spooled::new(place, self.inbox.take_readers()?)));
         match self.try_start(start, pipes) {
             Ok(main) => self.main = Some(main),
-            Err(why) => self.tell(&Report::NotStarted(why))?,
+            Err(why) => {
+                self.spooled = None;
+                self.tell(&Report::NotStarted(why))?;
+            }
         }
         Ok(())
     }
@@ -205,6 +223,7 @@ impl Supervisor {
                 Ok(Some((pid, status))) => {
                     if let Some(ended) = self.main.take_if(|main| main.pid == pid) {
                         main = Some(ended.status().unwrap_or(status_of(status)));
+                        self.ended = main;
                     }
                 }
                 Err(Errno::INTR) => {}
@@ -229,6 +248,14 @@ impl Supervisor {
             holds_pipe: process.holds(self.pipes),
         };
         processes.iter().take(SURVIVORS_NAMED_MAX).map(name).collect()
+    }
+
+    /// Writes how the job ended, once the server is gone.
+    fn say_how_it_ended(&mut self, was_killed: bool) {
+        if let Some(spooled) = &self.spooled {
+            let stuck = self.family(Whom::All).len();
+            spooled.tell(&LastWord { status: self.ended, was_killed, stuck });
+        }
     }
 
     fn tell(&self, report: &Report) -> io::Result<()> {

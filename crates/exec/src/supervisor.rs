@@ -23,8 +23,10 @@ use crate::error::ExecError;
 use crate::job::Job;
 use crate::limits::{ANSWER, ANSWER_BEFORE_KILL, EXIT, GONE, PAUSE, STOPPED_LOOKS};
 use crate::open_files;
+use crate::output::Ends;
 use crate::processes;
 use crate::profile::Profile;
+use crate::spool::Place;
 use crate::wire::{End, Frames, Named, Report, Request, Stage, Start, encode};
 
 /// The program that becomes a supervisor: its `main` is [`supervise`](crate::supervise).
@@ -47,6 +49,16 @@ pub(crate) struct Supervisor {
     leaf: Option<Leaf>,
     /// A request went out in part, or an answer didn't come: no more talk.
     is_mute: bool,
+    /// Where it tells how its last job ended, once we are dead.
+    place: Option<Place>,
+}
+
+/// What a job is started with, beside what it is.
+pub(crate) struct Terms {
+    /// What it is to be under, if anything.
+    pub(crate) stage: Option<Stage>,
+    /// Its place in the spool, if it has one.
+    pub(crate) place: Option<Place>,
 }
 
 /// What a supervisor says after an end.
@@ -84,7 +96,7 @@ impl Supervisor {
         let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         let pid = pid.expect("a child that nobody waited for has an id");
         let control = UnixStream::from_std(ours)?;
-        Ok(Self { control, frames: Frames::default(), child, pid, leaf, is_mute: false })
+        Ok(Self { control, frames: Frames::default(), child, pid, leaf, is_mute: false, place: None })
     }
 
     /// Its cgroup, if it has one.
@@ -103,8 +115,8 @@ impl Supervisor {
     pub(crate) async fn start(
         &mut self,
         job: &Job,
-        stage: Option<Stage>,
-        pipes: [OwnedFd; 2],
+        Terms { stage, place }: Terms,
+        ends: Ends,
     ) -> Result<(), ExecError> {
         let env = match &job.profile {
             Profile::Full => job.env.clone(),
@@ -116,11 +128,13 @@ impl Supervisor {
             env,
             cwd: job.cwd.clone().into(),
             cgroup: self.leaf.as_ref().map(|leaf| leaf.entry().into()),
+            place: place.clone(),
             stage,
         };
         let frame = encode(&Request::Start(Box::new(start))).map_err(|_| ExecError::ArgumentsTooLong)?;
-        let pipes = [pipes[0].as_fd(), pipes[1].as_fd()];
-        self.send(&frame, &pipes).await.map_err(|error| ExecError::supervisor("reach", error))
+        self.place = place;
+        let files: Vec<_> = ends.write.iter().chain(&ends.read).map(AsFd::as_fd).collect();
+        self.send(&frame, &files).await.map_err(|error| ExecError::supervisor("reach", error))
     }
 
     /// Sends a frame; if this is dropped half-way, nothing more is sent.
@@ -128,7 +142,7 @@ impl Supervisor {
         self.is_mute = true;
         let socket = &self.control;
         let first = || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
             let mut attached = SendAncillaryBuffer::new(&mut space);
             if !files.is_empty() {
                 attached.push(SendAncillaryMessage::ScmRights(files));
@@ -203,6 +217,8 @@ impl Supervisor {
             leaf.kill();
             is_gone = leaf.vacate().await;
         }
+        // It can't know that we live.
+        self.place.as_ref().map(Place::take_back);
         if is_gone { Ok(()) } else { Err(Stuck { leaf: self.leaf }) }
     }
 

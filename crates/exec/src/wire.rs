@@ -1,7 +1,8 @@
 //! What server and supervisor say to each other, and how it is framed.
 //!
 //! A frame is its length (four bytes, little endian) and that much JSON. The first byte of a
-//! [`Request::Start`] carries two file descriptors: the write ends of the job's pipes.
+//! [`Request::Start`] carries file descriptors: the write ends of the job's pipes, and their read ends too if it has a
+//! place in the spool.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,6 +17,7 @@ use crate::cgroup::{Bounds, Group};
 use crate::job::Job;
 use crate::limits::{CONFINED_OPEN_FILES, FRAME_BYTES_MAX};
 use crate::profile::{Confined, Network, Profile, User};
+use crate::spool::Place;
 use crate::stage::Subject;
 
 /// What the server asks of a supervisor.
@@ -39,6 +41,8 @@ pub(crate) struct Start {
     pub(crate) cwd: OsString,
     /// The cgroup of this supervisor, which it enters before its first job.
     pub(crate) cgroup: Option<OsString>,
+    /// Where it is told how the job ended, if the server is dead by then.
+    pub(crate) place: Option<Place>,
     /// What it is to be under, if anything; goes to its stage on its own.
     pub(crate) stage: Option<Stage>,
 }

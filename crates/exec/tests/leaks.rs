@@ -35,6 +35,7 @@ fn job(n: usize) -> (Job, Ending) {
         survivors: Survivors::End,
         profile: Profile::Full,
         quota: Quota::default(),
+        label: None,
     };
     (job, ending)
 }
@@ -43,7 +44,7 @@ async fn run_all(containment: Choice) {
     let program = env!("CARGO_BIN_EXE_supervise").into();
     let limits = Limits { jobs_max: LANES, grace_ms: 20, drain_ms: 20, ..Limits::default() };
     let supervisor = SupervisorCommand { program, args: vec![] };
-    let executor = Executor::new(Config { supervisor, containment, limits, protected: vec![] });
+    let executor = Executor::new(Config { supervisor, containment, limits, protected: vec![], spool: None });
     let mut running = JoinSet::new();
     for n in 0..JOBS {
         let executor = executor.clone();

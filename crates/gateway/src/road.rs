@@ -37,8 +37,8 @@ use hayward_mcp::result::{CacheHint, Offers};
 use hayward_mcp::state::{SpentStates, StateError};
 use hayward_store::Store;
 use hayward_tool::{
-    Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Reply, Round, ToolError, Toolset,
-    Verb, Verdict,
+    Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Recorded, Reply, Round, ToolError,
+    Toolset, Verb, Verdict,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -265,7 +265,14 @@ impl Road {
         };
         // 8 run: with a deadline and a cancellation, always.
         let (outcome, is_made) = match self.claim(arrival, admitted.keyed.as_ref()).await {
-            Ok(()) => (self.run(arrival, &admitted, cancel, progress).await, true),
+            Ok(()) => {
+                let recorded = Recorded { intent: open.seq(), request_id: Arc::clone(&arrival.request_id) };
+                let mut cx = Cx::new(admitted.route.timeout(), cancel.clone()).with_record(recorded);
+                if let Some(progress) = progress {
+                    cx = cx.with_progress(progress);
+                }
+                (self.run(arrival, &admitted, &cx).await, true)
+            }
             Err(refused) => (refused, false),
         };
         // 9 shape: what leaves is bounded.
@@ -370,19 +377,8 @@ impl Road {
         Err(Outcome { verdict, reply: Reply::Error { code, message, data }, detail: None })
     }
 
-    async fn run(
-        &self,
-        arrival: &Arrival,
-        admitted: &Admitted<'_>,
-        cancel: &CancellationToken,
-        progress: Option<ProgressQueue>,
-    ) -> Outcome {
-        let (route, verb) = (admitted.route, arrival.form());
-        let timeout = route.timeout();
-        let mut cx = Cx::new(timeout, cancel.clone());
-        if let Some(progress) = progress {
-            cx = cx.with_progress(progress);
-        }
+    async fn run(&self, arrival: &Arrival, admitted: &Admitted<'_>, cx: &Cx) -> Outcome {
+        let (route, verb, cancel) = (admitted.route, arrival.form(), cx.cancellation());
         let call = Call {
             id: Arc::clone(&arrival.request_id),
             verb,
@@ -394,10 +390,10 @@ impl Road {
                 client: Arc::clone(&arrival.client),
                 abilities: arrival.abilities,
             },
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: u64::try_from(route.timeout().as_millis()).unwrap_or(u64::MAX),
             round: arrival.round.clone(),
         };
-        let mut running = std::pin::pin!(run::run(route, &cx, call, self.overrun));
+        let mut running = std::pin::pin!(run::run(route, cx, call, self.overrun));
         tokio::select! {
             biased;
             outcome = &mut running => return outcome,

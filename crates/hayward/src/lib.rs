@@ -4,6 +4,7 @@ mod commands;
 mod config;
 mod failure;
 mod fences;
+mod leftovers;
 mod local;
 mod output;
 mod ready;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use hayward_api::{Fence, Principal};
 use hayward_audit::secrets::{RuleSet, Secrets, TagKey};
 use hayward_auth::Credentials;
-use hayward_exec::{Choice, Executor, SupervisorCommand};
+use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
 use hayward_gateway::listener::Local;
 use hayward_gateway::{Protocol, Road, RoadParts};
 use hayward_host::{Host, HostConfig};
@@ -24,6 +24,7 @@ use crate::failure::Failure;
 #[cfg(test)]
 use crate::fences::FenceArgs;
 use crate::fences::misfenced;
+use crate::leftovers;
 
 /// The version that clients are told.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -60,11 +61,12 @@ impl Stack {
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
-        let (record, tag_key) = open_record(&data, &limits)?;
+        let spool = Spool::new(data.spool().map_err(Locked::from)?);
+        let (record, tag_key) = open_record(&data, &limits).await?;
         let held = Arc::new(Secrets::new(tag_key));
         let own: Vec<_> = iter::once(data.path().to_owned()).chain(secrets).collect();
         let protected = own.iter().chain(&serving.protected_paths).cloned().collect();
-        let executor = executor(&limits, serving.containment, protected);
+        let executor = executor(&limits, serving.containment, protected, Some(spool));
         let host = Host::new(HostConfig {
             limits: limits.host.clone(),
             protected: own,
@@ -192,22 +194,31 @@ pub(crate) fn unrecorded(error: hayward_audit::AuditError) -> Failure {
 }
 
 /// Opens the record of a data directory, to be written and signed, and derives the key for tags of secrets.
-pub(crate) fn open_record(
+pub(crate) async fn open_record(
     data: &DataDir,
     limits: &AllLimits,
 ) -> Result<(hayward_audit::Log, TagKey), Failure> {
+    let spool = Spool::new(data.spool().map_err(Locked::from)?);
+    let left = leftovers::collect(&spool).await;
     let (folder, keys) = (data.audit().map_err(Locked::from)?, data.keys().map_err(Locked::from)?);
     let opened = hayward_audit::Keys::open(&keys).and_then(|keys| {
         let tag_key = keys.tag_key();
         let (keys, limits) = (Some(Arc::new(keys)), limits.audit.clone());
-        let config = hayward_audit::LogConfig { keys, limits, ..Default::default() };
+        let config = hayward_audit::LogConfig { keys, limits, left, ..Default::default() };
         Ok((hayward_audit::Log::open(&folder, config)?, tag_key))
     });
-    opened.map_err(unrecorded)
+    let opened = opened.map_err(unrecorded)?;
+    step(spool.settle(), || "failed to tidy up what commands of a dead daemon left".to_owned())?;
+    Ok(opened)
 }
 
 /// What runs commands, and keeps confined ones from `protected`.
-pub(crate) fn executor(limits: &AllLimits, containment: Containment, protected: Vec<PathBuf>) -> Executor {
+pub(crate) fn executor(
+    limits: &AllLimits,
+    containment: Containment,
+    protected: Vec<PathBuf>,
+    spool: Option<Spool>,
+) -> Executor {
     let choice = match containment {
         Containment::Auto => Choice::Detect,
         Containment::Subreaper => Choice::Subreaper,
@@ -220,6 +231,7 @@ pub(crate) fn executor(limits: &AllLimits, containment: Containment, protected: 
         containment: choice,
         limits: limits.exec.clone(),
         protected,
+        spool,
     });
     let held = executor.containment();
     // The weaker one is told at the level that an operator sees without asking.

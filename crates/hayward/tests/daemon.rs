@@ -1,8 +1,9 @@
 //! The real binary: starts, tokens, roles, its record, its end.
 #![cfg(test)]
 
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hayward_testkit::daemon::{Daemon, command, run_with_input, text};
@@ -285,22 +286,41 @@ async fn a_killed_daemon_leaves_no_process_and_its_open_intent_ends_unknown() {
     let mut daemon = start(&data);
     let marker = format!("31{:05}", std::process::id());
     let token = daemon.token("rw").to_owned();
-    let command = format!("setsid sleep {marker} & sleep {marker}");
-    let arguments = json!({"name": "bash_execute", "arguments": {"command": command, "timeout": 600}});
+    let script = format!("echo begun; setsid sleep {marker} & sleep {marker}");
+    let arguments = json!({"name": "bash_execute", "arguments": {"command": script, "timeout": 600}});
+    let spool = data.join("spool");
     {
         let mut ask = std::pin::pin!(daemon.ask(&token, "tools/call", arguments));
         tokio::select! {
             _ = &mut ask => panic!("it ended"),
             () = runs(&marker) => {}
         }
+        until("its output is not spooled", || fs::read_dir(&spool).unwrap().count() == 2);
         daemon.signal(Signal::KILL).unwrap();
         assert!(ask.await.is_err());
     }
     daemon.wait().unwrap();
-    until("the command outlived the daemon", || !is_running(&marker));
-    let _again = start(&data);
+    let again = start(&data);
+    assert!(!is_running(&marker), "the command outlived the daemon");
     let last = records(&data).into_iter().rfind(|record| record["type"] == "outcome").unwrap();
-    assert_eq!(last["ending"], "unknown");
+    assert_eq!((&last["ending"], &last["code"]), (&json!("unknown"), &json!("LeftOpen")));
+    let message = "the daemon ended before the outcome was recorded; its command was killed then";
+    assert_eq!(last["message"], message);
+    let show = || {
+        command(BINARY, ["audit", "show", &last["intent"].to_string(), "-o", "json"])
+            .env("HAYWARD_DATA_DIR", &data)
+            .output()
+            .unwrap()
+            .stdout
+    };
+    let shown: Value = serde_json::from_slice(&show()).unwrap();
+    let outputs: Vec<PathBuf> = serde_json::from_value(shown["outputs"].clone()).unwrap();
+    let texts: Vec<_> = outputs.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    assert_eq!(texts, ["begun\n", ""]);
+    drop(again);
+    // What is told is told once; the output stays for a while.
+    let _third = start(&data);
+    assert_eq!(fs::read_dir(&spool).unwrap().count(), 2);
 }
 
 #[tokio::test]

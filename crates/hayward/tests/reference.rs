@@ -35,6 +35,7 @@ fn toolset() -> Toolset {
         containment: Choice::Subreaper,
         limits: hayward_exec::Limits::default(),
         protected: Vec::new(),
+        spool: None,
     });
     hayward_host::toolset(Arc::new(Host::new(HostConfig {
         limits: hayward_host::limits::Limits::default(),

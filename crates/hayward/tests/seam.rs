@@ -22,6 +22,7 @@ fn host() -> Toolset {
         containment: Choice::Detect,
         limits: hayward_exec::Limits::default(),
         protected: Vec::new(),
+        spool: None,
     });
     hayward_host::toolset(Arc::new(Host::new(HostConfig {
         limits: hayward_host::limits::Limits::default(),

@@ -41,6 +41,7 @@ async fn measure(tree: &str, pattern: &str, only: Option<&str>) {
         containment: Choice::Detect,
         limits: hayward_exec::Limits::default(),
         protected: Vec::new(),
+        spool: None,
     });
     let tools = tools(root.path(), executor.clone());
     let path = root.path().join("work/x");

@@ -106,6 +106,11 @@ impl DataDir {
         self.folder("keys")
     }
 
+    /// The folder in which commands leave what outlives their daemon; made when it is asked for.
+    pub fn spool(&self) -> Result<PathBuf, LockError> {
+        self.folder("spool")
+    }
+
     fn folder(&self, name: &str) -> Result<PathBuf, LockError> {
         let path = self.path.join(name);
         create_private(&path)?;

@@ -96,12 +96,22 @@ pub struct Cx {
     deadline: Instant,
     cancel: CancellationToken,
     progress: Option<ProgressQueue>,
+    recorded: Option<Recorded>,
+}
+
+/// Where a call is found in the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The number of its intent.
+    pub intent: u64,
+    /// The id of its request.
+    pub request_id: Arc<str>,
 }
 
 impl Cx {
     /// A context that ends after `timeout` or when `cancel` fires.
     pub fn new(timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { deadline: Instant::now() + timeout, cancel, progress: None }
+        Self { deadline: Instant::now() + timeout, cancel, progress: None, recorded: None }
     }
 
     /// The same context with somebody who listens to progress.
@@ -109,6 +119,18 @@ impl Cx {
     pub fn with_progress(mut self, queue: ProgressQueue) -> Self {
         self.progress = Some(queue);
         self
+    }
+
+    /// The same context of a call that is recorded.
+    #[must_use]
+    pub fn with_record(mut self, recorded: Recorded) -> Self {
+        self.recorded = Some(recorded);
+        self
+    }
+
+    /// Where the call is found in the record, if it is recorded.
+    pub fn recorded(&self) -> Option<&Recorded> {
+        self.recorded.as_ref()
     }
 
     /// When it has to end.

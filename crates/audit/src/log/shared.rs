@@ -39,7 +39,7 @@ impl Shared {
         let every = Duration::from_millis(config.limits.checkpoint_ms);
         let mut signer = config.keys.clone().map(|keys| Signer::open(&folder, keys, every)).transpose()?;
         let signed = signer.as_ref().and_then(Signer::last);
-        let (state, fresh) = State::open(&folder, config.sync, config.keys.as_deref(), signed)?;
+        let (state, fresh) = State::open(&folder, &config, signed)?;
         if let Some(signer) = &mut signer {
             signer.kept_from = state.kept_from;
         }

@@ -10,14 +10,16 @@ use crate::folder::Folder;
 use crate::hex::NodeId;
 use crate::keys::{Identity, Keys};
 use crate::reader::{Head, read_line};
-use crate::record::{Began, Draft, End, LEFT_OPEN, MarkBody, OutcomeBody, RecordKind};
+use crate::record::{
+    Began, Draft, End, LEFT_OPEN, LEFT_OPEN_MESSAGE, MarkBody, Outcome, OutcomeBody, RecordKind,
+};
 use crate::recovery::{self, Found};
 use crate::retention::Aside;
 
-use super::Sync;
 use super::failure::{Failure, Footing};
 use super::queue::Entry;
 use super::start::{self, Own, Start};
+use super::{LogConfig, Sync};
 
 /// Lines at the start of a file of which one must be a record.
 const FIRST_LINES: usize = 16;
@@ -58,10 +60,10 @@ impl State {
     /// kept: when what was written here is on the disk and signed.
     pub(crate) fn open(
         folder: &Folder,
-        sync: Sync,
-        keys: Option<&Keys>,
+        config: &LogConfig,
         signed: Option<&Checkpoint>,
     ) -> Result<(Self, Option<Identity>), AuditError> {
+        let (sync, keys) = (config.sync, config.keys.as_deref());
         folder.discard_next();
         let mut file = folder.current()?;
         let is_new = file.size == 0;
@@ -84,7 +86,9 @@ impl State {
             ..MarkBody::default()
         })?;
         for intent in &found.open {
-            state.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(*intent, &LEFT_OPEN)))?;
+            let said = config.left.get(intent).map(|left| format!("{LEFT_OPEN_MESSAGE}; {left}"));
+            let outcome = Outcome { message: said.as_deref().or(LEFT_OPEN.message), ..LEFT_OPEN };
+            state.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(*intent, &outcome)))?;
         }
         if sync == Sync::Each {
             state.file.sync()?;

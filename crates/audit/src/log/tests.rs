@@ -60,7 +60,7 @@ fn open(dir: &Path) -> Log {
 
 fn small() -> LogConfig {
     let limits = Limits { file_bytes_max: 4096, files_kept: 2, files_kept_ms_min: 0, ..Limits::default() };
-    LogConfig { sync: Sync::Off, limits, keys: None }
+    LogConfig { sync: Sync::Off, limits, keys: None, ..LogConfig::default() }
 }
 
 fn lines(path: &Path) -> Vec<Line> {

@@ -41,7 +41,7 @@ impl Rig {
 
     fn config(&self) -> LogConfig {
         let limits = Limits { file_bytes_max: 4096, files_kept_ms_min: 0, ..Limits::default() };
-        LogConfig { keys: Some(Arc::new(self.keys())), sync: Sync::Off, limits }
+        LogConfig { keys: Some(Arc::new(self.keys())), sync: Sync::Off, limits, ..LogConfig::default() }
     }
 
     fn open(&self) -> Log {

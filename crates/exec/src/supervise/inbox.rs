@@ -44,7 +44,7 @@ impl Inbox {
 
     /// Reads what is there; says `false` at the end.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut attached = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut self.chunk)];
         let received = recvmsg(self.socket, &mut parts, &mut attached, RecvFlags::CMSG_CLOEXEC)?;
@@ -55,6 +55,11 @@ impl Inbox {
         }
         self.frames.buffer.extend_from_slice(&self.chunk[..received.bytes]);
         Ok(received.bytes > 0)
+    }
+
+    /// The other ends of these pipes, if they came along.
+    pub(super) fn take_readers(&mut self) -> Option<[OwnedFd; 2]> {
+        Some([self.files.pop_front()?, self.files.pop_front()?])
     }
 
     /// The pipes that came with the start of a job.

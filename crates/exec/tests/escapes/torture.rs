@@ -179,7 +179,7 @@ pub(crate) async fn torture(
     supervisor: SupervisorCommand,
 ) -> Outcome {
     let limits = Limits { grace_ms: 0, ..Limits::default() };
-    let config = Config { supervisor, containment: way.containment, limits, protected: vec![] };
+    let config = Config { supervisor, containment: way.containment, limits, protected: vec![], spool: None };
     let executor = Executor::new(config);
     if way.containment != Choice::Subreaper && executor.containment().path().is_none() {
         say(&format!("skipped {:?}: {}", way.containment, executor.containment()));
@@ -250,6 +250,7 @@ fn job(way: Way, mark: &str, script: &str, place: &Path) -> Job {
         survivors: Survivors::End,
         profile,
         quota: Quota { processes: Some(PROCESSES), ..Quota::default() },
+        label: None,
     }
 }
 

@@ -25,7 +25,13 @@ pub(crate) struct Fixture {
 pub(crate) fn config(containment: Choice) -> Config {
     let limits = Limits { grace_ms: 300, ..Limits::default() };
     let program = PathBuf::from(env!("CARGO_BIN_EXE_supervise"));
-    Config { supervisor: SupervisorCommand { program, args: vec![] }, containment, limits, protected: vec![] }
+    Config {
+        supervisor: SupervisorCommand { program, args: vec![] },
+        containment,
+        limits,
+        protected: vec![],
+        spool: None,
+    }
 }
 
 /// Runs a test and checks that its executor leaves nothing behind.
@@ -85,6 +91,7 @@ pub(crate) fn sh(script: &str) -> Job {
         survivors: Survivors::End,
         profile: Profile::Full,
         quota: Quota::default(),
+        label: None,
     }
 }
 

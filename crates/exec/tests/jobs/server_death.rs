@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hayward_exec::{Choice, Executor, Job, Survivors};
+use hayward_exec::{Choice, Config, Ending, Executor, Job, Label, Limits, Spool, Survivors};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{Fixture, alive, config, marker, sh, until, with};
+use crate::fixture::{Fixture, alive, config, marker, sh, until, with, with_config};
 
 /// What is left of a server whose runtime vanished: its sockets closed, its lock released.
 struct Dead {
@@ -16,10 +16,10 @@ struct Dead {
 }
 
 /// Starts jobs on a runtime of its own, waits, and takes the runtime away under them.
-fn die(containment: Choice, jobs: Vec<Job>, is_ready: impl Fn() -> bool) -> Dead {
+fn die(config: Config, jobs: Vec<Job>, is_ready: impl Fn() -> bool) -> Dead {
     let runtime = Runtime::new().unwrap();
     let fixture = runtime.block_on(async {
-        let fixture = Fixture { executor: Executor::new(config(containment)) };
+        let fixture = Fixture { executor: Executor::new(config) };
         for job in jobs {
             let executor: Executor = fixture.executor.clone();
             tokio::spawn(async move { executor.run(job, &CancellationToken::new()).await });
@@ -47,13 +47,80 @@ fn its_jobs_end_with_it() {
         let sleep = marker();
         let daemon = format!("trap '' TERM; setsid -f sleep {sleep} >/dev/null 2>&1; sleep {sleep}");
         let jobs = vec![sh(&daemon), Job { survivors: Survivors::Leave, ..sh(&daemon) }];
-        let dead = die(containment, jobs, || alive(&sleep) >= 6);
+        let dead = die(config(containment), jobs, || alive(&sleep) >= 6);
         let runtime = Runtime::new().unwrap();
         runtime.block_on(until("they are gone", || alive(&sleep) == 0));
         let home = dead.fixture.home();
         drop(dead);
         succeed_until_gone(&runtime, home.as_deref());
     }
+}
+
+#[test]
+fn how_its_jobs_ended_is_told_to_its_successor() {
+    for containment in [Choice::Detect, Choice::Subreaper] {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, pid_file) = (Spool::new(folder.path().join("spool")), folder.path().join("pid"));
+        std::fs::create_dir(folder.path().join("spool")).unwrap();
+        let (sleep, other) = (marker(), marker());
+        let job = |label: &str, script: String| Job { label: Label::new(label), ..sh(&script) };
+        let jobs = vec![
+            job("1-killed", format!("sleep {sleep}")),
+            // Its main process has ended; who was left behind holds its pipes, so that it has no result yet.
+            job("2-ended", format!("trap '' TERM; sleep {sleep} & echo $$ >{}; exit 7", pid_file.display())),
+            // Nothing of it is told.
+            sh(&format!("sleep {other}; :")),
+        ];
+        let limits = Limits { drain_ms: 10_000, ..config(containment).limits };
+        let config = Config { spool: Some(spool.clone()), limits, ..config(containment) };
+        let has_ended = || {
+            let pid =
+                std::fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse::<u32>().ok());
+            pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+        };
+        let dead = die(config, jobs, || alive(&sleep) >= 2 && alive(&other) >= 1 && has_ended());
+        let leftovers = Runtime::new().unwrap().block_on(spool.collect(Duration::from_secs(20))).unwrap();
+        let told: Vec<_> =
+            leftovers.iter().map(|left| (left.label.as_str(), left.ending, left.was_killed)).collect();
+        assert_eq!(
+            told,
+            [
+                ("1-killed", Some(Ending::Signaled { signal: 9 }), true),
+                ("2-ended", Some(Ending::Exited { code: 7 }), false),
+            ]
+        );
+        assert_eq!(alive(&sleep), 0, "they were waited for");
+        drop(dead);
+    }
+}
+
+#[test]
+fn a_server_that_lives_tells_everything_itself() {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::new(folder.path());
+    let job = |script: &str, timeout| Job { label: Label::new("1-a"), timeout, ..sh(script) };
+    let config = Config { spool: Some(spool.clone()), ..config(Choice::Detect) };
+    runtime.block_on(with_config(config, async |cx: Fixture| {
+        let folder = || std::fs::read_dir(folder.path()).unwrap().count();
+        let long = Duration::from_secs(20);
+        assert_eq!(cx.run(job("echo short", long)).await.unwrap().stdout.bytes, b"short\n");
+        assert_eq!(folder(), 0, "a short job is not spooled");
+        let noisy = job("echo early; echo oops >&2; sleep 1.5; echo late; sleep 0.5", long);
+        let running = cx.run(noisy);
+        let spooled = until("its output is spooled", || {
+            let paths = spool.outputs(&Label::new("1-a").unwrap());
+            let texts: Vec<_> =
+                paths.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect();
+            texts == ["early\nlate\n", "oops\n"]
+        });
+        let (finished, ()) = tokio::join!(running, spooled);
+        assert_eq!(finished.unwrap().stdout.bytes, b"early\nlate\n");
+        assert_eq!(folder(), 0, "what is told is not kept");
+        let ending = cx.run(job("sleep 60", Duration::from_millis(1_200))).await.unwrap().ending;
+        assert_eq!((ending, folder()), (Ending::TimedOut, 0));
+    }));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "supervisors at rest tell nothing");
 }
 
 #[test]

@@ -48,6 +48,13 @@ pub(crate) struct Open {
     durability: Durability,
 }
 
+impl Open {
+    /// The number of the intent.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq.get()
+    }
+}
+
 /// When a record counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {

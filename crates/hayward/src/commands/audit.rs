@@ -10,7 +10,8 @@ mod read;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use hayward_audit::PublicKey;
+use hayward_audit::{Call, PublicKey};
+use hayward_exec::{Label, Spool};
 
 use crate::config::Common;
 use crate::failure::Failure;
@@ -70,6 +71,12 @@ struct Folders {
 impl Folders {
     fn audit(&self) -> PathBuf {
         self.data.join("audit")
+    }
+
+    /// Where output of a command is, if it ran for long and its daemon died.
+    fn outputs(&self, call: &Call) -> Vec<PathBuf> {
+        let label = Label::new(format!("{}-{}", call.seq(), call.text("request_id")));
+        label.map(|label| Spool::new(self.data.join("spool")).outputs(&label)).unwrap_or_default()
     }
 
     /// The public key; there is none before the first start.

@@ -108,7 +108,7 @@ async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
     let stored = hayward_store::read_tokens(&data_dir).await.map_err(Error::from)?;
     let protected: Vec<_> =
         std::iter::once(data_dir.clone()).chain(args.serving.protected_paths.iter().cloned()).collect();
-    let executor = executor(&limits, args.serving.containment, protected.clone());
+    let executor = executor(&limits, args.serving.containment, protected.clone(), None);
     let mut checks = vec![
         checks::processes(executor.containment()),
         checks::data_directory(&data_dir),

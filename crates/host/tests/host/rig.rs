@@ -52,6 +52,7 @@ impl Rig {
             containment: Choice::Detect,
             limits: hayward_exec::Limits::default(),
             protected: vec![root.path().join("data")],
+            spool: None,
         });
         let mut config = HostConfig {
             limits: Limits::default(),

@@ -9,8 +9,8 @@ use hayward_audit::{Evidence, PUBLIC_KEY, PublicKey, Report, newest_checkpoint};
 use super::{Folders, Form, show, written};
 use crate::config::AllLimits;
 use crate::failure::Failure;
-use crate::output;
 use crate::stack::{acquire, open_record, unrecorded};
+use crate::{output, runtime};
 
 /// How often a record is checked that its daemon changes meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -144,7 +144,7 @@ fn summary(report: &Report) -> String {
 
 pub(super) fn checkpoint(args: &CheckpointArgs, folders: &Folders) -> Result<(), Failure> {
     match acquire(&folders.data) {
-        Ok(data) => drop(open_record(&data, &AllLimits::read(&[])?)?),
+        Ok(data) => drop(runtime::block_on(open_record(&data, &AllLimits::read(&[])?))?),
         Err(locked) if locked.is_held => {
             output::tell("note: a daemon has the data directory: this is the last checkpoint that it made\n");
         }

@@ -1,12 +1,14 @@
 //! `hayward audit tail`, `query`, `show`: the calls in a record.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use hayward_api::{Code, Error};
 use hayward_audit::{Call, Calls, Filter, Follow, Line};
 use jiff::{Timestamp, ToSpan as _};
+use serde::Serialize;
 
 use super::{Folders, Form, json, plain, show as show_as, written, yaml};
 use crate::failure::Failure;
@@ -164,6 +166,15 @@ pub(super) fn query(args: &QueryArgs, folders: &Folders) -> Result<(), Failure> 
     show_as(args.output, &calls, || table(&calls))
 }
 
+/// A call, and where output of its command is that nobody was told.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    call: &'a Call,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<PathBuf>,
+}
+
 pub(super) fn show(args: &ShowArgs, folders: &Folders) -> Result<(), Failure> {
     let (mut calls, mut found) = (Calls::default(), Newest::new(CALLS_MAX));
     let mut keep = |call: Call| {
@@ -174,7 +185,8 @@ pub(super) fn show(args: &ShowArgs, folders: &Folders) -> Result<(), Failure> {
     read(folders, &mut calls, &mut keep)?;
     calls.rest().for_each(keep);
     let found: Vec<Call> = found.calls.into();
-    match &found[..] {
+    let shown: Vec<_> = found.iter().map(|call| Shown { call, outputs: folders.outputs(call) }).collect();
+    match &shown[..] {
         [] => Err(Error::new(Code::NotFound, format!("no call is named `{}`", args.name))
             .with_hint("`hayward audit query` lists them")
             .into()),

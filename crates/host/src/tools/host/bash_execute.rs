@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hayward_api::{Code, Fence, Tier};
-use hayward_exec::{Captured, Ending, ExecError, Exhausted, Fate, Finished, Job, Quota, Survivor, Survivors};
-use hayward_tool::{Annotations, Caller, Cx, Ending as Word, Progress, Stop, ToolError, TypedTool, Verdict};
+use hayward_exec::{
+    Captured, Ending, ExecError, Exhausted, Fate, Finished, Job, Label, Quota, Survivor, Survivors,
+};
+use hayward_tool::{
+    Annotations, Caller, Cx, Ending as Word, Progress, Recorded, Stop, ToolError, TypedTool, Verdict,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval_at};
@@ -117,7 +121,7 @@ impl TypedTool for BashExecute {
         args: BashExecuteArgs,
     ) -> Result<BashExecuteOutput, ToolError> {
         let (job, seconds) = self.job(&caller.principal.fence, args)?;
-        let job = Job { timeout: job.timeout.min(cx.remaining()), ..job };
+        let job = Job { timeout: job.timeout.min(cx.remaining()), label: label(cx), ..job };
         let (working_dir, bytes_max, quota) = (job.cwd.clone(), job.stdout_bytes_max, job.effective_quota());
         let finished = tokio::select! {
             finished = self.0.executor.run(job, cx.cancellation()) => finished,
@@ -155,9 +159,16 @@ impl BashExecute {
             survivors: if args.background { Survivors::Leave } else { Survivors::End },
             profile: fence::profile(fence),
             quota: fence::quota(fence, limits),
+            label: None,
         };
         Ok((job, timeout_ms.div_ceil(1_000)))
     }
+}
+
+/// What the command is called if it outlives us: by it, its call is found in the record.
+fn label(cx: &Cx) -> Option<Label> {
+    let Recorded { intent, request_id } = cx.recorded()?;
+    Label::new(format!("{intent}-{request_id}"))
 }
 
 /// Tells whoever listens that the command still runs; never ends.
