@@ -38,6 +38,19 @@ impl Label {
         is_good.then_some(Self(text))
     }
 
+    /// The label of a call in the record: the number of its intent, and the id of its request as far as it can be told.
+    pub fn of_call(intent: u64, request_id: &str) -> Self {
+        let plain =
+            |byte: u8| if byte.is_ascii_alphanumeric() || byte == b'-' { char::from(byte) } else { '_' };
+        let id = request_id.bytes().map(plain);
+        Self(format!("{intent}-").chars().chain(id).take(LABEL_CHARS_MAX).collect())
+    }
+
+    /// The number of the intent, if it is the label of a call.
+    pub fn intent(&self) -> Option<u64> {
+        self.0.split_once('-')?.0.parse().ok()
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -247,6 +260,17 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a.json", "a b", "ä", "a\0", &"x".repeat(129)] {
             assert_eq!(Label::new(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_label_of_a_call_is_one_whatever_its_client_named_it() {
+        for (id, text) in [("ab-1", "7-ab-1"), ("a.b:c_d", "7-a_b_c_d"), ("", "7-"), ("ä/..", "7-_____")] {
+            let label = Label::of_call(7, id);
+            assert_eq!((label.as_str(), label.intent()), (text, Some(7)));
+            assert_eq!(Label::new(text), Some(label));
+        }
+        assert_eq!(Label::of_call(u64::MAX, &"x".repeat(200)).as_str().len(), LABEL_CHARS_MAX);
+        assert_eq!((label("12").intent(), label("x-12").intent()), (None, None));
     }
 
     #[tokio::test]

@@ -14,11 +14,7 @@ pub(crate) async fn collect(spool: &Spool) -> BTreeMap<u64, String> {
         tracing::warn!(%error, "how commands of a dead daemon ended can't be read, and is not told");
         Vec::new()
     });
-    leftovers.iter().filter_map(|left| Some((number(left)?, how_it_ended(left)))).collect()
-}
-
-fn number(left: &Leftover) -> Option<u64> {
-    left.label.as_str().split_once('-')?.0.parse().ok()
+    leftovers.iter().filter_map(|left| Some((left.label.intent()?, how_it_ended(left)))).collect()
 }
 
 fn how_it_ended(left: &Leftover) -> String {
@@ -53,11 +49,5 @@ mod tests {
         assert_eq!(how_it_ended(&left("1-a", exited, false, 0)), "its command had ended with exit code 7");
         let told = how_it_ended(&left("1-a", None, true, 2));
         assert_eq!(told, "how its command ended is not known, and 2 of its processes hung in the kernel");
-    }
-
-    #[test]
-    fn only_what_has_a_number_belongs_to_a_call() {
-        let number = |label| number(&left(label, None, true, 0));
-        assert_eq!((number("12-ab-cd"), number("12"), number("x-12")), (Some(12), None, None));
     }
 }

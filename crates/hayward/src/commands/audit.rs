@@ -75,8 +75,8 @@ impl Folders {
 
     /// Where output of a command is, if it ran for long and its daemon died.
     fn outputs(&self, call: &Call) -> Vec<PathBuf> {
-        let label = Label::new(format!("{}-{}", call.seq(), call.text("request_id")));
-        label.map(|label| Spool::new(self.data.join("spool")).outputs(&label)).unwrap_or_default()
+        let label = Label::of_call(call.seq(), &call.text("request_id"));
+        Spool::new(self.data.join("spool")).outputs(&label)
     }
 
     /// The public key; there is none before the first start.

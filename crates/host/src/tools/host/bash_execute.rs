@@ -167,8 +167,7 @@ impl BashExecute {
 
 /// What the command is called if it outlives us: by it, its call is found in the record.
 fn label(cx: &Cx) -> Option<Label> {
-    let Recorded { intent, request_id } = cx.recorded()?;
-    Label::new(format!("{intent}-{request_id}"))
+    cx.recorded().map(|Recorded { intent, request_id }| Label::of_call(*intent, request_id))
 }
 
 /// Tells whoever listens that the command still runs; never ends.
