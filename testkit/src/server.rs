@@ -17,7 +17,7 @@ use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_store::{Store, StoreConfig};
-use hayward_tool::{BoxFuture, Toolset};
+use hayward_tool::{BoxFuture, Claim, Direction, TicketView, Toolset, TransferError, Transfers};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -116,6 +116,7 @@ impl Server {
             sessions: Sessions::new(usize::try_from(limits.sessions_max)?),
             credentials: Arc::clone(&credentials),
             tokens: Arc::new(NoTokens),
+            transfers: Arc::new(NoTransfers),
             guard: Guard::new(address.port(), [], []),
             limits,
             version: "0",
@@ -269,6 +270,18 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
 }
 
 /// Fixtures keep no tokens.
+struct NoTransfers;
+
+impl Transfers for NoTransfers {
+    fn look(&self, _: &str) -> Result<TicketView, TransferError> {
+        Err(TransferError::Disabled)
+    }
+
+    fn claim(&self, _: &str, _: Direction) -> Result<Box<dyn Claim>, TransferError> {
+        Err(TransferError::Disabled)
+    }
+}
+
 struct NoTokens;
 
 fn refuse<T: Send + 'static>() -> BoxFuture<'static, Result<T, Error>> {

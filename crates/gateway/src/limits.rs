@@ -122,3 +122,6 @@ pub(crate) const PLACE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How often room is looked for while there is none.
 pub(crate) const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Chunks of a file that wait between its disk and its connection.
+pub(crate) const TRANSFER_CHUNKS: usize = 4;

@@ -5,6 +5,7 @@ mod admin;
 mod answer;
 mod body;
 mod client;
+mod files;
 mod guard;
 pub mod http;
 mod mcp;

@@ -20,7 +20,7 @@ use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::request::{Ask, Context, Params, Question, Walk};
 use hayward_mcp::result::{self, Identity, Offers};
 use hayward_mcp::state::StateKeys;
-use hayward_tool::{Ability, ProgressQueue};
+use hayward_tool::{Ability, ProgressQueue, TransferError};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,7 +31,7 @@ use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
 use crate::limits::{CANCEL_GRACE, Limits};
 use crate::request_id::RequestIds;
-use crate::road::{Arrival, Permit, Refused, Road};
+use crate::road::{Arrival, Beside, Permit, Refused, Road};
 use crate::session::Running;
 use rounds::Walking;
 use tasks::Tasks;
@@ -288,6 +288,21 @@ impl Protocol {
         made.await.map_err(lost)?
     }
 
+    /// Moves bytes under a ticket, recorded like a call, to its end even if nobody waits for it any more.
+    pub(crate) async fn transfer<T, F>(
+        &self,
+        arrival: Arrival,
+        bytes: impl FnOnce(CancellationToken) -> F + Send + 'static,
+    ) -> Result<T, TransferError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, TransferError>> + Send,
+    {
+        let road = Arc::clone(&self.road);
+        let moved = self.calls.spawn(async move { road.transfer(&arrival, bytes).await });
+        moved.await.unwrap_or(Err(TransferError::StreamAborted { bytes: 0 }))
+    }
+
     /// Answers what needs no walk.
     pub(crate) fn answer(&self, question: &Question, era: Era, principal: &Principal) -> Raw {
         match question {
@@ -337,6 +352,7 @@ impl Protocol {
             round,
             idempotency_key: walk.idempotency_key,
             spends,
+            beside: Beside::ADMIN,
         };
         let wishes = Wishes {
             progress_token: context.progress_token,

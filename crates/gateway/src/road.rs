@@ -38,7 +38,7 @@ use hayward_mcp::state::{SpentStates, StateError};
 use hayward_store::Store;
 use hayward_tool::{
     Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Recorded, Reply, Round, ToolError,
-    Toolset, Verb, Verdict,
+    Toolset, TransferError, Verb, Verdict,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +125,22 @@ pub struct Arrival {
     pub(crate) idempotency_key: Option<String>,
     /// What this round uses up, if it may be done once only.
     pub(crate) spends: Option<Spends>,
+    /// What it is, if it is no call.
+    pub(crate) beside: Beside,
+}
+
+/// What goes the road beside calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    /// The word for it in the record.
+    pub(crate) method: &'static str,
+    /// Its tier, if it has one.
+    pub(crate) tier: Option<Tier>,
+}
+
+impl Beside {
+    /// A change of who may do what.
+    pub(crate) const ADMIN: Self = Self { method: "admin", tier: None };
 }
 
 /// A state that is good for one round.
@@ -302,6 +318,23 @@ impl Road {
             return Err(told.with_hint("ask another administrator for a new token"));
         }
         self.recorder.around(arrival, change).await
+    }
+
+    /// Moves bytes under a ticket, as a call of whoever made it. What it is given fires when that credential is revoked.
+    pub(crate) async fn transfer<T, F: Future<Output = Result<T, TransferError>>>(
+        &self,
+        arrival: &Arrival,
+        bytes: impl FnOnce(CancellationToken) -> F,
+    ) -> Result<T, TransferError> {
+        let entered = self.places.calls.enter(&arrival.principal, || self.is_current(&arrival.principal));
+        let permit = match entered {
+            Ok(permit) => permit,
+            Err(error) => {
+                self.recorder.denied(arrival, None, error.clone()).await;
+                return Err(error.into());
+            }
+        };
+        self.recorder.around(arrival, bytes(permit.pulled.child_token())).await
     }
 
     /// Records what was refused before it came here, the first of a kind before it is told.

@@ -7,6 +7,7 @@ mod fences;
 mod leftovers;
 mod local;
 mod output;
+mod public_url;
 mod ready;
 mod runtime;
 mod stack;

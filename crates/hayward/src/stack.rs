@@ -12,10 +12,10 @@ use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
 use hayward_gateway::listener::Local;
 use hayward_gateway::{Protocol, Road, RoadParts};
-use hayward_host::{Host, HostConfig};
+use hayward_host::{Host, HostConfig, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
-use hayward_tool::Toolset;
+use hayward_tool::{Toolset, Transfers};
 
 #[cfg(test)]
 use crate::config::StrictFrom;
@@ -42,21 +42,34 @@ pub(crate) struct Stack {
     pub(crate) limits: AllLimits,
     /// The fence of whoever has none of its own.
     pub(crate) fence: Fence,
+    /// What redeems tickets for files.
+    pub(crate) transfers: Arc<dyn Transfers>,
     executor: Executor,
     /// Held until the end: nobody else owns the directory meanwhile.
     data: DataDir,
 }
 
+/// What a stack is built with, beside settings.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// Further files of ours.
+    pub(crate) secrets: Vec<PathBuf>,
+    /// Toolsets beside this machine's.
+    pub(crate) further: Vec<Toolset>,
+    /// How clients move files past the calls, if they can.
+    pub(crate) transfers: Option<TransferConfig>,
+}
+
 impl Stack {
     /// Opens what is kept in the data directory and builds the road to this machine's tools, which reach
-    /// neither the data directory nor `secrets`, further files of ours, and to `further` toolsets.
+    /// neither the data directory nor further files of ours, and to what is beside them.
     pub(crate) async fn build(
         data: DataDir,
         serving: &Serving,
         limits: AllLimits,
-        secrets: Vec<PathBuf>,
-        further: Vec<Toolset>,
+        beside: Beside,
     ) -> Result<Self, Failure> {
+        let Beside { secrets, further, transfers } = beside;
         let fence = serving.fence.read(data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
@@ -74,9 +87,12 @@ impl Stack {
             sync_files: serving.sync_files,
             shell: serving.shell.clone(),
             executor: executor.clone(),
+            transfers,
             env: hayward_exec::inherited(environment()),
         });
-        let toolset = hayward_host::toolset(Arc::new(host));
+        let host = Arc::new(host);
+        let transfers = Arc::new(HostTransfers::new(Arc::clone(&host)));
+        let toolset = hayward_host::toolset(host);
         let identity = Identity {
             name: "hayward".to_owned(),
             version: VERSION.to_owned(),
@@ -93,7 +109,7 @@ impl Stack {
         };
         let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
-        Ok(Self { protocol, credentials, secrets: held, store, limits, fence, executor, data })
+        Ok(Self { protocol, credentials, secrets: held, store, limits, fence, transfers, executor, data })
     }
 
     /// The directory of everything that is kept.
@@ -149,7 +165,7 @@ impl Stack {
             fence: FenceArgs::default(),
         };
         let data = DataDir::acquire(data_dir).unwrap();
-        Self::build(data, &serving, AllLimits::default(), Vec::new(), Vec::new()).await.unwrap()
+        Self::build(data, &serving, AllLimits::default(), Beside::default()).await.unwrap()
     }
 }
 

@@ -38,6 +38,7 @@ fn toolset() -> Toolset {
         spool: None,
     });
     hayward_host::toolset(Arc::new(Host::new(HostConfig {
+        transfers: Some(hayward_host::TransferConfig::default()),
         limits: hayward_host::limits::Limits::default(),
         protected: Vec::new(),
         extra_protected: Vec::new(),

@@ -73,6 +73,7 @@ fn tools(root: &Path, executor: Executor) -> Toolset {
     let data: PathBuf = root.join("data");
     std::fs::create_dir_all(&data).expect("a directory");
     toolset(Arc::new(Host::new(HostConfig {
+        transfers: Some(hayward_host::TransferConfig::default()),
         limits: Limits::default(),
         protected: vec![data],
         extra_protected: Vec::new(),

@@ -9,6 +9,7 @@ use hayward_tool::{Caller, Cx, ToolError};
 use crate::fs::Fs;
 use crate::limits::{Limits, size};
 use crate::threads::Threads;
+use crate::transfers::{Desk, TransferConfig};
 
 /// How a host is set up.
 pub struct HostConfig {
@@ -24,6 +25,8 @@ pub struct HostConfig {
     pub shell: PathBuf,
     /// What runs commands.
     pub executor: Executor,
+    /// Where clients move bytes past the calls; none where that is switched off.
+    pub transfers: Option<TransferConfig>,
     /// The environment of commands.
     pub env: Vec<(String, String)>,
 }
@@ -32,8 +35,10 @@ pub struct HostConfig {
 pub struct Host {
     pub(crate) limits: Limits,
     /// As the daemon's user reaches them: for each caller there is one of its own.
-    fs: Fs,
+    pub(crate) fs: Fs,
     threads: Threads,
+    /// Where tickets for transfers are made; none where nobody could redeem them.
+    pub(crate) desk: Option<Desk>,
     pub(crate) shell: PathBuf,
     pub(crate) executor: Executor,
     pub(crate) env: Vec<(String, String)>,
@@ -44,6 +49,7 @@ impl Host {
     pub fn new(config: HostConfig) -> Self {
         Self {
             fs: Fs::new(&config),
+            desk: config.transfers.map(|transfers| Desk::new(transfers, &config.limits)),
             threads: Threads::new(size(config.limits.file_threads_max)),
             limits: config.limits,
             shell: config.shell,

@@ -11,7 +11,9 @@ mod host;
 pub mod limits;
 mod threads;
 mod tools;
+mod transfers;
 
 pub use host::{Host, HostConfig};
 pub use limits::Limits;
 pub use tools::toolset;
+pub use transfers::{HostTransfers, TransferConfig};

@@ -63,6 +63,18 @@ hayward_api::limits! {
         search_rules_bytes_max: Bytes = 65_536 in 1_024..=16_777_216,
         /// Bytes that a compiled pattern may take to be kept for the next search.
         grep_kept_regex_bytes_max: Bytes = 1_048_576 in 0..=16_777_216,
+        /// Bytes that an upload may have at most, and has when its maker doesn't say.
+        transfer_bytes_max: Bytes = 2_147_483_648 in 1..=1_125_899_906_842_624,
+        /// How long a ticket for a transfer is good when its maker doesn't say.
+        transfer_ttl_ms: Milliseconds = 300_000 in 1_000..=86_400_000,
+        /// How long a ticket for a transfer is good at most.
+        transfer_ttl_ms_max: Milliseconds = 900_000 in 1_000..=86_400_000,
+        /// How long one transfer may take.
+        transfer_timeout_ms: Milliseconds = 3_600_000 in 1_000..=86_400_000,
+        /// Transfers under way at once; more are asked to come back.
+        transfers_max: Count = 16 in 1..=500,
+        /// Tickets that are out at once, of which one token has half.
+        transfer_tickets_max: Count = 1_000 in 1..=1_000_000,
         /// Files beneath our own data that are known one by one; beyond that, hard links are refused.
         protected_files_max: Count = 200_000 in 1_000..=10_000_000,
     }
@@ -122,6 +134,18 @@ pub(crate) fn has_too_many_braces(glob: &str) -> bool {
 
 /// How often a running command is reported to whoever listens.
 pub(crate) const PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// Random bytes of a ticket.
+pub(crate) const TICKET_BYTES: usize = 24;
+
+/// How long it is remembered that a ticket has expired.
+pub(crate) const TICKET_REMEMBERED: Duration = Duration::from_mins(10);
+
+/// Uploads that broke off and are kept to go on: each holds a file open.
+pub(crate) const HALF_UPLOADS_MAX: usize = 64;
+
+/// Bytes that one ticket may fetch of a small file, those that are fetched again counted.
+pub(crate) const RESENT_BYTES_MIN: u64 = 1 << 20;
 
 /// A limit as a size in memory.
 pub(crate) fn size(limit: u64) -> usize {

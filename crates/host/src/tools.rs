@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hayward_tool::{Tool, Toolset, Typed};
 
 use crate::host::Host;
-use host::{bash_execute, edit_file, glob, grep, read_file, write_file};
+use host::{bash_execute, edit_file, glob, grep, prepare_download, prepare_upload, read_file, write_file};
 
 /// What a model should know before it uses any of the tools.
 const INSTRUCTIONS: &str = "Works on the machine that this server runs on. Paths are absolute. \
@@ -21,6 +21,8 @@ pub fn toolset(host: Arc<Host>) -> Toolset {
         Arc::new(Typed::new(write_file::WriteFile(Arc::clone(&host)))),
         Arc::new(Typed::new(edit_file::EditFile(Arc::clone(&host)))),
         Arc::new(Typed::new(glob::Glob(Arc::clone(&host)))),
+        Arc::new(Typed::new(prepare_upload::PrepareUpload(Arc::clone(&host)))),
+        Arc::new(Typed::new(prepare_download::PrepareDownload(Arc::clone(&host)))),
         Arc::new(Typed::new(grep::Grep::new(host))),
     ];
     Toolset::of_tools("host", INSTRUCTIONS, tools)

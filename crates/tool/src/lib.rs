@@ -14,6 +14,7 @@ pub mod limits;
 mod outcome;
 mod text;
 mod tool;
+mod transfer;
 mod typed;
 
 pub use arguments::{ArgumentError, check as check_arguments};
@@ -29,4 +30,7 @@ pub use hayward_mcp::input::{InputMethod, InputRequest};
 pub use hayward_mcp::request::Verb;
 pub use outcome::{Outcome, Reply, ToolError, Verdict};
 pub use tool::{BoxFuture, Prompt, Resource, Tool, Toolset};
+pub use transfer::{
+    Claim, Direction, Incoming, Part, Received, Source, TicketView, TransferError, Transfers,
+};
 pub use typed::{Typed, TypedTool};

@@ -21,7 +21,7 @@ use super::answer;
 use super::body::read as read_body;
 use super::http::{App, Arrived, authenticate};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
-use crate::road::Arrival;
+use crate::road::{Arrival, Beside};
 use crate::tokens::TokenView;
 
 /// Characters of a token that the record shows: kind and public id at most.
@@ -148,6 +148,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         round: Round::default(),
         idempotency_key: None,
         spends: None,
+        beside: Beside::ADMIN,
     }
 }
 

@@ -11,12 +11,13 @@ use axum::routing::{MethodRouter, delete, get, post};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::Credentials;
+use hayward_tool::Transfers;
 use serde_json::json;
 
 use super::guard::Guard;
 use super::places::Connection;
 use super::sse::OldClients;
-use super::{admin, answer, mcp, sse};
+use super::{admin, answer, files, mcp, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::road::now_unix;
@@ -35,6 +36,8 @@ pub struct App {
     pub credentials: Arc<Credentials>,
     /// What keeps tokens.
     pub tokens: Arc<dyn Tokens>,
+    /// What redeems tickets for files.
+    pub transfers: Arc<dyn Transfers>,
     /// What every request must pass.
     pub guard: Guard,
     /// The limits in force.
@@ -68,7 +71,7 @@ pub struct Route {
 }
 
 /// Every route. The test that tries what must be refused walks this table.
-pub const ROUTES: [Route; 7] = [
+pub const ROUTES: [Route; 8] = [
     Route {
         path: "/mcp",
         methods: &["POST", "GET", "DELETE"],
@@ -91,6 +94,13 @@ pub const ROUTES: [Route; 7] = [
         methods: &["DELETE"],
         is_public: false,
         answer: || delete(admin::revoke),
+    },
+    Route {
+        path: "/files/raw/{ticket}",
+        methods: &["PUT", "GET", "HEAD"],
+        // The ticket is the credential.
+        is_public: true,
+        answer: || get(files::get).put(files::put).head(files::head),
     },
 ];
 

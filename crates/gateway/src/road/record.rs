@@ -11,7 +11,7 @@ use hayward_api::{Code, Ending, Error, Tier};
 use hayward_audit::secrets::Secrets;
 use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
-use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
+use hayward_tool::{Outcome, Reply, ToolError, TransferError, Verb, Verdict};
 
 use super::Arrival;
 use super::redact::{recorded, recorded_json};
@@ -75,9 +75,9 @@ impl Recorder {
     }
 
     /// When the records of a call count, or those of a change beside the tools.
-    fn durability(&self, route: Option<&Route>) -> Durability {
-        let is_strict = match (self.strict_from, route) {
-            (Some(from), Some(route)) => route.tier() >= from,
+    fn durability(&self, tier: Option<Tier>) -> Durability {
+        let is_strict = match (self.strict_from, tier) {
+            (Some(from), Some(tier)) => tier >= from,
             (from, None) => from.is_some(),
             (None, _) => false,
         };
@@ -104,7 +104,7 @@ impl Recorder {
     /// Records that this is about to happen. If it fails, it must not happen.
     pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
         let said = self.said(arrival, route);
-        let durability = self.durability(route);
+        let durability = self.durability(tier(arrival, route));
         let queued = self.log.intent(&intent(arrival, route, &said, "allow"));
         let recorded = self.recorded(&queued, durability).await;
         let seq = recorded.map_err(|error| {
@@ -175,29 +175,23 @@ impl Recorder {
     }
 
     /// Records a change that is made beside the tools, around the change itself.
-    pub(crate) async fn around<T>(
+    pub(crate) async fn around<T, E: Failure>(
         &self,
         arrival: &Arrival,
-        change: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let unavailable = |error: ToolError| {
-            let told = Error::new(Code::Unavailable, error.message);
-            error.suggestion.into_iter().fold(told, Error::with_hint)
-        };
-        let open = self.intent(arrival, None).await.map_err(unavailable)?;
+        change: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let open = self.intent(arrival, None).await.map_err(E::refused)?;
         // A panic must not leave the intent open.
-        let changed = AssertUnwindSafe(change).catch_unwind().await.unwrap_or_else(|_panic| {
+        let lost = |_panic| {
             let message = "the change was lost, in whole or in part";
-            Err(Error::new(Code::Internal, message)
-                .with_hint("list what there is, and look into the server's log"))
-        });
-        let verdict = match &changed {
-            Ok(_) => Verdict::ok(),
-            Err(error) => Verdict::failed(Ending::Error, error.code.as_str(), error.message.clone()),
+            let error = ToolError::new("Internal", Code::Internal, message);
+            Err(E::refused(error.suggest("list what there is, and look into the server's log")))
         };
+        let changed = AssertUnwindSafe(change).catch_unwind().await.unwrap_or_else(lost);
+        let verdict = changed.as_ref().map_or_else(E::verdict, |_| Verdict::ok());
         self.close(open, &verdict, None)
             .await
-            .map_err(|error| unavailable(unrecorded(&error, "although the change was made")))?;
+            .map_err(|error| E::refused(unrecorded(&error, "although the change was made")))?;
         changed
     }
 
@@ -250,6 +244,36 @@ impl Recorder {
     }
 }
 
+/// What a change beside the tools fails with.
+pub(crate) trait Failure {
+    /// What the record says of it.
+    fn verdict(&self) -> Verdict;
+
+    /// The road refused it.
+    fn refused(error: ToolError) -> Self;
+}
+
+impl Failure for Error {
+    fn verdict(&self) -> Verdict {
+        Verdict::failed(Ending::Error, self.code.as_str(), self.message.clone())
+    }
+
+    fn refused(error: ToolError) -> Self {
+        let told = Self::new(error.kind, error.message);
+        error.suggestion.into_iter().fold(told, Self::with_hint)
+    }
+}
+
+impl Failure for TransferError {
+    fn verdict(&self) -> Verdict {
+        self.verdict()
+    }
+
+    fn refused(error: ToolError) -> Self {
+        error.into()
+    }
+}
+
 /// Writes it, or lets whoever writes do it. None while somebody is held up: by a new file, the disk, or the scheduler.
 async fn written_soon(queued: &Queued<'_>) -> Option<Result<Seq, AuditError>> {
     if queued.has_company() {
@@ -287,6 +311,10 @@ fn millis(duration: Duration) -> Option<u64> {
     u64::try_from(duration.as_millis()).ok()
 }
 
+fn tier(arrival: &Arrival, route: Option<&Route>) -> Option<Tier> {
+    route.map_or(arrival.beside.tier, |route| Some(route.tier()))
+}
+
 /// What the record is told of a call before it runs, or when it is refused.
 fn intent<'a>(
     arrival: &'a Arrival,
@@ -302,9 +330,9 @@ fn intent<'a>(
         traceparent: arrival.trace_parent.as_deref(),
         protocol: arrival.revision.map(Revision::as_str),
         server: route.map_or("", |route| route.toolset),
-        method: arrival.verb.map_or("admin", Verb::method),
+        method: arrival.verb.map_or(arrival.beside.method, Verb::method),
         tool: &said.name,
-        tier: route.map(Route::tier),
+        tier: tier(arrival, route),
         arguments: &said.arguments,
         raw_arguments: Some(arrival.arguments.as_str()),
         decision,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hayward_audit::Mirror;
 use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
+use hayward_host::TransferConfig;
 use hayward_telemetry::Logging;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
@@ -14,7 +15,8 @@ use tokio_util::task::TaskTracker;
 use crate::Further;
 use crate::config::{AllLimits, Common, Serving, check_bind};
 use crate::failure::Failure;
-use crate::stack::{Stack, VERSION, acquire, step, unrecorded};
+use crate::public_url::PublicUrl;
+use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{local, output, ready, runtime};
 
@@ -75,6 +77,14 @@ pub(crate) struct Args {
     )]
     allowed_origins: Vec<String>,
 
+    /// Address that clients reach the server under, e.g. `https://nas.example.org`; for the URLs of transfers
+    #[arg(long, env = "HAYWARD_PUBLIC_URL", value_name = "URL", value_parser = PublicUrl::parse)]
+    public_url: Option<PublicUrl>,
+
+    /// Whether files can be moved past the calls, under tickets that `prepare_upload` and `prepare_download` make
+    #[arg(long, env = "HAYWARD_TRANSFERS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    transfers: bool,
+
     #[command(flatten)]
     common: Common,
 
@@ -125,7 +135,8 @@ async fn serve_until_signal(
     // The ready file holds tokens that may do more than whoever reads files with a lesser one.
     let secrets = args.ready_file.iter().chain(&args.log_dir).cloned().chain(own_outputs()).collect();
     let mirror_limits = limits.audit.clone();
-    let stack = Stack::build(data, &args.serving, limits, secrets, further()).await?;
+    let beside = Beside { secrets, further: further(), transfers: args.transfers(address) };
+    let stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;
 
@@ -158,6 +169,15 @@ async fn serve_until_signal(
         std::fs::remove_file(path).ok();
     }
     Ok(())
+}
+
+impl Args {
+    /// Where clients move files.
+    fn transfers(&self, address: SocketAddr) -> Option<TransferConfig> {
+        let local = address.ip().is_loopback().then(|| format!("http://{address}"));
+        let public_url = self.public_url.as_ref().map(|url| url.text.clone());
+        self.transfers.then_some(TransferConfig { public_url, local_url: local })
+    }
 }
 
 /// The copies of the record that were asked for.
@@ -205,6 +225,7 @@ fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<
     if !address.ip().is_unspecified() {
         hosts.push(address.ip().to_string());
     }
+    hosts.extend(args.public_url.as_ref().map(|url| url.host.clone()));
     let limits = stack.limits.gateway.clone();
     Arc::new(App {
         protocol: Arc::clone(&stack.protocol),
@@ -212,6 +233,7 @@ fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<
         sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
         credentials: Arc::clone(&stack.credentials),
         tokens: Arc::new(desk),
+        transfers: Arc::clone(&stack.transfers),
         guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),
         limits,
         version: VERSION,

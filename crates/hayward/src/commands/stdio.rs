@@ -12,7 +12,7 @@ use hayward_telemetry::Logging;
 use crate::Further;
 use crate::config::{AllLimits, Common, Serving};
 use crate::failure::Failure;
-use crate::stack::{Locked, Stack, acquire};
+use crate::stack::{Beside, Locked, Stack, acquire};
 use crate::{local, runtime};
 
 /// Serves this machine's tools on standard input and output.
@@ -79,7 +79,8 @@ async fn alone(
 ) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
     let data_dir = data.path().to_owned();
-    let stack = Stack::build(data, &args.serving, limits, Vec::new(), further()).await?;
+    let stack =
+        Stack::build(data, &args.serving, limits, Beside { further: further(), ..Beside::default() }).await?;
     stack.redact_log(log);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
     let principal =

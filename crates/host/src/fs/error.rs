@@ -44,6 +44,10 @@ pub(crate) enum FsError {
     TooManyRules { path: PathBuf, bytes_max: usize },
     #[error("{} has nothing to read now", path.display())]
     WouldBlock { path: PathBuf },
+    #[error("{} already exists and overwrite=False.", path.display())]
+    Exists { path: PathBuf },
+    #[error("{} can only be overwritten where it stands: it has several names, is mounted, or its directory can't be written", path.display())]
+    Irreplaceable { path: PathBuf },
     #[error("{} was changed by somebody else at the same time", path.display())]
     Conflict { path: PathBuf },
     #[error("the call has to stop")]
@@ -104,6 +108,8 @@ impl FsError {
             Self::TooLarge { .. } => ("FileTooLarge", Code::TooLarge),
             Self::TooManyRules { .. } => ("TooManyRules", Code::TooLarge),
             Self::WouldBlock { .. } => ("WouldBlock", Code::Unavailable),
+            Self::Exists { .. } => ("FileExists", Code::Conflict),
+            Self::Irreplaceable { .. } => ("Irreplaceable", Code::Unsupported),
             Self::Conflict { .. } => ("Conflict", Code::Conflict),
             Self::Stopped { stop: Stop::Cancelled } => ("Cancelled", Code::Unavailable),
             Self::Stopped { stop: Stop::Deadline } => ("TimeoutError", Code::Timeout),
@@ -130,6 +136,8 @@ impl FsError {
             Self::TooLarge { .. } => "Use a command for files of this size",
             Self::TooManyRules { .. } => "Search a directory beside it, or shorten that file",
             Self::WouldBlock { .. } => "Use a command with a timeout to wait for data",
+            Self::Exists { .. } => "Set overwrite, or choose another path",
+            Self::Irreplaceable { .. } => "Choose another path, and copy the content with a command",
             Self::Conflict { .. } => "Read the file again, then repeat the change; nothing was changed",
             Self::Stopped { .. } => "Ask for less at once, or try again",
             Self::Io { .. } => "Check the file and its file system",

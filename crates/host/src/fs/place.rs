@@ -129,6 +129,15 @@ impl Fs {
         self.empty_place(parent, name.to_owned(), path).map(Some)
     }
 
+    /// Refuses a file that doesn't exist where none may be made. Makes nothing.
+    pub(super) fn check_new(&self, path: &AbsPath) -> Result<(), FsError> {
+        if path.names_directory() {
+            return Err(FsError::IsDirectory { path: path.as_path().to_owned() });
+        }
+        let end = without_detours(&end_of_links(path.as_path())?)?;
+        self.check_missing(&end, path.as_path(), Access::Write)
+    }
+
     /// A place for a new file, in a directory that is in reach and isn't protected.
     fn empty_place(&self, parent: OwnedFd, name: OsString, path: &Path) -> Result<Place, FsError> {
         let held = Handle::of(parent).map_err(|errno| FsError::of("look up", Path::new(&name), errno))?;

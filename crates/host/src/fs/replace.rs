@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use hayward_tool::Cx;
@@ -90,7 +90,7 @@ impl Fs {
         };
         let renamed = match place.target {
             Some(_) => renameat(&place.parent, temp.name(), &place.parent, &place.name),
-            None => rename_new(place, temp.name()),
+            None => rename_new(place, &place.parent, temp.name()),
         };
         match renamed {
             Ok(()) => temp.is_renamed(),
@@ -219,11 +219,11 @@ fn read_whole(place: &Place, path: &Path, bytes_max: usize) -> Result<Option<(Ve
     Ok((after == Version::from(&before)).then_some((after, content)))
 }
 
-/// Gives a new file its name unless somebody else has taken it.
-fn rename_new(place: &Place, temp: &str) -> Result<(), Errno> {
+/// Gives a new file, which is in this directory, its name unless somebody else has taken it.
+pub(super) fn rename_new(place: &Place, parent: &OwnedFd, temp: &str) -> Result<(), Errno> {
     let flags = RenameFlags::NOREPLACE;
-    match renameat_with(&place.parent, temp, &place.parent, &place.name, flags) {
-        Err(Errno::INVAL | Errno::NOSYS) => renameat(&place.parent, temp, &place.parent, &place.name),
+    match renameat_with(parent, temp, &place.parent, &place.name, flags) {
+        Err(Errno::INVAL | Errno::NOSYS) => renameat(parent, temp, &place.parent, &place.name),
         other => other,
     }
 }

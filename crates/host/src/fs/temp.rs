@@ -71,7 +71,8 @@ pub(super) fn reserve(file: impl AsFd, flags: FallocateFlags, bytes: usize) -> R
     }
 }
 
-fn fresh_name() -> Result<String, Errno> {
+/// A name for now that nobody else takes.
+pub(super) fn fresh_name() -> Result<String, Errno> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
     let random = u64::from_ne_bytes(random);

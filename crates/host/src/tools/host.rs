@@ -4,6 +4,8 @@ pub(super) mod bash_execute;
 pub(super) mod edit_file;
 pub(super) mod glob;
 pub(super) mod grep;
+pub(super) mod prepare_download;
+pub(super) mod prepare_upload;
 pub(super) mod read_file;
 pub(super) mod write_file;
 
@@ -17,6 +19,11 @@ fn path_of(argument: &str, text: &str) -> Result<AbsPath, ToolError> {
         let error = ToolError::from(FsError::from(defect));
         ToolError { message: format!("{argument} {defect}"), ..error }
     })
+}
+
+/// The same for the tools of which the seed ends the sentence.
+fn path_said(argument: &str, text: &str) -> Result<AbsPath, ToolError> {
+    path_of(argument, text).map_err(|error| ToolError { message: format!("{}.", error.message), ..error })
 }
 
 /// A size in the seed's words: `10MB`.
@@ -42,6 +49,7 @@ mod tests {
 
     #[test]
     fn a_bad_path_names_its_argument() {
+        assert_eq!(path_said("dest_path", "rel").unwrap_err().message, "dest_path must be an absolute path.");
         let error = path_of("file_path", "a\0b").unwrap_err();
         assert_eq!((error.code, &*error.message), ("InvalidPath", "file_path contains a NUL byte"));
         assert!(error.suggestion.is_some());

@@ -55,6 +55,7 @@ impl Rig {
             spool: None,
         });
         let mut config = HostConfig {
+            transfers: Some(hayward_host::TransferConfig::default()),
             limits: Limits::default(),
             protected: vec![root.path().join("data")],
             extra_protected: Vec::new(),

@@ -1,0 +1,214 @@
+//! Transfers: bytes of files that go past the calls, under tickets that `prepare_upload` and `prepare_download` make.
+//!
+//! A ticket is good for one file, in one direction, until it expires, for whoever has it; it does what its maker may
+//! do, and what that is, is looked at again when it is redeemed. A transfer that breaks off leaves its ticket where it
+//! was, so that it can go on from there; one that has come to its end, or was refused for what it carries, uses it up.
+
+mod download;
+mod mint;
+mod tickets;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hayward_api::Principal;
+use hayward_tool::{
+    BoxFuture, Caller, Claim, Cx, Direction, Incoming, Part, Received, Source, TicketView, ToolError,
+    TransferError, Transfers,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::fs::{Fs, FsError};
+use crate::host::Host;
+use crate::limits::{Limits, size};
+use crate::threads::Threads;
+pub(crate) use download::{digest, find};
+pub(crate) use mint::{Minted, lifetime, mint, switched_off};
+use tickets::Taken;
+pub(crate) use tickets::{Order, Tickets};
+
+/// Where clients send and fetch bytes.
+#[derive(Clone, Debug, Default)]
+pub struct TransferConfig {
+    /// The address that every client reaches this server under, without `/` at its end; none if nobody has said.
+    pub public_url: Option<String>,
+    /// The address that clients on this machine reach it under, for examples.
+    pub local_url: Option<String>,
+}
+
+/// What all transfers share.
+pub(crate) struct Desk {
+    pub(crate) config: TransferConfig,
+    pub(crate) tickets: Arc<Tickets>,
+    places: Arc<Semaphore>,
+    /// Of their own, so that slow peers hold up no file tool.
+    threads: Threads,
+}
+
+impl Desk {
+    pub(crate) fn new(config: TransferConfig, limits: &Limits) -> Self {
+        let places = size(limits.transfers_max);
+        Self {
+            config,
+            tickets: Arc::new(Tickets::new(limits)),
+            places: Arc::new(Semaphore::new(places)),
+            threads: Threads::new(places),
+        }
+    }
+}
+
+/// Redeems the tickets of a host.
+pub struct HostTransfers(Arc<Host>);
+
+impl HostTransfers {
+    /// Those of this host.
+    pub fn new(host: Arc<Host>) -> Self {
+        Self(host)
+    }
+
+    fn desk(&self) -> Result<&Desk, TransferError> {
+        self.0.desk.as_ref().ok_or(TransferError::Disabled)
+    }
+}
+
+impl Transfers for HostTransfers {
+    fn look(&self, ticket: &str) -> Result<TicketView, TransferError> {
+        self.desk()?.tickets.look(ticket)
+    }
+
+    fn claim(&self, ticket: &str, direction: Direction) -> Result<Box<dyn Claim>, TransferError> {
+        let desk = self.desk()?;
+        let taken = Tickets::take(&desk.tickets, ticket, direction)?;
+        let transfers_max = self.0.limits.transfers_max;
+        // Without a place, the ticket goes back.
+        let place = Arc::clone(&desk.places)
+            .try_acquire_owned()
+            .map_err(|_| TransferError::Busy { transfers_max })?;
+        let caller = taken.order.caller.clone();
+        Ok(Box::new(Redemption { host: Arc::clone(&self.0), caller, taken, file: None, _place: place }))
+    }
+}
+
+/// A ticket that is being redeemed.
+struct Redemption {
+    host: Arc<Host>,
+    caller: Caller,
+    taken: Taken,
+    /// The file of a download, once it is open.
+    file: Option<Arc<std::fs::File>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Redemption {
+    /// Runs blocking work on the files that the maker of the ticket reaches.
+    async fn on_files<T, F>(&self, cx: &Cx, work: F) -> Result<T, TransferError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Fs, &Cx) -> Result<T, TransferError> + Send + 'static,
+    {
+        let desk = self.host.desk.as_ref().ok_or(TransferError::Disabled)?;
+        let (fs, principal) = (self.host.fs.clone(), Arc::clone(&self.caller.principal));
+        let work = move |cx: &Cx| {
+            let reached = fs.reaching(&principal.fence).map_err(refused);
+            Ok(reached.and_then(|fs| work(&fs, cx)))
+        };
+        desk.threads.run(cx, work).await?
+    }
+}
+
+impl Claim for Redemption {
+    fn principal(&self) -> &Arc<Principal> {
+        &self.caller.principal
+    }
+
+    fn path(&self) -> &str {
+        &self.taken.order.shown
+    }
+
+    fn received(&self) -> u64 {
+        self.taken.received()
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.host.limits.transfer_timeout_ms)
+    }
+
+    fn open<'a>(&'a mut self, cx: &'a Cx) -> BoxFuture<'a, Result<Source, TransferError>> {
+        Box::pin(async move {
+            let order = Arc::clone(&self.taken.order);
+            let (file, source) = self.on_files(cx, move |fs, _| download::open(fs, &order)).await?;
+            self.file = Some(Arc::new(file));
+            Ok(source)
+        })
+    }
+
+    fn send<'a>(
+        &'a mut self,
+        cx: &'a Cx,
+        range: std::ops::Range<u64>,
+        chunks: mpsc::Sender<Bytes>,
+    ) -> BoxFuture<'a, Result<bool, TransferError>> {
+        Box::pin(async move {
+            let Some(file) = self.file.clone() else { return Err(TransferError::FileChanged) };
+            self.taken.spend(range.end - range.start)?;
+            let work = move |_: &Fs, cx: &Cx| download::send(&file, range, &chunks, cx);
+            let ended = self.on_files(cx, work).await;
+            self.taken.has_sent(&ended);
+            ended
+        })
+    }
+
+    fn receive<'a>(
+        &'a mut self,
+        cx: &'a Cx,
+        part: Part,
+        chunks: mpsc::Receiver<Incoming>,
+    ) -> BoxFuture<'a, Result<Received, TransferError>> {
+        Box::pin(async move {
+            let order = Arc::clone(&self.taken.order);
+            let half = self.taken.half(part)?;
+            // What it leaves comes back also when it fails.
+            let work = move |fs: &Fs, cx: &Cx| Ok(upload::receive(fs, cx, &order, (half, part), chunks));
+            let (half, ended) = self.on_files(cx, work).await?;
+            self.taken.has_received(half, &ended);
+            ended
+        })
+    }
+}
+
+/// Why a path can't be transferred to or from.
+fn refused(error: FsError) -> TransferError {
+    let what = error.to_string();
+    match error {
+        FsError::Protected { .. }
+        | FsError::Outside { .. }
+        | FsError::ReadOnlyRoot { .. }
+        | FsError::OtherUser { .. } => TransferError::PathProtected { what },
+        FsError::NotFound { .. }
+        | FsError::IsDirectory { .. }
+        | FsError::NotRegular { .. }
+        | FsError::NotADirectory { .. } => TransferError::PathNotFound { what },
+        FsError::Exists { .. } => TransferError::FileExists,
+        FsError::Stopped { .. } => TransferError::StreamAborted { bytes: 0 },
+        error => TransferError::Refused(Box::new(ToolError::from(error))),
+    }
+}
+
+/// The same where bytes are written: what the machine refuses is told as that.
+fn not_written(error: FsError) -> TransferError {
+    match refused(error) {
+        TransferError::Refused(error) => TransferError::WriteFailed { what: error.message },
+        TransferError::PathNotFound { what } => TransferError::WriteFailed { what },
+        other => other,
+    }
+}
+
+/// The same where bytes are read.
+fn not_read(error: FsError) -> TransferError {
+    match refused(error) {
+        TransferError::Refused(error) => TransferError::ReadFailed { what: error.message },
+        other => other,
+    }
+}
