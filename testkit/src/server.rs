@@ -114,7 +114,6 @@ impl Server {
             protocol: Arc::clone(&protocol),
             old_clients: OldClients::default(),
             sessions: Sessions::new(usize::try_from(limits.sessions_max)?),
-            credentials: Arc::clone(&credentials),
             tokens: Arc::new(NoTokens),
             transfers: Arc::new(NoTransfers),
             guard: Guard::new(address.port(), [], []),

@@ -1,6 +1,7 @@
 //! Calls as whoever reads the record sees them: an intent and its outcome in one.
 //!
 //! Records are read in their order, so a call is whole when its outcome comes; what has none yet is told at the end.
+//! That the wall clock was set stands among them, since all their times hang on it.
 //! What is asked for is decided here, as pure functions of a call.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,11 @@ use crate::record::RecordKind;
 /// Members that chain a record; they say nothing of a call.
 const CHAIN: [&str; 7] = ["type", "node", "epoch", "prev", "hash", "mono_ns", "intent"];
 
+/// The method of what says that the wall clock was set.
+const CLOCK_STEP: &str = "clock_step";
+/// The ending of what is no call.
+const NOTED: &str = "noted";
+
 /// A call: what its intent says, how it ended (`ending`; `open` as long as it has not), and its `outcome`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -26,6 +32,28 @@ impl Call {
         let Value::Object(mut members) = serde_json::from_str(&record.text).ok()? else { return None };
         members.retain(|name, _| !CHAIN.contains(&name.as_str()));
         Some(Self(members))
+    }
+
+    /// What a mark tells of the wall clock, in the form of a call that nobody made.
+    fn clock_step(mark: &Record) -> Option<Self> {
+        let mut event = Self::new(mark)?;
+        event.0.get("clock_step").filter(|step| step.is_object())?;
+        event.0.retain(|name, _| ["seq", "time", "clock_step"].contains(&name.as_str()));
+        let what = format!(
+            "the wall clock was set by {} ms, from {} to {}",
+            event.text("clock_step.step_ms"),
+            event.text("clock_step.from"),
+            event.text("clock_step.to")
+        );
+        for (name, value) in [("method", CLOCK_STEP), ("ending", NOTED), ("reason", &what)] {
+            event.0.insert(name.to_owned(), value.into());
+        }
+        Some(event)
+    }
+
+    /// Whether somebody made it; else it is something that the record notes beside calls.
+    pub(crate) fn is_made(&self) -> bool {
+        self.text("method") != CLOCK_STEP
     }
 
     /// The text of a member, of its outcome if it has none; members of members by way of dots.
@@ -73,7 +101,7 @@ impl Calls {
     /// Takes the next record, and returns the call that is whole with it.
     pub fn take(&mut self, record: &Record) -> Option<Call> {
         match record.kind {
-            RecordKind::Mark => None,
+            RecordKind::Mark => Call::clock_step(record),
             RecordKind::Denied => Call::new(record),
             RecordKind::Intent => {
                 self.open.insert(record.seq, Call::new(record)?);
@@ -162,6 +190,27 @@ mod tests {
         let call = calls.take(&record(8, RecordKind::Outcome, Some(5), outcome)).unwrap();
         assert_eq!(calls.rest().count(), 0);
         call
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_told_among_the_calls_and_another_mark_is_not() {
+        let mut calls = Calls::default();
+        let step = r#"{"from":"2026-01-02T01:00:00Z","to":"2026-01-02T00:00:00Z","step_ms":-3600000}"#;
+        let mark = |more: &str| {
+            let text =
+                format!(r#"{{"seq":4,"type":"mark","time":"2026-01-02T00:00:00Z","pid":7{more},"open":[]}}"#);
+            record(4, RecordKind::Mark, None, &text)
+        };
+        assert_eq!(calls.take(&mark("")), None);
+        assert_eq!(calls.take(&mark(r#","clock_step":null"#)), None);
+        let event = calls.take(&mark(&format!(r#","clock_step":{step}"#))).unwrap();
+        assert_eq!((event.seq(), event.text("method").as_str()), (4, "clock_step"));
+        assert_eq!(event.text("clock_step.step_ms"), "-3600000");
+        assert!(event.text("reason").contains("by -3600000 ms, from 2026-01-02T01:00:00Z"));
+        assert!(event.is_named("4") && !event.is_made() && whole().is_made());
+        let of = |tool: &str| Filter { tool: Some(tool.to_owned()), ..Filter::default() };
+        assert!(of("clock_step").takes(&event) && !of("bash_execute").takes(&event));
+        assert_eq!((event.text("pid"), event.text("open")), (String::new(), String::new()));
     }
 
     #[test]

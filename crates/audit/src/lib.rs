@@ -9,7 +9,7 @@
 //!
 //! | `type` | says |
 //! |---|---|
-//! | `mark` | which intents are open here; stands at the start of each file and every so often |
+//! | `mark` | which intents are open here; stands at the start of each file, every so often, and where the wall clock was set |
 //! | `intent` | who is about to do what, with which arguments |
 //! | `outcome` | how the intent of that number ended |
 //! | `denied` | what was asked for and refused, intent and outcome in one |
@@ -44,6 +44,7 @@
 
 mod calls;
 mod checkpoint;
+mod clock;
 mod error;
 mod escape;
 mod export;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 hayward_api::limits! {
     /// Limits of the record that can be set.
     pub struct Limits("audit") {
@@ -39,6 +41,9 @@ pub const ARGUMENT_STRING_BYTES: usize = 6 * 1024;
 pub const ARGUMENTS_BYTES: usize = 8 * 1024;
 /// Bytes that all arguments of a refused call keep: whoever may do nothing may not write much.
 pub const DENIED_ARGUMENTS_BYTES: usize = 1024;
+/// How far the wall clock is set (ahead or back) at least for that to be recorded: more than slewing and scheduling do,
+/// less than a leap second.
+pub const CLOCK_STEP_MIN: SignedDuration = SignedDuration::from_millis(500);
 /// Time between two attempts to open the record again, or to put a full file aside.
 pub const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// Room that a file must have before the record begins, or goes on after a failure, in it.

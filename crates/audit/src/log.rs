@@ -183,6 +183,11 @@ impl Log {
             failure.retry_at = std::time::Instant::now();
         }
     }
+
+    /// Lets the wall clock be set ahead by this.
+    pub(crate) fn jump(&self, by: jiff::SignedDuration) {
+        self.shared.lock().clock.jump(by);
+    }
 }
 
 #[cfg(test)]

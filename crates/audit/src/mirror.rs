@@ -133,6 +133,7 @@ impl Copy {
     fn take(&mut self, line: &Line) {
         if let Line::Record(record) = line
             && let Some(call) = self.calls.take(record)
+            && call.is_made()
             && let Some(last) = self.last
             && last_of(&call) > last
         {

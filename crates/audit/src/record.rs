@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::clock::ClockStep;
 use crate::escape::escaped;
 use crate::hex::{Hash, NodeId};
 use crate::limits::{DENIED_ARGUMENTS_BYTES, MESSAGE_CHARS, WORD_CHARS};
@@ -159,6 +160,9 @@ pub(crate) struct MarkBody {
     pub(crate) unsynced_from: Option<u64>,
     /// The oldest record that is kept: what is before it was deleted by us.
     pub(crate) kept_from: u64,
+    /// That the wall clock was set since the record before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clock_step: Option<ClockStep>,
     pub(crate) open: Vec<u64>,
 }
 

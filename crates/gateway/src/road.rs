@@ -22,7 +22,7 @@ mod shape;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hayward_api::{Ending, Error, Principal, Tier};
 use hayward_audit::Log;
@@ -240,7 +240,17 @@ impl Road {
 
     /// Whether a principal that was identified earlier would still be the same one now.
     pub(crate) fn is_current(&self, principal: &Principal) -> bool {
-        self.credentials.is_current(principal, now_unix())
+        self.credentials.is_current(principal, self.clock.expiry_unix())
+    }
+
+    /// Who presents this token, if anybody has it now.
+    pub(crate) fn identify(&self, presented: &str) -> Option<Arc<Principal>> {
+        self.credentials.identify(presented, self.clock.expiry_unix()).ok()
+    }
+
+    /// Seconds since 1970 by the time that has passed since we started: for what we seal and open ourselves.
+    pub(crate) fn counted_unix(&self) -> i64 {
+        self.clock.counted_unix()
     }
 
     /// What no client is shown.
@@ -402,7 +412,7 @@ impl Road {
             return Ok(());
         };
         let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
-        if spent.spend(&arrival.principal.credential, nonce, expires_unix, now_unix()) {
+        if spent.spend(&arrival.principal.credential, nonce, expires_unix, self.clock.counted_unix()) {
             return Ok(());
         }
         let RpcError { code, message, data } = StateError::Refused.to_rpc();
@@ -441,12 +451,6 @@ impl Road {
             .await
             .unwrap_or_else(|_elapsed| Outcome::failed(verb, dropped()))
     }
-}
-
-/// Seconds since 1970, for expiry.
-pub(crate) fn now_unix() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn count(limit: u64) -> usize {

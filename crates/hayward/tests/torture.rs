@@ -8,7 +8,7 @@ use std::time::Duration;
 use hayward_testkit::installed;
 use hayward_torture::kill::{self, Kills};
 use hayward_torture::power::{self, Cuts, Durability};
-use hayward_torture::{Subject, Tally, fault, strace};
+use hayward_torture::{Subject, Tally, clock, fault, strace};
 
 const SEED: u64 = 20_261_127;
 
@@ -71,5 +71,16 @@ fn a_disk_that_is_full_for_a_while_refuses_everything_and_then_nothing() {
     for trial in fault::fill_disks(&subject(), SEED, &|_| {}).unwrap() {
         assert_sound(&trial.tally);
         assert!(trial.tally.refused > 0, "{}", trial.name);
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_is_recorded_each_time_and_holds_up_nothing() {
+    if !can(clock::missing().as_deref()) {
+        return;
+    }
+    for trial in clock::run(&subject(), SEED, &|_| {}).unwrap() {
+        assert_sound(&trial.tally);
+        assert!(trial.tally.injected > 0, "{}", trial.name);
     }
 }

@@ -21,14 +21,21 @@ const LIBRARIES: [&str; 3] = [
     "/usr/lib/faketime/libfaketime.so.1",
 ];
 
-/// What the clock says from then on, apart from what it should, and in words.
-const JUMPS: [(&str, &str); 5] = [
-    ("+3600", "1 h forward"),
-    ("-3600", "1 h back"),
-    ("+1y", "1 year forward"),
-    ("-1y", "1 year back"),
-    ("-1", "1 s back"),
+/// What the clock says from then on, apart from what it should: as the library takes it, in seconds, and in words.
+const JUMPS: [(&str, i64, &str); 6] = [
+    ("+3600", 3_600, "1 h forward"),
+    ("-3600", -3_600, "1 h back"),
+    ("+1y", YEAR_S, "1 year forward"),
+    ("-1y", -YEAR_S, "1 year back"),
+    ("-1", -1, "1 s back"),
+    ("-2", -2, "one more second back"),
 ];
+
+/// A year of the library, in seconds.
+const YEAR_S: i64 = 365 * 86_400;
+
+/// How far off the record may be about a jump.
+const OFF_MAX_MS: i64 = 200;
 
 /// How long a command may take that should take 50 ms: its time is not that of the wall.
 const LATE_MAX: Duration = Duration::from_secs(2);
@@ -62,7 +69,7 @@ pub fn run(subject: &Subject, seed: u64, tell: &dyn Fn(&Trial)) -> Result<Vec<Tr
         anyhow::bail!("no start with another clock: {}", house.log());
     };
     house.play(&daemon, &mut random, 1, 6)?;
-    for (jump, name) in JUMPS {
+    for (jump, _, name) in JUMPS {
         fs::write(&clock, format!("{jump}\n")).context("failed to set a clock")?;
         tally.injected += 1;
         let began = Instant::now();
@@ -83,13 +90,47 @@ pub fn run(subject: &Subject, seed: u64, tell: &dyn Fn(&Trial)) -> Result<Vec<Tr
         }
     }
     daemon.stop()?;
-    if house.account()?.days.len() < 2 {
+    let account = house.account()?;
+    if account.days.len() < 2 {
         tally.violation("the clock of the record has not jumped: the fault was none");
+    }
+    if let Some(wrong) = misjudged(&account.clock_steps) {
+        tally.violation(wrong);
+    }
+    if !house.log().contains("the wall clock was set") {
+        tally.violation("no warning says that the clock was set");
     }
     house.settle(&mut tally, "clock")?;
     tally.calls = u64::try_from(house.entries.len()).unwrap_or(0);
     let trial =
-        Trial { name: format!("the wall clock jumps: {}", JUMPS.map(|(_, name)| name).join(", ")), tally };
+        Trial { name: format!("the wall clock jumps: {}", JUMPS.map(|(.., name)| name).join(", ")), tally };
     tell(&trial);
     Ok(vec![trial])
+}
+
+/// What the record has wrong about the jumps: it tells each of them, and nothing else.
+fn misjudged(told_ms: &[i64]) -> Option<String> {
+    let mut before_s = 0;
+    let steps_ms = JUMPS.map(|(_, after_s, _)| (after_s - std::mem::replace(&mut before_s, after_s)) * 1_000);
+    let is_right = told_ms.len() == steps_ms.len()
+        && told_ms.iter().zip(steps_ms).all(|(told, step)| told.abs_diff(step) <= OFF_MAX_MS.unsigned_abs());
+    (!is_right).then(|| format!("the clock was set by {steps_ms:?} ms, and the record says {told_ms:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_jump_must_be_told_once_and_as_far_as_it_went() {
+        let year = YEAR_S * 1_000;
+        let right =
+            [3_600_000, -7_200_000, year + 3_600_000, -2 * year, year - 1_000, -1_000].map(|step| step + 7);
+        assert_eq!(misjudged(&right), None);
+        assert!(misjudged(&right[1..]).is_some());
+        assert!(misjudged(&[&right[..], &[-1_000]].concat()).is_some());
+        let mut wrong = right;
+        wrong[2] -= 1_000;
+        assert!(misjudged(&wrong).is_some());
+    }
 }

@@ -31,6 +31,8 @@ pub struct Account {
     pub reopened_after: Vec<String>,
     /// The days of its records, by the wall clock.
     pub days: BTreeSet<String>,
+    /// How far the wall clock was set each time, in milliseconds.
+    pub clock_steps: Vec<i64>,
     /// What no record may be like.
     pub faults: Vec<String>,
     last: u64,
@@ -114,6 +116,7 @@ impl Account {
                 self.faults.truncate(faults);
             }
         }
+        self.clock_steps.extend(mark["clock_step"]["step_ms"].as_i64());
         if let Some(step) = mark["reopened_after"].as_str() {
             self.reopened_after.push(step.to_owned());
             self.unexplained = None;

@@ -171,13 +171,20 @@ impl Shared {
         }
     }
 
-    /// Puts a full file aside, and sets a mark where one is due.
+    /// Puts a full file aside, and sets a mark where one is due, or where the wall clock was set.
     fn make_room(&self, state: &mut State) -> Result<(), AuditError> {
         if state.file.size >= self.config.limits.file_bytes_max {
             self.rotate(state)?;
         }
-        if state.unmarked() >= MARK_BYTES {
-            state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
+        let clock_step = state.clock.look();
+        if clock_step.is_some() || state.unmarked() >= MARK_BYTES {
+            let open = self.intake().account.all();
+            state.mark(MarkBody { open, clock_step: clock_step.clone(), ..MarkBody::default() })?;
+        }
+        if let Some(step) = clock_step {
+            // Only now: a step that can't be recorded is seen again.
+            state.clock.settle();
+            step.warn();
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::io::{BufReader, Seek as _};
 use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
+use crate::clock::ClockWatch;
 use crate::error::AuditError;
 use crate::file::RecordFile;
 use crate::folder::Folder;
@@ -40,6 +41,8 @@ pub(crate) struct State {
     pub(crate) synced: Option<End>,
     /// The oldest record that is kept.
     pub(crate) kept_from: u64,
+    /// Sees when the wall clock is set.
+    pub(crate) clock: ClockWatch,
     /// The last record.
     end: End,
     /// Where in the file the last mark is.
@@ -109,6 +112,7 @@ impl State {
             warned_at: None,
             synced: None,
             kept_from: 0,
+            clock: ClockWatch::start(),
             end,
             marked_at: 0,
             boot_id: boot_id.trim().to_owned(),

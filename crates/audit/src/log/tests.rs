@@ -1,5 +1,6 @@
 //! Tests of the writer with real files and real crashes.
 
+mod clock;
 mod failures;
 mod queueing;
 mod syncing;

@@ -10,7 +10,6 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
 use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
-use hayward_auth::Credentials;
 use hayward_tool::Transfers;
 use serde_json::json;
 
@@ -20,7 +19,6 @@ use super::sse::OldClients;
 use super::{admin, answer, files, mcp, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
-use crate::road::now_unix;
 use crate::session::Sessions;
 use crate::tokens::Tokens;
 
@@ -32,8 +30,6 @@ pub struct App {
     pub sessions: Sessions,
     /// Clients of the oldest transport.
     pub old_clients: OldClients,
-    /// Who has which credential.
-    pub credentials: Arc<Credentials>,
     /// What keeps tokens.
     pub tokens: Arc<dyn Tokens>,
     /// What redeems tickets for files.
@@ -176,7 +172,7 @@ pub(crate) fn identify(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>,
 /// Whoever the bearer token belongs to; none for a token that belongs to nobody.
 pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Response> {
     let token = bearer(headers).ok_or_else(|| unauthenticated("Missing Bearer token"))?;
-    Ok(app.credentials.identify(token, now_unix()).ok())
+    Ok(app.protocol.road().identify(token))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -25,7 +25,7 @@ use super::Protocol;
 use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
 use crate::limits::ROUNDS_MAX;
-use crate::road::{Arrival, Permit, Spends, incapable, now_unix};
+use crate::road::{Arrival, Permit, Spends, incapable};
 
 /// A call on its way through its rounds.
 pub(super) struct Walking {
@@ -73,7 +73,7 @@ impl Protocol {
         credential: &str,
         sealed: &str,
     ) -> Result<(Raw, Option<Spends>), RpcError> {
-        let (now, bound) = (now_unix(), bound_to(walk.verb, &walk.name, &walk.arguments));
+        let (now, bound) = (self.road.counted_unix(), bound_to(walk.verb, &walk.name, &walk.arguments));
         let refused = |error: StateError| {
             tracing::info!(%error, "a state was refused");
             error.to_rpc()
@@ -206,7 +206,7 @@ impl Protocol {
         let bound = bound_to(verb, &arrival.name, &arrival.arguments);
         let binding = Binding { principal: &arrival.principal.credential, digest: bound };
         let lifetime = u32::try_from(self.limits.state_lifetime_ms / 1000).unwrap_or(u32::MAX);
-        self.states.seal(&binding, state.as_bytes(), now_unix(), lifetime).map_err(|error| {
+        self.states.seal(&binding, state.as_bytes(), self.road.counted_unix(), lifetime).map_err(|error| {
             tracing::error!(%error, "a state can't be sealed");
             RpcError::new(
                 hayward_mcp::error::INTERNAL_ERROR,

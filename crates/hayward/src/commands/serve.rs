@@ -231,7 +231,6 @@ fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<
         protocol: Arc::clone(&stack.protocol),
         old_clients: OldClients::default(),
         sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
-        credentials: Arc::clone(&stack.credentials),
         tokens: Arc::new(desk),
         transfers: Arc::clone(&stack.transfers),
         guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),

@@ -68,7 +68,7 @@ struct Which {
     /// Tier: read, operate or danger
     #[arg(long, value_name = "TIER")]
     tier: Option<String>,
-    /// How it ended: ok, error, denied, cancelled, timeout, unknown, or open
+    /// How it ended: ok, error, denied, cancelled, timeout, unknown, or open; noted if it is no call
     #[arg(long, value_name = "ENDING")]
     result: Option<String>,
     /// Not before this: a time (2026-01-31T00:00:00Z), or so long ago (2h, 30m, 7d)
