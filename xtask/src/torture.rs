@@ -17,7 +17,7 @@ mod lines;
 use anyhow::{Result, bail};
 use hayward_torture::kill::{self, Kills};
 use hayward_torture::power::{self, Cuts, Durability};
-use hayward_torture::{Subject, Tally, clock, fault, memory, open_files, strace};
+use hayward_torture::{Subject, Tally, clock, fault, memory, open_files, rotation, strace};
 
 use crate::bench::machine;
 use crate::load::page::{self, Line, Mark};
@@ -176,6 +176,7 @@ fn faults(subject: &Subject, arguments: &Arguments) -> Result<Vec<Line>> {
         }
         trials.extend(fault::fill_disks(subject, seed, &tell)?);
         trials.extend(open_files::run(subject, seed, &tell)?);
+        trials.extend(rotation::run(subject, &tell)?);
         match memory::missing() {
             None => trials.extend(memory::run(subject, seed, &tell)?),
             Some(why) => lines.push(Line::shown("little memory", format!("left out: {why}"))),

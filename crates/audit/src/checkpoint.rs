@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::AuditError;
 use crate::hex::{Hash, Hex, NodeId};
-use crate::keys::{Keys, PublicKey};
+use crate::keys::{Keys, NextKey, PublicKey};
 use crate::limits::CHECKPOINT_BYTES;
 use crate::reader::read_line;
 use crate::record::End;
@@ -24,6 +24,9 @@ use crate::seal;
 
 /// The file of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints.jsonl";
+
+/// The name of the member that hands the record over.
+const NEXT_KEY: &[u8] = b"\"next_key\"";
 
 /// What a node has signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct Checkpoint {
     pub prev: Hash,
     /// What checks the signature. Whoever doesn't know the node's key from elsewhere has no proof by it.
     pub key: Hex<32>,
+    /// What checks the signatures from the next checkpoint on, if this one hands the record over to another key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_key: Option<Hex<32>>,
 }
 
 /// A line that is no checkpoint of the holder of the key.
@@ -70,10 +76,54 @@ impl Checkpoint {
         line
     }
 
-    /// Reads a line, with its newline, and checks its signature.
-    pub(crate) fn check(line: &[u8], key: &PublicKey) -> Result<Self, Refused> {
+    /// The line that hands the record over to this key, signed by it as well, with its newline.
+    pub(crate) fn handed_over(self, keys: &Keys, next: &NextKey) -> Vec<u8> {
+        let next_key = Some(next.public().digits());
+        let mut line =
+            serde_json::to_vec(&Self { next_key, ..self }).expect("digits and numbers go into memory");
+        line.pop();
+        seal::close(&mut line, 0, seal::ACCEPTANCE, |text| next.accept(text));
+        // Without its end: the last member is still to come.
+        line.truncate(line.len() - 2);
+        seal::close(&mut line, 0, seal::SIGNATURE, |text| keys.sign(text));
+        line
+    }
+
+    /// Reads a line, with its newline, that hands the record over; none unless both keys have signed it.
+    pub(crate) fn check_handover(line: &[u8]) -> Option<Self> {
+        let (text, signature, checkpoint) = parse(line)?;
+        let closed = [text, b"}"].concat();
+        let (accepted, acceptance) = seal::split(&closed, seal::ACCEPTANCE)?;
+        let is_signed = checkpoint.signer().has_signed(text, &signature)
+            && checkpoint.next_key.is_some()
+            && checkpoint.signs_next().has_accepted(accepted, &acceptance);
+        is_signed.then_some(checkpoint)
+    }
+
+    /// Reads a line, with its newline, and checks that the key which it names has signed it: whose that is, is for the
+    /// caller to say.
+    pub(crate) fn check(line: &[u8]) -> Result<Self, Refused> {
         let (text, signature, checkpoint) = parse(line).ok_or(Refused::NotACheckpoint)?;
-        if key.has_signed(text, &signature) { Ok(checkpoint) } else { Err(Refused::NotSigned) }
+        if checkpoint.signer().has_signed(text, &signature) {
+            Ok(checkpoint)
+        } else {
+            Err(Refused::NotSigned)
+        }
+    }
+
+    /// Whether a line may be one that hands the record over, as far as a glance tells.
+    pub(crate) fn may_hand_over(line: &[u8]) -> bool {
+        line.windows(NEXT_KEY.len()).any(|bytes| bytes == NEXT_KEY)
+    }
+
+    /// The key that has signed it.
+    pub(crate) fn signer(&self) -> PublicKey {
+        PublicKey::of(self.key)
+    }
+
+    /// The key that signs the one behind it.
+    pub(crate) fn signs_next(&self) -> PublicKey {
+        PublicKey::of(self.next_key.unwrap_or(self.key))
     }
 }
 
@@ -171,7 +221,8 @@ mod tests {
             records: 1,
             kept_from: 1,
             prev: Hash::ZERO,
-            key: keys.public().to_string().parse().unwrap(),
+            key: keys.public().digits(),
+            next_key: None,
         }
     }
 
@@ -180,15 +231,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys = Keys::open(dir.path()).unwrap();
         let line = checkpoint(&keys, 7).signed(&keys);
-        assert_eq!(Checkpoint::check(&line, &keys.public()), Ok(checkpoint(&keys, 7)));
+        assert_eq!(Checkpoint::check(&line), Ok(checkpoint(&keys, 7)));
         for index in 0..line.len() {
             let mut bad = line.clone();
             bad[index] ^= 1;
-            assert!(Checkpoint::check(&bad, &keys.public()).is_err(), "{index}");
-            assert!(Checkpoint::check(&line[..index], &keys.public()).is_err(), "{index}");
+            assert!(Checkpoint::check(&bad).is_err(), "{index}");
+            assert!(Checkpoint::check(&line[..index]).is_err(), "{index}");
         }
         let other = Keys::open(&dir.path().join("other")).unwrap();
-        assert_eq!(Checkpoint::check(&line, &other.public()), Err(Refused::NotSigned));
+        assert_eq!(Checkpoint::check(&checkpoint(&keys, 7).signed(&other)), Err(Refused::NotSigned));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What makes a node itself: its id, the key that signs checkpoints, the key that digests arguments.
 //!
-//! Three files, made at the first start and never replaced by us: whatever is there and can't be read is an
-//! error, since a fresh key would make the record look like somebody else's. A file appears whole or not at
+//! Three files, made at the first start; only a rotation replaces the first of them. Whatever is there and can't be
+//! read is an error, since a fresh key would make the record look like somebody else's. A file appears whole or not at
 //! all: it is written beside its place, synced, and linked to its name.
 //!
 //! | file | holds |
@@ -11,6 +11,8 @@
 //! | `audit-node.json` | the id of the node, its epoch, and what ties it to this machine |
 //!
 //! A key is never printed: the types that hold one can neither be shown nor serialised.
+
+mod rotation;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -26,6 +28,8 @@ use sha2::{Digest as _, Sha256};
 use crate::error::AuditError;
 use crate::hex::{Hash, Hex, NodeId};
 use crate::secrets::TagKey;
+
+pub(crate) use rotation::NextKey;
 
 const SIGNING: &str = "audit-signing.key";
 const DIGEST: &str = "audit-digest.key";
@@ -80,9 +84,7 @@ impl Keys {
         if !dir.join(SIGNING).exists() {
             return Ok(None);
         }
-        let seed = secret(dir, SIGNING)?;
-        let signing = SigningKey::from_bytes(&seed.0);
-        Ok(Some(PublicKey(Hex(signing.verifying_key().to_bytes()))))
+        Ok(Some(public_half(&secret(dir, SIGNING)?)))
     }
 
     /// What checks our signatures.
@@ -148,16 +150,30 @@ impl fmt::Debug for Keys {
 impl PublicKey {
     /// Whether the holder of the other half has signed this text.
     pub(crate) fn has_signed(&self, text: &[u8], signature: &Hex<64>) -> bool {
-        let signature = Signature::from_bytes(&signature.0);
-        VerifyingKey::from_bytes(&self.0.0)
-            .is_ok_and(|key| key.verify_strict(&in_domain(text), &signature).is_ok())
+        self.fits(&in_domain(text), signature)
     }
 
-    /// The public key that a file holds.
-    pub fn read(path: &Path) -> Result<Self, AuditError> {
+    fn fits(&self, signed: &[u8], signature: &Hex<64>) -> bool {
+        let signature = Signature::from_bytes(&signature.0);
+        VerifyingKey::from_bytes(&self.0.0).is_ok_and(|key| key.verify_strict(signed, &signature).is_ok())
+    }
+
+    /// The public keys that a file holds, one on each line.
+    pub fn read_all(path: &Path) -> Result<Vec<Self>, AuditError> {
         let text = fs::read_to_string(path).map_err(AuditError::io("read", path))?;
         let unfit = |NoPublicKey| AuditError::Unfit { path: path.to_owned(), why: "no public key" };
-        text.trim().parse().map_err(unfit)
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let keys: Vec<Self> = lines.map(str::parse).collect::<Result<_, _>>().map_err(unfit)?;
+        if keys.is_empty() { Err(unfit(NoPublicKey)) } else { Ok(keys) }
+    }
+
+    /// One whose digits were read, of whatever worth they are.
+    pub(crate) const fn of(digits: Hex<32>) -> Self {
+        Self(digits)
+    }
+
+    pub(crate) const fn digits(self) -> Hex<32> {
+        self.0
     }
 }
 
@@ -187,6 +203,10 @@ impl Serialize for PublicKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
+}
+
+fn public_half(seed: &Hex<32>) -> PublicKey {
+    PublicKey(Hex(SigningKey::from_bytes(&seed.0).verifying_key().to_bytes()))
 }
 
 fn in_domain(text: &[u8]) -> Vec<u8> {

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::error::AuditError;
 use crate::hex::Hash;
-use crate::keys::Keys;
+use crate::keys::{Keys, PublicKey};
 use crate::limits::Limits;
 use crate::record::{DeniedBody, Draft, Intent, IntentBody, Outcome, OutcomeBody, RecordKind};
 use crate::syncer;
@@ -131,6 +131,15 @@ impl Log {
         let mut state = self.shared.lock();
         self.shared.flush(&mut state)?;
         self.shared.checkpoint(&mut state)
+    }
+
+    /// Hands the record over to a fresh key that signs from then on, and ends. The old key vouches for it in a last
+    /// checkpoint. If this fails, the record is as good as before, and the rotation is done by the next start or not
+    /// at all.
+    pub fn rotate_key(self) -> Result<PublicKey, AuditError> {
+        let mut state = self.shared.lock();
+        self.shared.flush(&mut state)?;
+        self.shared.rotate_key(&mut state)
     }
 
     /// Deletes the oldest files put aside but for so many, and names them by their numbers. They go only if a checkpoint

@@ -281,9 +281,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let keys = crate::keys::Keys::open(dir.path()).unwrap();
         let End { node, epoch, seq, hash } = ends[3].1;
-        let (time, key) = (String::new(), keys.public().to_string().parse().unwrap());
+        let (time, key) = (String::new(), keys.public().digits());
+        let (prev, next_key) = (Hash::ZERO, None);
         let signed =
-            Checkpoint { node, epoch, seq, hash, time, records: 4, kept_from: 1, prev: Hash::ZERO, key };
+            Checkpoint { node, epoch, seq, hash, time, records: 4, kept_from: 1, prev, key, next_key };
         let found = scan([Ok(file(&text))].into_iter(), Some(&signed)).unwrap();
         assert_eq!((found.last_seq, found.end, found.torn), (5, Some(ends[4].1), None));
     }

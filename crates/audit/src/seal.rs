@@ -14,6 +14,8 @@ use crate::hex::Hex;
 pub(crate) const HASH: &[u8] = b",\"hash\":\"";
 /// The last member of a checkpoint.
 pub(crate) const SIGNATURE: &[u8] = b",\"signature\":\"";
+/// The member before it, where a checkpoint hands the record over.
+pub(crate) const ACCEPTANCE: &[u8] = b",\"next_signature\":\"";
 /// What ends the line behind it.
 const END: &[u8] = b"\"}";
 

@@ -13,6 +13,7 @@
 mod beginning;
 mod checkpoints;
 mod report;
+mod trust;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -39,8 +40,9 @@ pub struct Evidence {
     pub files: Vec<PathBuf>,
     /// Files of checkpoints: the record's own, and copies that were kept elsewhere.
     pub checkpoints: Vec<PathBuf>,
-    /// The key of the node; without one, no checkpoint counts.
-    pub key: Option<PublicKey>,
+    /// The keys of the node; without one, no checkpoint counts. From one alone, those before and behind it are found;
+    /// several are all that count.
+    pub keys: Vec<PublicKey>,
     /// Whether these are some files of a record only: then it is no fault that older ones are not there.
     pub is_part: bool,
 }

@@ -207,6 +207,35 @@ async fn old_files_are_pruned_when_no_daemon_has_them() {
 }
 
 #[tokio::test]
+async fn a_key_is_rotated_when_no_daemon_has_it_and_the_record_is_proved_by_either() {
+    let rig = Rig::new();
+    let daemon = rig.start();
+    calls_of(&daemon, 1).await;
+    assert_eq!(rig.audit(&["key", "rotate"]).status.code(), Some(5));
+    end(daemon);
+    let (old, new) = (rig.text(&["key"]), rig.text(&["key", "rotate"]));
+    assert_eq!(rig.text(&["key"]), new);
+    assert_ne!(old, new);
+    rig.text(&["verify"]);
+    rig.live(1).await;
+    let (list, copy) = (rig.dir.path().join("node.key"), rig.dir.path().join("copy"));
+    fs::write(&list, format!("{old}\n{new}")).unwrap();
+    let (list, copy) = (list.to_str().unwrap(), copy.to_str().unwrap());
+    let (old, new) = (old.trim(), new.trim());
+    for keys in [&["--key", old][..], &["--key", new], &["--key", new, "--key", old], &["--key", list]] {
+        let told = rig.text(&[&["verify"], keys].concat());
+        assert!(told.contains(&format!("the key {old} hands the record over to {new}")), "{told}");
+    }
+    let other = Rig::new();
+    other.live(0).await;
+    let other = other.text(&["key"]);
+    assert_eq!(rig.faults(&["--key", old, "--key", other.trim()])[0]["kind"], "bad_signature");
+    rig.text(&["export", copy]);
+    rig.text(&["verify", copy]);
+    rig.text(&["verify", copy, "--key", old]);
+}
+
+#[tokio::test]
 async fn keys_are_private_and_nothing_shows_them() {
     let rig = Rig::new();
     rig.live(0).await;

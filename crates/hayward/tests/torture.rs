@@ -8,7 +8,7 @@ use std::time::Duration;
 use hayward_testkit::installed;
 use hayward_torture::kill::{self, Kills};
 use hayward_torture::power::{self, Cuts, Durability};
-use hayward_torture::{Subject, Tally, clock, fault, strace};
+use hayward_torture::{Subject, Tally, clock, fault, rotation, strace};
 
 const SEED: u64 = 20_261_127;
 
@@ -82,5 +82,16 @@ fn a_clock_that_jumps_is_recorded_each_time_and_holds_up_nothing() {
     for trial in clock::run(&subject(), SEED, &|_| {}).unwrap() {
         assert_sound(&trial.tally);
         assert!(trial.tally.injected > 0, "{}", trial.name);
+    }
+}
+
+#[test]
+fn a_rotation_of_the_key_that_fails_or_dies_at_any_call_leaves_a_record_that_opens_and_proves_itself() {
+    if !can(strace::missing().as_deref()) {
+        return;
+    }
+    for trial in rotation::run(&subject(), &|_| {}).unwrap() {
+        assert_sound(&trial.tally);
+        assert!(trial.tally.injected > 30, "{:?}", trial.tally.points);
     }
 }

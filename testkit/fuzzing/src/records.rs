@@ -58,7 +58,7 @@ fn report(record: &[u8], checkpoints: &[u8]) -> Report {
     let evidence = Evidence {
         files: vec![path(&record)],
         checkpoints: vec![path(&checkpoints)],
-        key: Some(KEY.trim().parse::<PublicKey>().expect("a genuine key")),
+        keys: vec![KEY.trim().parse::<PublicKey>().expect("a genuine key")],
         is_part: false,
     };
     let mut report = verify(&evidence).expect("files in memory are read");

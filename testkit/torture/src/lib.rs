@@ -26,6 +26,7 @@ pub mod power;
 pub mod programs;
 pub mod random;
 pub mod record;
+pub mod rotation;
 pub mod script;
 pub mod strace;
 pub mod tally;

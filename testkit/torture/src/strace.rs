@@ -52,7 +52,13 @@ pub(crate) fn counting(trace: &Path) -> Vec<String> {
 
 /// The words that kill the command behind them when one of its threads begins its `nth` call of this kind.
 pub(crate) fn killing(call: &str, nth: u64, trace: &Path) -> Vec<String> {
-    wrap(&[&format!("trace={call}"), &format!("inject={call}:signal=KILL:when={nth}")], trace)
+    injecting(call, "signal=KILL", nth, trace)
+}
+
+/// The words that let this become (as `-e inject=` says it) of the `nth` call of this kind that one of the threads of the
+/// command behind them makes.
+pub(crate) fn injecting(call: &str, way: &str, nth: u64, trace: &Path) -> Vec<String> {
+    wrap(&[&format!("trace={call}"), &format!("inject={call}:{way}:when={nth}")], trace)
 }
 
 fn wrap(expressions: &[&str], trace: &Path) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::AuditError;
 use crate::folder::Folder;
-use crate::keys::Keys;
+use crate::keys::{Keys, PublicKey};
 use crate::limits::{BATCH_BYTES, MARK_BYTES, RETRY_AFTER, WARN_AFTER};
 use crate::reader::Head;
 use crate::record::{Draft, End, MarkBody, NOT_WRITTEN, OutcomeBody, RecordKind};
@@ -15,7 +15,7 @@ use crate::retention::{self, Aside, Doomed, Pressure};
 
 use super::failure::{Failure, Footing};
 use super::queue::{Batch, Change, Intake, Place, Queued, Written};
-use super::signer::Signer;
+use super::signer::{self, Signer};
 use super::state::{Begun, State, first_of};
 use super::{LogConfig, Prune, Sync};
 
@@ -34,8 +34,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn open(dir: &Path, config: LogConfig) -> Result<Self, AuditError> {
+    pub(crate) fn open(dir: &Path, mut config: LogConfig) -> Result<Self, AuditError> {
         let folder = Folder::open(dir)?;
+        config.keys = config.keys.map(|keys| signer::going_on(&folder, keys)).transpose()?;
         let every = Duration::from_millis(config.limits.checkpoint_ms);
         let mut signer = config.keys.clone().map(|keys| Signer::open(&folder, keys, every)).transpose()?;
         let signed = signer.as_ref().and_then(Signer::last);
@@ -403,6 +404,26 @@ impl Shared {
         state.file.sync()?;
         state.synced = Some(state.end());
         lock(signer).sign(state.end())
+    }
+
+    /// Hands the record over to a fresh key, and says which. Whatever of this fails, the next start goes on.
+    pub(super) fn rotate_key(&self, state: &mut State) -> Result<PublicKey, AuditError> {
+        let (Some(keys), Some(signer)) = (self.keys(), &self.signer) else {
+            return Err(AuditError::Unfit {
+                path: self.folder.path.clone(),
+                why: "nothing signs this record",
+            });
+        };
+        if state.has_lost_its_file() {
+            return Err(self.closed("sync"));
+        }
+        let next = keys.next_key()?;
+        // One that is signed by nothing else yet.
+        state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
+        state.file.sync()?;
+        state.synced = Some(state.end());
+        lock(signer).hand_over(state.end(), &next)?;
+        Ok(keys.take_next()?.public())
     }
 
     /// Closes the record: nothing is written until its cause is gone.

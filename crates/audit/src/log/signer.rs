@@ -10,8 +10,8 @@ use crate::checkpoint::{self, Checkpoint, line_hash};
 use crate::error::AuditError;
 use crate::file::RecordFile;
 use crate::folder::Folder;
-use crate::hex::{Hash, Hex};
-use crate::keys::Keys;
+use crate::hex::Hash;
+use crate::keys::{Keys, NextKey};
 use crate::record::End;
 
 /// What signs, and the file that it writes.
@@ -25,8 +25,19 @@ pub(super) struct Signer {
     /// When the last one was made, or tried.
     tried_at: Option<Instant>,
     every: Duration,
+    /// Whether the record was handed over to another key.
+    is_over: bool,
     /// The oldest record that is kept.
     pub(super) kept_from: u64,
+}
+
+/// The keys to go on with in this folder: ours, or those that a rotation has handed the record over to.
+pub(super) fn going_on(folder: &Folder, keys: Arc<Keys>) -> Result<Arc<Keys>, AuditError> {
+    let file = folder.checkpoints()?;
+    match checkpoint::last(&file.file).map_err(AuditError::io("read", &file.path))? {
+        Some((newest, _)) => keys.going_on(&newest),
+        None => Ok(keys),
+    }
 }
 
 impl Signer {
@@ -42,7 +53,7 @@ impl Signer {
             file.append(b"\n")?;
         }
         let (last, prev) = last.map_or((None, Hash::ZERO), |(last, hash)| (Some(last), hash));
-        Ok(Self { keys, file, prev, last, tried_at: None, every, kept_from: 0 })
+        Ok(Self { keys, file, prev, last, tried_at: None, every, is_over: false, kept_from: 0 })
     }
 
     /// The newest checkpoint.
@@ -60,10 +71,21 @@ impl Signer {
 
     /// Signs all up to this record, unless it has been.
     pub(super) fn sign(&mut self, end: End) -> Result<(), AuditError> {
-        let before = self.last.as_ref().map_or(0, |last| last.seq);
-        if self.last.is_some() && end.seq <= before {
+        if self.is_over || self.last.as_ref().is_some_and(|last| end.seq <= last.seq) {
             return Ok(());
         }
+        self.write(end, None)
+    }
+
+    /// Signs all up to this record, of which nothing is signed yet, and that this key signs from then on; ours signs
+    /// nothing more, even if this fails: it may be on the disk.
+    pub(super) fn hand_over(&mut self, end: End, next: &NextKey) -> Result<(), AuditError> {
+        self.is_over = true;
+        self.write(end, Some(next))
+    }
+
+    fn write(&mut self, end: End, next: Option<&NextKey>) -> Result<(), AuditError> {
+        let before = self.last.as_ref().map_or(0, |last| last.seq);
         self.tried_at = Some(Instant::now());
         let checkpoint = Checkpoint {
             node: end.node,
@@ -74,9 +96,13 @@ impl Signer {
             records: end.seq - before,
             kept_from: self.kept_from,
             prev: self.prev,
-            key: Hex::parse(self.keys.public().to_string().as_bytes()).expect("a key is hexadecimal"),
+            key: self.keys.public().digits(),
+            next_key: next.map(|next| next.public().digits()),
         };
-        let line = checkpoint.signed(&self.keys);
+        let line = match next {
+            Some(next) => checkpoint.clone().handed_over(&self.keys, next),
+            None => checkpoint.signed(&self.keys),
+        };
         self.file.append(&line)?;
         self.prev = line_hash(&line);
         self.last = Some(checkpoint);

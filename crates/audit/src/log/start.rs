@@ -91,6 +91,7 @@ mod tests {
             kept_from: 1,
             prev: Hash::ZERO,
             key: Hash::ZERO,
+            next_key: None,
         }
     }
 

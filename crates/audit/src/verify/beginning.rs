@@ -5,8 +5,8 @@ use crate::reader::Head;
 use crate::record::Began;
 use crate::walk::{Fault, Place};
 
+use super::Checking;
 use super::report::{Finding, Note};
-use super::{Checking, PublicKey};
 
 impl Checking<'_> {
     /// Judges the first record that is chained.
@@ -63,12 +63,12 @@ impl Checking<'_> {
 }
 
 /// What a check without a key can't do.
-pub(super) fn unsigned_note(key: Option<PublicKey>, checkpoints: usize) -> Option<String> {
-    match (key, checkpoints) {
-        (None, 1..) => Some("no key was given, so no checkpoint counts".to_owned()),
+pub(super) fn unsigned_note(has_key: bool, checkpoints: usize) -> Option<String> {
+    match (has_key, checkpoints) {
+        (false, 1..) => Some("no key was given, so no checkpoint counts".to_owned()),
         (_, 0) => {
             Some("there is no checkpoint: an end that was cut off or written anew isn't noticed".to_owned())
         }
-        (Some(_), _) => None,
+        (true, _) => None,
     }
 }

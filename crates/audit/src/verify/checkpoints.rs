@@ -7,7 +7,6 @@ use std::path::Path;
 use crate::checkpoint::{Checkpoint, Refused, line_hash};
 use crate::error::AuditError;
 use crate::hex::Hash;
-use crate::keys::PublicKey;
 use crate::reader::read_line;
 use crate::record::End;
 use crate::walk::Place;
@@ -15,6 +14,7 @@ use crate::walk::Place;
 use super::Evidence;
 use super::beginning::unsigned_note;
 use super::report::{Finding, Note, Report};
+use super::trust::Trust;
 
 /// A line that was begun.
 const PIECE: &str = "a piece of a checkpoint that a crash left, or that is being written";
@@ -29,13 +29,13 @@ pub(super) struct Signed {
 
 /// Reads all of them; those that are none go into the report.
 pub(super) fn load(evidence: &Evidence, report: &mut Report) -> Result<Vec<Signed>, AuditError> {
-    let mut signed = Vec::new();
-    if let Some(key) = &evidence.key {
+    let (mut signed, trust) = (Vec::new(), Trust::new(evidence)?);
+    if !trust.is_empty() {
         for path in &evidence.checkpoints {
-            read(path, key, &mut signed, report)?;
+            read(path, &trust, &mut signed, report)?;
         }
     }
-    if let Some(note) = unsigned_note(evidence.key, evidence.checkpoints.len()) {
+    if let Some(note) = unsigned_note(!trust.is_empty(), evidence.checkpoints.len()) {
         report.note(Note::at(String::new(), Place::default(), note));
     }
     signed.sort_by_key(|signed| signed.end.seq);
@@ -52,19 +52,14 @@ struct Reading<'a> {
     doubtful: Option<(Place, Refused)>,
 }
 
-fn read(
-    path: &Path,
-    key: &PublicKey,
-    signed: &mut Vec<Signed>,
-    report: &mut Report,
-) -> Result<(), AuditError> {
+fn read(path: &Path, trust: &Trust, signed: &mut Vec<Signed>, report: &mut Report) -> Result<(), AuditError> {
     let file = File::open(path).map_err(AuditError::io("open", path))?;
     let (mut input, mut line) = (BufReader::new(file), Vec::new());
     let mut reading = Reading { path, prev: None, doubtful: None };
     let mut place = Place::default();
     while read_line(&mut input, &mut line).map_err(AuditError::io("read", path))? > 0 {
         place.line += 1;
-        match Checkpoint::check(&line, key) {
+        match trust.check(&line) {
             Ok(checkpoint) => {
                 reading.good(&checkpoint, &line, place, report);
                 let (end, kept_from) = (checkpoint.end(), checkpoint.kept_from);
@@ -102,6 +97,10 @@ impl Reading<'_> {
             Some((place, refused)) => report.find(Finding::checkpoint(self.name(), place, refused)),
             None if !follows => report.find(Finding::checkpoint_missing(self.name(), place)),
             None => {}
+        }
+        if checkpoint.next_key.is_some() && Checkpoint::check_handover(line).is_some() {
+            let what = Note::handed_over(&checkpoint.signer(), &checkpoint.signs_next());
+            report.note(Note::at(self.name(), place, what));
         }
         self.prev = Some(line_hash(line));
     }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::checkpoint::Refused;
+use crate::keys::PublicKey;
 use crate::limits::FAULTS_LISTED;
 use crate::record::Began;
 use crate::walk::{Fault, Place};
@@ -166,9 +167,12 @@ impl Finding {
             Refused::NotACheckpoint => {
                 Self::new(file, place, "not_a_checkpoint", "this line is no checkpoint")
             }
-            Refused::NotSigned => {
-                Self::new(file, place, "bad_signature", "this checkpoint is not signed with the node's key")
-            }
+            Refused::NotSigned => Self::new(
+                file,
+                place,
+                "bad_signature",
+                "this checkpoint is not signed with the key that the node had then",
+            ),
         }
     }
 
@@ -199,6 +203,10 @@ impl Note {
 
     pub(super) fn lost(from: u64, to: u64, step: &str) -> String {
         format!("records {from} to {to} never reached the disk, which failed to {step}")
+    }
+
+    pub(super) fn handed_over(from: &PublicKey, to: &PublicKey) -> String {
+        format!("the key {from} hands the record over to {to}")
     }
 
     pub(super) fn began(why: Began) -> String {

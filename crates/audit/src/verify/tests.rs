@@ -59,7 +59,7 @@ impl Rig {
     }
 
     fn evidence(&self) -> Evidence {
-        let mut evidence = Evidence { key: Some(self.keys().public()), ..Evidence::default() };
+        let mut evidence = Evidence { keys: vec![self.keys().public()], ..Evidence::default() };
         evidence.add(&self.audit()).unwrap();
         evidence
     }
@@ -155,10 +155,10 @@ fn another_key_proves_nothing_and_no_key_is_told() {
     let rig = Rig::new();
     rig.live(5);
     let other = Keys::open(&rig.dir.path().join("other")).unwrap();
-    let report = verify(&Evidence { key: Some(other.public()), ..rig.evidence() }).unwrap();
+    let report = verify(&Evidence { keys: vec![other.public()], ..rig.evidence() }).unwrap();
     assert!(!report.is_sound && report.checkpoints == 0);
     assert!(report.findings.iter().all(|finding| finding.kind == "bad_signature"), "{report:?}");
-    let report = verify(&Evidence { key: None, ..rig.evidence() }).unwrap();
+    let report = verify(&Evidence { keys: Vec::new(), ..rig.evidence() }).unwrap();
     assert!(report.is_sound && report.notes[0].what.contains("no key"));
 }
 
@@ -221,7 +221,7 @@ fn one_file_alone_can_be_checked() {
     let rig = Rig::new();
     rig.live(30);
     let files = rig.files();
-    let mut evidence = Evidence { key: Some(rig.keys().public()), ..Evidence::default() };
+    let mut evidence = Evidence { keys: vec![rig.keys().public()], ..Evidence::default() };
     evidence.checkpoints.push(rig.audit().join(CHECKPOINTS));
     evidence.add(files.last().unwrap()).unwrap();
     let report = verify(&evidence).unwrap();

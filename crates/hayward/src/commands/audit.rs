@@ -41,11 +41,23 @@ enum Action {
     /// Signs all up to now, and prints the newest checkpoint
     Checkpoint(prove::CheckpointArgs),
     /// Prints the public key that checks the signatures
-    Key,
+    Key(KeyArgs),
     /// Copies the record with all that proves it into a fresh folder
     Export(prove::ExportArgs),
     /// Deletes the oldest files
     Prune(keep::PruneArgs),
+}
+
+#[derive(clap::Args)]
+struct KeyArgs {
+    #[command(subcommand)]
+    action: Option<KeyAction>,
+}
+
+#[derive(Subcommand)]
+enum KeyAction {
+    /// Makes a fresh key that signs from now on, lets the old one vouch for it, and prints its public half
+    Rotate,
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -57,7 +69,8 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
         Action::Show(args) => read::show(&args, &folders),
         Action::Verify(args) => prove::verify(&args, &folders),
         Action::Checkpoint(args) => prove::checkpoint(&args, &folders),
-        Action::Key => written(output::data(&format!("{}\n", folders.key()?))),
+        Action::Key(KeyArgs { action: None }) => written(output::data(&format!("{}\n", folders.key()?))),
+        Action::Key(KeyArgs { action: Some(KeyAction::Rotate) }) => prove::rotate_key(&folders),
         Action::Export(args) => prove::export(&args, &folders),
         Action::Prune(args) => keep::prune(&args, &folders),
     }

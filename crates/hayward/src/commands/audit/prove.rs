@@ -1,4 +1,4 @@
-//! `hayward audit verify`, `checkpoint`, `export`: what proves a record.
+//! `hayward audit verify`, `checkpoint`, `export`, `key rotate`: what proves a record.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,10 @@ pub(super) struct VerifyArgs {
     /// Copy of a checkpoint that was kept elsewhere; may be repeated
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
-    /// Public key of the node, or the file that holds it
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
+    /// Public key of the node, or a file with one on each line; may be repeated: then only these count, else also those
+    /// that rotations lead to from it
+    #[arg(long = "key", value_name = "KEY")]
+    keys: Vec<String>,
     /// Form of the output
     #[arg(long, short, value_enum, default_value = "table")]
     output: Form,
@@ -69,40 +70,41 @@ fn checked(args: &VerifyArgs, folders: &Folders) -> Result<Report, Failure> {
 }
 
 fn evidence(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
-    let mut evidence = Evidence { key: key(args, folders)?, ..Evidence::default() };
+    let mut evidence = Evidence { keys: keys(args, folders)?, ..Evidence::default() };
     let own = folders.audit();
     let paths = if args.files.is_empty() { std::slice::from_ref(&own) } else { &args.files };
     for path in paths {
         evidence.add(path).map_err(unrecorded)?;
     }
     evidence.checkpoints.extend(args.checkpoints.iter().cloned());
-    if evidence.key.is_none() && !evidence.checkpoints.is_empty() {
+    if evidence.keys.is_empty() && !evidence.checkpoints.is_empty() {
         return Err(Failure::configuration(anyhow!("checkpoints prove nothing without the key of the node"))
             .hint("name it with `--key`; `hayward audit key` prints it on the node"));
     }
     Ok(evidence)
 }
 
-/// The key that was named; else that of the data directory, or, for one folder alone, the one that lies in it.
-fn key(args: &VerifyArgs, folders: &Folders) -> Result<Option<PublicKey>, Failure> {
-    if let Some(named) = &args.key {
-        return match named.parse() {
-            Ok(key) => Ok(Some(key)),
-            Err(_) => PublicKey::read(Path::new(named)).map(Some).map_err(unrecorded),
-        };
+/// The keys that were named; else that of the data directory, or, for one folder alone, the one that lies in it.
+fn keys(args: &VerifyArgs, folders: &Folders) -> Result<Vec<PublicKey>, Failure> {
+    if !args.keys.is_empty() {
+        let named = args.keys.iter().map(|named| match named.parse() {
+            Ok(key) => Ok(vec![key]),
+            Err(_) => PublicKey::read_all(Path::new(named)).map_err(unrecorded),
+        });
+        return Ok(named.collect::<Result<Vec<_>, _>>()?.concat());
     }
     if args.files.is_empty() {
-        return folders.key().map(Some);
+        return folders.key().map(|key| vec![key]);
     }
-    let [folder] = &args.files[..] else { return Ok(None) };
+    let [folder] = &args.files[..] else { return Ok(Vec::new()) };
     let path = folder.join(PUBLIC_KEY);
     if !path.exists() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     output::tell(
         "note: the key lies beside the record: compare it with the node's, or name that with `--key`\n",
     );
-    PublicKey::read(&path).map(Some).map_err(unrecorded)
+    PublicKey::read_all(&path).map_err(unrecorded)
 }
 
 /// A report for people.
@@ -163,8 +165,16 @@ pub(super) fn checkpoint(args: &CheckpointArgs, folders: &Folders) -> Result<(),
 pub(super) fn export(args: &ExportArgs, folders: &Folders) -> Result<(), Failure> {
     let key = folders.key()?;
     hayward_audit::export(&folders.audit(), &key, &args.into).map_err(unrecorded)?;
-    let mut evidence = Evidence { key: Some(key), ..Evidence::default() };
+    let mut evidence = Evidence { keys: vec![key], ..Evidence::default() };
     evidence.add(&args.into).map_err(unrecorded)?;
     let report = hayward_audit::verify(&evidence).map_err(unrecorded)?;
     written(output::data(&format!("{}: {}", args.into.display(), summary(&report))))
+}
+
+/// Hands the record over to a fresh key, and prints its public half.
+pub(super) fn rotate_key(folders: &Folders) -> Result<(), Failure> {
+    let data = acquire(&folders.data)?;
+    let (log, _) = open_record(&data, &AllLimits::read(&[])?)?;
+    let key = log.rotate_key().map_err(unrecorded)?;
+    written(output::data(&format!("{key}\n")))
 }

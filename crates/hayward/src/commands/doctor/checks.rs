@@ -119,7 +119,7 @@ fn newest(folder: &Path, data_dir: &Path) -> Result<Report, hayward_audit::Audit
     verify(&Evidence {
         files,
         checkpoints: checkpoints.exists().then_some(checkpoints).into_iter().collect(),
-        key: Keys::public_of(&data_dir.join("keys"))?,
+        keys: Keys::public_of(&data_dir.join("keys"))?.into_iter().collect(),
         is_part: older > 0,
     })
 }

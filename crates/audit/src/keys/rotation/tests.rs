@@ -1,0 +1,259 @@
+//! Tests of a rotation: whole, cut off at each step, and in the hands of whoever has stolen the old key.
+
+use std::path::Path;
+
+use hayward_api::{Principal, Tier};
+
+use super::*;
+use crate::checkpoint::{CHECKPOINTS, line_hash};
+use crate::log::{Log, LogConfig, Sync};
+use crate::record::Intent;
+use crate::redact;
+use crate::verify::{Evidence, Report, verify};
+
+/// A data directory.
+struct Rig {
+    dir: tempfile::TempDir,
+}
+
+impl Rig {
+    /// One in which a daemon has lived.
+    fn new() -> Self {
+        let rig = Self { dir: tempfile::tempdir().unwrap() };
+        rig.live();
+        rig
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.dir.path().join("keys")
+    }
+
+    fn audit(&self) -> PathBuf {
+        self.dir.path().join("audit")
+    }
+
+    fn keys(&self) -> Keys {
+        Keys::open(&self.folder()).unwrap()
+    }
+
+    fn try_open(&self) -> Result<Log, AuditError> {
+        let keys = Some(Arc::new(self.keys()));
+        Log::open(&self.audit(), LogConfig { keys, sync: Sync::Off, ..LogConfig::default() })
+    }
+
+    fn live(&self) {
+        let log = self.try_open().unwrap();
+        let (principal, arguments) = (Principal::local("root", Tier::Operate), redact::arguments("{}"));
+        let intent = Intent {
+            request_id: "r1",
+            principal: &principal,
+            client_address: None,
+            client_name: None,
+            traceparent: None,
+            protocol: None,
+            server: "host",
+            method: "tools/call",
+            tool: "bash_execute",
+            tier: Some(Tier::Operate),
+            arguments: &arguments,
+            raw_arguments: None,
+            decision: "deny",
+        };
+        for _ in 0..3 {
+            log.denied(&intent, "no").write().unwrap();
+        }
+    }
+
+    fn rotate(&self) -> PublicKey {
+        self.try_open().unwrap().rotate_key().unwrap()
+    }
+
+    fn check(&self, keys: &[PublicKey]) -> Report {
+        let mut evidence = Evidence { keys: keys.to_vec(), ..Evidence::default() };
+        evidence.add(&self.audit()).unwrap();
+        verify(&evidence).unwrap()
+    }
+
+    /// Checks that all of it is signed, and that nothing looks like another node's.
+    fn assert_sound(&self, keys: &[PublicKey]) {
+        let report = self.check(keys);
+        assert!(report.is_sound, "{report:#?}");
+        assert_eq!((report.signed_to, report.unsigned), (report.last_seq, 0));
+        let is_other = |what: &str| what.contains("moved") || what.contains("another node");
+        assert!(!report.notes.iter().any(|note| is_other(&note.what)), "{report:#?}");
+    }
+
+    fn assert_unsigned(&self, keys: &[PublicKey]) {
+        let report = self.check(keys);
+        assert!(report.findings.iter().any(|finding| finding.kind == "bad_signature"), "{report:#?}");
+    }
+
+    /// Lets a rotation fail behind its second step: the old key has handed over, and is still in its place.
+    fn rotate_in_vain(&self) {
+        let in_the_way = self.folder().join("audit-node.json.next");
+        fs::create_dir(&in_the_way).unwrap();
+        self.try_open().unwrap().rotate_key().unwrap_err();
+        fs::remove_dir(&in_the_way).unwrap();
+    }
+
+    fn checkpoints(&self) -> Vec<Checkpoint> {
+        let text = fs::read_to_string(self.audit().join(CHECKPOINTS)).unwrap();
+        text.lines().map(|line| Checkpoint::check(format!("{line}\n").as_bytes()).unwrap()).collect()
+    }
+
+    /// Replaces the checkpoints by these, each signed by one of these keys and naming the one before.
+    fn forge(&self, checkpoints: Vec<(Checkpoint, &Keys)>, own: Option<&NextKey>) {
+        let (mut text, mut prev) = (Vec::new(), crate::hex::Hash::ZERO);
+        for (checkpoint, keys) in checkpoints {
+            let key = keys.public().digits();
+            let is_handover = checkpoint.next_key.is_some();
+            let checkpoint = Checkpoint { prev, key, ..checkpoint };
+            // Whoever hands over to a key of their own takes over with it.
+            let line =
+                match own.filter(|own| is_handover && Some(own.public().digits()) == checkpoint.next_key) {
+                    Some(own) => checkpoint.handed_over(keys, own),
+                    None => checkpoint.signed(keys),
+                };
+            prev = line_hash(&line);
+            text.extend(line);
+        }
+        fs::write(self.audit().join(CHECKPOINTS), text).unwrap();
+    }
+}
+
+/// Somebody's copy of a folder of keys.
+fn steal(folder: &Path, into: &Path) -> Keys {
+    fs::create_dir(into).unwrap();
+    for name in [SIGNING, super::super::DIGEST, super::super::NODE] {
+        fs::copy(folder.join(name), into.join(name)).unwrap();
+    }
+    Keys::open(into).unwrap()
+}
+
+#[test]
+fn a_record_goes_on_under_its_next_key_and_any_of_them_proves_all_of_it() {
+    let rig = Rig::new();
+    let (first, digest) = (rig.keys().public(), rig.keys().digest(b"x"));
+    let second = rig.rotate();
+    rig.assert_sound(&[first]);
+    rig.assert_sound(&[second]);
+    rig.live();
+    let third = rig.rotate();
+    rig.live();
+    assert_eq!((rig.keys().public(), rig.keys().digest(b"x")), (third, digest));
+    for keys in [&[first][..], &[second], &[third], &[third, first, second]] {
+        rig.assert_sound(keys);
+        let notes = rig.check(keys).notes;
+        assert_eq!(notes.iter().filter(|note| note.what.contains("hands the record over")).count(), 2);
+    }
+    // Of several keys none is missing.
+    for keys in [[first, second], [second, third], [first, third]] {
+        rig.assert_unsigned(&keys);
+    }
+    rig.assert_unsigned(&[Keys::open(&rig.dir.path().join("other")).unwrap().public()]);
+}
+
+#[test]
+fn a_rotation_that_is_cut_off_at_any_step_is_ended_by_the_next_start_or_never_was() {
+    let steps: [fn(&Rig); 3] = [
+        |rig| drop(rig.keys().next_key().unwrap()),
+        Rig::rotate_in_vain,
+        |rig| {
+            rig.rotate_in_vain();
+            let (keys, next) = (rig.keys(), rig.folder().join(NEXT_SIGNING));
+            let identity = keys.identity().unwrap().0;
+            keys.keep(Identity { home: home(&next).unwrap(), ..identity }).unwrap();
+        },
+    ];
+    for (step, cut_off) in steps.into_iter().enumerate() {
+        let rig = Rig::new();
+        let first = rig.keys().public();
+        cut_off(&rig);
+        let next = rig.keys().next_key().unwrap().public();
+        rig.assert_sound(&[first]);
+        rig.live();
+        rig.assert_sound(&[first]);
+        assert_eq!(rig.keys().public(), if step == 0 { first } else { next }, "{step}");
+        if step == 0 {
+            assert_eq!(rig.rotate(), next);
+        }
+        rig.live();
+        rig.assert_sound(&[next]);
+        assert!(!rig.folder().join(NEXT_SIGNING).exists());
+    }
+}
+
+#[test]
+fn a_key_that_has_handed_over_opens_no_record() {
+    let rig = Rig::new();
+    let old = fs::read(rig.folder().join(SIGNING)).unwrap();
+    rig.rotate_in_vain();
+    let (next, away) = (rig.folder().join(NEXT_SIGNING), rig.dir.path().join("away"));
+    fs::rename(&next, &away).unwrap();
+    let is_refused =
+        || matches!(rig.try_open(), Err(AuditError::Unfit { why, .. }) if why.contains("another key"));
+    assert!(is_refused());
+    fs::rename(&away, &next).unwrap();
+    rig.live();
+    // One from a backup, too, also when the next key has signed more by then.
+    let path = rig.folder().join(SIGNING);
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, old).unwrap();
+    assert!(is_refused());
+    fs::write(&path, good).unwrap();
+    rig.live();
+    rig.assert_sound(&[rig.keys().public()]);
+}
+
+#[test]
+fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
+    let rig = Rig::new();
+    let stolen = steal(&rig.folder(), &rig.dir.path().join("stolen"));
+    let next = rig.rotate();
+    rig.live();
+    let own_dir = rig.dir.path().join("own");
+    let own_next = Keys::open(&own_dir).unwrap().next_key().unwrap();
+    let own = Keys::open(&own_dir).unwrap().take_next().unwrap();
+    let (honest, genuine) = (rig.checkpoints(), fs::read_to_string(rig.audit().join(CHECKPOINTS)).unwrap());
+    let handover = honest.iter().position(|checkpoint| checkpoint.next_key.is_some()).unwrap();
+    let copy = |index: usize| honest[index].clone();
+    let forged: [(&str, Vec<(Checkpoint, &Keys)>); 3] = [
+        ("signs on", {
+            let no_handover = |checkpoint: &Checkpoint| Checkpoint { next_key: None, ..checkpoint.clone() };
+            honest.iter().map(|checkpoint| (no_handover(checkpoint), &stolen)).collect()
+        }),
+        ("hands over to a key of their own", {
+            let to = Some(own.public().digits());
+            let before = (0..handover).map(|index| (copy(index), &stolen));
+            let forged = (Checkpoint { next_key: to, ..copy(handover) }, &stolen);
+            before
+                .chain([forged])
+                .chain((handover + 1..honest.len()).map(|index| (copy(index), &own)))
+                .collect()
+        }),
+        ("pretends that the next key has taken over", {
+            honest.iter().map(|checkpoint| (checkpoint.clone(), &stolen)).collect()
+        }),
+    ];
+    for (what, checkpoints) in forged {
+        rig.forge(checkpoints, Some(&own_next));
+        let report = rig.check(&[next]);
+        assert!(!report.is_sound, "{what}: {report:#?}");
+        // Whoever knows the old key only has no way to tell, but for the note.
+        let report = rig.check(&[stolen.public()]);
+        assert!(report.is_sound, "{what}: {report:#?}");
+        let notes = report.notes.iter().filter(|note| note.what.contains("hands the record over"));
+        assert_eq!(notes.count(), usize::from(what.contains("their own")), "{what}");
+    }
+    // Behind an honest handover, what it signs counts for nobody.
+    let behind: String = genuine.split_inclusive('\n').take(handover + 1).collect();
+    let prev = line_hash(behind.lines().last().unwrap().as_bytes());
+    let checkpoint = Checkpoint { prev, key: stolen.public().digits(), ..honest.last().unwrap().clone() };
+    let line = String::from_utf8(checkpoint.signed(&stolen)).unwrap();
+    fs::write(rig.audit().join(CHECKPOINTS), behind + &line).unwrap();
+    for key in [next, stolen.public()] {
+        rig.assert_unsigned(&[key]);
+    }
+    fs::write(rig.audit().join(CHECKPOINTS), genuine).unwrap();
+    rig.assert_sound(&[next]);
+}
