@@ -206,6 +206,19 @@ fn a_key_that_has_handed_over_opens_no_record() {
 }
 
 #[test]
+fn when_all_keys_are_lost_the_record_goes_on_as_another_nodes() {
+    let rig = Rig::new();
+    let first = rig.keys().public();
+    fs::rename(rig.folder(), rig.dir.path().join("lost")).unwrap();
+    rig.live();
+    let fresh = rig.keys().public();
+    let report = rig.check(&[first, fresh]);
+    assert!(report.is_sound, "{report:#?}");
+    assert!(report.notes.iter().any(|note| note.what.contains("the chain of another node ends here")));
+    rig.assert_unsigned(&[fresh]);
+}
+
+#[test]
 fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
     let rig = Rig::new();
     let stolen = steal(&rig.folder(), &rig.dir.path().join("stolen"));
