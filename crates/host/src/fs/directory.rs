@@ -171,7 +171,24 @@ pub(crate) fn is_kernels(fd: impl AsFd, dev: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hayward_api::fence::Profile;
+
     use super::*;
+
+    #[test]
+    fn a_caller_with_roots_enters_no_directory_through_a_magic_link_above_it() {
+        let root = tempfile::TempDir::new().unwrap();
+        let (deep, link) = (root.path().join("deep"), root.path().join("link"));
+        std::fs::create_dir_all(deep.join("sub")).unwrap();
+        std::os::unix::fs::symlink(format!("/proc/self/root{}", deep.display()), &link).unwrap();
+        let roots = vec![root.path().canonicalize().unwrap()];
+        let fence = hayward_api::Fence { profile: Profile::Confined, roots, ..Default::default() };
+        let wide = Fs::bare();
+        let narrow = wide.reaching(&fence).unwrap();
+        assert!(wide.fence().enter(&link.join("sub")).is_some());
+        assert!(narrow.fence().enter(&link.join("sub")).is_none());
+        assert!(narrow.fence().enter(&deep.join("sub")).is_some());
+    }
 
     #[test]
     fn the_kernels_own_directories_are_known() {

@@ -284,20 +284,56 @@ async fn whoever_acts_as_another_user_has_no_file_tools() {
 async fn a_race_of_renames_leads_nowhere() {
     let place = Place::new();
     symlink("../outside", place.path("write/link")).unwrap();
-    let (folder, link) = (place.path("write/deep"), place.path("write/link"));
+    while_swapped(&place, ("write/deep", "write/link"), race(&place));
+    place.unharmed();
+}
+
+/// Runs this while somebody exchanges two names, as fast as they can.
+fn while_swapped(place: &Place, (one, other): (&str, &str), run: impl Future<Output = ()>) {
+    let (one, other) = (place.path(one), place.path(other));
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // Bounded, so that a failed race ends the test.
             let started = Instant::now();
             while !is_over.load(Ordering::Relaxed) && started.elapsed() < Duration::from_secs(30) {
-                renameat_with(CWD, &folder, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
             }
         });
-        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(race(&place)));
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(run));
         is_over.store(true, Ordering::Relaxed);
     });
-    place.unharmed();
+}
+
+/// Somebody swaps a directory in the root for a magic link, again and again while a search walks through it. What is behind
+/// lies in the root, too, by the name that the kernel tells of it, so only the way there speaks against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_is_led_through_no_magic_link_that_takes_the_place_of_a_directory() {
+    let place = Place::new();
+    for index in 0..FOLDERS_RACED {
+        place.rig.file(&format!("write/deep/{index}/file"), "nothing\n");
+        // Searches by content leave out what is hidden, unless something leads them there by another name.
+        place.rig.file(&format!("write/.vault/{index}/file"), "canary of the vault\n");
+    }
+    let vault = place.path("write/.vault");
+    symlink(format!("/proc/self/root{}", vault.display()), place.path("write/link")).unwrap();
+    while_swapped(&place, ("write/deep", "write/link"), search_raced(&place));
+}
+
+/// Directories that a search walks through while they are swapped away.
+const FOLDERS_RACED: usize = 24;
+/// Searches meanwhile.
+const SEARCHES_RACED: usize = 150;
+
+async fn search_raced(place: &Place) {
+    let (mut found_own, root) = (0, place.path("write"));
+    for _ in 0..SEARCHES_RACED {
+        let grep = place.ok("grep", json!({"pattern": "canary of the vault", "path": root})).await;
+        assert_eq!(grep["match_count"], 0, "{grep}");
+        let own = place.ok("grep", json!({"pattern": "nothing", "path": root})).await;
+        found_own += own["match_count"].as_u64().unwrap();
+    }
+    assert!(found_own > 0, "no search has come that far");
 }
 
 async fn race(place: &Place) {
