@@ -7,6 +7,9 @@
 //!
 //! Values only: whether a root exists, and whether a kernel can hold a fence, is found out elsewhere.
 
+pub mod narrow;
+pub mod tools;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
