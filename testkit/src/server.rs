@@ -14,7 +14,7 @@ use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
 use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
-use hayward_gateway::{Protocol, Road, RoadParts, Sessions};
+use hayward_gateway::{Fencing, Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_store::{Store, StoreConfig};
 use hayward_tool::{BoxFuture, Claim, Direction, TicketView, Toolset, TransferError, Transfers};
@@ -103,6 +103,7 @@ impl Server {
             credentials: Arc::clone(&credentials),
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),
+            fencing: Fencing::default(),
         };
         let road = Road::new(vec![toolset], parts);
         let identity =
@@ -257,6 +258,7 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
         ceiling: role.ceiling(),
         min_protocol: None,
         fence: hayward_api::Fence::default(),
+        tool_fences: hayward_api::fence::tools::ToolFences::default(),
     };
     credentials.insert(CredentialRecord {
         id: token.id,

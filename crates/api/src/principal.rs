@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Tier;
 use crate::error::{Code, Error};
 use crate::fence::Fence;
+use crate::fence::tools::ToolFences;
 
 /// The caller of one call, as `identify` found it.
 ///
@@ -26,6 +27,9 @@ pub struct Principal {
     /// What its commands and file tools may reach.
     #[serde(default)]
     pub fence: Fence,
+    /// What it is kept to beside when it calls certain tools.
+    #[serde(default, skip_serializing_if = "ToolFences::is_empty")]
+    pub tool_fences: ToolFences,
 }
 
 /// A revision of the protocol by its date, e.g. `2026-07-28`; later ones are greater.
@@ -93,6 +97,7 @@ impl Principal {
             ceiling: None,
             min_protocol: None,
             fence: Fence::default(),
+            tool_fences: ToolFences::default(),
         }
     }
 
@@ -105,6 +110,7 @@ impl Principal {
             ceiling: Some(ceiling),
             min_protocol: None,
             fence: Fence::default(),
+            tool_fences: ToolFences::default(),
         }
     }
 

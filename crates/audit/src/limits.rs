@@ -35,6 +35,8 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 pub const WORD_CHARS: usize = 256;
 /// Characters of the message of an outcome.
 pub const MESSAGE_CHARS: usize = 200;
+/// Characters of the fence in a record: sixteen usual roots.
+pub const FENCE_CHARS: usize = 1024;
 /// Bytes that one string in the arguments keeps: less than all of them, so that the others stay.
 pub const ARGUMENT_STRING_BYTES: usize = 6 * 1024;
 /// Bytes that all arguments of a call keep.

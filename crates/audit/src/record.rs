@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Ending, Principal, Tier};
+use hayward_api::{Ending, Fence, Principal, Tier};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::clock::ClockStep;
 use crate::escape::escaped;
 use crate::hex::{Hash, NodeId};
-use crate::limits::{DENIED_ARGUMENTS_BYTES, MESSAGE_CHARS, WORD_CHARS};
+use crate::limits::{DENIED_ARGUMENTS_BYTES, FENCE_CHARS, MESSAGE_CHARS, WORD_CHARS};
 use crate::mask::masked;
 use crate::redact::Redacted;
 use crate::seal;
@@ -198,6 +198,9 @@ pub(crate) struct IntentBody<'a> {
     tier: Option<Tier>,
     arguments: Cow<'a, Redacted>,
     arguments_digest: Option<Hash>,
+    /// What its caller is kept to in this call, if it is kept to anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fence: Option<String>,
     decision: Word<'a>,
 }
 
@@ -230,9 +233,15 @@ impl<'a> IntentBody<'a> {
             tier: intent.tier,
             arguments: Cow::Borrowed(intent.arguments),
             arguments_digest,
+            fence: fence(&principal.fence),
             decision: Word(intent.decision),
         }
     }
+}
+
+/// A fence in a line, cut to [`FENCE_CHARS`]; none where everything is allowed.
+fn fence(fence: &Fence) -> Option<String> {
+    (!fence.is_default()).then(|| cut(&fence.to_string(), FENCE_CHARS).to_owned())
 }
 
 #[derive(Serialize)]
@@ -354,6 +363,7 @@ fn cut(text: &str, chars: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use hayward_api::fence::Profile;
     use serde_json::Value;
 
     use super::*;
@@ -399,6 +409,20 @@ mod tests {
         assert_eq!(value["tier"], "read");
         assert!(value["mono_ns"].as_u64().unwrap() > 0);
         assert!(value["time"].as_str().unwrap().parse::<Timestamp>().is_ok());
+    }
+
+    #[test]
+    fn an_intent_says_what_its_caller_is_kept_to_if_it_is() {
+        let arguments = redact::arguments("{}");
+        let with = |fence| {
+            let principal = Principal { fence, ..Principal::local("root", Tier::Operate) };
+            serde_json::from_str::<Value>(&line(&intent(&principal, &arguments, "grep"))).unwrap()
+        };
+        assert_eq!(with(Fence::default()).get("fence"), None);
+        let confined = Fence { profile: Profile::Confined, roots: vec!["/srv".into()], ..Fence::default() };
+        assert_eq!(with(confined.clone())["fence"], "confined, changes /srv");
+        let long = with(Fence { roots: vec![format!("/{}", "x".repeat(4_000)).into()], ..confined });
+        assert_eq!(long["fence"].as_str().unwrap().len(), FENCE_CHARS);
     }
 
     #[test]

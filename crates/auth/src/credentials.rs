@@ -163,6 +163,7 @@ mod tests {
             ceiling: Some(Tier::Read),
             min_protocol: None,
             fence: hayward_api::Fence::default(),
+            tool_fences: hayward_api::fence::tools::ToolFences::default(),
         };
         CredentialRecord {
             id: token.id(),

@@ -92,6 +92,7 @@ fn add(credentials: &Credentials, token: &Token, role: Role) {
         ceiling: role.ceiling(),
         min_protocol: None,
         fence: hayward_api::Fence::default(),
+        tool_fences: hayward_api::fence::tools::ToolFences::default(),
     };
     credentials.insert(CredentialRecord {
         id: token.id(),

@@ -10,6 +10,7 @@
 mod admit;
 mod approve;
 mod clock;
+mod fenced;
 mod once;
 mod places;
 mod record;
@@ -46,6 +47,7 @@ use crate::budget::Budget;
 use crate::limits::Limits;
 pub(crate) use admit::Permit;
 use clock::Clock;
+pub use fenced::Fencing;
 use once::Keyed;
 use places::Places;
 use record::Recorder;
@@ -76,6 +78,8 @@ pub struct Road {
     /// What may be held in memory at once.
     budget: Budget,
     overrun: Duration,
+    /// What tools take away from whoever calls them.
+    fencing: Fencing,
 }
 
 /// What a road is built with.
@@ -94,6 +98,8 @@ pub struct RoadParts<'a> {
     pub limits: &'a Limits,
     /// The limits of the contract with toolsets.
     pub tool_limits: &'a hayward_tool::limits::Limits,
+    /// What tools take away from whoever calls them.
+    pub fencing: Fencing,
 }
 
 /// A call as it arrives at the road: who, what, and where from.
@@ -163,6 +169,8 @@ impl Arrival {
 struct Admitted<'a> {
     route: &'a Route,
     permit: Permit,
+    /// Its caller, with the fence that holds for this call.
+    principal: Arc<Principal>,
     /// Its key, if it is made once.
     keyed: Option<Keyed>,
 }
@@ -194,6 +202,7 @@ impl Road {
             clock: Clock::start(),
             refused: Counter::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
+            fencing: parts.fencing,
         }
     }
 
@@ -285,7 +294,7 @@ impl Road {
             }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
-        let open = match self.recorder.intent(arrival, Some(admitted.route)).await {
+        let open = match self.recorder.intent(arrival, &admitted.principal, Some(admitted.route)).await {
             Ok(open) => open,
             Err(error) => return (Outcome::failed(verb, error).reply, None),
         };
@@ -388,8 +397,11 @@ impl Road {
         if route.needs_task() && !arrival.abilities.has(Ability::Tasks) {
             return Err(Refusal { route: Some(route), error: incapable(Ability::Tasks.into()) });
         }
-        let keyed = Keyed::of(arrival, route).map_err(|error| Refusal { route: Some(route), error })?;
-        Ok(Admitted { route, permit, keyed })
+        // What the tool takes away, so that nothing after this asks what its caller may elsewhere.
+        let refused = |error| Refusal { route: Some(route), error };
+        let principal = self.fencing.caller(arrival, route).map_err(refused)?;
+        let keyed = Keyed::of(arrival, &principal.fence, route).map_err(refused)?;
+        Ok(Admitted { route, permit, principal, keyed })
     }
 
     /// Claims what the call may use once: its key, and the state that this round came with. Refused if one of them is
@@ -429,7 +441,7 @@ impl Road {
             name: if verb == Verb::ReadResource { arrival.name.as_str() } else { route.name() }.into(),
             arguments: admitted.keyed.as_ref().map_or(&arrival.arguments, |keyed| &keyed.arguments).clone(),
             caller: Caller {
-                principal: Arc::clone(&arrival.principal),
+                principal: Arc::clone(&admitted.principal),
                 client: Arc::clone(&arrival.client),
                 abilities: arrival.abilities,
             },

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Error, Fence, Principal};
@@ -27,6 +28,8 @@ pub struct TokenView {
     pub min_protocol: Option<ProtocolRevision>,
     /// What its commands and file tools may reach.
     pub fence: Fence,
+    /// What it is kept to beside when it calls certain tools.
+    pub tool_fences: ToolFences,
 }
 
 /// What keeps tokens. A change is seen by `identify` before its future ends.

@@ -13,6 +13,7 @@ use hayward_api::limits::{Limit, LimitError};
 
 use crate::failure::Failure;
 use crate::fences::FenceArgs;
+use crate::fences::tools::{ToolFenceArg, tool_fence};
 
 /// Settings that every command on local state shares.
 #[derive(clap::Args, Clone, Debug)]
@@ -76,6 +77,20 @@ pub(crate) struct Serving {
     /// The fence of whoever has none of its own: temporary tokens, and clients on standard input and output.
     #[command(flatten)]
     pub(crate) fence: FenceArgs,
+
+    /// Keeps a tool to a fence of its own beside each caller's, e.g. `bash_execute:profile=confined,root=/srv/app`; may be repeated
+    ///
+    /// The words are those of the other options for fences, without `--` and with a comma between them; `read_*` means all
+    /// tools whose names begin so. A call gets what both fences allow: a tool's fence takes away, and never gives.
+    #[arg(
+        long = "tool-fence",
+        env = "HAYWARD_TOOL_FENCES",
+        value_name = "TOOL:WORDS",
+        value_delimiter = ';',
+        value_parser = tool_fence,
+        help_heading = "Fence"
+    )]
+    pub(crate) tool_fences: Vec<ToolFenceArg>,
 }
 
 impl Serving {
@@ -88,6 +103,7 @@ impl Serving {
             && matches!(self.containment, Containment::Auto)
             && self.limits.is_empty()
             && self.fence.is_default()
+            && self.tool_fences.is_empty()
     }
 }
 

@@ -14,6 +14,9 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// What a process exits with that was started with words which can't be meant.
+    pub(crate) const USAGE: u8 = 2;
+
     /// What a process exits with whose configuration is wrong (`EX_CONFIG`).
     pub(crate) const CONFIGURATION: u8 = 78;
 

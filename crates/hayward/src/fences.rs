@@ -1,6 +1,8 @@
 //! Fences as they are asked for on the command line, and checked against this machine before anybody
 //! gets one.
 
+pub(crate) mod tools;
+
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -69,7 +71,11 @@ impl FenceArgs {
 
     /// The fence that was asked for, checked against this machine; see [`checked`].
     pub(crate) fn read(&self, data_dir: &Path) -> Result<Fence, Error> {
-        let fence = Fence {
+        checked(&self.fence()?, data_dir)
+    }
+
+    fn fence(&self) -> Result<Fence, Error> {
+        Ok(Fence {
             profile: match self.profile {
                 ProfileWord::Full => Profile::Full,
                 ProfileWord::Confined => Profile::Confined,
@@ -84,8 +90,7 @@ impl FenceArgs {
                 cpu_percent: self.cpu,
                 file_bytes: self.file_size,
             },
-        };
-        checked(&fence, data_dir)
+        })
     }
 }
 

@@ -11,7 +11,8 @@ use hayward_audit::secrets::{RuleSet, Secrets, TagKey};
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
 use hayward_gateway::listener::Local;
-use hayward_gateway::{Protocol, Road, RoadParts};
+use hayward_gateway::{Fencing, Protocol, Road, RoadParts};
+use hayward_host::fence::ground;
 use hayward_host::{Host, HostConfig, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
@@ -24,6 +25,7 @@ use crate::failure::Failure;
 #[cfg(test)]
 use crate::fences::FenceArgs;
 use crate::fences::misfenced;
+use crate::fences::tools::{checked_tools, together};
 use crate::leftovers;
 
 /// The version that clients are told.
@@ -71,6 +73,7 @@ impl Stack {
     ) -> Result<Self, Failure> {
         let Beside { secrets, further, transfers } = beside;
         let fence = serving.fence.read(data.path()).map_err(misfenced)?;
+        let of_all = checked_tools(&together(&serving.tool_fences)?, data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
@@ -106,6 +109,7 @@ impl Stack {
             credentials: Arc::clone(&credentials),
             limits: &limits.gateway,
             tool_limits: &limits.tool,
+            fencing: Fencing { of_all, ground: ground(&limits.host) },
         };
         let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
@@ -163,6 +167,7 @@ impl Stack {
             containment: Containment::Subreaper,
             limits: Vec::new(),
             fence: FenceArgs::default(),
+            tool_fences: Vec::new(),
         };
         let data = DataDir::acquire(data_dir).unwrap();
         Self::build(data, &serving, AllLimits::default(), Beside::default()).await.unwrap()

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Error, Fence, Principal};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::fences::checked;
+use crate::fences::tools::checked_tools;
 use crate::stack::Stack;
 
 /// How often it is written down which tokens were used.
@@ -76,6 +78,7 @@ fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
         ceiling: role.ceiling(),
         min_protocol: None,
         fence,
+        tool_fences: ToolFences::default(),
     };
     CredentialRecord {
         id: token.id(),
@@ -97,6 +100,7 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
         role: entry.spec.role,
         min_protocol: entry.spec.min_protocol,
         fence: entry.spec.fence,
+        tool_fences: entry.spec.tool_fences,
     }
 }
 
@@ -186,7 +190,8 @@ impl Tokens for TokenDesk {
         let desk = self.clone();
         Box::pin(async move {
             let fence = checked(&spec.fence, &desk.data_dir)?;
-            let spec = TokenSpec { fence, ..spec };
+            let tool_fences = checked_tools(&spec.tool_fences, &desk.data_dir)?;
+            let spec = TokenSpec { fence, tool_fences, ..spec };
             let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;
             // Only the new one is added: temporary tokens stand in no store.

@@ -1,6 +1,9 @@
 //! Fences of tokens with the real binary: what a confined one reaches, and what `doctor` says of it.
 #![cfg(test)]
 
+#[path = "fences/tools.rs"]
+mod tools;
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;

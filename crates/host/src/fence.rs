@@ -1,6 +1,10 @@
 //! A caller's fence in the words of what runs its commands.
 
+use std::path::PathBuf;
+
+use hayward_api::fence::narrow::Ground;
 use hayward_api::fence::{self, Fence};
+use hayward_exec::system::readable;
 use hayward_exec::{Confined, Network, Profile, Quota, User};
 
 use crate::limits::Limits;
@@ -22,6 +26,23 @@ pub fn profile(fence: &Fence) -> Profile {
 pub fn quota(fence: &Fence, limits: &Limits) -> Quota {
     let fence::Quota { memory_bytes, processes, cpu_percent, file_bytes } = fence.quota;
     Quota { memory_bytes, processes, cpu_percent, file_bytes }.or(of_everybody(limits))
+}
+
+/// What holds on this machine where a fence says nothing. Looks the system's paths up.
+pub fn ground(limits: &Limits) -> Ground {
+    let real =
+        |network| -> Vec<PathBuf> { readable(network).filter_map(|path| path.canonicalize().ok()).collect() };
+    let system = real(Network::None);
+    let mut resolver = real(Network::Shared);
+    resolver.retain(|path| !system.contains(path));
+    let common = of_everybody(limits);
+    Ground { system, resolver, full: said(common), confined: said(common.or(Quota::CONFINED)) }
+}
+
+/// A quota in the words of a fence.
+fn said(quota: Quota) -> fence::Quota {
+    let Quota { memory_bytes, processes, cpu_percent, file_bytes } = quota;
+    fence::Quota { memory_bytes, processes, cpu_percent, file_bytes }
 }
 
 fn of_everybody(limits: &Limits) -> Quota {
@@ -61,6 +82,17 @@ mod tests {
         assert_eq!(confined.read_only, ["/srv/b"].map(std::path::PathBuf::from));
         assert_eq!((confined.network, confined.user), (Network::Shared, Some(User { uid: 7, gid: 8 })));
         assert_eq!(profile(&Fence::default()), Profile::Full);
+    }
+
+    #[test]
+    fn where_a_fence_says_nothing_that_of_everybody_holds_and_a_confined_one_has_more_bounds() {
+        let limits = Limits { bash_processes_max: 9, ..Limits::default() };
+        let ground = ground(&limits);
+        let processes = Some(9);
+        assert_eq!(ground.full, fence::Quota { processes, ..fence::Quota::default() });
+        assert_eq!(ground.confined, fence::Quota { processes, ..said(Quota::CONFINED) });
+        assert!(ground.system.contains(&"/usr".into()));
+        assert!(ground.resolver.iter().all(|path| !ground.system.contains(path)));
     }
 
     #[test]

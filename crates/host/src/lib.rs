@@ -15,5 +15,5 @@ mod transfers;
 
 pub use host::{Host, HostConfig};
 pub use limits::Limits;
-pub use tools::toolset;
+pub use tools::{TOOL_NAMES, toolset};
 pub use transfers::{HostTransfers, TransferConfig};

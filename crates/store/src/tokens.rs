@@ -150,6 +150,7 @@ impl Stored {
             ceiling: spec.role.ceiling(),
             min_protocol: spec.min_protocol,
             fence: spec.fence,
+            tool_fences: spec.tool_fences,
         };
         CredentialRecord {
             id,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Descriptor, Kind};
 use crate::error::{Code, Error};
 use crate::fence::Fence;
+use crate::fence::tools::ToolFences;
 use crate::principal::ProtocolRevision;
 use crate::tier::Tier;
 
@@ -67,12 +68,21 @@ pub struct TokenSpec {
     /// What its commands and file tools may reach; what the daemon's user may if nothing is said.
     #[serde(default, skip_serializing_if = "Fence::is_default")]
     pub fence: Fence,
+    /// What it is kept to beside when it calls certain tools, by the name of the tool, e.g. `bash_execute` or `read_*`.
+    #[serde(default, skip_serializing_if = "ToolFences::is_empty")]
+    pub tool_fences: ToolFences,
 }
 
 impl From<Role> for TokenSpec {
     /// An enabled token of this role.
     fn from(role: Role) -> Self {
-        Self { role, enabled: true, min_protocol: None, fence: Fence::default() }
+        Self {
+            role,
+            enabled: true,
+            min_protocol: None,
+            fence: Fence::default(),
+            tool_fences: ToolFences::default(),
+        }
     }
 }
 
@@ -89,10 +99,11 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     validate: |spec| {
         let spec = serde_json::from_value::<TokenSpec>(spec.clone()).map_err(|error| {
             Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
-                "a token has `role` (ro, rw or admin), `enabled`, `minProtocol` (a date) and `fence`",
+                "a token has `role` (ro, rw or admin), `enabled`, `minProtocol` (a date), `fence` and `toolFences`",
             )
         })?;
-        spec.fence.check()
+        spec.fence.check()?;
+        spec.tool_fences.check()
     },
 };
 
@@ -116,7 +127,7 @@ mod tests {
     fn a_spec_from_before_fences_is_full_and_is_stored_as_it_was() {
         let old = json!({"role": "rw", "enabled": true});
         let spec: TokenSpec = serde_json::from_value(old.clone()).unwrap();
-        assert!(spec.fence.is_default());
+        assert!(spec.fence.is_default() && spec.tool_fences.is_empty());
         assert_eq!(json!(spec), old);
     }
 
@@ -126,6 +137,15 @@ mod tests {
         assert!(with(json!({"profile": "confined", "roots": ["/srv/a"]})).is_ok());
         assert!(with(json!({"profile": "confined", "roots": ["a"]})).is_err());
         assert!(with(json!({"roots": ["/srv/a"]})).is_err());
+    }
+
+    #[test]
+    fn a_fence_of_a_tool_that_cannot_be_meant_is_refused() {
+        let with = |fences| (DESCRIPTOR.validate)(&json!({"role": "rw", "toolFences": fences}));
+        assert!(with(json!({"bash_execute": {"profile": "confined", "roots": ["/srv/a"]}})).is_ok());
+        assert!(with(json!({"bash_execute": {"profile": "confined", "roots": ["a"]}})).is_err());
+        assert!(with(json!({"bash_execute": {"profile": "confined", "newer": true}})).is_err());
+        assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "tool_fences": {}})).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
+use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Error, Fence, Principal};
@@ -37,6 +38,8 @@ struct Wanted {
     min_protocol: Option<ProtocolRevision>,
     #[serde(default)]
     fence: Fence,
+    #[serde(default)]
+    tool_fences: ToolFences,
 }
 
 /// `GET`: a map of id to what is known of the token.
@@ -64,10 +67,11 @@ fn shown(token: &TokenView) -> Value {
         "role": token.role,
         "min_protocol": token.min_protocol,
         "fence": token.fence,
+        "tool_fences": token.tool_fences,
     })
 }
 
-/// `POST {name, role?, min_protocol?, fence?}`: makes a token and shows it, once.
+/// `POST {name, role?, min_protocol?, fence?, tool_fences?}`: makes a token and shows it, once.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(arrived): Extension<Arrived>,
@@ -83,9 +87,11 @@ pub(crate) async fn create(
         let wanted: Wanted =
             serde_json::from_slice(&taken.bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
-        let spec = TokenSpec { min_protocol: wanted.min_protocol, fence: wanted.fence, ..role.into() };
+        let (fence, tool_fences) = (wanted.fence, wanted.tool_fences);
+        let spec = TokenSpec { min_protocol: wanted.min_protocol, fence, tool_fences, ..role.into() };
         let told = json!({
             "name": wanted.name, "role": role, "min_protocol": spec.min_protocol, "fence": spec.fence,
+            "tool_fences": spec.tool_fences,
         });
         let arrival = arrival(&head, &actor, "tokens.create", &told);
         let change = app.tokens.create(wanted.name.clone(), spec, actor);

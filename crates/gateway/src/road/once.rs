@@ -3,7 +3,7 @@
 //! A broken connection loses an answer, and the client can't know whether the call was made. With a key, it asks again
 //! and gets the answer of the first time; while that one runs it is told so, and when nobody knows what came of it, too.
 
-use hayward_api::{Code, Ending, Tier};
+use hayward_api::{Code, Ending, Fence, Tier};
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::state::digest;
 use hayward_store::{Claimed, Moment, ReceiptKey, Store};
@@ -27,8 +27,9 @@ pub(super) struct Keyed {
 }
 
 impl Keyed {
-    /// The key of a call that has an effect, if it has one; refused if it can't be one.
-    pub(super) fn of(arrival: &Arrival, route: &Route) -> Result<Option<Self>, ToolError> {
+    /// The key of a call that has an effect, if it has one; refused if it can't be one. The fence is the one that
+    /// holds for the call.
+    pub(super) fn of(arrival: &Arrival, fence: &Fence, route: &Route) -> Result<Option<Self>, ToolError> {
         if route.tier() == Tier::Read {
             return Ok(None);
         }
@@ -58,8 +59,8 @@ impl Keyed {
             (Some(members), Some(_)) => without(&members, arrival.arguments.as_bytes().len()),
             _ => arrival.arguments.clone(),
         };
-        // What it stands for depends on how far its caller reaches.
-        let fence = serde_json::to_string(&arrival.principal.fence).unwrap_or_default();
+        // What it stands for depends on how far it reaches.
+        let fence = serde_json::to_string(fence).unwrap_or_default();
         let name = format!("{}\0{fence}", arrival.name);
         let digest = digest(arrival.form().method(), &name, arguments.as_bytes());
         let credential = arrival.principal.credential.clone();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use hayward_api::{Code, Ending, Error, Tier};
+use hayward_api::{Code, Ending, Error, Principal, Tier};
 use hayward_audit::secrets::Secrets;
 use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
@@ -101,11 +101,18 @@ impl Recorder {
         self.log.is_open()
     }
 
-    /// Records that this is about to happen. If it fails, it must not happen.
-    pub(crate) async fn intent(&self, arrival: &Arrival, route: Option<&Route>) -> Result<Open, ToolError> {
+    /// Records that this is about to happen by this caller, with the fence that holds for it. If it fails, it must
+    /// not happen.
+    pub(crate) async fn intent(
+        &self,
+        arrival: &Arrival,
+        principal: &Principal,
+        route: Option<&Route>,
+    ) -> Result<Open, ToolError> {
         let said = self.said(arrival, route);
         let durability = self.durability(tier(arrival, route));
-        let queued = self.log.intent(&intent(arrival, route, &said, "allow"));
+        let intent = Intent { principal, ..intent(arrival, route, &said, "allow") };
+        let queued = self.log.intent(&intent);
         let recorded = self.recorded(&queued, durability).await;
         let seq = recorded.map_err(|error| {
             self.give_up(&queued);
@@ -180,7 +187,7 @@ impl Recorder {
         arrival: &Arrival,
         change: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let open = self.intent(arrival, None).await.map_err(E::refused)?;
+        let open = self.intent(arrival, &arrival.principal, None).await.map_err(E::refused)?;
         // A panic must not leave the intent open.
         let lost = |_panic| {
             let message = "the change was lost, in whole or in part";

@@ -10,11 +10,14 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use hayward_api::Error;
+use hayward_gateway::Fencing;
+use hayward_host::fence::ground;
 use serde::Serialize;
 
 use crate::config::{AllLimits, Common, Serving};
 use crate::failure::Failure;
 use crate::fences::misfenced;
+use crate::fences::tools::{checked_tools, together};
 use crate::output::{self, Form, show};
 use crate::runtime;
 use crate::stack::executor;
@@ -105,6 +108,9 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
     let data_dir = args.common.data_dir()?;
     let common = args.serving.fence.read(&data_dir).map_err(misfenced)?;
+    let of_all = together(&args.serving.tool_fences)?;
+    let of_all = checked_tools(&of_all, &data_dir).map_err(misfenced)?;
+    let fencing = Fencing { of_all, ground: ground(&limits.host) };
     let stored = hayward_store::read_tokens(&data_dir).await.map_err(Error::from)?;
     let protected: Vec<_> =
         std::iter::once(data_dir.clone()).chain(args.serving.protected_paths.iter().cloned()).collect();
@@ -118,9 +124,10 @@ async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
         checks::disk(&data_dir),
     ];
     checks.push(checks::record(&data_dir));
+    checks.extend(checks::tools(&stored));
     let mut fences = Vec::new();
-    for (users, fence) in fences::of(common, &stored) {
-        fences.push(Fenced::try_out(&executor, users, fence, &limits.host).await);
+    for had in fences::of(&common, &stored, &fencing) {
+        fences.push(Fenced::try_out(&executor, had, &limits.host).await);
     }
     executor.shutdown(Duration::ZERO).await;
     let verdicts = checks.iter().map(|check| check.verdict).chain(fences.iter().map(|fence| fence.verdict));

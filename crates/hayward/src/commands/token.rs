@@ -13,6 +13,7 @@ use hayward_store::{Actor, Store};
 use crate::config::{AllLimits, Common};
 use crate::failure::Failure;
 use crate::fences::FenceArgs;
+use crate::fences::tools::{ToolFenceArg, checked_tools, together, tool_fence};
 use crate::output::Form;
 use crate::stack::{acquire, open_store};
 use crate::tokens::view;
@@ -46,6 +47,12 @@ enum Action {
         min_protocol: Option<ProtocolRevision>,
         #[command(flatten)]
         fence: FenceArgs,
+        /// Keeps a tool to a fence of its own beside the token's, e.g. `bash_execute:profile=confined,root=/srv/app`; may be repeated
+        ///
+        /// The words are those of the other options for fences, without `--` and with a comma between them; `read_*` means all
+        /// tools whose names begin so. A call gets what both fences allow: a tool's fence takes away, and never gives.
+        #[arg(long = "tool-fence", value_name = "TOOL:WORDS", value_parser = tool_fence, help_heading = "Fence")]
+        tool_fences: Vec<ToolFenceArg>,
         /// Form of the output
         #[arg(long, short, value_enum, default_value = "text")]
         output: Output,
@@ -99,9 +106,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 async fn act(store: &Store, data_dir: &Path, action: Action) -> Result<(), Failure> {
     let written = match action {
-        Action::Add { name, role, min_protocol, fence, output } => {
+        Action::Add { name, role, min_protocol, fence, tool_fences, output } => {
             let fence = fence.read(data_dir)?;
-            let spec = TokenSpec { min_protocol, fence, ..Role::from(role).into() };
+            let tool_fences = checked_tools(&together(&tool_fences)?, data_dir)?;
+            let spec = TokenSpec { min_protocol, fence, tool_fences, ..Role::from(role).into() };
             let (_, token) = store.create_token(&name, spec, &actor()).await.map_err(Error::from)?;
             match output {
                 Output::Text => output::data(&format!("{}\n", token.reveal())),
@@ -146,5 +154,10 @@ async fn list(store: &Store, form: Form) -> Result<(), Failure> {
 fn row(token: &TokenView) -> Vec<String> {
     let enabled = if token.enabled { "yes" } else { "no" };
     let (id, name, role) = (token.id.clone(), token.name.clone(), token.role.as_str().to_owned());
-    vec![id, name, role, enabled.to_owned(), token.created_at.clone(), token.fence.to_string()]
+    let fence = if token.tool_fences.is_empty() {
+        token.fence.to_string()
+    } else {
+        format!("{}; {}", token.fence, token.tool_fences)
+    };
+    vec![id, name, role, enabled.to_owned(), token.created_at.clone(), fence]
 }

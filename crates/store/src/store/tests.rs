@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hayward_api::Code;
+use hayward_api::fence::tools::{ToolFences, ToolPattern};
 use hayward_api::fence::{Fence, Profile};
 use hayward_api::kinds::token::{DESCRIPTOR, Role, TokenSpec};
 use hayward_auth::{Credentials, TokenId};
@@ -141,6 +142,27 @@ async fn a_fence_travels_with_its_token_and_a_spec_from_before_fences_is_full() 
     let relative = Fence { roots: vec!["srv".into()], ..fence };
     let refused = store.create_token("bad", TokenSpec { fence: relative, ..Role::Rw.into() }, &actor()).await;
     assert!(matches!(refused.err(), Some(StoreError::Invalid(_))));
+}
+
+#[tokio::test]
+async fn fences_of_tools_travel_with_their_token_and_unreadable_ones_let_nobody_in() {
+    let (_dir, store) = fresh().await;
+    let (profile, roots) = (Profile::Confined, vec!["/srv/a".into()]);
+    let mut tool_fences = ToolFences::default();
+    let tool = ToolPattern::parse("read_*").unwrap();
+    tool_fences.add(tool, Fence { profile, roots, ..Fence::default() }).unwrap();
+    let spec = TokenSpec { tool_fences: tool_fences.clone(), ..Role::Rw.into() };
+    let (_, token) = store.create_token("worker", spec, &actor()).await.unwrap();
+    let credentials = Credentials::new();
+    credentials.replace(store.credential_records().await.unwrap());
+    assert_eq!(credentials.identify(token.reveal(), 0).unwrap().tool_fences, tool_fences);
+    let newer = json!({"role": "rw", "toolFences": {"read_*": {"profile": "confined", "newer": 1}}});
+    sqlx::query("UPDATE resources SET spec = $1")
+        .bind(newer.to_string())
+        .execute(&store.pools.writer)
+        .await
+        .unwrap();
+    assert!(matches!(store.credential_records().await, Err(StoreError::Corrupt { .. })));
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use hayward_audit::{CHECKPOINTS, Evidence, Keys, Report, record_files, verify};
 use hayward_exec::Containment;
+use hayward_store::TokenEntry;
 use rustix::fs::statvfs;
 use rustix::process::{Resource, getrlimit};
 
 use super::{Check, Verdict};
+use crate::fences::tools::is_known;
 use crate::local::socket_path;
 
 /// Files of the record that are checked, the newest ones.
@@ -50,6 +52,21 @@ pub(super) fn data_directory(path: &Path) -> Check {
             .hint(format!("run `chmod 700 {shown}`"));
     }
     check(Verdict::Ok, told)
+}
+
+/// Enabled tokens with the fence of a tool that there is none of, and which so holds nothing: another version made them.
+pub(super) fn tools(stored: &[TokenEntry]) -> Option<Check> {
+    let enabled = stored.iter().filter(|token| token.spec.enabled);
+    let unknown = enabled.flat_map(|token| {
+        let tools = token.spec.tool_fences.iter().map(|(tool, _)| tool).filter(|tool| !is_known(tool));
+        tools.map(|tool| {
+            format!("token `{}` has a fence of tool `{tool}`, which is unknown", token.metadata.name)
+        })
+    });
+    let unknown: Vec<String> = unknown.collect();
+    let check = || Check::new("tools", Verdict::Failed, unknown.join(", "));
+    (!unknown.is_empty())
+        .then(|| check().hint("revoke the token, and make one with fences of tools that there are"))
 }
 
 /// Whether a daemon answers there.

@@ -1,9 +1,12 @@
 //! The fences that somebody has, each tried out on this machine.
 
 use hayward_api::Fence;
+use hayward_api::fence::narrow::Apart;
+use hayward_api::fence::tools::{ToolFences, narrowed};
 use hayward_exec::{Assessment, ExecError, Executor, Fence as Held, State};
-use hayward_host::Limits;
+use hayward_gateway::Fencing;
 use hayward_host::fence::{profile, quota};
+use hayward_host::{Limits, TOOL_NAMES};
 use hayward_store::TokenEntry;
 use serde::Serialize;
 
@@ -14,6 +17,9 @@ use crate::output;
 const PROMISED: [Held; 6] =
     [Held::Reads, Held::Writes, Held::Protected, Held::Sockets, Held::Privileges, Held::SystemCalls];
 
+/// The tool that runs commands; the others are file tools.
+const COMMANDS: &str = TOOL_NAMES[0];
+
 /// A fence, who has it, and what it gets here.
 #[derive(Serialize)]
 pub(super) struct Fenced {
@@ -21,9 +27,10 @@ pub(super) struct Fenced {
     users: Vec<String>,
     fence: Fence,
     pub(super) verdict: Verdict,
-    /// Why its commands don't run at all.
+    /// Why its commands don't run at all, or calls of its tools are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// What was tried; nothing where no commands run under it.
     held: Vec<Line>,
 }
 
@@ -38,29 +45,59 @@ struct Line {
     why: String,
 }
 
-/// Each fence once, with who has it: `full`, that of whoever has none, and those of enabled tokens.
-pub(super) fn of(common: Fence, stored: &[TokenEntry]) -> Vec<(Vec<String>, Fence)> {
-    let mut fences = vec![(vec!["any token with profile full".to_owned()], Fence::default())];
-    let unnamed = ("temporary tokens and local clients".to_owned(), common);
+/// A fence, and who has it.
+pub(super) struct Had {
+    users: Vec<String>,
+    fence: Fence,
+    /// Whether commands run under it.
+    has_commands: bool,
+    /// Why a tool is refused whose fence has nothing in common with this one.
+    apart: Option<Apart>,
+}
+
+/// Each fence once, with who has it: `full`, that of whoever has none, and those of enabled tokens; and what tools
+/// leave of them.
+pub(super) fn of(common: &Fence, stored: &[TokenEntry], fencing: &Fencing) -> Vec<Had> {
+    let none = ToolFences::default();
+    let unnamed = ("temporary tokens and local clients".to_owned(), common, &none);
     let tokens = stored.iter().filter(|token| token.spec.enabled);
-    let tokens = tokens.map(|token| (format!("token {}", token.metadata.name), token.spec.fence.clone()));
-    for (user, fence) in std::iter::once(unnamed).chain(tokens) {
-        match fences.iter_mut().find(|(_, known)| *known == fence) {
-            Some((users, _)) => users.push(user),
-            None => fences.push((vec![user], fence)),
+    let tokens = tokens
+        .map(|token| (format!("token {}", token.metadata.name), &token.spec.fence, &token.spec.tool_fences));
+    let had = |user: String, fence, has_commands| Had { users: vec![user], fence, has_commands, apart: None };
+    let mut all = vec![had("any token with profile full".to_owned(), Fence::default(), true)];
+    for (user, fence, own) in std::iter::once(unnamed).chain(tokens) {
+        put(&mut all, had(user.clone(), fence.clone(), true));
+        for tool in TOOL_NAMES {
+            let user = format!("{user} with {tool}");
+            match narrowed(fence, own.of(tool).chain(fencing.of_all.of(tool)), &fencing.ground) {
+                Ok(left) if left == *fence => {}
+                Ok(left) => put(&mut all, had(user, left, tool == COMMANDS)),
+                Err(apart) => put(&mut all, Had { apart: Some(apart), ..had(user, fence.clone(), false) }),
+            }
         }
     }
-    fences
+    all
+}
+
+fn put(all: &mut Vec<Had>, had: Had) {
+    match all.iter_mut().find(|known| known.fence == had.fence && known.apart == had.apart) {
+        Some(known) => {
+            known.users.extend(had.users);
+            known.has_commands |= had.has_commands;
+        }
+        None => all.push(had),
+    }
 }
 
 impl Fenced {
     /// Finds out what a fence gets.
-    pub(super) async fn try_out(
-        executor: &Executor,
-        users: Vec<String>,
-        fence: Fence,
-        limits: &Limits,
-    ) -> Self {
+    pub(super) async fn try_out(executor: &Executor, had: Had, limits: &Limits) -> Self {
+        let Had { users, fence, has_commands, apart } = had;
+        if !has_commands {
+            let verdict = if apart.is_some() { Verdict::Warning } else { Verdict::Ok };
+            let error = apart.map(|apart| apart.to_string());
+            return Self { users, fence, verdict, error, held: Vec::new() };
+        }
         match executor.assess(&profile(&fence)).await {
             Ok(assessment) => {
                 let held = lines(&fence, &assessment, limits);
@@ -78,7 +115,12 @@ impl Fenced {
     pub(super) fn told(&self) -> String {
         let mut text = format!("{}: {} [{}]\n", self.users.join(", "), self.fence, self.verdict.as_str());
         if let Some(error) = &self.error {
-            text += &format!("  its commands don't run: {error}\n");
+            let what =
+                if self.verdict == Verdict::Failed { "commands don't run" } else { "calls are refused" };
+            text += &format!("  its {what}: {error}\n");
+            return text;
+        }
+        if self.held.is_empty() {
             return text;
         }
         if !self.fence.is_confined() && rustix::process::geteuid().is_root() {
@@ -149,6 +191,7 @@ fn is_promised(fence: &Fence, held: Held, limits: &Limits) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hayward_api::fence::tools::ToolPattern;
     use hayward_api::fence::{Network, Profile, Quota};
 
     use super::*;
@@ -188,9 +231,26 @@ mod tests {
 
     #[test]
     fn equal_fences_are_tried_once() {
-        let fences = of(confined(), &[]);
+        let fencing = Fencing::default();
+        let fences = of(&confined(), &[], &fencing);
         assert_eq!(fences.len(), 2);
-        assert_eq!(of(Fence::default(), &[])[0].0.len(), 2);
+        assert_eq!(of(&Fence::default(), &[], &fencing)[0].users.len(), 2);
         assert_eq!(name(Held::SystemCalls), "system calls");
+    }
+
+    #[test]
+    fn what_tools_leave_is_shown_beside_and_what_changes_nothing_is_not() {
+        let (mut fencing, root) =
+            (Fencing::default(), |root: &str| Fence { roots: vec![root.into()], ..confined() });
+        for (tool, fence) in [("bash_execute", root("/srv/a")), ("read_*", root("/opt")), ("grep", root("/"))]
+        {
+            fencing.of_all.add(ToolPattern::parse(tool).unwrap(), fence).unwrap();
+        }
+        let all = of(&root("/srv"), &[], &fencing);
+        let shown: Vec<_> =
+            all.iter().map(|had| (had.users[0].as_str(), had.has_commands, had.apart.is_some())).collect();
+        let user = "temporary tokens and local clients";
+        let (commands, reads) = (format!("{user} with bash_execute"), format!("{user} with read_file"));
+        assert_eq!(shown[1..], [(user, true, false), (&*commands, true, false), (&*reads, false, true)]);
     }
 }
