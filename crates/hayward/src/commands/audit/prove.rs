@@ -174,7 +174,7 @@ pub(super) fn export(args: &ExportArgs, folders: &Folders) -> Result<(), Failure
 /// Hands the record over to a fresh key, and prints its public half.
 pub(super) fn rotate_key(folders: &Folders) -> Result<(), Failure> {
     let data = acquire(&folders.data)?;
-    let (log, _) = open_record(&data, &AllLimits::read(&[])?)?;
+    let (log, _) = runtime::block_on(open_record(&data, &AllLimits::read(&[])?))?;
     let key = log.rotate_key().map_err(unrecorded)?;
     written(output::data(&format!("{key}\n")))
 }
