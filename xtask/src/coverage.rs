@@ -1,7 +1,8 @@
 //! `cargo xtask coverage`: which lines the tests run of what trust rests on, written to `docs/coverage.md`.
 //!
-//! What runs in a process that is killed counts as not run, since it can't tell: the supervisors of ended jobs, most of
-//! all. Tests are no part of what is counted.
+//! Supervisors and their stages count as well, see [`children`]. Tests are no part of what is counted.
+
+mod children;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -35,8 +36,8 @@ const HEAD: &str = "\
 
 <!-- Written by `cargo xtask coverage`; edit `xtask/src/coverage.rs`. -->
 
-Lines that the tests run (LLVM's source coverage), of what trust rests on. Tests themselves are not counted. What runs in a
-process that ends by a signal leaves no trace of it, so what a supervisor does at its end counts as not run.
+Lines that the tests run (LLVM's source coverage), of what trust rests on. Tests themselves are not counted; what
+their children run is, to the moment at which a signal ends them.
 Repeat it with:
 
 ```
@@ -66,6 +67,7 @@ impl Lines {
 pub(crate) fn run() -> Result<()> {
     let mut cargo = toolbox::cargo_with_coverage()?;
     crate::test::bring_clients(&mut cargo)?;
+    children::count(&mut cargo)?;
     output::step("tests, counted");
     let report = workspace::target().join("coverage.json");
     cargo.args(["llvm-cov", "nextest", "--json", "--summary-only", "--output-path"]).arg(&report);
