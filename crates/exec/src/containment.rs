@@ -141,3 +141,59 @@ pub(crate) fn establish(choice: Choice) -> (Containment, Option<Home>, Controlle
         Err(reason) => (Containment::Subreaper { reason, layout, bounds }, None, controllers),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Bounds = Bounds { memory: true, processes: true, cpu: true };
+
+    #[test]
+    fn a_cgroup_is_told_from_what_is_weaker() {
+        let cgroup = |end| Containment::Cgroup {
+            path: "/c/hayward".into(),
+            end,
+            layout: Layout::Unified,
+            bounds: ALL,
+        };
+        for (end, how) in
+            [(End::Kill, "ended as a whole"), (End::Freeze, "frozen and ended process by process")]
+        {
+            let said = cgroup(end).to_string();
+            let start = format!("commands are held by cgroups beneath `/c/hayward` and {how} (cgroup v2); ");
+            assert!(said.starts_with(&start), "{said}");
+        }
+        let reason = "no cgroup tree is mounted".to_owned();
+        for (layout, name) in [
+            (Layout::None, "no cgroups"),
+            (Layout::Legacy, "cgroup v1"),
+            (Layout::Hybrid, "cgroup v2 beside v1"),
+        ] {
+            let subreaper =
+                Containment::Subreaper { reason: reason.clone(), layout, bounds: Bounds::default() };
+            let said = subreaper.to_string();
+            assert!(said.contains("weaker than by cgroup"), "{said}");
+            assert!(said.contains(&format!("({name}, no cgroup tree is mounted); ")), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_no_controller_holds_is_no_fence() {
+        let reason = "none".to_owned();
+        let (path, layout) = (PathBuf::from("/c"), Layout::Unified);
+        let strong = Containment::Cgroup { path: path.clone(), end: End::Kill, layout, bounds: ALL };
+        assert!(strong.fences().iter().all(|held| held.state == State::Held && held.why.is_empty()));
+        assert_eq!(strong.path(), Some(&*path));
+        let weak = Containment::Subreaper { reason, layout, bounds: Bounds::default() };
+        let states: Vec<_> = weak.fences().iter().map(|held| (held.fence, held.state)).collect();
+        let expected = [
+            (Fence::End, State::Weaker),
+            (Fence::Memory, State::Weaker),
+            (Fence::ProcessCount, State::Weaker),
+            (Fence::Cpu, State::Absent),
+        ];
+        assert_eq!(states, expected);
+        assert!(weak.fences().iter().all(|held| !held.why.is_empty()));
+        assert_eq!(weak.path(), None);
+    }
+}

@@ -155,3 +155,101 @@ impl ExecError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    fn job() -> Job {
+        Job {
+            program: "tool".to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/folder".into(),
+            stdout_bytes_max: 0,
+            stderr_bytes_max: 0,
+            timeout: std::time::Duration::ZERO,
+            survivors: crate::job::Survivors::End,
+            profile: crate::profile::Profile::Full,
+            quota: crate::quota::Quota::default(),
+        }
+    }
+
+    fn of(step: Step, errno: Errno) -> ExecError {
+        ExecError::not_started(&job(), NotStarted { step, errno: errno.raw_os_error() })
+    }
+
+    #[test]
+    fn what_failed_is_told_by_its_step() {
+        for (step, errno, message) in [
+            (Step::Root, Errno::NOENT, "a root of the command can't be granted"),
+            (Step::Protect, Errno::PERM, "a root of the command and a protected path can't be kept apart"),
+            (Step::Stage, Errno::PIPE, "the supervisor of the command was ended, and the command with it"),
+            (Step::Isolate, Errno::IO, "failed to isolate the supervisor of a command"),
+            (Step::EnterCgroup, Errno::NOENT, "failed to contain the supervisor of a command"),
+            (Step::Mount, Errno::PERM, "the kernel can't confine the command: mounts"),
+            (Step::Landlock, Errno::OPNOTSUPP, "the kernel can't confine the command: Landlock"),
+            (Step::Privileges, Errno::PERM, "the kernel can't confine the command: privileges"),
+            (Step::Syscalls, Errno::INVAL, "the kernel can't confine the command: system calls"),
+            (Step::Limit, Errno::PERM, "the kernel can't confine the command: limits"),
+            (Step::WorkingDir, Errno::NOENT, "working directory `/folder` does not exist"),
+            (Step::WorkingDir, Errno::NOTDIR, "working directory `/folder` is not a directory"),
+            (Step::WorkingDir, Errno::ACCESS, "no permission for `/folder`"),
+            (Step::WorkingDir, Errno::IO, "failed to start `tool`"),
+            (Step::Program, Errno::NOENT, "program `tool` was not found"),
+            (Step::Program, Errno::NOTDIR, "program `tool` was not found"),
+            (Step::Program, Errno::ACCESS, "no permission for `tool`"),
+            (Step::Program, Errno::TOOBIG, "arguments and environment are too long"),
+            (Step::Program, Errno::NOEXEC, "failed to start `tool`"),
+            (Step::Watch, Errno::INVAL, "failed to start `tool`"),
+        ] {
+            assert_eq!(of(step, errno).to_string(), message, "{step:?} {errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_lack_of_room_is_told_from_a_failure() {
+        for step in [Step::Program, Step::Watch, Step::Isolate, Step::EnterCgroup] {
+            for errno in [Errno::AGAIN, Errno::NOMEM] {
+                assert!(matches!(of(step, errno), ExecError::TooManyProcesses { .. }), "{step:?} {errno:?}");
+            }
+            for errno in [Errno::MFILE, Errno::NFILE] {
+                assert!(matches!(of(step, errno), ExecError::TooManyFiles { .. }), "{step:?} {errno:?}");
+            }
+            let is_failure = matches!(
+                of(step, Errno::IO),
+                ExecError::NotStarted { .. } | ExecError::SupervisorFailed { .. }
+            );
+            assert!(is_failure, "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_way_out_is_named_where_there_is_one() {
+        for (error, word) in [
+            (of(Step::WorkingDir, Errno::NOENT), "exists"),
+            (of(Step::WorkingDir, Errno::NOTDIR), "exists"),
+            (ExecError::WorkingDirRelative { path: "x".into() }, "absolute"),
+            (of(Step::Program, Errno::ACCESS), "mode and owner"),
+            (of(Step::Program, Errno::NOENT), "PATH"),
+            (of(Step::Program, Errno::TOOBIG), "to a file"),
+            (ExecError::NulByte { what: "an argument" }, "NUL"),
+            (of(Step::Program, Errno::AGAIN), "other commands have ended"),
+            (of(Step::Program, Errno::MFILE), "other commands have ended"),
+            (ExecError::Busy { waiting_max: 1 }, "other commands have ended"),
+            (ExecError::ProfileInvalid { what: String::new() }, "profile"),
+            (of(Step::Root, Errno::NOENT), "kernel's"),
+            (of(Step::Protect, Errno::PERM), "protected path"),
+            (of(Step::Landlock, Errno::OPNOTSUPP), "Landlock"),
+            (ExecError::ShuttingDown, "is back"),
+            (ExecError::SupervisorLost, "before you repeat it"),
+        ] {
+            assert!(error.hint().is_some_and(|hint| hint.contains(word)), "{error}: {:?}", error.hint());
+        }
+        for error in [of(Step::Program, Errno::IO), of(Step::Isolate, Errno::IO)] {
+            assert_eq!(error.hint(), None, "{error}");
+        }
+    }
+}

@@ -338,6 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_lies_about_its_length_is_refused() {
+        use std::os::fd::AsFd;
+        for (bytes, kind) in [
+            (&u32::MAX.to_le_bytes()[..], io::ErrorKind::InvalidData),
+            (b"\x09\0\0\0\"Rele", io::ErrorKind::UnexpectedEof),
+            (b"\x09\0\0\0", io::ErrorKind::UnexpectedEof),
+        ] {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            rustix::io::write(&ours, bytes).unwrap();
+            drop(ours);
+            assert_eq!(read_frame::<Request>(theirs.as_fd()).unwrap_err().kind(), kind, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_a_message_is_refused() {
         let mut frames = Frames { buffer: b"\x02\0\0\0{]".to_vec() };
         frames.next::<Request>().unwrap_err();

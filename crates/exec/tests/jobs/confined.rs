@@ -497,3 +497,83 @@ fn check_assessments(full: &Assessment, confined: &Assessment, way: &str) {
         }
     }
 }
+
+#[tokio::test]
+async fn its_environment_is_what_its_profile_keeps_and_its_stages_have_none() {
+    in_every_way(async |cx, place, way| {
+        let given =
+            [("PATH", "/usr/bin:/bin"), ("LANG", "C"), ("HAYWARD_TOKEN", "secret"), ("BASH_ENV", "/x")];
+        let env: Vec<_> = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let job =
+            Job { program: "env".to_owned(), args: vec!["-0".to_owned()], ..place.job(place.confined(), "") };
+        let finished = cx.run(Job { env: env.clone(), ..job }).await.unwrap();
+        assert_eq!(finished.stdout.bytes, b"LANG=C\0PATH=/usr/bin:/bin\0", "{way}: {finished:?}");
+
+        let sleep = marker();
+        let job = Job { env, ..place.job(place.confined(), &format!("exec sleep {sleep}")) };
+        let look = async {
+            until("it runs", || named(&sleep).is_some()).await;
+            let job = named(&sleep).unwrap();
+            let stages = stages_above(&job);
+            assert!(!stages.is_empty(), "{way}");
+            for stage in stages {
+                // Who isn't root may not look.
+                let environment = fs::read(stage.join("environ")).unwrap_or_default();
+                assert_eq!(environment, b"", "{way}");
+            }
+            kill_process(Pid::from_raw(number(&job)).unwrap(), Signal::KILL).unwrap();
+        };
+        let (finished, ()) = tokio::join!(cx.run(job), look);
+        assert_eq!(finished.unwrap().ending, Ending::Signaled { signal: 9 }, "{way}");
+    })
+    .await;
+}
+
+/// The folders in `/proc` of the stages of this job.
+fn stages_above(job: &Path) -> Vec<PathBuf> {
+    let above = |path: &PathBuf| Some(PathBuf::from(format!("/proc/{}", parent(path))));
+    let is_stage = |path: &PathBuf| {
+        let line = fs::read(path.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("\0stage=")
+    };
+    iter::successors(above(&job.to_owned()), above).take_while(is_stage).collect()
+}
+
+/// The process of a folder in `/proc`.
+fn number(path: &Path) -> i32 {
+    path.file_name().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_root_may_be_a_file_and_what_lies_beside_it_is_not_seen() {
+    in_every_way(async |cx, place, way| {
+        fs::write(place.path("beside"), "content\n").unwrap();
+        let code = async |confined: &Confined, script: &str| {
+            let finished = cx.run(place.job(confined.clone(), script)).await.unwrap();
+            finished.ending
+        };
+        let read = Confined { read_only: vec![place.path("outside")], ..place.confined() };
+        let write =
+            Confined { read_write: vec![place.path("write"), place.path("outside")], ..Confined::default() };
+        let good = Ending::Exited { code: 0 };
+        assert_eq!(code(&read, "test \"$(cat $P/outside)\" = content").await, good, "{way}");
+        assert_ne!(code(&read, "echo more >>$P/outside").await, good, "{way}");
+        assert_ne!(code(&read, "cat $P/beside").await, good, "{way}");
+        assert_eq!(fs::read_to_string(place.path("outside")).unwrap(), "content\n", "{way}");
+        assert_eq!(code(&write, "echo more >>$P/outside").await, good, "{way}");
+        assert_ne!(code(&write, "cat $P/beside").await, good, "{way}");
+        assert_eq!(fs::read_to_string(place.path("outside")).unwrap(), "content\nmore\n", "{way}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_root_that_is_granted_twice_is_written_to() {
+    in_every_way(async |cx, place, way| {
+        let roots = vec![place.path("write")];
+        let confined = Confined { read_write: roots.clone(), read_only: roots, ..Confined::default() };
+        let finished = cx.run(place.job(confined, "echo a >a && cat a")).await.unwrap();
+        assert_eq!(finished.stdout.bytes, b"a\n", "{way}: {finished:?}");
+    })
+    .await;
+}

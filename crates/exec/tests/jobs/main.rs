@@ -5,6 +5,8 @@
 mod confined;
 mod endings;
 mod fixture;
+mod nonsense;
+mod open_files;
 mod output;
 mod pool;
 mod quotas;

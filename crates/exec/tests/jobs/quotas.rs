@@ -1,6 +1,6 @@
 //! What a job may use up, and that it says what it ran into.
 
-use hayward_exec::{Ending, Exhausted, Finished, Job, Quota};
+use hayward_exec::{Ending, ExecError, Exhausted, Finished, Job, Quota};
 
 use crate::fixture::{Fixture, sh};
 
@@ -12,6 +12,8 @@ crate::in_both_containments! {
     what_is_within_its_quota_runs
     a_quota_takes_no_privilege
     a_supervisor_outlives_a_job_that_had_too_little
+    what_cannot_start_is_refused_under_a_quota_too
+    only_the_given_environment_arrives_under_a_quota_too
 }
 
 fn with(quota: Quota, script: &str) -> Job {
@@ -96,4 +98,32 @@ async fn a_quota_takes_no_privilege(cx: Fixture) {
     assert_eq!(bounded.stdout.bytes, free.stdout.bytes);
     let said = String::from_utf8_lossy(&free.stdout.bytes).into_owned();
     assert!(said.contains("NoNewPrivs:\t0\n") && said.contains("Seccomp:\t0\n"), "{said}");
+}
+
+async fn what_cannot_start_is_refused_under_a_quota_too(cx: Fixture) {
+    let quota = Quota { file_bytes: Some(MIB), ..Quota::default() };
+    let of = |program: &str, cwd: &str| {
+        let (program, cwd) = (program.to_owned(), cwd.into());
+        cx.run(Job { program, cwd, ..with(quota, "exit 0") })
+    };
+    for program in ["no-such-program", "/etc/no-such-program"] {
+        let error = of(program, "/").await.unwrap_err();
+        assert!(
+            matches!(&error, ExecError::ProgramNotFound { program: named } if named == program),
+            "{error:?}"
+        );
+    }
+    let error = of("/etc/passwd", "/").await.unwrap_err();
+    assert!(matches!(error, ExecError::PermissionDenied { .. }), "{error:?}");
+    let error = of("sh", "/no-such-folder").await.unwrap_err();
+    assert!(matches!(error, ExecError::WorkingDirNotFound { .. }), "{error:?}");
+    assert_eq!(of("sh", "/").await.unwrap().ending, Ending::Exited { code: 0 });
+}
+
+async fn only_the_given_environment_arrives_under_a_quota_too(cx: Fixture) {
+    let quota = Quota { file_bytes: Some(MIB), ..Quota::default() };
+    let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("ODD".to_owned(), "a\n=b".to_owned())];
+    let (program, args) = ("env".to_owned(), vec!["-0".to_owned()]);
+    let finished = cx.run(Job { program, args, env, ..with(quota, "") }).await.unwrap();
+    assert_eq!(finished.stdout.bytes, b"ODD=a\n=b\0PATH=/usr/bin:/bin\0");
 }
