@@ -274,18 +274,38 @@ mod tests {
         assert_eq!(found(&[&holed[..ends[4].0 - 9], &holed[ends[4].0 - 9..], b""]), expected);
     }
 
+    /// A checkpoint of this record.
+    fn signed(end: End) -> Checkpoint {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = crate::keys::Keys::open(dir.path()).unwrap();
+        let End { node, epoch, seq, hash } = end;
+        let (time, key) = (String::new(), keys.public().digits());
+        let (prev, next_key) = (Hash::ZERO, None);
+        Checkpoint { node, epoch, seq, hash, time, records: seq, kept_from: 1, prev, key, next_key }
+    }
+
+    #[test]
+    fn a_piece_at_the_end_is_explained_by_the_first_line_of_the_next_file_only() {
+        let (mut text, ends) = chain(3);
+        text.extend_from_slice(b"{\"seq\":4,\"ty");
+        let (before, mut end, mut next) = (ends[2].1, ends[2].1, Vec::new());
+        let body = MarkBody { open: vec![9], reopened_after: Some("write"), ..MarkBody::default() };
+        Draft::new(RecordKind::Mark, &body).write_line(&mut next, &mut end);
+        let found = |files: &[&[u8]]| {
+            let files = files.iter().map(|content| Ok(file(content)));
+            scan(files, Some(&signed(before))).unwrap()
+        };
+        let whole = found(&[&next, &text]);
+        assert_eq!((whole.last_seq, whole.end, whole.torn, whole.open), (4, Some(end), None, [9].into()));
+        let same_file = found(&[&[&text[..], b"\n", &next].concat()]);
+        assert_eq!((same_file.last_seq, same_file.end, same_file.torn.is_some()), (3, Some(before), true));
+    }
+
     #[test]
     fn what_was_signed_is_where_to_go_on_whatever_is_wrong_before_it() {
         let (mut text, ends) = chain(5);
         text[ends[1].0 + 7] ^= 1;
-        let dir = tempfile::tempdir().unwrap();
-        let keys = crate::keys::Keys::open(dir.path()).unwrap();
-        let End { node, epoch, seq, hash } = ends[3].1;
-        let (time, key) = (String::new(), keys.public().digits());
-        let (prev, next_key) = (Hash::ZERO, None);
-        let signed =
-            Checkpoint { node, epoch, seq, hash, time, records: 4, kept_from: 1, prev, key, next_key };
-        let found = scan([Ok(file(&text))].into_iter(), Some(&signed)).unwrap();
+        let found = scan([Ok(file(&text))].into_iter(), Some(&signed(ends[3].1))).unwrap();
         assert_eq!((found.last_seq, found.end, found.torn), (5, Some(ends[4].1), None));
     }
 }

@@ -359,3 +359,46 @@ pub(crate) fn record(line: &[u8]) -> Result<(Head, Hash), Fault> {
     let head = Head::parse(line).filter(|head| head.prev.is_some()).ok_or(Fault::NotARecord)?;
     Ok((head, hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hex::NodeId;
+    use crate::record::{Draft, MarkBody};
+
+    /// A mark with the number behind this one, and where the chain ends with it.
+    fn mark(body: &MarkBody, mut before: End) -> (Vec<u8>, End) {
+        let mut line = Vec::new();
+        Draft::new(RecordKind::Mark, body).write_line(&mut line, &mut before);
+        (line, before)
+    }
+
+    /// What this mark is, with number 7 and at this line, behind a record with number 3.
+    fn step(body: &MarkBody, line: u64) -> Step {
+        let start = End { node: NodeId::ZERO, epoch: 1, seq: 2, hash: Hash::ZERO };
+        let (third, end) = mark(&MarkBody::default(), start);
+        let mut walk = Walk::default();
+        assert!(matches!(walk.step(&third, Place::default()), Step::First(_)));
+        let (seventh, _) = mark(body, End { seq: 6, hash: Hash::of(b"lost"), ..end });
+        walk.step(&seventh, Place { line, ..Place::default() })
+    }
+
+    #[test]
+    fn records_are_lost_only_if_a_fresh_file_begins_by_saying_that_none_of_them_was_safe() {
+        let says =
+            |reopened_after, unsynced_from| MarkBody { reopened_after, unsynced_from, ..MarkBody::default() };
+        for from in [1, 3, 4] {
+            let step = step(&says(Some("sync"), Some(from)), 1);
+            assert!(matches!(step, Step::Lost(_, 4, 6)), "{from}: {step:?}");
+        }
+        for (body, line) in [
+            (says(Some("sync"), Some(5)), 1),
+            (says(Some("sync"), None), 1),
+            (says(None, Some(4)), 1),
+            (says(Some("sync"), Some(4)), 2),
+        ] {
+            let step = step(&body, line);
+            assert!(matches!(step, Step::Fault), "{body:?}, line {line}: {step:?}");
+        }
+    }
+}

@@ -10,8 +10,17 @@ async fn tools_are_listed_in_the_order_of_the_seed() {
     let rig = Rig::new();
     let tools = rig.toolset.tools.iter();
     let names: Vec<_> = tools.map(|tool| tool.descriptor().name.to_string()).collect();
-    let seed = ["bash_execute", "read_file", "write_file", "edit_file", "glob", "grep"];
-    assert_eq!(names[..6], seed);
+    let seed = [
+        "bash_execute",
+        "read_file",
+        "write_file",
+        "edit_file",
+        "glob",
+        "prepare_upload",
+        "prepare_download",
+        "grep",
+    ];
+    assert_eq!(names[..8], seed);
     assert_eq!(rig.toolset.name, "host");
 }
 
@@ -81,6 +90,8 @@ async fn every_file_tool_refuses_paths_that_no_kernel_takes() {
             ("glob", json!({"pattern": "*", "path": path})),
             ("grep", json!({"pattern": "x", "path": path})),
             ("bash_execute", json!({"command": "true", "working_dir": path})),
+            ("prepare_upload", json!({"dest_path": path})),
+            ("prepare_download", json!({"src_path": path})),
         ] {
             assert_eq!(rig.code(tool, arguments).await, "InvalidPath", "{tool} {path:?}");
         }
