@@ -164,7 +164,12 @@ mod tests {
         for (errno, code) in [
             (Errno::NOENT, "FileNotFoundError"),
             (Errno::ISDIR, "IsADirectoryError"),
+            (Errno::NOTDIR, "NotADirectoryError"),
             (Errno::ACCESS, "PermissionError"),
+            (Errno::PERM, "PermissionError"),
+            (Errno::ROFS, "ReadOnlyFileSystem"),
+            (Errno::AGAIN, "WouldBlock"),
+            (Errno::NAMETOOLONG, "InvalidPath"),
             (Errno::NOSPC, "NoSpace"),
             (Errno::DQUOT, "NoSpace"),
             (Errno::IO, "OSError"),

@@ -100,6 +100,32 @@ async fn bind_mounts_are_found_out() {
 }
 
 #[tokio::test]
+async fn what_the_inventory_has_not_is_found_out_behind_a_bind_mount() {
+    let rig = Rig::with(|config| {
+        let keys = config.protected[0].parent().unwrap().join("work/keys");
+        std::fs::create_dir_all(keys.join("deep")).unwrap();
+        put(&keys.join("deep/k"), "secret\n");
+        config.extra_protected = vec![keys];
+    });
+    rig.file("mine", "nothing\n");
+    rig.ok("read_file", json!({"file_path": rig.work("mine")})).await;
+    // Neither what lies in an extra path is in it, nor what is newer.
+    put(&rig.data("audit/new.log"), "the secret\n");
+    for (from, to, path) in
+        [(rig.work("keys"), "all", "all/deep/k"), (rig.data("audit"), "part", "part/new.log")]
+    {
+        std::fs::create_dir(rig.work(to)).unwrap();
+        let Some(_mount) = Mount::bind(&from, &rig.work(to)) else { return };
+        refused(&rig, text(&rig.work(path))).await;
+        rig.ok("read_file", json!({"file_path": rig.work("mine")})).await;
+        let got = rig.ok("grep", json!({"pattern": "secret", "path": rig.work("")})).await;
+        assert_eq!(got["match_count"], 0, "{got}");
+        let got = rig.ok("glob", json!({"pattern": "**/*", "path": rig.work("")})).await;
+        assert!(!got.to_string().contains(path), "{got}");
+    }
+}
+
+#[tokio::test]
 async fn searches_see_nothing_of_it() {
     let rig = Rig::new();
     rig.file("mine.txt", "the secret\n");
