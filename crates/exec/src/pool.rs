@@ -94,3 +94,24 @@ impl State {
         self.idle.is_empty() && self.left.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::supervisor::SupervisorCommand;
+
+    #[tokio::test]
+    async fn one_keeper_looks_after_a_pool_until_there_is_nothing_in_it() {
+        let pool = Pool::default();
+        assert!(!pool.wants_keeper());
+        let command = SupervisorCommand { program: "/bin/cat".into(), args: Vec::new() };
+        let spawn = || Supervisor::spawn(&command, None).unwrap();
+        assert!(pool.keep(spawn(), 1).is_none());
+        assert!(pool.keep(spawn(), 1).is_some());
+        assert_eq!((pool.wants_keeper(), pool.wants_keeper()), (true, false));
+        assert!(!pool.dismisses_keeper());
+        assert!(pool.take().is_some());
+        assert!(pool.dismisses_keeper());
+        assert!(!pool.wants_keeper());
+    }
+}
