@@ -174,6 +174,7 @@ mod tests {
             survivors: crate::job::Survivors::End,
             profile: crate::profile::Profile::Full,
             quota: crate::quota::Quota::default(),
+            label: None,
         }
     }
 

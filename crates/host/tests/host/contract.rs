@@ -131,7 +131,8 @@ async fn descriptions_and_schemas_are_as_a_model_reads_them() {
     let rig = Rig::new();
     let definitions: Vec<Value> =
         rig.toolset.tools.iter().map(|tool| tool.descriptor().definition().view().unwrap()).collect();
-    let mode = &definitions[5]["inputSchema"]["properties"]["output_mode"];
+    let grep = definitions.iter().find(|definition| definition["name"] == "grep").unwrap();
+    let mode = &grep["inputSchema"]["properties"]["output_mode"];
     assert_eq!((&mode["type"], &mode["enum"]), (&json!("string"), &json!(["content", "files", "count"])));
     let all = serde_json::to_string(&definitions).unwrap();
     for odd in ["$ref", "$defs", "\"anyOf\"", "\"null\"", "\"format\""] {
