@@ -14,12 +14,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
 
 use crate::job::Ending;
 use crate::limits::{LABEL_CHARS_MAX, LAST_WORD_BYTES_MAX, PAUSE, SPOOL_KEPT, SPOOL_OUTPUTS_MAX};
@@ -91,8 +90,8 @@ impl Spool {
     }
 
     /// Waits until no supervisor of a server before this one is left, as long as that takes at most, and reads what
-    /// they wrote. To be called before there is an executor, which would end them sooner.
-    pub async fn collect(&self, patience: Duration) -> io::Result<Vec<Leftover>> {
+    /// they wrote. Blocks; to be called before there is an executor, which would end them sooner.
+    pub fn collect(&self, patience: Duration) -> io::Result<Vec<Leftover>> {
         let folder = lockable(&self.folder)?;
         let until = Instant::now() + patience;
         let mut pause = PAUSE.0;
@@ -106,7 +105,7 @@ impl Spool {
                 );
                 break;
             }
-            sleep(pause).await;
+            std::thread::park_timeout(pause);
             pause = (pause * 2).min(PAUSE.1);
         }
         let mut leftovers: Vec<_> = self.entries()?.filter_map(|path| read_last_word(&path)).collect();
@@ -273,8 +272,8 @@ mod tests {
         assert_eq!((label("12").intent(), label("x-12").intent()), (None, None));
     }
 
-    #[tokio::test]
-    async fn what_was_told_is_collected_once_and_what_is_half_or_strange_is_not() {
+    #[test]
+    fn what_was_told_is_collected_once_and_what_is_half_or_strange_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path());
         let word = |status, was_killed| LastWord { status, was_killed, stuck: 0 };
@@ -287,7 +286,7 @@ mod tests {
         fs::write(folder.path().join("5-e.json"), "{\"status\":{\"Co").unwrap();
         fs::write(folder.path().join("6-f.json"), vec![b' '; 1 << 20]).unwrap();
         fs::write(folder.path().join("7-g.half"), "{}").unwrap();
-        let leftovers = spool.collect(Duration::ZERO).await.unwrap();
+        let leftovers = spool.collect(Duration::ZERO).unwrap();
         let told: Vec<_> =
             leftovers.iter().map(|left| (left.label.as_str(), left.ending, left.was_killed)).collect();
         assert_eq!(
@@ -300,25 +299,25 @@ mod tests {
         );
         spool.settle().unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(spool.collect(Duration::ZERO).await.unwrap(), []);
+        assert_eq!(spool.collect(Duration::ZERO).unwrap(), []);
     }
 
-    #[tokio::test]
-    async fn whoever_collects_waits_for_those_that_still_write() {
+    #[test]
+    fn whoever_collects_waits_for_those_that_still_write() {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path());
         let place = spool.place(&label("1-a"), 0);
         let held = place.hold().unwrap();
         let (since, wait) = (Instant::now(), Duration::from_millis(100));
-        assert_eq!(spool.collect(wait).await.unwrap(), []);
+        assert_eq!(spool.collect(wait).unwrap(), []);
         assert!(since.elapsed() >= wait, "it did not wait");
-        let writes = tokio::spawn(async move {
-            sleep(wait).await;
+        let writes = std::thread::spawn(move || {
+            std::thread::park_timeout(wait);
             place.tell(&LastWord { status: Some(Status::Code(0)), was_killed: false, stuck: 0 }).unwrap();
             drop(held);
         });
-        assert_eq!(spool.collect(Duration::from_secs(20)).await.unwrap().len(), 1);
-        writes.await.unwrap();
+        assert_eq!(spool.collect(Duration::from_secs(20)).unwrap().len(), 1);
+        writes.join().unwrap();
     }
 
     #[test]

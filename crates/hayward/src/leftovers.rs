@@ -9,8 +9,8 @@ use hayward_exec::{Ending, Leftover, Spool};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How each of them ended, by the number of its call in the record.
-pub(crate) async fn collect(spool: &Spool) -> BTreeMap<u64, String> {
-    let leftovers = spool.collect(PATIENCE).await.unwrap_or_else(|error| {
+pub(crate) fn collect(spool: &Spool) -> BTreeMap<u64, String> {
+    let leftovers = spool.collect(PATIENCE).unwrap_or_else(|error| {
         tracing::warn!(%error, "how commands of a dead daemon ended can't be read, and is not told");
         Vec::new()
     });

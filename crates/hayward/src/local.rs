@@ -277,7 +277,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_greets_gets_what_it_asked_for_and_no_more() {
         let rig = Rig::start().await;
-        for (role, tools) in [("ro", 3), ("rw", 6)] {
+        for (role, tools) in [("ro", 4), ("rw", 8)] {
             let answers = rig.answers(&format!("hayward/1 {role}\n{LIST}")).await;
             assert_eq!(answers[0]["result"]["tools"].as_array().unwrap().len(), tools, "{role}");
         }

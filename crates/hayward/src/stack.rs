@@ -78,7 +78,7 @@ impl Stack {
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
         let spool = Spool::new(data.spool().map_err(Locked::from)?);
-        let (record, tag_key) = open_record(&data, &limits).await?;
+        let (record, tag_key) = open_record(&data, &limits)?;
         let held = Arc::new(Secrets::new(tag_key));
         let own: Vec<_> = iter::once(data.path().to_owned()).chain(secrets).collect();
         let protected = own.iter().chain(&serving.protected_paths).cloned().collect();
@@ -215,12 +215,12 @@ pub(crate) fn unrecorded(error: hayward_audit::AuditError) -> Failure {
 }
 
 /// Opens the record of a data directory, to be written and signed, and derives the key for tags of secrets.
-pub(crate) async fn open_record(
+pub(crate) fn open_record(
     data: &DataDir,
     limits: &AllLimits,
 ) -> Result<(hayward_audit::Log, TagKey), Failure> {
     let spool = Spool::new(data.spool().map_err(Locked::from)?);
-    let left = leftovers::collect(&spool).await;
+    let left = leftovers::collect(&spool);
     let (folder, keys) = (data.audit().map_err(Locked::from)?, data.keys().map_err(Locked::from)?);
     let opened = hayward_audit::Keys::open(&keys).and_then(|keys| {
         let tag_key = keys.tag_key();

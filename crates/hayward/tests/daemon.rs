@@ -69,8 +69,18 @@ async fn the_ready_file_is_private_and_names_tokens_that_die_with_the_process() 
 async fn each_role_sees_and_calls_its_own_tools() {
     let (_dir, data) = scratch();
     let daemon = start(&data);
-    let rw = ["bash_execute", "read_file", "write_file", "edit_file", "glob", "grep"];
-    for (role, expect) in [("rw", &rw[..]), ("ro", &["read_file", "glob", "grep"])] {
+    let rw = [
+        "bash_execute",
+        "read_file",
+        "write_file",
+        "edit_file",
+        "glob",
+        "prepare_upload",
+        "prepare_download",
+        "grep",
+    ];
+    let ro = ["read_file", "glob", "prepare_download", "grep"];
+    for (role, expect) in [("rw", &rw[..]), ("ro", &ro)] {
         let listed = daemon.ask(daemon.token(role), "tools/list", json!({})).await.unwrap().json();
         let names: Vec<&str> = listed["result"]["tools"]
             .as_array()
@@ -84,6 +94,7 @@ async fn each_role_sees_and_calls_its_own_tools() {
     let writes = [
         ("bash_execute", json!({"command": format!("touch {}", marker.display())})),
         ("write_file", json!({"file_path": marker, "content": ""})),
+        ("prepare_upload", json!({"dest_path": marker})),
         ("edit_file", json!({"file_path": "/etc/hostname", "old_string": "a", "new_string": "b"})),
     ];
     for (tool, arguments) in writes {

@@ -144,6 +144,10 @@ impl Claim for Redemption {
         })
     }
 
+    fn spend(&mut self, bytes: u64) -> Result<(), TransferError> {
+        self.taken.spend(bytes)
+    }
+
     fn send<'a>(
         &'a mut self,
         cx: &'a Cx,
@@ -152,7 +156,6 @@ impl Claim for Redemption {
     ) -> BoxFuture<'a, Result<bool, TransferError>> {
         Box::pin(async move {
             let Some(file) = self.file.clone() else { return Err(TransferError::FileChanged) };
-            self.taken.spend(range.end - range.start)?;
             let work = move |_: &Fs, cx: &Cx| download::send(&file, range, &chunks, cx);
             let ended = self.on_files(cx, work).await;
             self.taken.has_sent(&ended);

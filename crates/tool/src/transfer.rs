@@ -81,6 +81,9 @@ pub trait Claim: Send {
     /// Opens the file of a download.
     fn open<'a>(&'a mut self, cx: &'a Cx) -> BoxFuture<'a, Result<Source, TransferError>>;
 
+    /// Counts bytes of a download before they are sent: its ticket is no way to fetch a file time and again.
+    fn spend(&mut self, bytes: u64) -> Result<(), TransferError>;
+
     /// Sends these bytes of the file that was opened, in order, in chunks of any size, and says whether they were its
     /// last ones, with which the ticket is used up. Ends also when nobody takes them any more, or soon after `cx` stops.
     fn send<'a>(

@@ -79,7 +79,7 @@ fn how_its_jobs_ended_is_told_to_its_successor() {
             pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
         };
         let dead = die(config, jobs, || alive(&sleep) >= 2 && alive(&other) >= 1 && has_ended());
-        let leftovers = Runtime::new().unwrap().block_on(spool.collect(Duration::from_secs(20))).unwrap();
+        let leftovers = spool.collect(Duration::from_secs(20)).unwrap();
         let told: Vec<_> =
             leftovers.iter().map(|left| (left.label.as_str(), left.ending, left.was_killed)).collect();
         assert_eq!(

@@ -149,6 +149,7 @@ async fn send(
     let cx = Cx::new(claim.timeout(), cancel.clone());
     let source = claim.open(&cx).await?;
     let wanted = Wanted::of(&headers, &source)?;
+    claim.spend(wanted.bytes())?;
     let range = wanted.range.clone();
     opened.send(Sent { source, wanted }).map_err(|_| TransferError::StreamAborted { bytes: 0 })?;
     let (chunks, mut coming) = mpsc::channel::<Bytes>(TRANSFER_CHUNKS);

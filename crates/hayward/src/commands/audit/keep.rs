@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use super::{Folders, written};
 use crate::config::AllLimits;
 use crate::failure::Failure;
+use crate::output;
 use crate::stack::{acquire, open_record, unrecorded};
-use crate::{output, runtime};
 
 #[derive(clap::Args)]
 #[group(required = true, multiple = false, id = "which")]
@@ -33,7 +33,7 @@ pub(super) struct PruneArgs {
 
 pub(super) fn prune(args: &PruneArgs, folders: &Folders) -> Result<(), Failure> {
     let data = acquire(&folders.data)?;
-    let (log, _) = runtime::block_on(open_record(&data, &AllLimits::read(&[])?))?;
+    let (log, _) = open_record(&data, &AllLimits::read(&[])?)?;
     let mode = if args.dry_run { Prune::Try } else { Prune::Delete };
     let pruned = match (args.which.keep, args.which.before) {
         (Some(kept), _) => log.prune_to(kept, mode),

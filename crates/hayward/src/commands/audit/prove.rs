@@ -9,8 +9,8 @@ use hayward_audit::{Evidence, PUBLIC_KEY, PublicKey, Report, newest_checkpoint};
 use super::{Folders, Form, show, written};
 use crate::config::AllLimits;
 use crate::failure::Failure;
+use crate::output;
 use crate::stack::{acquire, open_record, unrecorded};
-use crate::{output, runtime};
 
 /// How often a record is checked that its daemon changes meanwhile.
 const ATTEMPTS: u32 = 3;
@@ -146,7 +146,7 @@ fn summary(report: &Report) -> String {
 
 pub(super) fn checkpoint(args: &CheckpointArgs, folders: &Folders) -> Result<(), Failure> {
     match acquire(&folders.data) {
-        Ok(data) => drop(runtime::block_on(open_record(&data, &AllLimits::read(&[])?))?),
+        Ok(data) => drop(open_record(&data, &AllLimits::read(&[])?)?),
         Err(locked) if locked.is_held => {
             output::tell("note: a daemon has the data directory: this is the last checkpoint that it made\n");
         }
@@ -174,7 +174,7 @@ pub(super) fn export(args: &ExportArgs, folders: &Folders) -> Result<(), Failure
 /// Hands the record over to a fresh key, and prints its public half.
 pub(super) fn rotate_key(folders: &Folders) -> Result<(), Failure> {
     let data = acquire(&folders.data)?;
-    let (log, _) = runtime::block_on(open_record(&data, &AllLimits::read(&[])?))?;
+    let (log, _) = open_record(&data, &AllLimits::read(&[])?)?;
     let key = log.rotate_key().map_err(unrecorded)?;
     written(output::data(&format!("{key}\n")))
 }
