@@ -12,7 +12,7 @@ use hayward_api::{Code, Error, Principal, Tier};
 use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
-use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
+use hayward_gateway::listener::{App, Guard, OldClients, Pace, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
@@ -118,6 +118,7 @@ impl Server {
             tokens: Arc::new(NoTokens),
             transfers: Arc::new(NoTransfers),
             guard: Guard::new(address.port(), [], []),
+            pace: Pace::new(&limits),
             limits,
             version: "0",
         });
@@ -259,6 +260,7 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
         min_protocol: None,
         fence: hayward_api::Fence::default(),
         tool_fences: hayward_api::fence::tools::ToolFences::default(),
+        bounds: hayward_api::Bounds::default(),
     };
     credentials.insert(CredentialRecord {
         id: token.id,

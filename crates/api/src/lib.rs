@@ -3,6 +3,7 @@
 //! Everything above speaks in these words, so this crate has no I/O, no async
 //! and no clock: times are values that somebody else took.
 
+pub mod bounds;
 mod ending;
 pub mod error;
 pub mod fence;
@@ -12,7 +13,9 @@ pub mod metadata;
 pub mod names;
 pub mod principal;
 pub mod tier;
+pub mod time;
 
+pub use bounds::Bounds;
 pub use ending::Ending;
 pub use error::{Code, Error};
 pub use fence::Fence;
@@ -20,3 +23,4 @@ pub use kinds::Kind;
 pub use metadata::Metadata;
 pub use principal::Principal;
 pub use tier::Tier;
+pub use time::Time;

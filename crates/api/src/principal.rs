@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Tier;
+use crate::bounds::Bounds;
 use crate::error::{Code, Error};
 use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
@@ -30,6 +31,9 @@ pub struct Principal {
     /// What it is kept to beside when it calls certain tools.
     #[serde(default, skip_serializing_if = "ToolFences::is_empty")]
     pub tool_fences: ToolFences,
+    /// Where its credential is accepted from, what it may call, how often.
+    #[serde(default, skip_serializing_if = "Bounds::is_none")]
+    pub bounds: Bounds,
 }
 
 /// A revision of the protocol by its date, e.g. `2026-07-28`; later ones are greater.
@@ -98,6 +102,7 @@ impl Principal {
             min_protocol: None,
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
+            bounds: Bounds::default(),
         }
     }
 
@@ -111,6 +116,7 @@ impl Principal {
             min_protocol: None,
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
+            bounds: Bounds::default(),
         }
     }
 

@@ -164,6 +164,7 @@ mod tests {
             min_protocol: None,
             fence: hayward_api::Fence::default(),
             tool_fences: hayward_api::fence::tools::ToolFences::default(),
+            bounds: hayward_api::Bounds::default(),
         };
         CredentialRecord {
             id: token.id(),

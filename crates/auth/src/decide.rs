@@ -52,6 +52,9 @@ pub enum Reason {
     /// Only an administrator may.
     #[error("only an administrator may do this")]
     NotAdmin,
+    /// The credential is bound to other tools.
+    #[error("the credential is bound to other tools")]
+    NotBoundTo,
     /// The credential doesn't reach this toolset.
     #[error("the credential does not reach this toolset")]
     ToolsetNotGranted,
@@ -74,15 +77,21 @@ fn objection(principal: &Principal, action: &Action<'_>) -> Option<Reason> {
         (PrincipalKind::Token, Action::Use { toolset, .. }) if *toolset != HOST => {
             Some(Reason::ToolsetNotGranted)
         }
-        (PrincipalKind::Token | PrincipalKind::Local, Action::Use { tier, .. }) => {
+        (PrincipalKind::Token | PrincipalKind::Local, Action::Use { name, tier, .. }) => {
             let is_within = principal.ceiling.is_some_and(|ceiling| *tier <= ceiling);
-            (!is_within).then_some(Reason::AboveCeiling { needs: *tier })
+            if !is_within {
+                return Some(Reason::AboveCeiling { needs: *tier });
+            }
+            (!principal.bounds.may_use(name)).then_some(Reason::NotBoundTo)
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hayward_api::Bounds;
+    use hayward_api::fence::tools::ToolPattern;
+
     use super::*;
 
     const KINDS: [PrincipalKind; 4] =
@@ -133,11 +142,29 @@ mod tests {
             Decision::Deny { reason: Reason::NoCredential } => "N",
             Decision::Deny { reason: Reason::NotAdmin } => "A",
             Decision::Deny { reason: Reason::ToolsetNotGranted } => "T",
+            Decision::Deny { reason: Reason::NotBoundTo } => "B",
             Decision::Deny { reason: Reason::AboveCeiling { needs } } => {
                 assert_eq!(Some(needs), tier);
                 "C"
             }
         }
+    }
+
+    #[test]
+    fn bounds_take_away_and_give_nothing() {
+        let bounds = Bounds { tools: vec![ToolPattern::parse("read_*").unwrap()], ..Bounds::default() };
+        let bound = |kind, ceiling| Principal { bounds: bounds.clone(), ..principal(kind, ceiling) };
+        let letters = |principal: &Principal| {
+            ["read_file", "grep"].map(|name| {
+                let action = Action::Use { toolset: "host", name, tier: Tier::Operate };
+                letter(decide(principal, &action), Some(Tier::Operate))
+            })
+        };
+        assert_eq!(letters(&bound(PrincipalKind::Token, Some(Tier::Operate))), ["+", "B"]);
+        assert_eq!(letters(&bound(PrincipalKind::Local, Some(Tier::Danger))), ["+", "B"]);
+        assert_eq!(letters(&bound(PrincipalKind::Token, Some(Tier::Read))), ["C", "C"]);
+        assert_eq!(letters(&bound(PrincipalKind::Anonymous, None)), ["N", "N"]);
+        assert_eq!(letters(&bound(PrincipalKind::Admin, None)), ["T", "T"]);
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn add(credentials: &Credentials, token: &Token, role: Role) {
         min_protocol: None,
         fence: hayward_api::Fence::default(),
         tool_fences: hayward_api::fence::tools::ToolFences::default(),
+        bounds: hayward_api::Bounds::default(),
     };
     credentials.insert(CredentialRecord {
         id: token.id(),

@@ -31,6 +31,12 @@ hayward_api::limits! {
         keep_alive_ms: Milliseconds = 15_000 in 100..=300_000,
         /// Time in which a client must read some of its answer; one that reads nothing is hung up on.
         stall_timeout_ms: Milliseconds = 30_000 in 100..=3_600_000,
+        /// Requests of one address that are answered in a minute; 0 for no bound.
+        address_requests_per_minute: Count = 0 in 0..=1_000_000_000,
+        /// Requests under one credential that are answered in a minute, unless its token says otherwise; 0 for no bound.
+        principal_requests_per_minute: Count = 0 in 0..=1_000_000_000,
+        /// Longest wait of an address that fails again and again to say who it is; 0 for none.
+        failure_delay_ms_max: Milliseconds = 250 in 0..=60_000,
         /// Event streams that are open at once, all callers together, beside those of running calls.
         streams_max: Count = 4_096 in 1..=1_000_000,
         /// Event streams that are open at once for one credential.
@@ -125,3 +131,15 @@ pub(crate) const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Chunks of a file that wait between its disk and its connection.
 pub(crate) const TRANSFER_CHUNKS: usize = 4;
+
+/// Addresses, and credentials, whose pace is remembered.
+pub(crate) const PACED_MAX: usize = 10_000;
+
+/// Failed attempts of an address that cost it no time.
+pub(crate) const FAILURES_FREE: u32 = 20;
+
+/// How long a failed attempt is remembered.
+pub(crate) const FAILURES_WINDOW: Duration = Duration::from_mins(1);
+
+/// The first wait of an address that failed too often; each further one is twice as long.
+pub(crate) const FAILURE_DELAY_MIN: Duration = Duration::from_millis(50);

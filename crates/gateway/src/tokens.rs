@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Error, Fence, Principal};
+use hayward_api::{Bounds, Error, Fence, Principal, Time};
 use hayward_tool::BoxFuture;
 use serde::Serialize;
 
@@ -30,6 +30,10 @@ pub struct TokenView {
     pub fence: Fence,
     /// What it is kept to beside when it calls certain tools.
     pub tool_fences: ToolFences,
+    /// Where it is accepted from, what it may call, how often.
+    pub bounds: Bounds,
+    /// From when on it is refused; never if there is none.
+    pub expires_at: Option<Time>,
 }
 
 /// What keeps tokens. A change is seen by `identify` before its future ends.

@@ -1,6 +1,7 @@
 //! What is refused before it comes to the road is recorded all the same, and a flood of it is counted exactly.
 #![cfg(test)]
 
+use hayward_gateway::limits::Limits;
 use hayward_testkit::client::{Answer, post, request, send_raw};
 use hayward_testkit::fixture;
 use hayward_testkit::lines::LineClient;
@@ -8,7 +9,9 @@ use hayward_testkit::server::Server;
 use serde_json::{Value, json};
 
 async fn start() -> Server {
-    Server::start(fixture::conformance()).await.unwrap()
+    // A flood is not slowed here: what it costs to count it is another matter.
+    let limits = Limits { failure_delay_ms_max: 0, ..Limits::default() };
+    Server::start_with(fixture::conformance(), limits).await.unwrap()
 }
 
 async fn send(server: &Server, headers: &[(&str, &str)], method: &str) -> Answer {

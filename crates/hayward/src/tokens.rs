@@ -7,7 +7,7 @@ use std::time::Duration;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Error, Fence, Principal};
+use hayward_api::{Bounds, Error, Fence, Principal, Time};
 use hayward_audit::secrets::{Secret, Secrets};
 use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
 use hayward_gateway::Protocol;
@@ -79,6 +79,7 @@ fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
         min_protocol: None,
         fence,
         tool_fences: ToolFences::default(),
+        bounds: Bounds::default(),
     };
     CredentialRecord {
         id: token.id(),
@@ -101,6 +102,8 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
         min_protocol: entry.spec.min_protocol,
         fence: entry.spec.fence,
         tool_fences: entry.spec.tool_fences,
+        bounds: entry.spec.bounds,
+        expires_at: entry.expires_at_unix.and_then(Time::from_unix),
     }
 }
 

@@ -104,7 +104,7 @@ async fn each_role_sees_and_calls_its_own_tools() {
     }
     assert!(!marker.exists());
     let denied = records(&data).into_iter().filter(|record| record["type"] == "denied").count();
-    assert_eq!(denied, 3);
+    assert_eq!(denied, 4);
     assert_eq!(daemon.ask(daemon.token("admin"), "tools/list", json!({})).await.unwrap().status, 401);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hayward_api::kinds::token::{DESCRIPTOR, Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Metadata, Principal};
+use hayward_api::{Metadata, Principal, Time};
 use hayward_auth::{CredentialRecord, Digest, Token, TokenId};
 use serde_json::json;
 use sqlx::{Executor, Row as _};
@@ -60,10 +60,11 @@ impl Store {
         }
         let spec = spec.into();
         let token = Token::mint(spec.role);
+        let expires_at_unix = spec.expires_at.map(Time::unix);
         let spec = json!(spec);
         let mut change = self.begin().await?;
         let resource = change.create(&Key::global(&DESCRIPTOR, name), &spec, actor).await?;
-        let credential = NewCredential { id: token.id(), digest: token.digest(), expires_at_unix: None };
+        let credential = NewCredential { id: token.id(), digest: token.digest(), expires_at_unix };
         change.put_credential(&resource.metadata.uid, &credential).await?;
         change.commit().await?;
         Ok((resource.metadata, token))
@@ -151,6 +152,7 @@ impl Stored {
             min_protocol: spec.min_protocol,
             fence: spec.fence,
             tool_fences: spec.tool_fences,
+            bounds: spec.bounds,
         };
         CredentialRecord {
             id,

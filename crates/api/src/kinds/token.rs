@@ -7,11 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, Kind};
+use crate::bounds::Bounds;
 use crate::error::{Code, Error};
 use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
 use crate::principal::ProtocolRevision;
 use crate::tier::Tier;
+use crate::time::Time;
 
 /// What a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +73,12 @@ pub struct TokenSpec {
     /// What it is kept to beside when it calls certain tools, by the name of the tool, e.g. `bash_execute` or `read_*`.
     #[serde(default, skip_serializing_if = "ToolFences::is_empty")]
     pub tool_fences: ToolFences,
+    /// Where it is accepted from, what it may call, how often; bound to nothing if nothing is said.
+    #[serde(default, skip_serializing_if = "Bounds::is_none")]
+    pub bounds: Bounds,
+    /// From when on it is refused; never if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
 }
 
 impl From<Role> for TokenSpec {
@@ -82,6 +90,8 @@ impl From<Role> for TokenSpec {
             min_protocol: None,
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
+            bounds: Bounds::default(),
+            expires_at: None,
         }
     }
 }
@@ -99,10 +109,11 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     validate: |spec| {
         let spec = serde_json::from_value::<TokenSpec>(spec.clone()).map_err(|error| {
             Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
-                "a token has `role` (ro, rw or admin), `enabled`, `minProtocol` (a date), `fence` and `toolFences`",
+                "a token has `role` (ro, rw or admin), `enabled`, `minProtocol` (a date), `expiresAt` (a time), `bounds`, `fence` and `toolFences`",
             )
         })?;
         spec.fence.check()?;
+        spec.bounds.check()?;
         spec.tool_fences.check()
     },
 };
@@ -129,6 +140,21 @@ mod tests {
         let spec: TokenSpec = serde_json::from_value(old.clone()).unwrap();
         assert!(spec.fence.is_default() && spec.tool_fences.is_empty());
         assert_eq!(json!(spec), old);
+    }
+
+    #[test]
+    fn bounds_and_an_end_that_cannot_be_meant_are_refused() {
+        let with = |more: serde_json::Value| {
+            let mut spec = json!({"role": "ro"});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            (DESCRIPTOR.validate)(&spec)
+        };
+        assert!(
+            with(json!({"bounds": {"sources": ["10.0.0.0/8"]}, "expiresAt": "2027-01-31T00:00:00Z"})).is_ok()
+        );
+        assert!(with(json!({"bounds": {"sources": ["nas"]}})).is_err());
+        assert!(with(json!({"bounds": {"source": []}})).is_err());
+        assert!(with(json!({"expiresAt": "soon"})).is_err());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::answer::OnRecord;
 use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router};
 use super::mcp;
 use super::places::{Connection, Places};
@@ -152,12 +153,20 @@ async fn answer(
     let Serving { app, routes, peer, connection } = &*serving;
     connection.is_served();
     let asked = (request.method().clone(), request.uri().clone());
-    let response = match enter(app, *peer, connection, &request) {
-        Ok(arrived) => respond(request, app, routes, arrived).await,
-        Err(refused) => refused,
+    let (response, has_entered) = match enter(app, *peer, connection, &request) {
+        Ok(arrived) => (respond(request, app, routes, arrived).await, true),
+        Err(refused) => (refused, false),
     };
-    if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+    let is_refusal = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    if is_refusal && response.extensions().get::<OnRecord>().is_none() {
         app.protocol.road().refuse(refused(&response, *peer, asked)).await;
+        // Whoever came so far was refused for the credential.
+        let wait = if has_entered { app.pace.failed(peer.ip()) } else { Duration::ZERO };
+        if !wait.is_zero() {
+            // Its place is anybody's meanwhile.
+            connection.waits();
+            tokio::time::sleep(wait).await;
+        }
     }
     // A stream goes on; everything else is the client's to take, and to follow with its next request.
     if response.body().size_hint().exact().is_some() {

@@ -11,7 +11,7 @@ use axum::response::Response;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Error, Fence, Principal};
+use hayward_api::{Bounds, Error, Fence, Principal, Time};
 use hayward_auth::{Action, Decision, decide};
 use hayward_mcp::json::Raw;
 use hayward_tool::{Abilities, Round};
@@ -40,11 +40,19 @@ struct Wanted {
     fence: Fence,
     #[serde(default)]
     tool_fences: ToolFences,
+    #[serde(default)]
+    bounds: Bounds,
+    #[serde(default)]
+    expires_at: Option<Time>,
 }
 
 /// `GET`: a map of id to what is known of the token.
-pub(crate) async fn list(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    if let Err(refused) = administrator(&app, &headers) {
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(arrived): Extension<Arrived>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refused) = administrator(&app, &arrived, &headers) {
         return refused;
     }
     match app.tokens.list().await {
@@ -68,10 +76,12 @@ fn shown(token: &TokenView) -> Value {
         "min_protocol": token.min_protocol,
         "fence": token.fence,
         "tool_fences": token.tool_fences,
+        "bounds": token.bounds,
+        "expires_at": token.expires_at,
     })
 }
 
-/// `POST {name, role?, min_protocol?, fence?, tool_fences?}`: makes a token and shows it, once.
+/// `POST {name, role?, min_protocol?, expires_at?, bounds?, fence?, tool_fences?}`: makes a token and shows it, once.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(arrived): Extension<Arrived>,
@@ -79,7 +89,7 @@ pub(crate) async fn create(
 ) -> Response {
     let (head, body) = request.into_parts();
     let made = async {
-        let actor = administrator(&app, &head.headers)?;
+        let actor = administrator(&app, &arrived, &head.headers)?;
         let taken = read_body(&head.headers, body, ADMIN_BODY_BYTES_MAX, &app, (&actor, &arrived.connection))
             .await
             .map_err(|fault| answer::detail(fault.status(), fault.message()))?;
@@ -87,16 +97,16 @@ pub(crate) async fn create(
         let wanted: Wanted =
             serde_json::from_slice(&taken.bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
-        let (fence, tool_fences) = (wanted.fence, wanted.tool_fences);
-        let spec = TokenSpec { min_protocol: wanted.min_protocol, fence, tool_fences, ..role.into() };
+        let Wanted { name, min_protocol, fence, tool_fences, bounds, expires_at, .. } = wanted;
+        let spec = TokenSpec { min_protocol, fence, tool_fences, bounds, expires_at, ..role.into() };
         let told = json!({
-            "name": wanted.name, "role": role, "min_protocol": spec.min_protocol, "fence": spec.fence,
-            "tool_fences": spec.tool_fences,
+            "name": name, "role": role, "min_protocol": spec.min_protocol, "fence": spec.fence,
+            "tool_fences": spec.tool_fences, "bounds": spec.bounds, "expires_at": spec.expires_at,
         });
         let arrival = arrival(&head, &actor, "tokens.create", &told);
-        let change = app.tokens.create(wanted.name.clone(), spec, actor);
+        let change = app.tokens.create(name.clone(), spec, actor);
         let token = app.protocol.change(arrival, change).await.map_err(|error| failed(&error))?;
-        let shown = json!({ "token": token, "name": wanted.name, "role": role });
+        let shown = json!({ "token": token, "name": name, "role": role });
         Ok(answer::object(StatusCode::OK, &shown))
     };
     made.await.unwrap_or_else(|refused: Response| refused)
@@ -113,6 +123,7 @@ fn role_of(word: Option<&str>) -> Result<Role, String> {
 /// `DELETE`: revokes a token; what runs under it is cancelled.
 pub(crate) async fn revoke(
     State(app): State<Arc<App>>,
+    Extension(arrived): Extension<Arrived>,
     token: Result<Path<String>, PathRejection>,
     request: Request<Body>,
 ) -> Response {
@@ -121,7 +132,7 @@ pub(crate) async fn revoke(
         return answer::detail(StatusCode::BAD_REQUEST, message);
     };
     let (head, _body) = request.into_parts();
-    let actor = match administrator(&app, &head.headers) {
+    let actor = match administrator(&app, &arrived, &head.headers) {
         Ok(actor) => actor,
         Err(refused) => return refused,
     };
@@ -158,9 +169,9 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
     }
 }
 
-fn administrator(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {
+fn administrator(app: &App, arrived: &Arrived, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {
     let refused = || answer::detail(StatusCode::FORBIDDEN, "Admin token required");
-    let principal = authenticate(app, headers)?.ok_or_else(refused)?;
+    let principal = authenticate(app, arrived, headers)?.ok_or_else(refused)?;
     match decide(&principal, &Action::ManageTokens) {
         Decision::Allow => Ok(principal),
         Decision::Deny { .. } => {

@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::road::Permit;
 
+/// Marks an answer whose refusal the road has recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct OnRecord;
+
 /// One frame as JSON.
 pub(crate) fn json(status: StatusCode, frame: Frame) -> Response {
     respond(status, "application/json", Pieces::new(frame.pieces))

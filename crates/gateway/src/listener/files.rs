@@ -245,6 +245,7 @@ fn failed(error: &TransferError) -> Response {
     let status = StatusCode::from_u16(error.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let told = json!({ "ok": false, "error": error.code(), "hint": error.hint() });
     let mut response = answer::object(status, &told);
+    response.extensions_mut().insert(answer::OnRecord);
     match error {
         TransferError::WrongMethod(direction) => {
             let allowed = HeaderValue::from_static(direction.method());

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::Router;
@@ -14,6 +15,7 @@ use hayward_tool::Transfers;
 use serde_json::json;
 
 use super::guard::Guard;
+use super::pace::Pace;
 use super::places::Connection;
 use super::sse::OldClients;
 use super::{admin, answer, files, mcp, sse};
@@ -36,6 +38,8 @@ pub struct App {
     pub transfers: Arc<dyn Transfers>,
     /// What every request must pass.
     pub guard: Guard,
+    /// How fast requests may come.
+    pub pace: Pace,
     /// The limits in force.
     pub limits: Limits,
     /// The version that is told.
@@ -133,6 +137,9 @@ pub(crate) fn enter<B>(
     request: &Request<B>,
 ) -> Result<Arrived, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
+    if let Err(wait) = app.pace.of_address(peer.ip()) {
+        return Err(named(too_fast("this address", wait), &id));
+    }
     match app.guard.check(request) {
         Ok(()) => Ok(Arrived { id, peer, connection: Arc::clone(connection) }),
         Err(objection) => Err(named(answer::detail(objection.status(), objection.message()), &id)),
@@ -159,9 +166,13 @@ fn chosen_id(headers: &HeaderMap) -> Option<Arc<str>> {
 }
 
 /// Step 2, identify: the caller of a tool route.
-pub(crate) fn identify(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {
+pub(crate) fn identify(
+    app: &App,
+    arrived: &Arrived,
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, Response> {
     let principal =
-        authenticate(app, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
+        authenticate(app, arrived, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
     // The administrator's token manages; it is no caller of tools.
     match principal.kind {
         PrincipalKind::Token | PrincipalKind::Local => Ok(principal),
@@ -169,10 +180,34 @@ pub(crate) fn identify(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>,
     }
 }
 
-/// Whoever the bearer token belongs to; none for a token that belongs to nobody.
-pub(crate) fn authenticate(app: &App, headers: &HeaderMap) -> Result<Option<Arc<Principal>>, Response> {
+/// Whoever the bearer token belongs to; none for a token that belongs to nobody, or comes from elsewhere than it may.
+pub(crate) fn authenticate(
+    app: &App,
+    arrived: &Arrived,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Principal>>, Response> {
     let token = bearer(headers).ok_or_else(|| unauthenticated("Missing Bearer token"))?;
-    Ok(app.protocol.road().identify(token))
+    let Some(principal) = app.protocol.road().identify(token) else { return Ok(None) };
+    if !principal.bounds.accepts(Some(arrived.peer.ip())) {
+        // Whoever found it learns nothing; whoever reads the record does.
+        let mut refused = unauthenticated("Invalid or disabled token");
+        refused.extensions_mut().insert(principal);
+        return Err(refused);
+    }
+    match app.pace.of_principal(&principal) {
+        Ok(()) => Ok(Some(principal)),
+        Err(wait) => Err(too_fast("this token", wait)),
+    }
+}
+
+fn too_fast(who: &str, wait: Duration) -> Response {
+    let seconds = wait.as_secs_f64().ceil().max(1.0);
+    let message = format!("too many requests of {who}; hint: go on in {seconds} s");
+    let mut response = answer::detail(StatusCode::TOO_MANY_REQUESTS, &message);
+    if let Ok(value) = HeaderValue::from_str(&format!("{seconds}")) {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    response
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Request as HttpRequest, StatusCode, header};
 use axum::BoxError;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -40,7 +40,7 @@ where
 {
     let (head, body) = request.into_parts();
     let served = async {
-        let principal = identify(app, &head.headers)?;
+        let principal = identify(app, &arrived, &head.headers)?;
         let accepts = Accepts::of(&head.headers);
         if !accepts.json && !accepts.events {
             let message = "Not Acceptable: accept application/json or text/event-stream";
@@ -68,8 +68,12 @@ where
 }
 
 /// `DELETE /mcp`: ends a legacy session.
-pub(crate) async fn delete(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    let principal = match identify(&app, &headers) {
+pub(crate) async fn delete(
+    State(app): State<Arc<App>>,
+    Extension(arrived): Extension<Arrived>,
+    headers: HeaderMap,
+) -> Response {
+    let principal = match identify(&app, &arrived, &headers) {
         Ok(principal) => principal,
         Err(refused) => return refused,
     };

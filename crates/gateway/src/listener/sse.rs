@@ -54,7 +54,7 @@ pub(crate) async fn open(
     Extension(arrived): Extension<Arrived>,
     headers: HeaderMap,
 ) -> Response {
-    let principal = match identify(&app, &headers) {
+    let principal = match identify(&app, &arrived, &headers) {
         Ok(principal) => principal,
         Err(refused) => return refused,
     };
@@ -135,7 +135,7 @@ pub(crate) async fn post(
     request: Request,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let principal = match identify(&app, &head.headers) {
+    let principal = match identify(&app, &arrived, &head.headers) {
         Ok(principal) => principal,
         Err(refused) => return refused,
     };

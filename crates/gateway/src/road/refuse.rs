@@ -63,7 +63,17 @@ impl Road {
                     .suggest("ask the administrator for a token with that role");
                 Refusal { route: Some(route), error }
             }
-            Reason::NoCredential | Reason::NotAdmin | Reason::ToolsetNotGranted => self.unknown(arrival),
+            // The tool is there and the role suffices: to say so tells nothing that the listing of another token wouldn't.
+            Reason::NotBoundTo if arrival.form() == Verb::CallTool => {
+                let name = &arrival.name;
+                let message = format!("Permission denied: this token is bound to other tools than '{name}'");
+                let error = ToolError::new("PermissionDenied", Code::Forbidden, message)
+                    .suggest("call one of the tools that tools/list names");
+                Refusal { route: Some(route), error }
+            }
+            Reason::NotBoundTo | Reason::NoCredential | Reason::NotAdmin | Reason::ToolsetNotGranted => {
+                self.unknown(arrival)
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hayward_audit::Mirror;
 use hayward_gateway::Sessions;
-use hayward_gateway::listener::{App, Guard, OldClients, Threads, serve};
+use hayward_gateway::listener::{App, Guard, OldClients, Pace, Threads, serve};
 use hayward_host::TransferConfig;
 use hayward_telemetry::Logging;
 use tokio::net::TcpListener;
@@ -234,6 +234,7 @@ fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<
         tokens: Arc::new(desk),
         transfers: Arc::clone(&stack.transfers),
         guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),
+        pace: Pace::new(&limits),
         limits,
         version: VERSION,
     })

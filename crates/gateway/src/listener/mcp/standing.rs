@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderName, StatusCode};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use bytes::Bytes;
 use hayward_api::Principal;
@@ -16,7 +16,7 @@ use hayward_mcp::sse;
 use tokio::sync::mpsc;
 
 use super::super::answer::{self, Part};
-use super::super::http::{App, identify};
+use super::super::http::{App, Arrived, identify};
 use super::streams::Pace;
 use super::{find_session, legacy_only, method_not_allowed, pace, refusal};
 use crate::limits::STREAM_QUEUE;
@@ -27,12 +27,16 @@ use crate::session::{Kept, Session, StreamId, read_event_id};
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// `GET /mcp`: a legacy client listens to what is said outside of calls, or comes back to the stream of a call.
-pub(crate) async fn get(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    open(&app, &headers).unwrap_or_else(|refused| refused)
+pub(crate) async fn get(
+    State(app): State<Arc<App>>,
+    Extension(arrived): Extension<Arrived>,
+    headers: HeaderMap,
+) -> Response {
+    open(&app, &arrived, &headers).unwrap_or_else(|refused| refused)
 }
 
-fn open(app: &Arc<App>, headers: &HeaderMap) -> Result<Response, Response> {
-    let principal = identify(app, headers)?;
+fn open(app: &Arc<App>, arrived: &Arrived, headers: &HeaderMap) -> Result<Response, Response> {
+    let principal = identify(app, arrived, headers)?;
     legacy_only(headers)?;
     if !Accepts::of(headers).events {
         return Err(refusal(StatusCode::NOT_ACCEPTABLE, None, "Not Acceptable: accept text/event-stream"));
