@@ -18,6 +18,7 @@ mod rig;
 pub(crate) mod server;
 mod start;
 mod subject;
+mod transfer;
 
 use std::time::Duration;
 
@@ -68,6 +69,7 @@ struct Results {
     pace: Pace,
     cases: Vec<(Case, Vec<Row>)>,
     start: start::Footprint,
+    moved: Vec<transfer::Moved>,
 }
 
 /// Measures and reports.
@@ -77,6 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let rig = Rig::build()?;
     let start = start::measure(&rig, pace.rounds)?;
     let running = rig.start()?;
+    let moved = transfer::measure(&running, pace.rounds, arguments.quick)?;
     let mut cases = Vec::new();
     for case in running.cases().into_iter().filter(|case| case.title.contains(&arguments.only)) {
         output::step(&case.title);
@@ -86,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         cases.push((case, rows));
     }
-    let results = Results { pace, cases, start };
+    let results = Results { pace, cases, start, moved };
     publish(&report::render(&results, &machine), arguments)
 }
 

@@ -5,6 +5,7 @@ use super::cases::Case;
 use super::figures::{Goal, Measure, Row};
 use super::machine::Machine;
 use super::start::Footprint;
+use super::transfer::Moved;
 
 /// What stands before the figures.
 const HEAD: &str = "\
@@ -34,7 +35,8 @@ intent and with its outcome, and files are synced (`dd` says what one wait takes
 pub(super) fn render(results: &Results, machine: &Machine) -> String {
     let head = [HEAD.to_owned(), facts(results, machine)];
     let cases = results.cases.iter().map(|(case, rows)| table(case, rows));
-    let parts = head.into_iter().chain([footprint(&results.start, loaded_mib(results))]).chain(cases);
+    let rest = [footprint(&results.start, loaded_mib(results)), transfers(&results.moved)];
+    let parts = head.into_iter().chain(rest).chain(cases);
     parts.collect::<Vec<_>>().join("\n")
 }
 
@@ -71,6 +73,33 @@ fn footprint(start: &Footprint, loaded_mib: Option<f64>) -> String {
         ),
     ];
     lines.join("\n")
+}
+
+/// Goals: 1.2 times as fast as mymcp, in 25 MiB.
+fn transfers(moved: &[Moved]) -> String {
+    let head = "## A large file, up and down (curl)\n\n| who | up MiB/s | down MiB/s | peak RSS MiB |\n|---|---:|---:|---:|";
+    let line = |it: &Moved| format!("| {} | {:.0} | {:.0} | {:.1} |", it.name, it.up, it.down, it.peak_mib);
+    let lines: Vec<String> = moved.iter().map(line).collect();
+    let (Some(ours), Some(theirs)) = (moved.first(), moved.last()) else { return head.to_owned() };
+    let goal = |what: &str, ratio: f64| {
+        format!(
+            "- {} : {}, {what}: **{ratio:.2}** (goal ≥ 1.2) {}",
+            ours.name,
+            theirs.name,
+            mark(ratio >= 1.2)
+        )
+    };
+    let memory = mark(ours.peak_mib <= 25.0);
+    [
+        head.to_owned(),
+        lines.join("\n"),
+        String::new(),
+        goal("up", ours.up / theirs.up),
+        goal("down", ours.down / theirs.down),
+        format!("- {}, peak RSS: {:.1} MiB (goal ≤ 25 MiB) {memory}", ours.name, ours.peak_mib),
+        String::new(),
+    ]
+    .join("\n")
 }
 
 fn table(case: &Case, rows: &[Row]) -> String {

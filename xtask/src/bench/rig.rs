@@ -93,6 +93,11 @@ impl Rig {
         Server::start(self.serve(data, ready).envs(settings), ready)
     }
 
+    /// The same as it is by default: it syncs files and the record.
+    pub(crate) fn synced_hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
+        Server::start(&mut self.serve(data, ready), ready)
+    }
+
     fn serve(&self, data: &Path, ready: &Path) -> Command {
         let mut serve = step::command(self.binary("hayward"));
         serve.args(["serve", "--host", "127.0.0.1", "--port", "0"]);
@@ -151,7 +156,7 @@ impl Rig {
             strict_echo: self.fixture("strict-echo", &["strict", "gateway.calls_per_principal_max=256"])?,
             strict: {
                 let (data, ready) = (self.scratch("strict-data"), self.scratch("strict.ready"));
-                Server::start(&mut self.serve(&data, &ready), &ready)?
+                self.synced_hayward(&data, &ready)?
             },
             rmcp: self.peer("rmcp-echo", "rmcp", &[])?,
             rmcp_events: self.peer("rmcp-echo", "rmcp-events", &["--answers".as_ref(), "events".as_ref()])?,
