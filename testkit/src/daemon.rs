@@ -71,7 +71,8 @@ impl Daemon {
         }
         let ready: Value = serde_json::from_slice(&std::fs::read(&ready_file)?)?;
         let url = ready["url"].as_str().context("the ready file has a url")?;
-        let address = url.trim_start_matches("http://").trim_end_matches("/mcp").parse()?;
+        let address = url.trim_start_matches("http://").trim_start_matches("https://");
+        let address = address.trim_end_matches("/mcp").parse()?;
         Ok(Self { address, ready, child })
     }
 

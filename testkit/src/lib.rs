@@ -2,8 +2,10 @@
 //!
 //! Never a dependency of anything that is shipped.
 
+pub mod certificates;
 pub mod client;
 pub mod conformance;
+pub mod curl;
 pub mod daemon;
 pub mod events;
 pub mod fixture;

@@ -11,7 +11,8 @@ use crate::toolbox::{self, Node, Python};
 use crate::{output, step, workspace};
 
 /// Programs that tests start, and their Debian packages.
-const PROGRAMS: [(&str, &str); 3] = [("curl", "curl"), ("rg", "ripgrep"), ("strace", "strace")];
+const PROGRAMS: [(&str, &str); 5] =
+    [("caddy", "caddy"), ("curl", "curl"), ("nginx", "nginx-light"), ("rg", "ripgrep"), ("strace", "strace")];
 
 /// Which tests to run.
 #[derive(clap::Args, Default)]

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod metadata;
 pub mod names;
 pub mod principal;
+pub mod source;
 pub mod tier;
 pub mod time;
 
@@ -22,5 +23,6 @@ pub use fence::Fence;
 pub use kinds::Kind;
 pub use metadata::Metadata;
 pub use principal::Principal;
+pub use source::Source;
 pub use tier::Tier;
 pub use time::Time;

@@ -202,7 +202,7 @@ mod tests {
     use std::fs;
     use std::time::{Duration, Instant};
 
-    use hayward_api::{Ending, Principal, Tier};
+    use hayward_api::{Ending, Principal, Source, Tier};
 
     use super::sink::FILE;
     use super::*;
@@ -213,7 +213,7 @@ mod tests {
         let intent = Intent {
             request_id: "r",
             principal: &principal,
-            client_address: Some(SocketAddr::from(([10, 0, 0, 7], 1))),
+            source: Source::peer(Some(SocketAddr::from(([10, 0, 0, 7], 1)))),
             client_name: None,
             traceparent: None,
             protocol: None,

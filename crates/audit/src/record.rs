@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Ending, Fence, Principal, Tier};
+use hayward_api::{Ending, Fence, Principal, Source, Tier};
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize, Serializer};
@@ -28,8 +28,8 @@ pub struct Intent<'a> {
     pub request_id: &'a str,
     /// Who asks.
     pub principal: &'a Principal,
-    /// Where from, if over a network.
-    pub client_address: Option<SocketAddr>,
+    /// Where from.
+    pub source: Source,
     /// What the client says it is; claimed, never verified.
     pub client_name: Option<&'a str>,
     /// The trace that the client says this is part of (a W3C `traceparent`); claimed, never verified.
@@ -190,6 +190,9 @@ pub(crate) struct IntentBody<'a> {
     request_id: Word<'a>,
     principal: PrincipalBody<'a>,
     client_address: Option<SocketAddr>,
+    /// The proxy that says so, if it isn't the kernel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<String>,
     claimed: Claimed<'a>,
     protocol: Option<Word<'a>>,
     server: Word<'a>,
@@ -224,7 +227,8 @@ impl<'a> IntentBody<'a> {
                 credential: Word(&principal.credential),
                 role: principal.role(),
             },
-            client_address: intent.client_address,
+            client_address: intent.source.address,
+            proxy: intent.source.proxy.map(|proxy| proxy.to_string()),
             claimed: Claimed::new(intent),
             protocol: intent.protocol.map(Word),
             server: Word(intent.server),
@@ -381,7 +385,7 @@ mod tests {
         Intent {
             request_id: text,
             principal,
-            client_address: Some("192.0.2.1:80".parse().unwrap()),
+            source: Source::peer(Some("192.0.2.1:80".parse().unwrap())),
             client_name: Some(text),
             traceparent: None,
             protocol: Some("2026-07-28"),

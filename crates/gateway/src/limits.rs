@@ -13,6 +13,8 @@ hayward_api::limits! {
         body_timeout_ms: Milliseconds = 30_000 in 100..=3_600_000,
         /// Time in which the head of a request must have come; also ends idle connections.
         head_timeout_ms: Milliseconds = 10_000 in 100..=600_000,
+        /// Time in which the handshake of a TLS connection must be over.
+        handshake_timeout_ms: Milliseconds = 10_000 in 100..=600_000,
         /// Bytes of the head of one request.
         head_bytes_max: Bytes = 65_536 in 8_192..=1_048_576,
         /// Connections at once, as far as files may be open; then whoever keeps the server waiting makes room.
@@ -143,3 +145,9 @@ pub(crate) const FAILURES_WINDOW: Duration = Duration::from_mins(1);
 
 /// The first wait of an address that failed too often; each further one is twice as long.
 pub(crate) const FAILURE_DELAY_MIN: Duration = Duration::from_millis(50);
+
+/// Bytes of a file with a certificate or a key.
+pub(crate) const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How often it is looked whether files of TLS have changed; twice this until they are in force.
+pub(crate) const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -4,14 +4,13 @@ mod rounds;
 mod tasks;
 mod wishes;
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hayward_api::{Code, Error, Principal};
+use hayward_api::{Code, Error, Principal, Source};
 use hayward_mcp::envelope::{Frame, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::{INVALID_REQUEST, RpcError, UNSUPPORTED_PROTOCOL_VERSION};
@@ -55,7 +54,7 @@ pub struct Protocol {
 #[derive(Clone, Debug)]
 pub(crate) struct Sender {
     pub(crate) principal: Arc<Principal>,
-    pub(crate) address: Option<SocketAddr>,
+    pub(crate) source: Source,
     pub(crate) request_id: Arc<str>,
 }
 
@@ -260,7 +259,7 @@ impl Protocol {
         let name = params.get_str("name").or_else(|| params.get_str("uri")).unwrap_or_default().into_owned();
         let refused = Refused {
             principal: sender.principal,
-            address: sender.address,
+            source: sender.source,
             request_id: sender.request_id,
             method: request.method.clone(),
             name,
@@ -340,7 +339,7 @@ impl Protocol {
         let notices = ProgressQueue::default();
         let arrival = Arrival {
             principal: sender.principal,
-            address: sender.address,
+            source: sender.source,
             request_id: sender.request_id,
             client: context.client,
             trace_parent: context.trace_parent.clone(),

@@ -21,11 +21,10 @@ mod route;
 mod run;
 mod shape;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hayward_api::{Ending, Error, Principal, Tier};
+use hayward_api::{Ending, Error, Principal, Source, Tier};
 use hayward_audit::Log;
 use hayward_audit::secrets::{Redaction, Secrets};
 use hayward_auth::{Credentials, Decision, decide};
@@ -107,8 +106,8 @@ pub struct RoadParts<'a> {
 pub struct Arrival {
     /// Verified by `identify`.
     pub principal: Arc<Principal>,
-    /// The address of the peer, as the kernel says; none for a process of this machine.
-    pub address: Option<SocketAddr>,
+    /// Where it comes from.
+    pub source: Source,
     /// The id that the record and the answer carry.
     pub request_id: Arc<str>,
     /// What the client says it is.

@@ -17,7 +17,7 @@ mod version;
 pub(crate) enum Command {
     Audit(audit::Args),
     Doctor(doctor::Args),
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Stdio(stdio::Args),
     Token(token::Args),
     Version(version::Args),
@@ -29,7 +29,7 @@ impl Command {
         match self {
             Self::Audit(args) => audit::run(args),
             Self::Doctor(args) => doctor::run(args),
-            Self::Serve(args) => serve::run(args, further),
+            Self::Serve(args) => serve::run(*args, further),
             Self::Stdio(args) => stdio::run(args, further),
             Self::Token(args) => token::run(args),
             Self::Version(args) => version::run(&args),

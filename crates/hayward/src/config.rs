@@ -3,7 +3,6 @@
 //! Default < environment < flag. All faults are collected and told together.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -174,18 +173,24 @@ impl AllLimits {
 
     /// Defaults, then the environment, then flags.
     pub(crate) fn read(flags: &[String]) -> Result<Self, Failure> {
-        let mut limits = Self::default();
         let mut faults = Vec::new();
+        let limits = Self::read_telling(flags, &mut faults);
+        sound(&faults).map(|()| limits)
+    }
+
+    /// The same, with what is wrong told by somebody else.
+    pub(crate) fn read_telling(flags: &[String], faults: &mut Vec<String>) -> Self {
+        let mut limits = Self::default();
         for (key, value) in from_environment() {
-            limits.set_text(key, &value, &mut faults);
+            limits.set_text(key, &value, faults);
         }
         for flag in flags {
             match flag.split_once('=') {
-                Some((key, value)) => limits.set_text(key.trim(), value, &mut faults),
+                Some((key, value)) => limits.set_text(key.trim(), value, faults),
                 None => faults.push(format!("`--limit {flag}` has no value: write KEY=VALUE")),
             }
         }
-        if faults.is_empty() { Ok(limits) } else { Err(refused(&faults)) }
+        limits
     }
 
     fn set_text(&mut self, key: &str, value: &str, faults: &mut Vec<String>) {
@@ -206,12 +211,16 @@ fn unknown(key: &str) -> String {
     }
 }
 
-fn refused(faults: &[String]) -> Failure {
+/// Refuses a configuration that has faults, all of which it tells.
+pub(crate) fn sound(faults: &[String]) -> Result<(), Failure> {
+    if faults.is_empty() {
+        return Ok(());
+    }
     let mut message = String::from("the configuration is wrong");
     for fault in faults {
         let _written = write!(message, "\n  {fault}");
     }
-    Failure::configuration(anyhow::anyhow!(message))
+    Err(Failure::configuration(anyhow::anyhow!(message)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
@@ -265,21 +274,10 @@ impl Common {
     }
 }
 
+/// What the environment says under this name; nothing if it says nothing.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-fn variable(name: &str) -> PathBuf {
+pub(crate) fn variable(name: &str) -> PathBuf {
     std::env::var_os(name).unwrap_or_default().into()
-}
-
-/// Refuses to listen where others could read tokens on the wire, unless that was asked for by name.
-pub(crate) fn check_bind(address: IpAddr, insecure_http: bool) -> Result<(), Failure> {
-    if address.is_loopback() || insecure_http {
-        return Ok(());
-    }
-    let message = format!(
-        "refusing to listen on `{address}` without encryption: tokens would cross the network in clear"
-    );
-    Err(Failure::configuration(anyhow::anyhow!(message))
-        .hint("listen on 127.0.0.1 and tunnel with ssh, or accept the risk with --insecure-http"))
 }
 
 #[cfg(test)]
@@ -312,17 +310,6 @@ mod tests {
                 let result = AllLimits::default().set(limit.key, value);
                 assert_eq!(result.is_ok(), is_good, "{} = {value}", limit.key);
             }
-        }
-    }
-
-    #[test]
-    fn only_loopback_is_bound_without_encryption() {
-        for address in ["127.0.0.1", "127.1.2.3", "::1"] {
-            assert!(check_bind(address.parse().unwrap(), false).is_ok());
-        }
-        for address in ["0.0.0.0", "::", "192.0.2.1"] {
-            assert_eq!(check_bind(address.parse().unwrap(), false).unwrap_err().exit_code, 78);
-            assert!(check_bind(address.parse().unwrap(), true).is_ok());
         }
     }
 }

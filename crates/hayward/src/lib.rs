@@ -6,6 +6,8 @@ mod failure;
 mod fences;
 mod leftovers;
 mod local;
+mod network;
+mod notify;
 mod output;
 mod public_url;
 mod ready;

@@ -10,6 +10,13 @@ pub(crate) struct PublicUrl {
 }
 
 impl PublicUrl {
+    /// The origin of its pages, as browsers write it.
+    pub(crate) fn origin(&self) -> &str {
+        let authority = self.text.find("://").map_or(0, |scheme| scheme + 3);
+        let path = self.text[authority..].find('/').map_or(self.text.len(), |path| authority + path);
+        &self.text[..path]
+    }
+
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| format!("{what}: write a URL such as https://nas.example.org");
         let text = text.trim_end_matches('/');
@@ -52,6 +59,7 @@ mod tests {
             ("https://[::1]:443/base//", "https://[::1]:443/base", "::1"),
         ] {
             let url = PublicUrl::parse(text).unwrap();
+            assert_eq!(url.origin(), kept.trim_end_matches("/base"));
             assert_eq!((&*url.text, &*url.host), (kept, host));
         }
         for bad in [

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,4 +44,9 @@ pub(crate) fn shutdown_signal() -> Result<CancellationToken, Failure> {
         }
     });
     Ok(shutdown)
+}
+
+/// SIGHUP, which no longer ends the process: it asks for what lies in files to be read again.
+pub(crate) fn reload_signal() -> Result<Signal, Failure> {
+    Ok(signal(SignalKind::hangup()).context("failed to listen for SIGHUP")?)
 }

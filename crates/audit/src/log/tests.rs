@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use hayward_api::{Principal, Tier};
+use hayward_api::{Principal, Source, Tier};
 use serde_json::Value;
 
 use super::*;
@@ -40,7 +40,7 @@ impl Sample {
         Intent {
             request_id: "r1",
             principal: &self.principal,
-            client_address: None,
+            source: Source::default(),
             client_name: None,
             traceparent: None,
             protocol: None,

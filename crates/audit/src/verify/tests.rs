@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayward_api::{Ending, Principal, Tier};
+use hayward_api::{Ending, Principal, Source, Tier};
 
 use super::*;
 use crate::keys::Keys;
@@ -96,7 +96,7 @@ fn call(log: &Log) {
     let intent = Intent {
         request_id: "r1",
         principal: &principal,
-        client_address: None,
+        source: Source::default(),
         client_name: None,
         traceparent: None,
         protocol: None,

@@ -5,71 +5,50 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{Method, Request, StatusCode, Uri};
+use axum::BoxError;
 use axum::body::Body;
 use axum::response::Response;
-use hayward_api::Principal;
+use futures_util::future::join_all;
+use hayward_api::{Principal, Source};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::answer::OnRecord;
+use super::door::{self, Door, Stream};
 use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router};
 use super::mcp;
-use super::places::{Connection, Places};
+use super::places::{Connection, Place, Places};
 use super::stall::Stalling;
 use super::threads::Threads;
-use crate::limits::{CANCEL_GRACE, Limits, PROBE_INTERVAL, REFUSALS_WINDOW};
+use super::tls::Tls;
+use crate::limits::{CANCEL_GRACE, REFUSALS_WINDOW};
 use crate::road::Refused;
 
-/// Accepts connections until `shutdown` fires, then lets requests in flight end.
-pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
+/// Accepts connections at every door until `shutdown` fires, then lets requests in flight end.
+pub async fn serve(doors: Vec<Door>, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-    let places = Places::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX));
-    let routes = router(Arc::clone(&app));
-    let mut ticks = interval(REFUSALS_WINDOW);
-    loop {
-        let accepted = async {
-            let (stream, peer) = listener.accept().await?;
-            // Children, as every token has a lock that all who wait for it share.
-            let place = places.take(cut.child_token()).await;
-            // It leaves this thread.
-            Ok((place, stream.into_std()?, peer))
-        };
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            _ = ticks.tick() => {
-                app.protocol.road().note_refusals(REFUSALS_WINDOW).await;
-                continue;
-            }
-            accepted = accepted => accepted,
-        };
-        match accepted {
-            Ok((place, stream, peer)) => {
-                let serving = Serving {
-                    app: Arc::clone(&app),
-                    routes: routes.clone(),
-                    peer,
-                    connection: Arc::clone(&place.connection),
-                };
-                let served = serve_connection(stream, serving, shutdown.child_token());
-                threads.spawn(&connections, async move {
-                    place.connection.cut.run_until_cancelled(served).await;
-                    drop(place);
-                });
-            }
-            Err(error) => pause_after(&error).await,
-        }
+    let hall = Hall {
+        places: Places::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX)),
+        routes: router(Arc::clone(&app)),
+        app: Arc::clone(&app),
+        threads,
+        connections: connections.clone(),
+        cut: cut.clone(),
+        shutdown,
+    };
+    tokio::select! {
+        // The sockets close first, so that nobody connects to a server that is about to go.
+        _ = join_all(doors.into_iter().map(|door| hall.accept(door))) => {}
+        () = hall.note_refusals() => {}
     }
-    // The socket closes first, so that nobody connects to a server that is about to go.
-    drop(listener);
     connections.close();
     // Who only listens, or waits for an answer, holds nobody up.
     app.protocol.road().hush();
@@ -84,6 +63,63 @@ pub async fn serve(listener: TcpListener, app: Arc<App>, threads: Arc<Threads>, 
     }
 }
 
+/// What stands behind every door.
+struct Hall {
+    app: Arc<App>,
+    routes: axum::Router,
+    places: Arc<Places>,
+    threads: Arc<Threads>,
+    connections: TaskTracker,
+    cut: CancellationToken,
+    shutdown: CancellationToken,
+}
+
+impl Hall {
+    /// Lets connections in until the shutdown.
+    async fn accept(&self, door: Door) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.shutdown.cancelled() => break,
+                accepted = self.accept_one(&door) => accepted,
+            };
+            match accepted {
+                Ok((stream, place)) => self.let_in(stream, place, door.tls.clone()),
+                Err(error) => pause_after(&error).await,
+            }
+        }
+    }
+
+    /// The next connection, once there is a place for it.
+    async fn accept_one(&self, door: &Door) -> std::io::Result<(Stream, Place)> {
+        let stream = door.accept().await?;
+        // Children, as every token has a lock that all who wait for it share.
+        Ok((stream, self.places.take(self.cut.child_token()).await))
+    }
+
+    fn let_in(&self, stream: Stream, place: Place, tls: Option<Arc<Tls>>) {
+        let serving = Serving {
+            app: Arc::clone(&self.app),
+            routes: self.routes.clone(),
+            peer: stream.peer(),
+            connection: Arc::clone(&place.connection),
+        };
+        let served = serve_connection(stream, tls, serving, self.shutdown.child_token());
+        self.threads.spawn(&self.connections, async move {
+            place.connection.cut.run_until_cancelled(served).await;
+            drop(place);
+        });
+    }
+
+    /// Records what was refused, now and then.
+    async fn note_refusals(&self) {
+        let mut ticks = interval(REFUSALS_WINDOW);
+        loop {
+            ticks.tick().await;
+            self.app.protocol.road().note_refusals(REFUSALS_WINDOW).await;
+        }
+    }
+}
+
 /// Most errors of `accept` are the peer's and gone at once; without file descriptors, waiting helps.
 async fn pause_after(error: &std::io::Error) {
     const PAUSE: Duration = Duration::from_millis(50);
@@ -95,23 +131,60 @@ async fn pause_after(error: &std::io::Error) {
 struct Serving {
     app: Arc<App>,
     routes: axum::Router,
-    peer: SocketAddr,
+    /// The address of the peer, as the kernel says; none for a process of this machine.
+    peer: Option<SocketAddr>,
     connection: Arc<Connection>,
 }
 
-async fn serve_connection(stream: std::net::TcpStream, serving: Serving, shutdown: CancellationToken) {
-    let stream = match tune(&stream, &serving.app.limits).and_then(|()| TcpStream::from_std(stream)) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a connection was gone at once");
-            return;
-        }
+impl Serving {
+    /// The stream, bounded in how long its peer may leave an answer unread.
+    fn bound<S>(&self, stream: S) -> Stalling<S> {
+        let patience = Duration::from_millis(self.app.limits.stall_timeout_ms);
+        Stalling::new(stream, patience, Arc::clone(&self.connection))
+    }
+}
+
+async fn serve_connection(
+    stream: Stream,
+    tls: Option<Arc<Tls>>,
+    serving: Serving,
+    shutdown: CancellationToken,
+) {
+    let ended = match stream {
+        Stream::Tcp(stream, _) => serve_tcp(stream, tls, serving, shutdown).await,
+        Stream::Unix(stream) => match door::unix(stream) {
+            Ok(stream) => serve_http(serving.bound(stream), serving, shutdown).await,
+            Err(error) => Err(error.into()),
+        },
     };
-    let stream = Stalling::new(
-        stream,
-        Duration::from_millis(serving.app.limits.stall_timeout_ms),
-        Arc::clone(&serving.connection),
-    );
+    if let Err(error) = ended {
+        tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended early");
+    }
+}
+
+async fn serve_tcp(
+    stream: std::net::TcpStream,
+    tls: Option<Arc<Tls>>,
+    serving: Serving,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let limits = &serving.app.limits;
+    let stream = door::tcp(stream, limits)?;
+    let Some(tls) = tls else {
+        return serve_http(serving.bound(stream), serving, shutdown).await;
+    };
+    let patience = Duration::from_millis(limits.handshake_timeout_ms);
+    let shaking = tls.shake(stream, patience, |stream| serving.bound(stream));
+    match shutdown.run_until_cancelled(shaking).await {
+        Some(stream) => serve_http(stream?, serving, shutdown).await,
+        None => Ok(()),
+    }
+}
+
+async fn serve_http<S>(stream: S, serving: Serving, shutdown: CancellationToken) -> Result<(), BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -120,29 +193,13 @@ async fn serve_connection(stream: std::net::TcpStream, serving: Serving, shutdow
     let serving = Arc::new(serving);
     let service = service_fn(move |request| answer(request, Arc::clone(&serving)));
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
+    tokio::select! {
+        ended = &mut serving => ended?,
         () = shutdown.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            serving.await?;
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
     }
-}
-
-/// What the kernel has to know of a connection.
-fn tune(stream: &std::net::TcpStream, limits: &Limits) -> std::io::Result<()> {
-    // Without this, small answers wait for the peer's delayed acknowledgement.
-    stream.set_nodelay(true)?;
-    // A peer that vanished without a word is asked for a sign of life, also while nothing is sent to it, and given
-    // up when it acknowledges nothing. The kernel by itself would try for a quarter of an hour.
-    let idle = Duration::from_millis(limits.keep_alive_ms).max(PROBE_INTERVAL);
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, idle)?;
-    sockopt::set_tcp_keepintvl(stream, PROBE_INTERVAL)?;
-    sockopt::set_tcp_user_timeout(stream, u32::try_from(limits.stall_timeout_ms).unwrap_or(u32::MAX))?;
     Ok(())
 }
 
@@ -153,15 +210,17 @@ async fn answer(
     let Serving { app, routes, peer, connection } = &*serving;
     connection.is_served();
     let asked = (request.method().clone(), request.uri().clone());
-    let (response, has_entered) = match enter(app, *peer, connection, &request) {
+    let forwarded = app.proxies.read(*peer, request.headers());
+    let source = forwarded.source;
+    let (response, has_entered) = match enter(app, &forwarded, connection, &request) {
         Ok(arrived) => (respond(request, app, routes, arrived).await, true),
         Err(refused) => (refused, false),
     };
     let is_refusal = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     if is_refusal && response.extensions().get::<OnRecord>().is_none() {
-        app.protocol.road().refuse(refused(&response, *peer, asked)).await;
+        app.protocol.road().refuse(refused(&response, source, asked)).await;
         // Whoever came so far was refused for the credential.
-        let wait = if has_entered { app.pace.failed(peer.ip()) } else { Duration::ZERO };
+        let wait = source.ip().filter(|_| has_entered).map(|ip| app.pace.failed(ip)).unwrap_or_default();
         if !wait.is_zero() {
             // Its place is anybody's meanwhile.
             connection.waits();
@@ -176,12 +235,12 @@ async fn answer(
 }
 
 /// A request that was refused for who sent it, or from where.
-fn refused(response: &Response, peer: SocketAddr, (method, uri): (Method, Uri)) -> Refused {
+fn refused(response: &Response, source: Source, (method, uri): (Method, Uri)) -> Refused {
     let id = response.headers().get(X_REQUEST_ID).and_then(|id| id.to_str().ok());
     let known = response.extensions().get::<Arc<Principal>>();
     Refused {
         principal: known.map_or_else(|| Arc::new(Principal::anonymous()), Arc::clone),
-        address: Some(peer),
+        source,
         request_id: id.unwrap_or_default().into(),
         method: format!("http {method}"),
         name: uri.path().to_owned(),

@@ -153,7 +153,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
     let arrived = head.extensions.get::<Arrived>();
     Arrival {
         principal: Arc::clone(actor),
-        address: arrived.map(|arrived| arrived.peer),
+        source: arrived.map(|arrived| arrived.source).unwrap_or_default(),
         request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
         client: Arc::default(),
         trace_parent: None,

@@ -2,13 +2,12 @@
 //!
 //! How they are framed is the transport's; here is what they mean.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hayward_api::{Code, Principal};
+use hayward_api::{Code, Principal, Source};
 use hayward_mcp::envelope::{Frame, Incoming, Message, Notification, Rejected, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
@@ -28,8 +27,8 @@ use crate::session::{Running, Subscribed};
 pub(super) struct Client {
     protocol: Arc<Protocol>,
     principal: Arc<Principal>,
-    /// Where its messages come from, over a network.
-    address: Option<SocketAddr>,
+    /// Where its messages come from.
+    source: Source,
     output: mpsc::Sender<Frame>,
     pub(super) running: Running,
     asking: Asking,
@@ -53,7 +52,7 @@ pub(super) struct Client {
 pub(super) struct Parts {
     pub(super) protocol: Arc<Protocol>,
     pub(super) principal: Arc<Principal>,
-    pub(super) address: Option<SocketAddr>,
+    pub(super) source: Source,
     /// Where messages to it go.
     pub(super) output: mpsc::Sender<Frame>,
     pub(super) eras: &'static [Era],
@@ -61,12 +60,12 @@ pub(super) struct Parts {
 
 impl Client {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { protocol, principal, address, output, eras } = parts;
+        let Parts { protocol, principal, source, output, eras } = parts;
         let gone = CancellationToken::new();
         Arc::new(Self {
             protocol,
             principal,
-            address,
+            source,
             output,
             running: Running::default(),
             asking: Asking::default(),
@@ -341,7 +340,7 @@ impl Client {
     fn sender(&self) -> Sender {
         Sender {
             principal: Arc::clone(&self.principal),
-            address: self.address,
+            source: self.source,
             request_id: self.protocol.request_id(),
         }
     }

@@ -225,7 +225,7 @@ fn arrival(
     };
     Arrival {
         principal: Arc::clone(claim.principal()),
-        address: Some(arrived.peer),
+        source: arrived.source,
         request_id: Arc::clone(&arrived.id),
         client: Arc::default(),
         trace_parent: None,

@@ -5,9 +5,11 @@
 //! that need no credential and those that don't exist included.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+
+use super::proxies::Forwarded;
 
 /// Which names of ours, and which foreign pages, are accepted.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,7 @@ pub struct Guard {
     /// Origins of web pages that may send requests, as browsers write them.
     origins: HashSet<String>,
     port: u16,
+    takes_own_addresses: bool,
 }
 
 /// Why a request goes no further.
@@ -58,14 +61,24 @@ impl Guard {
     ) -> Self {
         let hosts = hosts.into_iter().map(|host| host.to_lowercase()).collect();
         let origins = origins.into_iter().map(|origin| origin.trim_end_matches('/').to_lowercase()).collect();
-        Self { hosts, origins, port }
+        Self { hosts, origins, port, takes_own_addresses: false }
+    }
+
+    /// Accepts every address of this machine, too, whichever it has at the time: for a server that listens on all of them.
+    #[must_use]
+    pub fn with_own_addresses(self) -> Self {
+        Self { takes_own_addresses: true, ..self }
     }
 
     /// Checks the head of a request.
-    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Objection> {
+    pub(crate) fn check<B>(&self, request: &Request<B>, forwarded: &Forwarded<'_>) -> Result<(), Objection> {
         let headers = request.headers();
         self.check_host(request.uri(), headers)?;
-        self.check_origin(headers)?;
+        // A page that reaches us through a proxy, under a name of its own, is as foreign as one that reaches us directly.
+        if !forwarded.hosts.iter().all(|host| self.is_our_host(host)) {
+            return Err(Objection::Host);
+        }
+        self.check_origin(headers, forwarded)?;
         let has_json_body = request.method() == Method::POST || request.method() == Method::PATCH;
         if has_json_body && !hayward_mcp::http::is_json(headers) {
             return Err(Objection::ContentType);
@@ -90,13 +103,19 @@ impl Guard {
     }
 
     fn is_our_name(&self, name: &str) -> bool {
-        is_loopback(name) || self.hosts.contains(&name.to_ascii_lowercase())
+        is_loopback(name)
+            || self.hosts.contains(&name.to_ascii_lowercase())
+            || (self.takes_own_addresses && is_own_address(name))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Objection> {
+    fn check_origin(&self, headers: &HeaderMap, forwarded: &Forwarded<'_>) -> Result<(), Objection> {
         if headers.contains_key(header::ORIGIN) {
             let origin = single(headers, &header::ORIGIN).ok_or(Objection::Origin)?;
-            return if self.is_allowed_origin(origin) { Ok(()) } else { Err(Objection::Origin) };
+            return if self.is_allowed_origin(origin) || is_forwarded(origin, headers, forwarded) {
+                Ok(())
+            } else {
+                Err(Objection::Origin)
+            };
         }
         // Browsers leave Origin out of some requests, and never this header.
         let sites = headers.get_all("sec-fetch-site").iter();
@@ -142,6 +161,21 @@ fn split_port(host: &str) -> Option<(&str, Option<&str>)> {
     is_plain.then_some((name, port))
 }
 
+/// Whether a page comes from where its client reaches us through a proxy: both names were checked before.
+fn is_forwarded(origin: &str, headers: &HeaderMap, forwarded: &Forwarded<'_>) -> bool {
+    let Some(scheme) = forwarded.scheme else { return false };
+    let host = forwarded.hosts.first().copied().or_else(|| single(headers, &header::HOST));
+    let rest = origin.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    host.is_some_and(|host| rest.is_some_and(|rest| rest.eq_ignore_ascii_case(host)))
+}
+
+/// Whether this is an address of this machine: nobody can listen on those of others.
+fn is_own_address(name: &str) -> bool {
+    name.parse::<IpAddr>().is_ok_and(|address| {
+        !address.is_unspecified() && !address.is_multicast() && UdpSocket::bind((address, 0)).is_ok()
+    })
+}
+
 fn is_loopback(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -152,12 +186,62 @@ mod tests {
     use super::*;
 
     fn check(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<(), Objection> {
+        check_forwarded(method, uri, headers, &Forwarded::default())
+    }
+
+    fn check_forwarded(
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        forwarded: &Forwarded<'_>,
+    ) -> Result<(), Objection> {
         let mut request = Request::builder().method(method).uri(uri);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let guard = Guard::new(8765, ["nas.lan".to_owned()], ["http://localhost:6274".to_owned()]);
-        guard.check(&request.body(()).unwrap())
+        guard.check(&request.body(()).unwrap(), forwarded)
+    }
+
+    #[test]
+    fn a_name_that_a_proxy_tells_must_be_ours_as_well() {
+        let host = ("host", "localhost");
+        for (hosts, expect) in [
+            (vec![], Ok(())),
+            (vec!["nas.lan"], Ok(())),
+            (vec!["nas.lan:443", "nas.lan"], Ok(())),
+            (vec!["evil.com"], Err(Objection::Host)),
+            (vec!["nas.lan", "evil.com"], Err(Objection::Host)),
+            (vec![""], Err(Objection::Host)),
+        ] {
+            let forwarded = Forwarded { hosts: hosts.clone(), ..Forwarded::default() };
+            assert_eq!(check_forwarded("GET", "/health", &[host], &forwarded), expect, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_the_name_that_a_proxy_serves_us_under_pass() {
+        let forwarded = |scheme| Forwarded { hosts: vec!["nas.lan"], scheme, ..Forwarded::default() };
+        let page = |origin| [("host", "localhost"), ("origin", origin)];
+        for (origin, scheme, expect) in [
+            ("https://nas.lan", Some("https"), Ok(())),
+            ("https://nas.lan", Some("http"), Err(Objection::Origin)),
+            ("https://nas.lan", None, Err(Objection::Origin)),
+            ("https://evil.com", Some("https"), Err(Objection::Origin)),
+            ("https://nas.lan:1", Some("https"), Err(Objection::Origin)),
+        ] {
+            let got = check_forwarded("GET", "/mcp", &page(origin), &forwarded(scheme));
+            assert_eq!(got, expect, "{origin} {scheme:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_names_where_all_of_them_are_listened_on() {
+        let guard = Guard::new(8765, [], []).with_own_addresses();
+        assert!(guard.is_our_host("127.0.0.1:1") && is_own_address("127.0.0.1"));
+        for other in ["0.0.0.0", "[::]", "192.0.2.1", "224.0.0.1", "evil.com", "255.255.255.256"] {
+            assert!(!guard.is_our_host(other), "{other}");
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The routes, and what stands before all of them.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +8,15 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use hayward_api::Principal;
 use hayward_api::principal::PrincipalKind;
+use hayward_api::{Principal, Source};
 use hayward_tool::Transfers;
 use serde_json::json;
 
 use super::guard::Guard;
 use super::pace::Pace;
 use super::places::Connection;
+use super::proxies::{Forwarded, Proxies};
 use super::sse::OldClients;
 use super::{admin, answer, files, mcp, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
@@ -36,6 +36,8 @@ pub struct App {
     pub tokens: Arc<dyn Tokens>,
     /// What redeems tickets for files.
     pub transfers: Arc<dyn Transfers>,
+    /// Peers that are believed what they say of their clients.
+    pub proxies: Proxies,
     /// What every request must pass.
     pub guard: Guard,
     /// How fast requests may come.
@@ -51,8 +53,8 @@ pub struct App {
 pub(crate) struct Arrived {
     /// Its id, for the answer, the record and the log.
     pub(crate) id: Arc<str>,
-    /// The address of the peer, as the kernel says.
-    pub(crate) peer: SocketAddr,
+    /// Where it comes from.
+    pub(crate) source: Source,
     /// Its connection.
     pub(crate) connection: Arc<Connection>,
 }
@@ -132,16 +134,16 @@ async fn version(State(app): State<Arc<App>>) -> Response {
 /// Names the request, and checks what every request must pass.
 pub(crate) fn enter<B>(
     app: &App,
-    peer: SocketAddr,
+    forwarded: &Forwarded<'_>,
     connection: &Arc<Connection>,
     request: &Request<B>,
 ) -> Result<Arrived, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
-    if let Err(wait) = app.pace.of_address(peer.ip()) {
+    if let Some(Err(wait)) = forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
         return Err(named(too_fast("this address", wait), &id));
     }
-    match app.guard.check(request) {
-        Ok(()) => Ok(Arrived { id, peer, connection: Arc::clone(connection) }),
+    match app.guard.check(request, forwarded) {
+        Ok(()) => Ok(Arrived { id, source: forwarded.source, connection: Arc::clone(connection) }),
         Err(objection) => Err(named(answer::detail(objection.status(), objection.message()), &id)),
     }
 }
@@ -188,7 +190,7 @@ pub(crate) fn authenticate(
 ) -> Result<Option<Arc<Principal>>, Response> {
     let token = bearer(headers).ok_or_else(|| unauthenticated("Missing Bearer token"))?;
     let Some(principal) = app.protocol.road().identify(token) else { return Ok(None) };
-    if !principal.bounds.accepts(Some(arrived.peer.ip())) {
+    if !principal.bounds.accepts(arrived.source.ip()) {
         // Whoever found it learns nothing; whoever reads the record does.
         let mut refused = unauthenticated("Invalid or disabled token");
         refused.extensions_mut().insert(principal);

@@ -459,7 +459,7 @@ impl Visit<'_> {
     fn sender(&self) -> Sender {
         Sender {
             principal: Arc::clone(&self.principal),
-            address: Some(self.arrived.peer),
+            source: self.arrived.source,
             request_id: Arc::clone(&self.arrived.id),
         }
     }

@@ -71,7 +71,7 @@ pub(crate) async fn open(
     let client = Client::new(Parts {
         protocol: Arc::clone(&app.protocol),
         principal,
-        address: Some(arrived.peer),
+        source: arrived.source,
         output,
         eras: &[Era::Legacy],
     });

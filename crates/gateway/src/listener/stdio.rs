@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayward_api::Principal;
+use hayward_api::{Principal, Source};
 use hayward_mcp::envelope::Frame;
 use hayward_mcp::era::Era;
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
@@ -50,7 +50,7 @@ where
     let client = Client::new(Parts {
         protocol: local.protocol,
         principal: local.principal,
-        address: None,
+        source: Source::default(),
         output: sender,
         eras: &[Era::Legacy, Era::Modern],
     });

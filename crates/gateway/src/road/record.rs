@@ -165,7 +165,7 @@ impl Recorder {
         let intent = Intent {
             request_id: &first.request_id,
             principal: &first.principal,
-            client_address: first.address,
+            source: first.source,
             client_name: None,
             traceparent: None,
             protocol: None,
@@ -332,7 +332,7 @@ fn intent<'a>(
     Intent {
         request_id: &arrival.request_id,
         principal: &arrival.principal,
-        client_address: arrival.address,
+        source: arrival.source,
         client_name: Some(&*said.client).filter(|client| !client.is_empty()),
         traceparent: arrival.trace_parent.as_deref(),
         protocol: arrival.revision.map(Revision::as_str),

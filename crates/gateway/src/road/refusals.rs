@@ -4,11 +4,11 @@
 //! [`REFUSALS_WINDOW`] with the exact number: a flood of attempts neither fills the record nor hides in it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hayward_api::Principal;
+use hayward_api::{Principal, Source};
 
 use crate::limits::{REFUSALS_MAX, REFUSALS_WINDOW};
 
@@ -17,8 +17,8 @@ use crate::limits::{REFUSALS_MAX, REFUSALS_WINDOW};
 pub(crate) struct Refused {
     /// Who was refused, as far as that is known.
     pub(crate) principal: Arc<Principal>,
-    /// Where from, if over a network.
-    pub(crate) address: Option<SocketAddr>,
+    /// Where from.
+    pub(crate) source: Source,
     /// The id of the request.
     pub(crate) request_id: Arc<str>,
     /// What was asked for: a method of the protocol or of HTTP.
@@ -59,8 +59,7 @@ impl Counter {
     /// Counts one; returns what is due to be recorded.
     pub(super) fn count(&self, refused: Refused) -> Vec<Refusals> {
         let mut counted = self.lock();
-        let mut kind =
-            (refused.principal.credential.clone(), refused.address.map(|it| it.ip()), refused.code);
+        let mut kind = (refused.principal.credential.clone(), refused.source.ip(), refused.code);
         if !counted.contains_key(&kind) && counted.len() >= REFUSALS_MAX {
             // Of too many kinds, the rest is one.
             kind = (String::new(), None, 0);
@@ -100,7 +99,7 @@ impl Counter {
     /// Takes back what could not be recorded.
     pub(super) fn take_back(&self, refusals: Refusals) {
         let first = &refusals.first;
-        let kind = (first.principal.credential.clone(), first.address.map(|it| it.ip()), first.code);
+        let kind = (first.principal.credential.clone(), first.source.ip(), first.code);
         let mut counted = self.lock();
         let known = counted.entry(kind).or_insert(Counted { recorded: Instant::now(), since: None });
         let count = refusals.count + known.since.take().map_or(0, |since| since.count);
@@ -114,12 +113,14 @@ impl Counter {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn refused(last_byte: u8, code: i64) -> Refused {
         Refused {
             principal: Arc::new(Principal::anonymous()),
-            address: Some(SocketAddr::from(([10, 0, 0, last_byte], 1))),
+            source: Source::peer(Some(SocketAddr::from(([10, 0, 0, last_byte], 1)))),
             request_id: "r".into(),
             method: "POST".into(),
             name: "/mcp".into(),

@@ -1,21 +1,22 @@
 //! `hayward serve`: the daemon.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_audit::Mirror;
 use hayward_gateway::Sessions;
-use hayward_gateway::listener::{App, Guard, OldClients, Pace, Threads, serve};
+use hayward_gateway::listener::{App, OldClients, Pace, Proxies, Threads, Tls, serve};
 use hayward_host::TransferConfig;
 use hayward_telemetry::Logging;
-use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio_util::task::TaskTracker;
 
 use crate::Further;
-use crate::config::{AllLimits, Common, Serving, check_bind};
+use crate::config::{AllLimits, Common, Serving, sound};
 use crate::failure::Failure;
-use crate::public_url::PublicUrl;
+use crate::network::{Checked, Doors, Network};
+use crate::notify::Notify;
 use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{local, output, ready, runtime};
@@ -34,17 +35,12 @@ const MEMORY_PARTS: u64 = 4;
 /// a stored token has a fence of its own.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Address to listen on
-    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    host: IpAddr,
-
-    /// Port to listen on; 0 picks a free one
-    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765)]
-    port: u16,
+    #[command(flatten)]
+    network: Network,
 
     /// File that appears, mode 0600, when the server listens: JSON with url, pid, version and temporary tokens
     ///
-    /// Its members are `url`, `pid` and `version`, and beside temporary tokens `admin_token`, `rw_token` and
+    /// Its members are `url`, `pid` and `version`, `unix_socket` where there is one, and beside temporary tokens `admin_token`, `rw_token` and
     /// `ro_token`. `metrics_token` is not among them yet: it comes with /metrics.
     #[arg(long, env = "HAYWARD_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -60,27 +56,6 @@ pub(crate) struct Args {
     #[arg(long, env = "HAYWARD_LOG_STDOUT")]
     log_stdout: bool,
 
-    /// Listen on an address beyond loopback although tokens cross the network in clear
-    #[arg(long, env = "HAYWARD_INSECURE_HTTP")]
-    insecure_http: bool,
-
-    /// Name that clients may reach the server under, beside loopback; may be repeated
-    #[arg(long = "allowed-host", env = "HAYWARD_ALLOWED_HOSTS", value_name = "NAME", value_delimiter = ',')]
-    allowed_hosts: Vec<String>,
-
-    /// Origin of web pages that may send requests, e.g. `http://localhost:6274`; may be repeated
-    #[arg(
-        long = "allowed-origin",
-        env = "HAYWARD_ALLOWED_ORIGINS",
-        value_name = "URL",
-        value_delimiter = ','
-    )]
-    allowed_origins: Vec<String>,
-
-    /// Address that clients reach the server under, e.g. `https://nas.example.org`; for the URLs of transfers
-    #[arg(long, env = "HAYWARD_PUBLIC_URL", value_name = "URL", value_parser = PublicUrl::parse)]
-    public_url: Option<PublicUrl>,
-
     /// Whether files can be moved past the calls, under tickets that `prepare_upload` and `prepare_download` make
     #[arg(long, env = "HAYWARD_TRANSFERS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     transfers: bool,
@@ -94,8 +69,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let log = args.common.start_log()?;
-    let mut limits = AllLimits::read(&args.serving.limits)?;
-    check_bind(args.host, args.insecure_http)?;
+    let mut faults = Vec::new();
+    let mut limits = AllLimits::read_telling(&args.serving.limits, &mut faults);
+    let checked = args.network.check(&mut faults);
+    sound(&faults)?;
     if let Some(max) = hayward_exec::raise_open_files() {
         // Every connection is one, and what serves it needs some.
         let places = max.saturating_sub(FILES_OF_OURS).max(1);
@@ -111,12 +88,12 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
             limits.gateway.held_bytes_max = held;
         }
     }
-    runtime::block_on(serve_until_signal(args, limits, further, &log))
+    runtime::block_on(serve_until_signal(args, (limits, checked), further, &log))
 }
 
 async fn serve_until_signal(
     mut args: Args,
-    limits: AllLimits,
+    (limits, checked): (AllLimits, Checked),
     further: Further,
     log: &Logging,
 ) -> Result<(), Failure> {
@@ -125,15 +102,17 @@ async fn serve_until_signal(
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
     let data_dir = data.path().to_owned();
-    let address = SocketAddr::new(args.host, args.port);
-    let listener = bind(address).await?;
-    let address = step(listener.local_addr(), || "failed to read the address".to_owned())?;
+    let (reload, notify) = (runtime::reload_signal()?, Notify::from_environment());
+    let Checked { inherited, tls, proxies } = checked;
+    let Doors { open: doors, address, socket: socket_file } =
+        args.network.open(inherited, tls.clone()).await?;
     if let Some(path) = &args.ready_file {
         // One that a killed process left would tell of a server that isn't there.
         std::fs::remove_file(path).ok();
     }
     // The ready file holds tokens that may do more than whoever reads files with a lesser one.
-    let secrets = args.ready_file.iter().chain(&args.log_dir).cloned().chain(own_outputs()).collect();
+    let secrets = [&args.ready_file, &args.log_dir, &args.network.tls_key];
+    let secrets = secrets.into_iter().flatten().cloned().chain(own_outputs()).collect();
     let mirror_limits = limits.audit.clone();
     let beside = Beside { secrets, further: further(), transfers: args.transfers(address) };
     let stack = Stack::build(data, &args.serving, limits, beside).await?;
@@ -143,25 +122,31 @@ async fn serve_until_signal(
     let mirrors = mirrors(&args, &data_dir.join("audit"), &mirror_limits)?;
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
-    let app = app(&args, &stack, desk, address);
+    let app = app(&args, &stack, desk, (address, proxies));
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
     // They go last: what a call has begun may live on its thread.
     let threads = Arc::new(step(Threads::start(), || "failed to start threads".to_owned())?);
-    let serving = serve(listener, app, Arc::clone(&threads), shutdown.clone());
+    let following = TaskTracker::new().spawn(follow(tls, reload, notify.clone()));
+    let serving = serve(doors, app, Arc::clone(&threads), shutdown.clone());
     let listening = TaskTracker::new().spawn(serving);
-    let url = format!("http://{address}/mcp");
+    let url = args.network.url(address);
+    let socket_path = socket_file.as_ref().map(|file| file.path.as_path());
     if let Some(path) = &args.ready_file {
-        announce(path, &url, temporary.as_ref())?;
+        announce(path, (&url, socket_path), temporary.as_ref())?;
     }
-    output::tell(&banner(&url, temporary.as_ref()));
+    output::tell(&banner((&url, &args.network.client_url(address)), socket_path, temporary.as_ref()));
+    notify.ready(&url);
 
     shutdown.cancelled().await;
+    notify.stopping();
     listening.await.ok();
+    drop(socket_file);
     noting.await.ok();
     if let Some(socket) = socket {
         socket.close().await;
     }
     stack.close().await;
+    following.abort();
     drop(threads);
     // What was recorded last is copied, too.
     drop(mirrors);
@@ -173,11 +158,33 @@ async fn serve_until_signal(
 
 impl Args {
     /// Where clients move files.
-    fn transfers(&self, address: SocketAddr) -> Option<TransferConfig> {
-        let local = address.ip().is_loopback().then(|| format!("http://{address}"));
-        let public_url = self.public_url.as_ref().map(|url| url.text.clone());
+    fn transfers(&self, address: Option<SocketAddr>) -> Option<TransferConfig> {
+        let scheme = self.network.scheme();
+        let local = address.filter(|address| address.ip().is_loopback());
+        let local = local.map(|address| format!("{scheme}://{address}"));
+        let public_url = self.network.public_url.as_ref().map(|url| url.text.clone());
         self.transfers.then_some(TransferConfig { public_url, local_url: local })
     }
+}
+
+/// Reads the files of TLS again when they change, and at every SIGHUP; and shows that we are alive.
+async fn follow(tls: Option<Arc<Tls>>, mut reload: Signal, notify: Notify) {
+    let changes = async {
+        match &tls {
+            Some(tls) => Arc::clone(tls).follow().await,
+            None => std::future::pending().await,
+        }
+    };
+    let hangups = async {
+        while reload.recv().await.is_some() {
+            notify.reloading();
+            if let Some(tls) = &tls {
+                tls.reload_and_tell();
+            }
+            notify.reloaded();
+        }
+    };
+    tokio::join!(changes, hangups, notify.live());
 }
 
 /// The copies of the record that were asked for.
@@ -206,26 +213,12 @@ fn own_outputs() -> impl Iterator<Item = PathBuf> {
         .filter_map(|stream| std::fs::read_link(stream).ok())
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let in_use = error.kind() == std::io::ErrorKind::AddrInUse;
-        let failure = Failure::unavailable(
-            anyhow::Error::from(error).context(format!("failed to listen on `{address}`")),
-        );
-        if in_use {
-            failure.hint("something listens there already: choose another port with --port")
-        } else {
-            failure
-        }
-    })
-}
-
-fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<App> {
-    let mut hosts = args.allowed_hosts.clone();
-    if !address.ip().is_unspecified() {
-        hosts.push(address.ip().to_string());
-    }
-    hosts.extend(args.public_url.as_ref().map(|url| url.host.clone()));
+fn app(
+    args: &Args,
+    stack: &Stack,
+    desk: TokenDesk,
+    (address, proxies): (Option<SocketAddr>, Proxies),
+) -> Arc<App> {
     let limits = stack.limits.gateway.clone();
     Arc::new(App {
         protocol: Arc::clone(&stack.protocol),
@@ -233,15 +226,23 @@ fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: SocketAddr) -> Arc<
         sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
         tokens: Arc::new(desk),
         transfers: Arc::clone(&stack.transfers),
-        guard: Guard::new(address.port(), hosts, args.allowed_origins.clone()),
+        guard: args.network.guard(address),
         pace: Pace::new(&limits),
+        proxies,
         limits,
         version: VERSION,
     })
 }
 
-fn announce(path: &Path, url: &str, temporary: Option<&Temporary>) -> Result<(), Failure> {
+fn announce(
+    path: &Path,
+    (url, socket): (&str, Option<&Path>),
+    temporary: Option<&Temporary>,
+) -> Result<(), Failure> {
     let mut ready = serde_json::json!({ "url": url, "pid": std::process::id(), "version": VERSION });
+    if let Some(socket) = socket {
+        ready["unix_socket"] = socket.to_string_lossy().into();
+    }
     if let Some(temporary) = temporary {
         ready["admin_token"] = temporary.admin.reveal().into();
         ready["rw_token"] = temporary.rw.reveal().into();
@@ -251,16 +252,17 @@ fn announce(path: &Path, url: &str, temporary: Option<&Temporary>) -> Result<(),
         .map_err(|failure| failure.hint("name a file in a directory that is there and that you may write"))
 }
 
-/// What a person needs to connect a client.
-fn banner(url: &str, temporary: Option<&Temporary>) -> String {
+/// What a person needs to connect a client: where we listen, and the address that clients reach us under.
+fn banner((listens, url): (&str, &str), socket: Option<&Path>, temporary: Option<&Temporary>) -> String {
+    let beside = socket.map(|path| format!(", socket {}", path.display())).unwrap_or_default();
     let Some(temporary) = temporary else {
-        return format!("hayward {VERSION} listens on {url}\n");
+        return format!("hayward {VERSION} listens on {listens}{beside}\n");
     };
     let rw = temporary.rw.reveal();
     let ro = temporary.ro.reveal();
     let admin = temporary.admin.reveal();
     format!(
-        "hayward {VERSION} listens on {url}\n\
+        "hayward {VERSION} listens on {listens}{beside}\n\
          \n\
          Temporary tokens, valid until this process ends:\n\
          \x20 admin  {admin}\n\

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hayward_api::{Principal, Tier};
+use hayward_api::{Principal, Source, Tier};
 
 use super::*;
 use crate::checkpoint::{CHECKPOINTS, line_hash};
@@ -47,7 +47,7 @@ impl Rig {
         let intent = Intent {
             request_id: "r1",
             principal: &principal,
-            client_address: None,
+            source: Source::default(),
             client_name: None,
             traceparent: None,
             protocol: None,
