@@ -23,6 +23,12 @@ const PREFIX: &str = "hwd_";
 const ID: usize = 12;
 const SECRET: usize = 32;
 const CHECKSUM: usize = 6;
+/// How the tokens of mymcp begin.
+const FOREIGN_PREFIX: &str = "tok_";
+/// How many hexadecimal digits they have: fewer could be guessed.
+const FOREIGN_DIGITS: std::ops::RangeInclusive<usize> = 32..=128;
+/// What the digest begins with that the id of such a token is made of.
+const FOREIGN_ID: &str = "hayward: the id of a token of mymcp\n";
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
@@ -145,9 +151,11 @@ impl Token {
         Digest::of(&self.text[at..at + SECRET])
     }
 
-    /// Reads a token that somebody showed.
+    /// Reads a token that somebody showed: one of ours, or one that mymcp made.
     pub fn parse(text: &str) -> Result<PresentedToken, TokenError> {
-        let rest = text.strip_prefix(PREFIX).ok_or(TokenError::Shape)?;
+        let Some(rest) = text.strip_prefix(PREFIX) else {
+            return foreign(text).ok_or(TokenError::Shape);
+        };
         let (role, tail) = rest.split_once('_').ok_or(TokenError::Shape)?;
         let is_role = Role::ALL.iter().any(|known| known.as_str() == role);
         let is_base62 = tail.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -161,6 +169,22 @@ impl Token {
         let id = TokenId::parse(&tail[..ID]).ok_or(TokenError::Shape)?;
         Ok(PresentedToken { id, digest: Digest::of(&tail[ID..ID + SECRET]) })
     }
+}
+
+/// A token that mymcp made: `tok_` and hexadecimal digits, or the digits alone. It has no public half, so one is made of a
+/// digest of it that says nothing of the one that is stored.
+fn foreign(text: &str) -> Option<PresentedToken> {
+    let digits = text.strip_prefix(FOREIGN_PREFIX).unwrap_or(text);
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if !FOREIGN_DIGITS.contains(&digits.len()) || !digits.bytes().all(is_hex) {
+        return None;
+    }
+    let named = Sha256::new().chain_update(FOREIGN_ID).chain_update(text).finalize();
+    let mut id = [0; ID];
+    for (letter, byte) in id.iter_mut().zip(named) {
+        *letter = ALPHABET[usize::from(byte) % ALPHABET.len()];
+    }
+    Some(PresentedToken { id: TokenId(id), digest: Digest::of(text) })
 }
 
 /// Appends random characters, each of the 62 equally likely.
@@ -248,6 +272,28 @@ mod tests {
         let umlaut = format!("{}ä", &good[..good.len() - 2]);
         for bad in ["", "hwd_", "hwd_ro_", "Bearer", shorter, &longer, &danger, &padded, &umlaut] {
             assert_eq!(Token::parse(bad).err(), Some(TokenError::Shape), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_mymcp_is_the_same_one_each_time_and_no_other() {
+        let hex = "0123456789abcdef0123456789abcdef";
+        let (token, bare) = (Token::parse(&format!("tok_{hex}")).unwrap(), Token::parse(hex).unwrap());
+        let again = Token::parse(&format!("tok_{hex}")).unwrap();
+        assert!(token.id == again.id && is_same(&token.digest, &again.digest));
+        assert!(token.id != bare.id && !is_same(&token.digest, &bare.digest));
+        assert!(TokenId::parse(token.id.as_str()).is_some());
+        for bad in [
+            "tok_",
+            "tok_abc",
+            &hex[1..],
+            &format!("tok_{}", hex.to_uppercase()),
+            &format!("tok_{hex} "),
+            &format!("TOK_{hex}"),
+            &format!("tok_{hex}g"),
+            &format!("tok_{}", "a".repeat(129)),
+        ] {
+            assert_eq!(Token::parse(bad).err(), Some(TokenError::Shape), "{bad}");
         }
     }
 

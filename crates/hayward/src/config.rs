@@ -1,6 +1,11 @@
-//! What flags and environment say, checked as a whole before anything is bound.
+//! What files, environment and flags say, checked as a whole before anything is bound.
 //!
-//! Default < environment < flag. All faults are collected and told together.
+//! Default < file < environment < flag. All faults are collected and told together.
+
+pub(crate) mod file;
+pub(crate) mod keys;
+pub(crate) mod layers;
+pub(crate) mod mymcp;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -13,6 +18,37 @@ use hayward_api::limits::{Limit, LimitError};
 use crate::failure::Failure;
 use crate::fences::FenceArgs;
 use crate::fences::tools::{ToolFenceArg, tool_fence};
+use crate::output;
+
+/// Where settings are looked for; every command has these.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Where {
+    /// File of the configuration [default: /etc/hayward/hayward.toml for root, else hayward/hayward.toml in the XDG config home]
+    #[arg(long, env = "HAYWARD_CONFIG", value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+
+    /// File of environment variables, one NAME=value on a line; the names of mymcp are understood
+    #[arg(long, env = "HAYWARD_ENV_FILE", value_name = "FILE", global = true)]
+    env_file: Option<PathBuf>,
+}
+
+/// The file of the configuration that this process reads, or would read if it were there.
+pub(crate) fn file() -> Option<PathBuf> {
+    let words: Vec<_> = std::env::args_os().collect();
+    layers::sources(&words, environment().collect()).file
+}
+
+/// The file of the configuration when none is named; none without a home.
+fn default_path() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from(SYSTEM_FILE));
+    }
+    let home = home_of("XDG_CONFIG_HOME", ".config");
+    home.map(|home| home.join("hayward/hayward.toml"))
+}
+
+/// The file of the configuration for services.
+const SYSTEM_FILE: &str = "/etc/hayward/hayward.toml";
 
 /// Settings that every command on local state shares.
 #[derive(clap::Args, Clone, Debug)]
@@ -40,6 +76,10 @@ pub(crate) enum LogFormat {
 /// Settings of whatever serves tools.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Serving {
+    // First, since reading the others takes them away.
+    #[command(flatten)]
+    pub(crate) said: Said,
+
     /// Path that no file tool may reach, beside Hayward's own data; may be repeated
     #[arg(long = "protect", env = "HAYWARD_PROTECTED_PATHS", value_name = "PATH", value_delimiter = ',')]
     pub(crate) protected_paths: Vec<PathBuf>,
@@ -93,8 +133,22 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Whether nothing was said: then somebody else's settings do as well.
+    /// All limits: defaults, then files, then the environment, then flags.
+    pub(crate) fn limits(&self) -> Result<AllLimits, Failure> {
+        AllLimits::layered(&self.said.limits, &self.limits)
+    }
+
+    /// The same, with what is wrong told by somebody else.
+    pub(crate) fn limits_telling(&self, faults: &mut Vec<String>) -> AllLimits {
+        AllLimits::layered_telling(&self.said.limits, &self.limits, faults)
+    }
+
+    /// Whether nothing was said but in files, which whoever serves there has, too: then their settings do as well.
     pub(crate) fn is_default(&self) -> bool {
+        !self.said.is_any || self.is_as_without()
+    }
+
+    fn is_as_without(&self) -> bool {
         self.protected_paths.is_empty()
             && self.sync_files
             && matches!(self.audit_strict_from, StrictFrom::Operate)
@@ -103,6 +157,39 @@ impl Serving {
             && self.limits.is_empty()
             && self.fence.is_default()
             && self.tool_fences.is_empty()
+    }
+}
+
+/// What is known of how [`Serving`] came to be what it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    /// Whether anything of it was said on the command line or in the environment.
+    is_any: bool,
+    /// The limits of the files of the configuration.
+    limits: Vec<String>,
+}
+
+impl clap::Args for Said {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        command
+    }
+}
+
+impl clap::FromArgMatches for Said {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let serving = <Serving as clap::Args>::augment_args(clap::Command::new("serving"));
+        let ids = serving.get_arguments().map(|arg| arg.get_id().as_str());
+        let is_any = layers::is_said(matches, ids);
+        Ok(Self { is_any, limits: layers::limits(matches) })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = <Self as clap::FromArgMatches>::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -173,14 +260,22 @@ impl AllLimits {
 
     /// Defaults, then the environment, then flags.
     pub(crate) fn read(flags: &[String]) -> Result<Self, Failure> {
+        Self::layered(&[], flags)
+    }
+
+    fn layered(configured: &[String], flags: &[String]) -> Result<Self, Failure> {
         let mut faults = Vec::new();
-        let limits = Self::read_telling(flags, &mut faults);
+        let limits = Self::layered_telling(configured, flags, &mut faults);
         sound(&faults).map(|()| limits)
     }
 
-    /// The same, with what is wrong told by somebody else.
-    pub(crate) fn read_telling(flags: &[String], faults: &mut Vec<String>) -> Self {
+    /// Defaults, then what files say as `KEY=VALUE`, then the environment, then flags; what is wrong is told by
+    /// somebody else.
+    fn layered_telling(configured: &[String], flags: &[String], faults: &mut Vec<String>) -> Self {
         let mut limits = Self::default();
+        for (key, value) in configured.iter().filter_map(|limit| limit.split_once('=')) {
+            limits.set_text(key, value, faults);
+        }
         for (key, value) in from_environment() {
             limits.set_text(key, &value, faults);
         }
@@ -218,6 +313,8 @@ pub(crate) fn sound(faults: &[String]) -> Result<(), Failure> {
     }
     let mut message = String::from("the configuration is wrong");
     for fault in faults {
+        // A file may hold what steers a terminal, and lines that look like ours.
+        let fault = output::plain(fault).replace('\n', " ");
         let _written = write!(message, "\n  {fault}");
     }
     Err(Failure::configuration(anyhow::anyhow!(message)))
@@ -246,9 +343,7 @@ impl Common {
             })?;
             return Ok(absolute);
         }
-        let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
-        let home = absolute(variable("XDG_DATA_HOME"))
-            .or_else(|| absolute(variable("HOME")).map(|home| home.join(".local/share")));
+        let home = home_of("XDG_DATA_HOME", ".local/share");
         home.map(|home| home.join("hayward")).ok_or_else(|| {
             Failure::configuration(anyhow::anyhow!(
                 "no data directory: neither `--data-dir` nor `HOME` is set"
@@ -274,6 +369,12 @@ impl Common {
     }
 }
 
+/// The directory that an XDG variable names, else this one in the home directory.
+fn home_of(name: &str, below: &str) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    absolute(variable(name)).or_else(|| absolute(variable("HOME")).map(|home| home.join(below)))
+}
+
 /// What the environment says under this name; nothing if it says nothing.
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 pub(crate) fn variable(name: &str) -> PathBuf {
@@ -286,7 +387,8 @@ mod tests {
 
     #[test]
     fn limits_are_set_by_key_and_all_faults_are_told_together() {
-        let good = AllLimits::read(&["gateway.calls_max=7".into()]).unwrap();
+        let good =
+            AllLimits::layered(&["gateway.calls_max=9".into()], &["gateway.calls_max=7".into()]).unwrap();
         assert_eq!(good.gateway.calls_max, 7);
         let flags = ["gateway.calls_mx=7", "gateway.calls_max=0", "x", "host.x=abc"].map(String::from);
         let failure = AllLimits::read(&flags).unwrap_err();

@@ -155,6 +155,17 @@ fn user(text: &str) -> Result<RunAs, Error> {
     })
 }
 
+/// The numbers of a user of this machine, root among them: who runs a service, and not what a command becomes.
+pub(crate) fn passwd(name: &str) -> Result<(u32, u32), Error> {
+    let text = std::fs::read_to_string(PASSWD).unwrap_or_default();
+    let found = text.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [found, _, uid, gid, ..] = fields[..] else { return None };
+        (found == name).then_some((uid.parse().ok()?, gid.parse().ok()?))
+    });
+    found.ok_or_else(|| invalid(format!("`{PASSWD}` has no user `{}`", name.escape_debug())))
+}
+
 /// The numbers of a name in a file of users, see passwd(5).
 fn numbers(passwd: &str, name: &str) -> Option<Result<RunAs, Error>> {
     passwd.lines().find_map(|line| {

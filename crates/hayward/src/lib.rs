@@ -11,17 +11,23 @@ mod notify;
 mod output;
 mod public_url;
 mod ready;
+mod remote;
 mod runtime;
 mod stack;
 mod tokens;
 mod usage;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use hayward_tool::Toolset;
 
 use commands::Command;
+use config::Where;
+use config::keys::{Keys, prepared};
+use config::layers::{Layers, sources, wanted};
+use failure::Failure;
 
 /// The hidden first argument that makes this process a supervisor of jobs.
 const SUPERVISE: &str = "__supervise";
@@ -32,6 +38,9 @@ const SUPERVISE: &str = "__supervise";
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    #[command(flatten)]
+    _where: Where,
 }
 
 /// Toolsets beside those that are compiled in, made when a command serves.
@@ -44,12 +53,39 @@ pub fn run(further: Further) -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == SUPERVISE) {
         return hayward_exec::supervise();
     }
-    let cli = match Cli::try_parse() {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let mut line = match configured(line(), &args) {
+        Ok(line) => line,
+        Err(failure) => return output::failure(&failure),
+    };
+    let cli = line.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match cli {
         Ok(cli) => cli,
-        Err(error) => return usage::end(&error, std::env::args_os()),
+        Err(error) => return usage::end(&error.format(&mut line), args.into_iter()),
     };
     match cli.command.run(further) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output::failure(&failure),
     }
+}
+
+/// The command line, with all names that its words have.
+fn line() -> clap::Command {
+    prepared(Cli::command())
+}
+
+/// The command line with what files say in the place of its defaults, for a command that has settings.
+fn configured(root: clap::Command, args: &[OsString]) -> Result<clap::Command, Failure> {
+    let Some(name) = wanted(&root, args).map(|command| command.get_name().to_owned()) else {
+        return Ok(root);
+    };
+    if commands::UNCONFIGURED.contains(&name.as_str()) {
+        return Ok(root);
+    }
+    let variables = config::environment().collect();
+    let layers = Layers::read(&root, &Keys::of(&root), &sources(args, variables)).sound()?;
+    for note in &layers.notes {
+        output::tell(&format!("note: {}\n", output::plain(note)));
+    }
+    Ok(root.mut_subcommand(name, |command| layers.apply(command)))
 }

@@ -1,21 +1,27 @@
-//! The ready file: appears at once and complete, and only its owner reads it.
+//! Files that appear at once and complete, as the ready file does, which only its owner reads.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde_json::Value;
 
 /// Puts a JSON document in place atomically, mode 0600.
 pub(crate) fn write(path: &Path, document: &Value) -> io::Result<()> {
+    place(path, format!("{document}\n").as_bytes(), 0o600)
+}
+
+/// Puts bytes in place atomically, under this mode.
+pub(crate) fn place(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(format!(".{}.tmp", std::process::id()));
     let draft = Path::new(&draft);
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
-        file.write_all(document.to_string().as_bytes())?;
-        file.write_all(b"\n")?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(draft)?;
+        // Whatever the umask says.
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(draft, path)
     })();
@@ -27,8 +33,6 @@ pub(crate) fn write(path: &Path, document: &Value) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

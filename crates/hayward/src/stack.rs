@@ -18,9 +18,9 @@ use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
 use hayward_tool::{Toolset, Transfers};
 
-#[cfg(test)]
-use crate::config::StrictFrom;
 use crate::config::{AllLimits, Containment, Serving, environment};
+#[cfg(test)]
+use crate::config::{Said, StrictFrom};
 use crate::failure::Failure;
 #[cfg(test)]
 use crate::fences::FenceArgs;
@@ -160,6 +160,7 @@ impl Stack {
     /// A stack of its own in this directory, with weaker containment and no waiting for disks.
     pub(crate) async fn for_test(data_dir: &Path) -> Self {
         let serving = Serving {
+            said: Said::default(),
             protected_paths: Vec::new(),
             sync_files: false,
             audit_strict_from: StrictFrom::Operate,

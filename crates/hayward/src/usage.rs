@@ -21,7 +21,7 @@ pub(crate) fn end(error: &Error, args: impl Iterator<Item = OsString>) -> ExitCo
     let code = code_of(error, args);
     if code == CONFIGURATION {
         output::tell(
-            "hint: the value is not on the command line: look for it among the HAYWARD_… variables\n",
+            "hint: the value is not on the command line: `hayward config view --show-origin` says where it came from\n",
         );
     }
     ExitCode::from(code)
@@ -36,7 +36,7 @@ fn code_of(error: &Error, args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 /// `--port` of `--port <PORT>`; none for an argument without a name, which can't come from elsewhere.
-fn flag_of(error: &Error) -> Option<String> {
+pub(crate) fn flag_of(error: &Error) -> Option<String> {
     let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };

@@ -93,7 +93,7 @@ fn table(heading: &str, schema: &Value) -> String {
 #[test]
 fn the_reference_of_limits_is_fresh() {
     let mut text = format!(
-        "{GENERATED}\n# Limits\n\nSet one with `--limit KEY=VALUE` or by its environment variable; a flag wins.\n\n\
+        "{GENERATED}\n# Limits\n\nSet one in the file of the configuration (`limits.KEY = VALUE`), by its environment variable, or with `--limit KEY=VALUE`, which wins.\n\n\
          | key | default | range | | environment |\n|---|---|---|---|---|\n"
     );
     let rooms: [&[Limit]; 6] = [
@@ -127,13 +127,24 @@ fn the_reference_of_commands_is_fresh() {
         &["audit", "key"],
         &["audit", "export"],
         &["audit", "prune"],
+        &["client-config"],
+        &["completions"],
+        &["config"],
+        &["config", "view"],
+        &["config", "set"],
+        &["config", "path"],
+        &["config", "setup"],
         &["doctor"],
+        &["install-service"],
+        &["migrate"],
+        &["migrate", "mymcp"],
         &["serve"],
         &["stdio"],
         &["token"],
         &["token", "add"],
         &["token", "list"],
         &["token", "revoke"],
+        &["uninstall-service"],
         &["version"],
     ] {
         #[expect(clippy::disallowed_methods, reason = "a test runs the binary")]

@@ -12,6 +12,7 @@
 mod data_dir;
 mod dialect;
 mod error;
+mod examine;
 pub mod limits;
 mod receipts;
 mod resource;
@@ -23,6 +24,7 @@ mod watch;
 
 pub use data_dir::{DataDir, LockError};
 pub use error::StoreError;
+pub use examine::{Examined, examine};
 pub use receipts::{Claimed, Moment, ReceiptKey};
 pub use resource::{Actor, Key, Resource};
 pub use status::Status;

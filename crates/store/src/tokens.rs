@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hayward_api::kinds::token::{DESCRIPTOR, Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Metadata, Principal, Time};
-use hayward_auth::{CredentialRecord, Digest, Token, TokenId};
+use hayward_auth::{CredentialRecord, Digest, PresentedToken, Token, TokenId};
 use serde_json::json;
 use sqlx::{Executor, Row as _};
 
@@ -55,19 +55,42 @@ impl Store {
         spec: impl Into<TokenSpec>,
         actor: &Actor,
     ) -> Result<(Metadata, Token), StoreError> {
-        if Role::ALL.iter().any(|role| role.temporary_name() == name) {
-            return Err(StoreError::Reserved { name: name.to_owned() });
-        }
         let spec = spec.into();
         let token = Token::mint(spec.role);
         let expires_at_unix = spec.expires_at.map(Time::unix);
-        let spec = json!(spec);
-        let mut change = self.begin().await?;
-        let resource = change.create(&Key::global(&DESCRIPTOR, name), &spec, actor).await?;
         let credential = NewCredential { id: token.id(), digest: token.digest(), expires_at_unix };
-        change.put_credential(&resource.metadata.uid, &credential).await?;
+        Ok((self.keep_token(name, &spec, &credential, actor).await?, token))
+    }
+
+    /// Takes over a token that somebody else made, as it is presented; only its digest is kept.
+    pub async fn import_token(
+        &self,
+        name: &str,
+        spec: impl Into<TokenSpec>,
+        token: &PresentedToken,
+        actor: &Actor,
+    ) -> Result<Metadata, StoreError> {
+        let spec = spec.into();
+        let expires_at_unix = spec.expires_at.map(Time::unix);
+        let credential = NewCredential { id: token.id, digest: token.digest, expires_at_unix };
+        self.keep_token(name, &spec, &credential, actor).await
+    }
+
+    async fn keep_token(
+        &self,
+        name: &str,
+        spec: &TokenSpec,
+        credential: &NewCredential,
+        actor: &Actor,
+    ) -> Result<Metadata, StoreError> {
+        if Role::ALL.iter().any(|role| role.temporary_name() == name) {
+            return Err(StoreError::Reserved { name: name.to_owned() });
+        }
+        let mut change = self.begin().await?;
+        let resource = change.create(&Key::global(&DESCRIPTOR, name), &json!(spec), actor).await?;
+        change.put_credential(&resource.metadata.uid, credential).await?;
         change.commit().await?;
-        Ok((resource.metadata, token))
+        Ok(resource.metadata)
     }
 
     /// Every token, by name.

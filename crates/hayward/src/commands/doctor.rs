@@ -1,11 +1,14 @@
 //! `hayward doctor`: what this machine really holds of what is promised.
 //!
-//! Only reads, needs no lock, and works beside a running daemon. What holds is found out by trying, see
+//! With `--url`, what a running server answers. Only reads, needs no lock, and works beside a running daemon. What holds is found out by trying, see
 //! [`Executor::assess`](hayward_exec::Executor::assess).
 
 mod checks;
 mod fences;
+mod live;
+mod machine;
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -26,13 +29,24 @@ use fences::Fenced;
 /// Says what this machine holds of what is promised; exits with 1 if something can't be held.
 ///
 /// Looks at what keeps commands together, tries the fence of every stored token, and looks at the data
-/// directory, the end of the record, open files and disk space. Works beside a running daemon and without
+/// directory, the database, the end of the record, the port, the clock, open files and disk space. Works beside a running daemon and without
 /// one, and changes nothing; give it the options of `hayward serve` that the daemon has.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Form of the output
     #[arg(long, short, value_enum, default_value = "table")]
     output: Form,
+
+    #[command(flatten)]
+    live: live::Live,
+
+    /// Address that the daemon listens on
+    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+
+    /// Port that the daemon listens on
+    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765)]
+    port: u16,
 
     #[command(flatten)]
     common: Common,
@@ -48,6 +62,15 @@ struct Report {
     is_sound: bool,
     checks: Vec<Check>,
     fences: Vec<Fenced>,
+}
+
+impl Report {
+    fn of(checks: Vec<Check>, fences: Vec<Fenced>) -> Self {
+        let verdicts =
+            checks.iter().map(|check| check.verdict).chain(fences.iter().map(|fence| fence.verdict));
+        let is_sound = verdicts.max().is_none_or(|worst| worst < Verdict::Failed);
+        Self { is_sound, checks, fences }
+    }
 }
 
 /// One thing that was looked at.
@@ -94,9 +117,14 @@ impl Check {
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
-    let limits = AllLimits::read(&args.serving.limits)?;
+    let limits = args.serving.limits()?;
     let form = args.output;
-    let report = runtime::block_on(examine(args, limits))?;
+    let report = runtime::block_on(async {
+        match args.live.url.clone() {
+            Some(url) => Ok(Report::of(args.live.checks(&url).await?, Vec::new())),
+            None => examine(args, limits).await,
+        }
+    })?;
     show(form, &report, || told(&report))?;
     if report.is_sound {
         return Ok(());
@@ -111,7 +139,12 @@ async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
     let of_all = together(&args.serving.tool_fences)?;
     let of_all = checked_tools(&of_all, &data_dir).map_err(misfenced)?;
     let fencing = Fencing { of_all, ground: ground(&limits.host) };
-    let stored = hayward_store::read_tokens(&data_dir).await.map_err(Error::from)?;
+    let database = machine::database(&data_dir).await;
+    let stored = match database.verdict {
+        // What can't be read is told by its own check.
+        Verdict::Failed => Vec::new(),
+        _ => hayward_store::read_tokens(&data_dir).await.map_err(Error::from)?,
+    };
     let protected: Vec<_> =
         std::iter::once(data_dir.clone()).chain(args.serving.protected_paths.iter().cloned()).collect();
     let executor = executor(&limits, args.serving.containment, protected.clone(), None);
@@ -124,15 +157,18 @@ async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
         checks::disk(&data_dir),
     ];
     checks.push(checks::record(&data_dir));
+    checks.push(database);
+    checks.push(machine::owners(&data_dir));
+    checks.push(machine::configuration(crate::config::file().as_deref()));
+    checks.push(machine::port(SocketAddr::new(args.host, args.port), &data_dir));
+    checks.push(machine::clock(&data_dir));
     checks.extend(checks::tools(&stored));
     let mut fences = Vec::new();
     for had in fences::of(&common, &stored, &fencing) {
         fences.push(Fenced::try_out(&executor, had, &limits.host).await);
     }
     executor.shutdown(Duration::ZERO).await;
-    let verdicts = checks.iter().map(|check| check.verdict).chain(fences.iter().map(|fence| fence.verdict));
-    let is_sound = verdicts.max().is_none_or(|worst| worst < Verdict::Failed);
-    Ok(Report { is_sound, checks, fences })
+    Ok(Report::of(checks, fences))
 }
 
 /// A report for people.

@@ -70,7 +70,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let log = args.common.start_log()?;
     let mut faults = Vec::new();
-    let mut limits = AllLimits::read_telling(&args.serving.limits, &mut faults);
+    let mut limits = args.serving.limits_telling(&mut faults);
     let checked = args.network.check(&mut faults);
     sound(&faults)?;
     if let Some(max) = hayward_exec::raise_open_files() {

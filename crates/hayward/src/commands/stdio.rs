@@ -50,7 +50,7 @@ impl ClientRole {
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let log = args.common.start_log()?;
-    let limits = AllLimits::read(&args.serving.limits)?;
+    let limits = args.serving.limits()?;
     runtime::block_on(serve(args, limits, further, &log))
 }
 

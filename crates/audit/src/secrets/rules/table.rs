@@ -115,6 +115,7 @@ pub(super) const RULES: &[Rule] = &[
     token("vault-token", &["hvs.", "hvb.", "hvr."], r"hv[sbr]\.[A-Za-z0-9_-]{24,}"),
     token("age-key", &["AGE-SECRET-KEY-1"], r"AGE-SECRET-KEY-1[QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L]{58}"),
     token("hayward-token", &["hwd_"], r"hwd_[a-z]{1,16}_[A-Za-z0-9]{40,80}"),
+    token("mymcp-token", &["tok_"], r"(?P<v>tok_[0-9a-f]{32})(?:[^A-Za-z0-9_]|\z)"),
     Rule {
         name: "azure-key",
         keywords: &["AccountKey=", "SharedAccessKey="],

@@ -149,6 +149,7 @@ fn each_rule_takes_what_it_should_and_leaves_what_looks_similar() {
             ],
         ),
         ("hayward-token", vec![format!("‹hwd_rw_{l59}›"), "hwd_rw_short".into()]),
+        ("mymcp-token", vec![format!("‹tok_{d32}›"), format!("tok_short tok_{d64}")]),
         (
             "azure-key",
             vec![

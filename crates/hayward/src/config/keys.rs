@@ -1,0 +1,224 @@
+//! Everything that can be set, under the one name that it has in file, environment and flag.
+//!
+//! The names follow from the flags and limits that there are: whoever adds one gets the others by it. Between the
+//! words of a name `.`, `_` and `-` mean the same, so that `log.level`, `log_level` and `[log] level` are one key.
+
+use clap::{Arg, ArgAction, Command};
+use hayward_api::error::did_you_mean;
+use hayward_api::limits::Limit;
+
+use super::AllLimits;
+
+/// What the variables of the environment begin with.
+pub(crate) const PREFIX: &str = "HAYWARD_";
+
+/// The commands whose flags are keys.
+const SERVING: [&str; 2] = ["serve", "stdio"];
+
+/// The commands that take the settings of what serves.
+const FENCED: [&str; 3] = ["serve", "stdio", "doctor"];
+
+/// The heading of the flags that say a fence; they are called `fence.…` elsewhere.
+const FENCE: &str = "Fence";
+
+/// One thing that can be set.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    /// Its name, e.g. `log.level`.
+    pub(crate) name: String,
+    /// Its variable, e.g. `HAYWARD_LOG_LEVEL`.
+    pub(crate) variable: String,
+    /// What it takes.
+    pub(crate) takes: Takes,
+    /// What it is when nothing is said.
+    pub(crate) default: Vec<String>,
+    /// Whether its value is never shown.
+    pub(crate) is_secret: bool,
+}
+
+/// What a key takes.
+#[derive(Clone, Debug)]
+pub(crate) enum Takes {
+    /// One value of a flag.
+    One,
+    /// Several values of a flag, with this between them in the environment.
+    Many(Option<char>),
+    /// Yes or no: a flag without a value.
+    Switch,
+    /// The number of a limit.
+    Limit(&'static Limit),
+}
+
+impl Key {
+    fn of(arg: &Arg) -> Option<Self> {
+        let variable = arg.get_env()?.to_str()?.to_owned();
+        let name = variable.strip_prefix(PREFIX)?.to_lowercase().replacen('_', ".", 1);
+        let takes = match arg.get_action() {
+            ArgAction::SetTrue => Takes::Switch,
+            ArgAction::Append => Takes::Many(arg.get_value_delimiter()),
+            _ => Takes::One,
+        };
+        let default = arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
+        let default = match takes {
+            Takes::Switch => vec!["false".to_owned()],
+            _ => default.collect(),
+        };
+        Some(Self { is_secret: is_secret(&name), name, variable, takes, default })
+    }
+
+    fn of_limit(limit: &'static Limit) -> Self {
+        Self {
+            name: limit.key.to_owned(),
+            variable: limit.environment_variable(),
+            takes: Takes::Limit(limit),
+            default: vec![limit.default.to_string()],
+            is_secret: false,
+        }
+    }
+
+    /// Where `config set` puts it in a file: limits have a table of their own, since `host` is a flag and a room of limits.
+    pub(crate) fn path(&self) -> Vec<&str> {
+        let words = self.name.split('.');
+        match self.takes {
+            Takes::Limit(_) => std::iter::once("limits").chain(words).collect(),
+            _ => words.collect(),
+        }
+    }
+}
+
+fn is_secret(name: &str) -> bool {
+    ["token", "secret", "password"].iter().any(|end| name.ends_with(end))
+}
+
+/// Every key.
+pub(crate) struct Keys(Vec<Key>);
+
+impl Keys {
+    /// The keys of a command line that was [`prepared`], and of all limits.
+    pub(crate) fn of(root: &Command) -> Self {
+        let mut keys: Vec<Key> = Vec::new();
+        for arg in
+            SERVING.iter().filter_map(|name| root.find_subcommand(name)).flat_map(Command::get_arguments)
+        {
+            let known = |key: &Key| keys.iter().any(|other| other.name == key.name);
+            if let Some(key) = Key::of(arg).filter(|key| !known(key)) {
+                keys.push(key);
+            }
+        }
+        keys.extend(AllLimits::table().map(Key::of_limit));
+        Self(keys)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter()
+    }
+
+    /// The key that is spelled so.
+    pub(crate) fn find(&self, spelled: &str) -> Option<&Key> {
+        self.0.iter().find(|key| Self::means(key, spelled))
+    }
+
+    /// Whether this spelling is this key's.
+    pub(crate) fn means(key: &Key, spelled: &str) -> bool {
+        let plain = plain(spelled);
+        let own = self::plain(&key.name);
+        plain == own || (matches!(key.takes, Takes::Limit(_)) && plain.strip_prefix("limits_") == Some(&own))
+    }
+
+    /// What is told of a key that there is none of.
+    pub(crate) fn unknown(&self, spelled: &str) -> String {
+        let plain = spelled.strip_prefix("limits.").unwrap_or(spelled).replace('-', "_");
+        match did_you_mean(&plain, self.0.iter().map(|key| key.name.as_str())) {
+            Some(meant) => format!("unknown key `{spelled}`: did you mean `{meant}`?"),
+            None => format!("unknown key `{spelled}`: `hayward config view` lists them"),
+        }
+    }
+}
+
+fn plain(spelled: &str) -> String {
+    spelled.replace(['.', '-'], "_").to_lowercase()
+}
+
+/// The command line with the names that follow from others: variables for the flags of fences, and flags as the variables
+/// are called.
+pub(crate) fn prepared(root: Command) -> Command {
+    FENCED.iter().fold(root, |root, name| root.mut_subcommand(name, |command| command.mut_args(named)))
+}
+
+fn named(arg: Arg) -> Arg {
+    let is_fence = arg.get_help_heading() == Some(FENCE);
+    let Some(long) = arg.get_long().map(str::to_owned) else { return arg };
+    let arg = if is_fence && arg.get_env().is_none() {
+        let variable = format!("{PREFIX}FENCE_{}", long.replace('-', "_").to_uppercase());
+        arg.env(variable)
+    } else {
+        arg
+    };
+    let variable =
+        arg.get_env().and_then(|variable| variable.to_str()).and_then(|name| name.strip_prefix(PREFIX));
+    match variable.map(|name| name.replace('_', "-").to_lowercase()) {
+        Some(flag) if flag != long => arg.alias(flag),
+        _ => arg,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn keys() -> Keys {
+        Keys::of(&crate::line())
+    }
+
+    #[test]
+    fn every_flag_and_every_limit_has_one_name_that_no_other_has() {
+        let keys = keys();
+        let names: HashSet<String> = keys.iter().map(|key| plain(&key.name)).collect();
+        assert_eq!(names.len(), keys.iter().count());
+        for key in keys.iter() {
+            assert_eq!(key.variable, format!("{PREFIX}{}", plain(&key.name).to_uppercase()));
+        }
+    }
+
+    #[test]
+    fn every_flag_of_what_serves_is_a_key() {
+        let root = crate::line();
+        let keys = Keys::of(&root);
+        for command in SERVING.iter().map(|name| root.find_subcommand(name).unwrap()) {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set() && arg.get_id() != "limits") {
+                assert!(Key::of(arg).is_some_and(|key| keys.find(&key.name).is_some()), "{}", arg.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_however_its_words_are_joined() {
+        let keys = keys();
+        for spelled in ["log.level", "log_level", "log-level", "LOG_LEVEL"] {
+            assert_eq!(keys.find(spelled).unwrap().name, "log.level");
+        }
+        for spelled in ["gateway.calls_max", "limits.gateway.calls_max", "gateway-calls-max"] {
+            assert_eq!(keys.find(spelled).unwrap().name, "gateway.calls_max");
+        }
+        assert!(keys.find("limits.log.level").is_none() && keys.find("").is_none());
+        assert!(keys.unknown("log.levl").contains("did you mean `log.level`"));
+        assert!(keys.unknown("limits.gateway.calls-mx").contains("`gateway.calls_max`"));
+    }
+
+    #[test]
+    fn every_key_has_a_flag_of_its_own_name() {
+        let root = crate::line();
+        for key in keys().iter().filter(|key| !matches!(key.takes, Takes::Limit(_))) {
+            let flag = plain(&key.name).replace('_', "-");
+            let has = |name: &&str| {
+                root.find_subcommand(name).unwrap().get_arguments().any(|arg| {
+                    arg.get_long() == Some(&flag)
+                        || arg.get_all_aliases().is_some_and(|all| all.contains(&flag.as_str()))
+                })
+            };
+            assert!(SERVING.iter().any(has), "--{flag}");
+        }
+    }
+}
