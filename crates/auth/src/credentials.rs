@@ -132,6 +132,17 @@ impl Credentials {
         used.filter(|(_, used_unix)| *used_unix != 0).collect()
     }
 
+    /// The same for a principal whose fence was narrowed since, by that of a tool.
+    pub fn is_current_within(&self, narrowed: &Principal, now_unix: i64) -> bool {
+        let table = self.table.load();
+        let Some(entry) = TokenId::parse(&narrowed.credential).and_then(|id| table.get(&id)) else {
+            return self.is_current(narrowed, now_unix);
+        };
+        let known = &entry.record.principal;
+        let (fence, tool_fences) = (known.fence.clone(), known.tool_fences.clone());
+        self.is_current(&Principal { fence, tool_fences, ..narrowed.clone() }, now_unix)
+    }
+
     /// Whether a principal that was identified earlier would still be the same one now.
     pub fn is_current(&self, principal: &Principal, now_unix: i64) -> bool {
         match principal.kind {
@@ -184,6 +195,20 @@ mod tests {
         assert!(credentials.remove(token.id()));
         assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
         assert!(!credentials.remove(token.id()));
+    }
+
+    #[test]
+    fn a_narrower_fence_is_the_same_credential_and_another_role_is_not() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        credentials.insert(record(&token));
+        let known = credentials.identify(token.reveal(), NOW).unwrap();
+        let fence = hayward_api::Fence { roots: vec!["/srv".into()], ..hayward_api::Fence::default() };
+        let narrowed = Principal { fence, ..(*known).clone() };
+        assert!(!credentials.is_current(&narrowed, NOW) && credentials.is_current_within(&narrowed, NOW));
+        let other = Principal { ceiling: Some(Tier::Operate), ..narrowed.clone() };
+        assert!(!credentials.is_current_within(&other, NOW));
+        credentials.remove(token.id());
+        assert!(!credentials.is_current_within(&narrowed, NOW));
     }
 
     #[test]

@@ -49,7 +49,26 @@ struct Stream {
     /// Where bytes go that aren't kept; empty until there are some.
     discarded: Vec<u8>,
     /// Where what is kept is written, too.
-    copy: Option<File>,
+    copy: Option<Copy>,
+}
+
+/// A copy of what is kept, beside memory.
+struct Copy {
+    file: File,
+    place: Place,
+    name: &'static str,
+}
+
+impl Copy {
+    /// Writes what has come; if that fails, there is no copy any more: one with a hole would be taken for the whole.
+    fn keeps(&mut self, bytes: &[u8]) -> bool {
+        let written = self.file.write_all(bytes);
+        if let Err(error) = &written {
+            tracing::warn!(%error, name = self.name, "output is not spooled any more");
+            self.place.remove_output(self.name);
+        }
+        written.is_ok()
+    }
 }
 
 impl Streams {
@@ -95,8 +114,14 @@ impl Streams {
                 copy.write_all(&stream.captured.bytes)?;
                 Ok(copy)
             });
-            stream.copy =
-                begun.inspect_err(|error| tracing::warn!(%error, name, "output is not spooled")).ok();
+            stream.copy = match begun {
+                Ok(file) => Some(Copy { file, place: spooling.place.clone(), name }),
+                Err(error) => {
+                    tracing::warn!(%error, name, "output is not spooled");
+                    spooling.place.remove_output(name);
+                    None
+                }
+            };
         }
     }
 
@@ -160,7 +185,7 @@ impl Stream {
             bytes.reserve(room.min(CAPTURE_BYTES_MIN));
             let known = bytes.len();
             let count = pipe.take(room as u64).read_buf(bytes).await?;
-            self.copy.take_if(|copy| copy.write_all(&bytes[known..]).is_err());
+            self.copy.take_if(|copy| !copy.keeps(&bytes[known..]));
             count
         } else {
             self.discarded.resize(CHUNK_BYTES, 0);

@@ -10,9 +10,9 @@
 //! written. Nothing here is carried to the disk by force: after a power loss there is nobody left to tell.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -213,6 +213,11 @@ impl Place {
         remove(&self.path("json"));
     }
 
+    /// Removes the output of one stream: it would have a hole.
+    pub(crate) fn remove_output(&self, stream: &str) {
+        remove(&self.path(stream));
+    }
+
     /// Removes the output: it is told otherwise.
     pub(crate) fn remove_outputs(&self) {
         for stream in ["stdout", "stderr"] {
@@ -236,8 +241,16 @@ fn remove(path: &Path) {
 
 fn read_last_word(path: &Path) -> Option<Leftover> {
     let label = Label::new(path.file_name()?.to_str()?.strip_suffix(".json")?)?;
-    let is_short = fs::metadata(path).ok()?.len() <= LAST_WORD_BYTES_MAX;
-    let text = is_short.then(|| fs::read(path).ok()).flatten()?;
+    // Whoever may write there may put anything there: what isn't a plain file of ours is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, Mode::empty()).ok()?);
+    let found = file.metadata().ok()?;
+    let is_ours = found.uid() == rustix::process::geteuid().as_raw();
+    if !found.is_file() || !is_ours || found.len() > LAST_WORD_BYTES_MAX {
+        return None;
+    }
+    let mut text = Vec::new();
+    file.take(LAST_WORD_BYTES_MAX).read_to_end(&mut text).ok()?;
     // Half a word is none.
     let LastWord { status, was_killed, stuck } = serde_json::from_slice(&text).ok()?;
     Some(Leftover { label, ending: status.map(Ending::from), was_killed, stuck })
@@ -286,6 +299,9 @@ mod tests {
         fs::write(folder.path().join("5-e.json"), "{\"status\":{\"Co").unwrap();
         fs::write(folder.path().join("6-f.json"), vec![b' '; 1 << 20]).unwrap();
         fs::write(folder.path().join("7-g.half"), "{}").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("8-h.json")).unwrap();
+        let fifo = folder.path().join("9-i.json");
+        rustix::fs::mknodat(CWD, fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
         let leftovers = spool.collect(Duration::ZERO).unwrap();
         let told: Vec<_> =
             leftovers.iter().map(|left| (left.label.as_str(), left.ending, left.was_killed)).collect();

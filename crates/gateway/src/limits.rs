@@ -131,6 +131,12 @@ pub(crate) const PLACE_PATIENCE: Duration = Duration::from_millis(250);
 /// How often room is looked for while there is none.
 pub(crate) const PLACE_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How often it is looked whether the credential behind a transfer is still accepted.
+pub(crate) const CREDENTIAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often what is remembered of senders is looked through, when there is too much.
+pub(crate) const PACED_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Chunks of a file that wait between its disk and its connection.
 pub(crate) const TRANSFER_CHUNKS: usize = 4;
 

@@ -43,7 +43,7 @@ use hayward_tool::{
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::limits::Limits;
+use crate::limits::{CREDENTIAL_LOOK_INTERVAL, Limits};
 pub(crate) use admit::Permit;
 use clock::Clock;
 pub use fenced::Fencing;
@@ -344,7 +344,12 @@ impl Road {
         arrival: &Arrival,
         bytes: impl FnOnce(CancellationToken) -> F,
     ) -> Result<T, TransferError> {
-        let entered = self.places.calls.enter(&arrival.principal, || self.is_current(&arrival.principal));
+        // A fence of the tool that made the ticket may have narrowed its maker's.
+        let is_current = || {
+            let now_unix = self.clock.expiry_unix();
+            self.credentials.is_current_within(&arrival.principal, now_unix)
+        };
+        let entered = self.places.calls.enter(&arrival.principal, is_current);
         let permit = match entered {
             Ok(permit) => permit,
             Err(error) => {
@@ -352,7 +357,18 @@ impl Road {
                 return Err(error.into());
             }
         };
-        self.recorder.around(arrival, bytes(permit.pulled.child_token())).await
+        let cancel = permit.pulled.child_token();
+        let mut moving = std::pin::pin!(self.recorder.around(arrival, bytes(cancel.clone())));
+        loop {
+            tokio::select! {
+                moved = &mut moving => return moved,
+                () = tokio::time::sleep(CREDENTIAL_LOOK_INTERVAL) => {}
+            }
+            // It outlives neither its maker's token nor the end of that.
+            if !is_current() {
+                cancel.cancel();
+            }
+        }
     }
 
     /// Records what was refused before it came here, the first of a kind before it is told.

@@ -144,6 +144,12 @@ pub(crate) const TICKET_REMEMBERED: Duration = Duration::from_mins(10);
 /// Uploads that broke off and are kept to go on: each holds a file open.
 pub(crate) const HALF_UPLOADS_MAX: usize = 64;
 
+/// Those of one token.
+pub(crate) const HALF_UPLOADS_EACH_MAX: usize = 16;
+
+/// How often it is looked whether one of them is over.
+pub(crate) const HALF_UPLOADS_LOOK: Duration = Duration::from_secs(10);
+
 /// Bytes that one ticket may fetch of a small file, those that are fetched again counted.
 pub(crate) const RESENT_BYTES_MIN: u64 = 1 << 20;
 

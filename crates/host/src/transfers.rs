@@ -9,7 +9,8 @@ mod mint;
 mod tickets;
 mod upload;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use hayward_tool::{
     BoxFuture, Caller, Claim, Cx, Direction, Incoming, Part, Received, Source, TicketView, ToolError,
     TransferError, Transfers,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::fs::{Fs, FsError};
 use crate::host::Host;
@@ -42,7 +43,7 @@ pub struct TransferConfig {
 pub(crate) struct Desk {
     pub(crate) config: TransferConfig,
     pub(crate) tickets: Arc<Tickets>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
     /// Of their own, so that slow peers hold up no file tool.
     threads: Threads,
 }
@@ -53,9 +54,49 @@ impl Desk {
         Self {
             config,
             tickets: Arc::new(Tickets::new(limits)),
-            places: Arc::new(Semaphore::new(places)),
+            places: Arc::new(Places {
+                each_max: places.div_ceil(2),
+                all_max: places,
+                taken: Mutex::default(),
+            }),
             threads: Threads::new(places),
         }
+    }
+}
+
+/// Transfers under way: so many, and of one credential half of them.
+struct Places {
+    all_max: usize,
+    each_max: usize,
+    taken: Mutex<HashMap<String, usize>>,
+}
+
+/// The place of one transfer; free again when this is dropped.
+struct Place {
+    places: Arc<Places>,
+    credential: String,
+}
+
+impl Places {
+    fn enter(this: &Arc<Self>, credential: &str) -> Option<Place> {
+        let mut taken = this.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = taken.values().sum();
+        let theirs = taken.get(credential).copied().unwrap_or_default();
+        if all >= this.all_max || theirs >= this.each_max {
+            return None;
+        }
+        taken.insert(credential.to_owned(), theirs + 1);
+        Some(Place { places: Arc::clone(this), credential: credential.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(theirs) = taken.get_mut(&self.credential) {
+            *theirs -= 1;
+        }
+        taken.retain(|_, theirs| *theirs > 0);
     }
 }
 
@@ -83,10 +124,9 @@ impl Transfers for HostTransfers {
         let taken = Tickets::take(&desk.tickets, ticket, direction)?;
         let transfers_max = self.0.limits.transfers_max;
         // Without a place, the ticket goes back.
-        let place = Arc::clone(&desk.places)
-            .try_acquire_owned()
-            .map_err(|_| TransferError::Busy { transfers_max })?;
         let caller = taken.order.caller.clone();
+        let place = Places::enter(&desk.places, &caller.principal.credential)
+            .ok_or(TransferError::Busy { transfers_max })?;
         Ok(Box::new(Redemption { host: Arc::clone(&self.0), caller, taken, file: None, _place: place }))
     }
 }
@@ -98,7 +138,7 @@ struct Redemption {
     taken: Taken,
     /// The file of a download, once it is open.
     file: Option<Arc<std::fs::File>>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Redemption {
@@ -114,7 +154,12 @@ impl Redemption {
             let reached = fs.reaching(&principal.fence).map_err(refused);
             Ok(reached.and_then(|fs| work(&fs, cx)))
         };
-        desk.threads.run(cx, work).await?
+        match desk.threads.run(cx, work).await {
+            Ok(done) => done,
+            // It was told to stop, and didn't answer.
+            Err(_) if cx.stop().is_some() => Err(TransferError::StreamAborted { bytes: 0 }),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -139,6 +184,9 @@ impl Claim for Redemption {
         Box::pin(async move {
             let order = Arc::clone(&self.taken.order);
             let (file, source) = self.on_files(cx, move |fs, _| download::open(fs, &order)).await?;
+            if !self.taken.is_same(&source.version) {
+                return Err(TransferError::FileChanged);
+            }
             self.file = Some(Arc::new(file));
             Ok(source)
         })
@@ -174,9 +222,16 @@ impl Claim for Redemption {
             let half = self.taken.half(part)?;
             // What it leaves comes back also when it fails.
             let work = move |fs: &Fs, cx: &Cx| Ok(upload::receive(fs, cx, &order, (half, part), chunks));
-            let (half, ended) = self.on_files(cx, work).await?;
-            self.taken.has_received(half, &ended);
-            ended
+            match self.on_files(cx, work).await {
+                Ok((half, ended)) => {
+                    self.taken.has_received(half, &ended);
+                    ended
+                }
+                Err(error) => {
+                    self.taken.is_lost();
+                    Err(error)
+                }
+            }
         })
     }
 }

@@ -152,9 +152,12 @@ pub enum TransferError {
     /// Nobody has made this ticket.
     #[error("there is no such ticket")]
     TicketNotFound,
-    /// It was used up, or is in use.
+    /// It was used up.
     #[error("the ticket was used")]
     TicketUsed,
+    /// A transfer under it is under way, as far as we know.
+    #[error("the ticket is in use")]
+    TicketInUse,
     /// Its time is over.
     #[error("the ticket has expired")]
     TicketExpired,
@@ -247,6 +250,7 @@ impl TransferError {
         match self {
             Self::Disabled => "transfer_disabled",
             Self::TicketNotFound | Self::TicketUsed => "ticket_not_found",
+            Self::TicketInUse => "ticket_in_use",
             Self::TicketExpired => "ticket_expired",
             Self::WrongMethod(_) => "wrong_method",
             Self::SizeExceeded { .. } => "size_exceeded",
@@ -275,7 +279,7 @@ impl TransferError {
             Self::WrongMethod(_) => 405,
             Self::SizeExceeded { .. } => 413,
             Self::BadLength { .. } | Self::StreamAborted { .. } => 400,
-            Self::OffsetMismatch { .. } | Self::FileExists | Self::FileChanged => 409,
+            Self::TicketInUse | Self::OffsetMismatch { .. } | Self::FileExists | Self::FileChanged => 409,
             Self::RangeNotSatisfiable { .. } => 416,
             Self::DigestMismatch => 422,
             Self::PathProtected { .. } => 403,
@@ -291,6 +295,7 @@ impl TransferError {
             Self::TicketNotFound | Self::TicketExpired => "Mint a new ticket.".to_owned(),
             Self::Disabled => "The server was started without transfers.".to_owned(),
             Self::TicketUsed => "Ticket already used.".to_owned(),
+            Self::TicketInUse => "A transfer is still under way: ask again in a moment.".to_owned(),
             Self::WrongMethod(direction) => format!("This ticket requires {}.", direction.method()),
             Self::SizeExceeded { bytes_max } => {
                 format!("Send at most {bytes_max} bytes, or mint a ticket with a larger max_bytes.")

@@ -219,8 +219,9 @@ async fn answer(
     let is_refusal = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     if is_refusal && response.extensions().get::<OnRecord>().is_none() {
         app.protocol.road().refuse(refused(&response, source, asked)).await;
-        // Whoever came so far was refused for the credential.
-        let wait = source.ip().filter(|_| has_entered).map(|ip| app.pace.failed(ip)).unwrap_or_default();
+        // Whoever came so far, and isn't known, was refused for the credential.
+        let is_nobody = has_entered && response.extensions().get::<Arc<Principal>>().is_none();
+        let wait = source.ip().filter(|_| is_nobody).map(|ip| app.pace.failed(ip)).unwrap_or_default();
         if !wait.is_zero() {
             // Its place is anybody's meanwhile.
             connection.waits();

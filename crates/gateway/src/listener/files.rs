@@ -16,10 +16,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use bytes::Bytes;
-use hayward_api::Tier;
+use hayward_api::{Code, Tier};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Abilities, Claim, Cx, Direction, Incoming, Received, Round, Source, TransferError};
-use serde_json::json;
+use hayward_tool::{
+    Abilities, Claim, Cx, Direction, Incoming, Received, Round, Source, ToolError, TransferError,
+};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -50,9 +52,11 @@ pub(crate) async fn put(
     let received = async {
         let ticket = text(ticket)?;
         let part = part_of(&head.headers)?;
-        let mut claim = app.transfers.claim(&ticket, Direction::Upload)?;
+        let is_part = head.headers.contains_key(header::CONTENT_RANGE);
+        let mut claim = claim(&app, &arrived, &ticket, (Direction::Upload, is_part))?;
         let path = claim.path().to_owned();
-        let arrival = arrival(&arrived, &*claim, &ticket, (Direction::Upload, part.bytes));
+        let range = is_part.then(|| json!([part.offset, part.total]));
+        let arrival = arrival(&arrived, &*claim, &ticket, (Direction::Upload, part.bytes, range));
         let stall = Duration::from_millis(app.limits.stall_timeout_ms);
         let moved = app.protocol.transfer(arrival, move |cancel| async move {
             let cx = Cx::new(claim.timeout(), cancel.clone());
@@ -84,8 +88,10 @@ pub(crate) async fn get(
 ) -> Response {
     let sending = async {
         let ticket = text(ticket)?;
-        let claim = app.transfers.claim(&ticket, Direction::Download)?;
-        let arrival = arrival(&arrived, &*claim, &ticket, (Direction::Download, None));
+        let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+        let claim = claim(&app, &arrived, &ticket, (Direction::Download, range.is_some()))?;
+        let range = range.map(|range| json!(range));
+        let arrival = arrival(&arrived, &*claim, &ticket, (Direction::Download, None, range));
         let (opened, is_open) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(TRANSFER_CHUNKS);
         let protocol = Arc::clone(&app.protocol);
@@ -164,8 +170,15 @@ async fn send(
         }
         held
     };
-    let (sent, held) = tokio::join!(claim.send(&cx, range, chunks), cancel.run_until_cancelled(forward));
-    sent.map(|_| held.flatten())
+    let forward = async {
+        // Its time holds against a slow reader, too.
+        tokio::select! {
+            held = forward => held,
+            _ = cx.stopped() => None,
+        }
+    };
+    let (sent, held) = tokio::join!(claim.send(&cx, range, chunks), forward);
+    sent.map(|_| held)
 }
 
 fn download(sent: &Sent, body: FileBody) -> Response {
@@ -210,15 +223,42 @@ fn text(ticket: Ticket) -> Result<String, TransferError> {
     ticket.map(|Path(ticket)| ticket).map_err(|_| TransferError::TicketNotFound)
 }
 
+/// Takes a ticket for whoever came with it: from where its maker may come from, and at its maker's pace.
+fn claim(
+    app: &App,
+    arrived: &Arrived,
+    ticket: &str,
+    (direction, is_part): (Direction, bool),
+) -> Result<Box<dyn Claim>, TransferError> {
+    let claim = app.transfers.claim(ticket, direction).map_err(|error| match error {
+        // Whoever doesn't go on with anything is told what mymcp says.
+        TransferError::TicketInUse if !is_part => TransferError::TicketUsed,
+        error => error,
+    })?;
+    let maker = claim.principal();
+    if !maker.bounds.accepts(arrived.source.ip()) {
+        return Err(TransferError::TicketNotFound);
+    }
+    app.pace.of_principal(maker).map_err(|wait| {
+        let message = "too many requests of this token";
+        let error = ToolError::new("RateLimited", Code::RateLimited, message);
+        error.suggest(format!("go on in {} s", wait.as_secs_f64().ceil().max(1.0)))
+    })?;
+    Ok(claim)
+}
+
 /// What the record is told of a transfer.
 fn arrival(
     arrived: &Arrived,
     claim: &dyn Claim,
     ticket: &str,
-    (direction, bytes): (Direction, Option<u64>),
+    (direction, bytes, range): (Direction, Option<u64>, Option<Value>),
 ) -> Arrival {
     let shown: String = ticket.chars().take(SHOWN_CHARS).collect();
-    let told = json!({ "op": direction.as_str(), "path": claim.path(), "ticket": shown, "bytes": bytes });
+    let mut told = json!({ "op": direction.as_str(), "path": claim.path(), "ticket": shown, "bytes": bytes });
+    if let Some(range) = range {
+        told["range"] = range;
+    }
     let tier = match direction {
         Direction::Upload => Tier::Operate,
         Direction::Download => Tier::Read,
@@ -257,6 +297,9 @@ fn failed(error: &TransferError) -> Response {
             }
         }
         TransferError::OffsetMismatch { received } => response = with_offset(response, *received),
+        TransferError::TicketInUse => {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         _ => {}
     }
     response

@@ -139,12 +139,13 @@ pub(crate) fn enter<B>(
     request: &Request<B>,
 ) -> Result<Arrived, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
-    if let Some(Err(wait)) = forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
-        return Err(named(too_fast("this address", wait), &id));
+    if let Err(objection) = app.guard.check(request, forwarded) {
+        return Err(named(answer::detail(objection.status(), objection.message()), &id));
     }
-    match app.guard.check(request, forwarded) {
-        Ok(()) => Ok(Arrived { id, source: forwarded.source, connection: Arc::clone(connection) }),
-        Err(objection) => Err(named(answer::detail(objection.status(), objection.message()), &id)),
+    // What a web page sends costs nobody else's pace.
+    match forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
+        Some(Err(wait)) => Err(named(too_fast("this address", wait), &id)),
+        _ => Ok(Arrived { id, source: forwarded.source, connection: Arc::clone(connection) }),
     }
 }
 
@@ -202,7 +203,7 @@ pub(crate) fn authenticate(
     }
 }
 
-fn too_fast(who: &str, wait: Duration) -> Response {
+pub(crate) fn too_fast(who: &str, wait: Duration) -> Response {
     let seconds = wait.as_secs_f64().ceil().max(1.0);
     let message = format!("too many requests of {who}; hint: go on in {seconds} s");
     let mut response = answer::detail(StatusCode::TOO_MANY_REQUESTS, &message);

@@ -24,7 +24,7 @@ use tokio::time::sleep;
 
 use super::answer;
 use super::body::{Taken, read as read_body};
-use super::http::{App, Arrived, identify};
+use super::http::{App, Arrived, identify, too_fast};
 use crate::budget::Reserved;
 use crate::limits::{Limits, STREAM_QUEUE};
 use crate::listening::subscribe;
@@ -61,7 +61,13 @@ where
             .map_err(|rejected| answer::json(StatusCode::BAD_REQUEST, Frame::from(&rejected)))?;
         Ok(match incoming {
             Incoming::One(message) => visit.serve(message, reserved).await,
-            Incoming::Batch(messages) => visit.batch(messages, reserved).await,
+            Incoming::Batch(messages) => {
+                // Each of them is a request; the first one is paid for.
+                for _ in 1..messages.len() {
+                    app.pace.of_principal(&visit.principal).map_err(|wait| too_fast("this token", wait))?;
+                }
+                visit.batch(messages, reserved).await
+            }
         })
     };
     served.await.unwrap_or_else(|refused: Response| refused)

@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hayward_api::Principal;
 
-use crate::limits::{FAILURE_DELAY_MIN, FAILURES_FREE, FAILURES_WINDOW, Limits, PACED_MAX};
+use crate::limits::{
+    FAILURE_DELAY_MIN, FAILURES_FREE, FAILURES_WINDOW, Limits, PACED_MAX, PACED_SWEEP_INTERVAL,
+};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -18,9 +20,15 @@ pub struct Pace {
     per_address: u64,
     per_principal: u64,
     delay_max: Duration,
-    addresses: Mutex<HashMap<IpAddr, Instant>>,
-    principals: Mutex<HashMap<String, Instant>>,
-    failures: Mutex<HashMap<IpAddr, Failures>>,
+    addresses: Mutex<Known<IpAddr, Instant>>,
+    principals: Mutex<Known<String, Instant>>,
+    failures: Mutex<Known<IpAddr, Failures>>,
+}
+
+/// What is known of so many senders at most.
+struct Known<K, V> {
+    senders: HashMap<K, V>,
+    swept: Option<Instant>,
 }
 
 /// Failed attempts of one address.
@@ -47,7 +55,7 @@ impl Pace {
         if self.per_address == 0 {
             return Ok(());
         }
-        spend(&mut lock(&self.addresses), address.to_canonical(), self.per_address, Instant::now())
+        spend(&mut lock(&self.addresses), sender(address), self.per_address, Instant::now())
     }
 
     /// Counts a request under this credential, by its own bound or that of all; else says how long to wait.
@@ -65,15 +73,12 @@ impl Pace {
         if self.delay_max.is_zero() {
             return Duration::ZERO;
         }
-        let (now, mut failures) = (Instant::now(), lock(&self.failures));
-        if failures.len() >= PACED_MAX {
-            failures.retain(|_, known| now.saturating_duration_since(known.last) < FAILURES_WINDOW);
-        }
-        if failures.len() >= PACED_MAX {
+        let (now, address, mut failures) = (Instant::now(), sender(address), lock(&self.failures));
+        failures.sweep(now, |known| now.saturating_duration_since(known.last) < FAILURES_WINDOW);
+        let Some(known) = failures.of(address, || Failures { count: 0, last: now }) else {
             // Many addresses fail at once: nobody is let off for that.
             return self.delay_max;
-        }
-        let known = failures.entry(address.to_canonical()).or_insert(Failures { count: 0, last: now });
+        };
         if now.saturating_duration_since(known.last) >= FAILURES_WINDOW {
             known.count = 0;
         }
@@ -86,25 +91,61 @@ impl Pace {
     }
 }
 
+impl<K, V> Default for Known<K, V> {
+    fn default() -> Self {
+        Self { senders: HashMap::new(), swept: None }
+    }
+}
+
+impl<K: Eq + Hash, V> Known<K, V> {
+    /// Forgets whom it is time to forget, if there are many; not at every request.
+    fn sweep(&mut self, now: Instant, is_kept: impl Fn(&V) -> bool) {
+        let is_due =
+            self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= PACED_SWEEP_INTERVAL);
+        if self.senders.len() >= PACED_MAX && is_due {
+            self.senders.retain(|_, known| is_kept(known));
+            self.swept = Some(now);
+        }
+    }
+
+    /// What is known of this sender; none if there is no room for one more.
+    fn of(&mut self, sender: K, new: impl FnOnce() -> V) -> Option<&mut V> {
+        if self.senders.len() >= PACED_MAX && !self.senders.contains_key(&sender) {
+            return None;
+        }
+        Some(self.senders.entry(sender).or_insert_with(new))
+    }
+}
+
+/// Who sends from there. Whoever has one IPv6 address has all of its network's.
+fn sender(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// Takes one of so many a minute: as many at once as may come in a quarter of a minute, then evenly.
 fn spend<K: Eq + Hash>(
-    known: &mut HashMap<K, Instant>,
+    known: &mut Known<K, Instant>,
     key: K,
     per_minute: u64,
     now: Instant,
 ) -> Result<(), Duration> {
     let each = MINUTE / u32::try_from(per_minute).unwrap_or(u32::MAX);
     let ahead_max = (MINUTE / 4).max(each);
-    if known.len() >= PACED_MAX {
-        known.retain(|_, next| *next > now);
-    }
-    let next = known.get(&key).copied().unwrap_or(now).max(now) + each;
-    let ahead = next.saturating_duration_since(now);
-    let wait = ahead.saturating_sub(ahead_max);
+    known.sweep(now, |next| *next > now);
+    // Without room for one more, who isn't known waits: what is remembered is bounded, whoever sends.
+    let next = known.of(key, || now).ok_or(each)?;
+    let after = (*next).max(now) + each;
+    let wait = after.saturating_duration_since(now).saturating_sub(ahead_max);
     if !wait.is_zero() {
         return Err(wait);
     }
-    known.insert(key, next);
+    *next = after;
     Ok(())
 }
 
@@ -127,7 +168,7 @@ mod tests {
 
     #[test]
     fn who_is_too_fast_is_told_how_long_to_wait_and_others_are_not_held_up() {
-        let (mut known, now) = (HashMap::new(), Instant::now());
+        let (mut known, now) = (Known::default(), Instant::now());
         for _ in 0..15 {
             assert_eq!(spend(&mut known, 1, 60, now), Ok(()));
         }
@@ -145,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_a_minute_is_one() {
-        let (mut known, now) = (HashMap::new(), Instant::now());
+        let (mut known, now) = (Known::default(), Instant::now());
         assert_eq!(spend(&mut known, 1, 1, now), Ok(()));
         assert_eq!(spend(&mut known, 1, 1, now), Err(MINUTE));
         assert_eq!(spend(&mut known, 1, 1, now + MINUTE), Ok(()));
@@ -185,11 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let (mut known, now) = (HashMap::new(), Instant::now());
-        for key in 0..2 * PACED_MAX {
-            let _told = spend(&mut known, key, 60, now + Duration::from_secs(key as u64));
-        }
-        assert!(known.len() <= PACED_MAX, "{}", known.len());
+    fn what_is_remembered_is_bounded_and_makes_room_in_time() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        assert!((0..PACED_MAX).all(|key| spend(&mut known, key, 60, now).is_ok()));
+        assert!((PACED_MAX..2 * PACED_MAX).all(|key| spend(&mut known, key, 60, now).is_err()));
+        assert_eq!(known.senders.len(), PACED_MAX);
+        assert_eq!(spend(&mut known, 0, 60, now), Ok(()), "who is known goes on");
+        assert_eq!(spend(&mut known, usize::MAX, 60, now + MINUTE), Ok(()));
+        assert!(known.senders.len() < PACED_MAX, "{}", known.senders.len());
+    }
+
+    #[test]
+    fn whoever_has_a_network_of_addresses_is_one_sender() {
+        let pace = Pace::new(&Limits { address_requests_per_minute: 1, ..Limits::default() });
+        let of = |address: &str| pace.of_address(address.parse().unwrap());
+        assert!(of("2001:db8:1:2::1").is_ok() && of("2001:db8:1:2:ffff::9").is_err());
+        assert!(of("2001:db8:1:3::1").is_ok());
     }
 }

@@ -21,6 +21,7 @@ use super::path::AbsPath;
 use super::place::{Missing, Place};
 use super::replace::rename_new;
 use super::temp::fresh_name;
+use crate::limits::RACES_MAX;
 
 /// See the module. Gone when dropped, unless it was given its place.
 pub(crate) struct Incoming {
@@ -74,13 +75,19 @@ impl Incoming {
         self.file.write_all(bytes)
     }
 
-    /// Gives it a name, so that it can be renamed.
-    fn name(&mut self) -> Result<String, Errno> {
+    /// Gives back space behind its bytes that was asked for and isn't used.
+    pub(crate) fn release(&self) -> std::io::Result<()> {
+        self.file.set_len(self.file.metadata()?.len())
+    }
+
+    /// Gives it a name beside its place, so that it can be renamed.
+    fn name_in(&mut self, parent: &OwnedFd) -> Result<String, Errno> {
         if let Some(name) = &self.name {
             return Ok(name.clone());
         }
         let name = fresh_name()?;
-        linkat(CWD, link_to(&self.file), &self.parent, &name, AtFlags::SYMLINK_FOLLOW)?;
+        linkat(CWD, link_to(&self.file), parent, &name, AtFlags::SYMLINK_FOLLOW)?;
+        self.parent = rustix::io::fcntl_dupfd_cloexec(parent, 0)?;
         Ok(self.name.insert(name).clone())
     }
 }
@@ -98,7 +105,7 @@ impl Fs {
     /// Whether a file may be put here, and whether there is one now. Makes nothing.
     pub(crate) fn check_target(&self, path: &AbsPath) -> Result<bool, FsError> {
         match self.look(path) {
-            Ok(_) => self.place(path, Missing::Refuse).map(|_| true),
+            Ok(_) => replaceable(&self.place(path, Missing::Refuse)?, path).map(|()| true),
             Err(FsError::NotFound { .. }) => self.check_new(path).map(|()| false),
             Err(error) => Err(error),
         }
@@ -107,6 +114,7 @@ impl Fs {
     /// Begins a file that will be put here; makes its directories.
     pub(crate) fn begin_incoming(&self, path: &AbsPath) -> Result<Incoming, FsError> {
         let place = self.place(path, Missing::Create)?;
+        replaceable(&place, path)?;
         Incoming::new(place.parent).map_err(|errno| FsError::of("write beside", path.as_path(), errno))
     }
 
@@ -119,32 +127,56 @@ impl Fs {
         mut incoming: Incoming,
         overwrite: Overwrite,
     ) -> Result<(), FsError> {
+        for _ in 0..RACES_MAX {
+            if self.settle_once(cx, path, &mut incoming, overwrite)? {
+                return Ok(());
+            }
+        }
+        Err(FsError::Conflict { path: path.as_path().to_owned() })
+    }
+
+    /// Says whether it has its place: somebody may have taken a name that was free.
+    fn settle_once(
+        &self,
+        cx: &Cx,
+        path: &AbsPath,
+        incoming: &mut Incoming,
+        overwrite: Overwrite,
+    ) -> Result<bool, FsError> {
         let shown = path.as_path();
         let failed = |errno| FsError::of("replace", shown, errno);
         let (place, _turn) = self.place_in_turn(cx, path, Missing::Create)?;
         if place.target.is_some() && overwrite == Overwrite::Refuse {
             return Err(FsError::Exists { path: shown.to_owned() });
         }
-        if place.is_irreplaceable() {
-            return Err(FsError::Irreplaceable { path: shown.to_owned() });
-        }
+        replaceable(&place, path)?;
         match &place.target {
-            Some(target) => metadata::copy(target, &incoming.file),
-            None => fchmod(&incoming.file, Mode::from_raw_mode(0o600)),
+            Some(target) => metadata::copy(target, &incoming.file).map_err(failed)?,
+            None => fchmod(&incoming.file, Mode::from_raw_mode(0o600)).map_err(failed)?,
         }
-        .map_err(failed)?;
+        incoming.release().map_err(|error| FsError::of_io("cut", shown, &error))?;
         self.sync(&incoming.file).map_err(|errno| FsError::of("sync", shown, errno))?;
         if let Some(stop) = cx.stop() {
             return Err(stop.into());
         }
-        let name = incoming.name().map_err(failed)?;
-        put(&place, &incoming, &name).map_err(|errno| match errno {
-            Errno::EXIST => FsError::Exists { path: shown.to_owned() },
-            errno => failed(errno),
-        })?;
-        incoming.name = None;
-        self.sync_directory(&place.parent, shown)
+        let name = incoming.name_in(&place.parent).map_err(failed)?;
+        match put(&place, incoming, &name) {
+            Ok(()) => incoming.name = None,
+            Err(Errno::EXIST) if overwrite == Overwrite::Allow => return Ok(false),
+            Err(Errno::EXIST) => return Err(FsError::Exists { path: shown.to_owned() }),
+            Err(errno) => return Err(failed(errno)),
+        }
+        self.sync_directory(&place.parent, shown)?;
+        Ok(true)
     }
+}
+
+/// Refuses a place whose file can't be replaced, or beside which none may be made.
+fn replaceable(place: &Place, path: &AbsPath) -> Result<(), FsError> {
+    if place.is_irreplaceable() {
+        return Err(FsError::Irreplaceable { path: path.as_path().to_owned() });
+    }
+    Ok(())
 }
 
 /// Fails with `EXIST` if a new name is taken meanwhile.
@@ -230,11 +262,16 @@ mod tests {
         let path = root.path().join("x");
         std::fs::write(&path, "old").unwrap();
         std::fs::hard_link(&path, root.path().join("y")).unwrap();
-        let incoming = fs.begin_incoming(&abs(&path)).unwrap();
-        let refused = fs.settle(&cx(), &abs(&path), incoming, Overwrite::Allow);
-        assert!(matches!(refused, Err(FsError::Irreplaceable { .. })), "{refused:?}");
+        let is_irreplaceable = |error: FsError| matches!(error, FsError::Irreplaceable { .. });
+        assert!(fs.begin_incoming(&abs(&path)).err().is_some_and(is_irreplaceable));
+        assert!(fs.check_target(&abs(&path)).err().is_some_and(is_irreplaceable));
         assert!(matches!(fs.check_target(&abs(root.path())), Err(FsError::IsDirectory { .. })));
-        assert!(fs.check_target(&abs(&path)).unwrap());
+        let other = root.path().join("other");
+        let incoming = fs.begin_incoming(&abs(&other)).unwrap();
+        std::fs::hard_link(&path, &other).unwrap();
+        let settled = fs.settle(&cx(), &abs(&other), incoming, Overwrite::Allow);
+        assert!(settled.err().is_some_and(is_irreplaceable), "it is looked at again at the end");
+        std::fs::remove_file(&other).unwrap();
         assert!(!fs.check_target(&abs(&root.path().join("new/dir/file"))).unwrap());
         assert_eq!(names(&root), 2, "looking makes nothing");
     }

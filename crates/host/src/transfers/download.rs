@@ -1,6 +1,6 @@
 //! The bytes of a download, out of a file that is opened once.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -29,9 +29,14 @@ pub(crate) fn find(fs: &Fs, path: &AbsPath) -> Result<(File, Source), FsError> {
     let (file, _) = fs.open_file(path)?;
     let found = file.metadata().map_err(|error| FsError::of_io("look at", path.as_path(), &error))?;
     let name = path.as_path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let version =
-        format!("{:x}-{:x}-{:x}.{:x}", found.ino(), found.size(), found.mtime(), found.mtime_nsec());
-    Ok((file, Source { bytes: found.size(), name, version }))
+    Ok((file, Source { bytes: found.size(), name, version: version(&found) }))
+}
+
+/// Changes when the content of the file does, whoever sets its times.
+fn version(found: &Metadata) -> String {
+    let (dev, ino, size) = (found.dev(), found.ino(), found.size());
+    let (mtime, ctime) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+    format!("{dev:x}-{ino:x}-{size:x}-{:x}.{:x}-{:x}.{:x}", mtime.0, mtime.1, ctime.0, ctime.1)
 }
 
 /// The SHA-256 of a file, read to its end or until the call has to stop.
@@ -61,6 +66,7 @@ pub(super) fn send(
     cx: &Cx,
 ) -> Result<bool, TransferError> {
     let failed = |error: std::io::Error| TransferError::ReadFailed { what: error.to_string() };
+    let begun = version(&file.metadata().map_err(failed)?);
     let mut at = range.start;
     while at < range.end {
         let room = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(CHUNK_BYTES);
@@ -77,6 +83,10 @@ pub(super) fn send(
         }
         at += count as u64;
     }
-    let size = file.metadata().map_err(failed)?.len();
-    Ok(at >= size)
+    let found = file.metadata().map_err(failed)?;
+    // What was sent is not one version of it: the last piece is held back, so that nobody takes it for one.
+    if version(&found) != begun {
+        return Err(TransferError::FileChanged);
+    }
+    Ok(at >= found.len())
 }

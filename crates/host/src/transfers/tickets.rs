@@ -1,6 +1,7 @@
 //! Tickets: made by a call, found by their text alone, used up by a transfer that ends.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,10 @@ use hayward_tool::{Caller, Direction, Part, Received, TicketView, ToolError, Tra
 
 use super::upload::Half;
 use crate::fs::{AbsPath, Overwrite};
-use crate::limits::{HALF_UPLOADS_MAX, Limits, RESENT_BYTES_MIN, TICKET_BYTES, TICKET_REMEMBERED, size};
+use crate::limits::{
+    HALF_UPLOADS_EACH_MAX, HALF_UPLOADS_LOOK, HALF_UPLOADS_MAX, Limits, RESENT_BYTES_MIN, TICKET_BYTES,
+    TICKET_REMEMBERED, size,
+};
 
 /// What a ticket is for.
 pub(crate) struct Order {
@@ -33,6 +37,8 @@ pub(crate) struct Order {
 pub(crate) struct Tickets {
     entries: Mutex<HashMap<Arc<str>, Entry>>,
     tickets_max: usize,
+    /// Somebody looks after what broke off.
+    has_keeper: AtomicBool,
 }
 
 struct Entry {
@@ -56,11 +62,17 @@ struct Progress {
     half: Option<Half>,
     /// Bytes of a download that were sent, those that were sent again counted.
     sent: u64,
+    /// The version of the file of a download when it was first opened.
+    version: Option<String>,
 }
 
 impl Tickets {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { entries: Mutex::default(), tickets_max: size(limits.transfer_tickets_max) }
+        Self {
+            entries: Mutex::default(),
+            tickets_max: size(limits.transfer_tickets_max),
+            has_keeper: AtomicBool::new(false),
+        }
     }
 
     /// Makes a ticket that is good for this long.
@@ -70,13 +82,21 @@ impl Tickets {
             .map_err(|error| ToolError::internal(format!("no randomness for a ticket: {error}")))?;
         let ticket: Arc<str> = URL_SAFE_NO_PAD.encode(random).into();
         let mut entries = self.sweep();
-        let of_caller = &order.caller.principal.credential;
-        let theirs = entries.values().filter(|entry| entry.order.caller.principal.credential == *of_caller);
+        let of_caller = order.credential();
+        let (mut out, mut theirs) = (0, 0);
+        for entry in entries.values().filter(|entry| entry.is_out()) {
+            out += 1;
+            theirs += usize::from(entry.order.credential() == of_caller);
+        }
         // Nobody takes the places of all others.
-        if entries.len() >= self.tickets_max || theirs.count() >= self.tickets_max.div_ceil(2) {
+        if out >= self.tickets_max || theirs >= self.tickets_max.div_ceil(2) {
             let message = "as many tickets as may be are out already";
             return Err(ToolError::new("TooManyTickets", Code::RateLimited, message)
                 .suggest("Use those that you have, or wait until they expire"));
+        }
+        if entries.len() >= 2 * self.tickets_max {
+            // What is over is remembered for the sake of a better word only.
+            entries.retain(|_, entry| entry.is_out());
         }
         let state = State::Ready(Progress::default());
         entries.insert(
@@ -93,7 +113,8 @@ impl Tickets {
         let received = match &entry.state {
             State::Ready(_) if entry.is_over() => return Err(TransferError::TicketExpired),
             State::Ready(progress) => progress.half.as_ref().map_or(0, Half::bytes),
-            State::Taken | State::Used => return Err(TransferError::TicketUsed),
+            State::Taken => return Err(TransferError::TicketInUse),
+            State::Used => return Err(TransferError::TicketUsed),
         };
         let order = &entry.order;
         Ok(TicketView { direction: order.direction, received, bytes_max: order.bytes_max })
@@ -108,8 +129,10 @@ impl Tickets {
             }
             None => return Err(TransferError::TicketNotFound),
         };
-        if matches!(entry.state, State::Taken | State::Used) {
-            return Err(TransferError::TicketUsed);
+        match entry.state {
+            State::Taken => return Err(TransferError::TicketInUse),
+            State::Used => return Err(TransferError::TicketUsed),
+            State::Ready(_) => {}
         }
         if entry.is_over() {
             return Err(TransferError::TicketExpired);
@@ -128,34 +151,44 @@ impl Tickets {
     /// Gives it back, or notes that it is used up.
     fn put_back(this: &Arc<Self>, ticket: &str, progress: Progress, is_used_up: bool) {
         let mut entries = this.lock();
-        let halves = entries.values().filter(|entry| entry.is_half()).count();
-        let Some(entry) = entries.get_mut(ticket) else { return };
-        let is_half = progress.half.is_some();
-        entry.state = if is_used_up || (is_half && halves >= HALF_UPLOADS_MAX) {
-            State::Used
-        } else {
-            State::Ready(progress)
-        };
-        let rest = entry.expires.saturating_duration_since(Instant::now());
+        let Some(entry) = entries.get(ticket) else { return };
+        let credential = entry.order.credential().to_owned();
+        let is_half = progress.half.is_some() && !is_used_up;
+        let dropped = if is_half { make_room(&mut entries, &credential) } else { Room::Enough };
+        let has_room = !matches!(dropped, Room::None);
+        if let Some(entry) = entries.get_mut(ticket) {
+            let can_go_on = !is_used_up && (has_room || !is_half);
+            entry.state = if can_go_on { State::Ready(progress) } else { State::Used };
+        }
+        // What goes may be large, and takes its time.
         drop(entries);
-        if is_half && !is_used_up {
-            forget_after(this, rest);
+        drop(dropped);
+        if is_half {
+            keep(this);
         }
     }
 
     /// Without what is long over. What expired is remembered for a while, so that its holder is told so.
     fn sweep(&self) -> MutexGuard<'_, HashMap<Arc<str>, Entry>> {
         let (mut entries, now) = (self.lock(), Instant::now());
-        entries.retain(|_, entry| {
-            if now >= entry.expires
-                && let State::Ready(progress) = &mut entry.state
-            {
-                // Bytes that nobody can add to any more take up the disk.
-                progress.half = None;
-            }
-            now < entry.expires + TICKET_REMEMBERED
-        });
+        entries.retain(|_, entry| now < entry.expires + TICKET_REMEMBERED);
         entries
+    }
+
+    /// Takes the halves of what is over: bytes that nobody can add to any more take up the disk. Says whether others
+    /// are left.
+    fn take_over(&self) -> (Vec<Half>, bool) {
+        let (mut over, mut is_any_left) = (Vec::new(), false);
+        for entry in self.lock().values_mut() {
+            let is_over = entry.is_over();
+            if let State::Ready(progress) = &mut entry.state {
+                if is_over {
+                    over.extend(progress.half.take());
+                }
+                is_any_left |= progress.half.is_some();
+            }
+        }
+        (over, is_any_left)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Entry>> {
@@ -164,22 +197,74 @@ impl Tickets {
     }
 }
 
-/// Frees what half an upload takes up when its ticket expires, also if nobody asks for a ticket then.
-fn forget_after(tickets: &Arc<Tickets>, rest: Duration) {
+/// Whether one more upload that broke off can be kept.
+enum Room {
+    Enough,
+    /// Of this one of the same caller, nothing is left.
+    Made(#[expect(dead_code, reason = "it is there to be dropped")] Option<Half>),
+    None,
+}
+
+/// Makes room among those of this caller, who has no more than a share.
+fn make_room(entries: &mut HashMap<Arc<str>, Entry>, credential: &str) -> Room {
+    let all = entries.values().filter(|entry| entry.is_half()).count();
+    let mut theirs: Vec<&mut Entry> = entries
+        .values_mut()
+        .filter(|entry| entry.is_half() && entry.order.credential() == credential)
+        .collect();
+    if all < HALF_UPLOADS_MAX && theirs.len() < HALF_UPLOADS_EACH_MAX {
+        return Room::Enough;
+    }
+    theirs.sort_by_key(|entry| entry.expires);
+    match theirs.into_iter().next() {
+        Some(oldest) => match std::mem::replace(&mut oldest.state, State::Used) {
+            State::Ready(progress) => Room::Made(progress.half),
+            State::Taken | State::Used => Room::None,
+        },
+        None => Room::None,
+    }
+}
+
+/// Frees what halves of uploads take up when their tickets are over, also if nobody asks for a ticket then. One task at
+/// most, which ends when there are none.
+fn keep(tickets: &Arc<Tickets>) {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    if tickets.has_keeper.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let tickets = Arc::downgrade(tickets);
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(async move {
-            tokio::time::sleep(rest).await;
-            if let Some(tickets) = tickets.upgrade() {
-                drop(tickets.sweep());
+    runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(HALF_UPLOADS_LOOK).await;
+            let Some(tickets) = tickets.upgrade() else { return };
+            let (over, is_any_left) = tickets.take_over();
+            tokio::task::spawn_blocking(move || drop(over)).await.ok();
+            if !is_any_left {
+                tickets.has_keeper.store(false, Ordering::Relaxed);
+                // Who came between the look and this is looked after by the next one that breaks off, or expires unseen.
+                if !tickets.take_over().1 || tickets.has_keeper.swap(true, Ordering::Relaxed) {
+                    return;
+                }
             }
-        });
+        }
+    });
+}
+
+impl Order {
+    /// Who made it.
+    fn credential(&self) -> &str {
+        &self.caller.principal.credential
     }
 }
 
 impl Entry {
     fn is_over(&self) -> bool {
         Instant::now() >= self.expires
+    }
+
+    /// Whether it is good for something.
+    fn is_out(&self) -> bool {
+        !matches!(self.state, State::Used) && !self.is_over()
     }
 
     fn is_half(&self) -> bool {
@@ -214,6 +299,16 @@ impl Taken {
             return Err(TransferError::OffsetMismatch { received });
         }
         Ok(self.progress.half.take().filter(|_| part.offset != 0))
+    }
+
+    /// Notes the version of the file of a download: a ticket serves one.
+    pub(super) fn is_same(&mut self, version: &str) -> bool {
+        self.progress.version.get_or_insert_with(|| version.to_owned()) == version
+    }
+
+    /// Nobody knows what has become of the transfer: its ticket is good for nothing more.
+    pub(super) fn is_lost(&mut self) {
+        self.is_used_up = true;
     }
 
     /// What a part of an upload has left.

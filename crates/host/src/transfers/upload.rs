@@ -69,7 +69,11 @@ pub(super) fn receive(
     let end = match take(&mut half, cx, order, part, chunks) {
         Ok(end) => end,
         // What came is kept: the sender may go on.
-        Err(error @ TransferError::StreamAborted { .. }) => return (Some(half), Err(error)),
+        Err(error @ TransferError::StreamAborted { .. }) => {
+            // Space for bytes that may never come is others'.
+            half.file.release().ok();
+            return (Some(half), Err(error));
+        }
         Err(error) => return (None, Err(error)),
     };
     let bytes = half.bytes;

@@ -30,7 +30,11 @@ pub(super) async fn pump(
             frame
         } else {
             connection.waits();
-            let frame = timeout(stall, body.frame()).await;
+            // Who receives may have had enough before anything more comes.
+            let frame = tokio::select! {
+                () = chunks.closed() => return,
+                frame = timeout(stall, body.frame()) => frame,
+            };
             connection.is_served();
             let Ok(frame) = frame else { return };
             frame
