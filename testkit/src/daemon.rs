@@ -53,11 +53,23 @@ impl Daemon {
         args: &[&str],
         [stdout, stderr]: [Stdio; 2],
     ) -> anyhow::Result<Self> {
+        let mut command = command(binary, ["serve", "--port", "0"]);
+        command.args(args).stderr(stderr).stdout(stdout);
+        Self::start_command(command, data_dir)
+    }
+
+    /// Starts `serve` on a free port with these variables in its environment.
+    pub fn start_with(binary: &str, data_dir: &Path, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let mut command = command(binary, ["serve", "--port", "0"]);
+        command.envs(variables.iter().copied()).stderr(Stdio::null()).stdout(Stdio::null());
+        Self::start_command(command, data_dir)
+    }
+
+    fn start_command(mut command: Command, data_dir: &Path) -> anyhow::Result<Self> {
         let ready_file = PathBuf::from(format!("{}.ready", data_dir.display()));
         std::fs::remove_file(&ready_file).ok();
-        let mut command = command(binary, ["serve", "--port", "0"]);
-        command.arg("--data-dir").arg(data_dir).arg("--ready-file").arg(&ready_file).args(args);
-        let mut child = command.stderr(stderr).stdout(stdout).spawn()?;
+        command.arg("--data-dir").arg(data_dir).arg("--ready-file").arg(&ready_file);
+        let mut child = command.spawn()?;
         let started = Instant::now();
         while !ready_file.exists() {
             if let Some(status) = child.try_wait()? {

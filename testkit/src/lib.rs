@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod client;
+pub mod collector;
 pub mod conformance;
 pub mod curl;
 pub mod daemon;

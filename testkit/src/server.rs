@@ -12,11 +12,12 @@ use hayward_api::{Code, Error, Principal, Tier};
 use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
-use hayward_gateway::listener::{App, Door, Guard, OldClients, Pace, Proxies, Threads, serve};
+use hayward_gateway::listener::{App, Door, Guard, OldClients, Pace, Proxies, ROUTES, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_store::{Store, StoreConfig};
+use hayward_telemetry::metrics::{DEFAULT_PREFIX, Meters};
 use hayward_tool::{BoxFuture, Claim, Direction, TicketView, Toolset, TransferError, Transfers};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -36,6 +37,8 @@ pub struct Server {
     pub ro_token: String,
     /// The administrator's token.
     pub admin_token: String,
+    /// The token for what is counted.
+    pub metrics_token: String,
     /// What it identifies callers with.
     pub credentials: Arc<Credentials>,
     /// The secrets that it holds.
@@ -104,13 +107,15 @@ impl Server {
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),
             fencing: Fencing::default(),
+            meters: Arc::new(Meters::new(DEFAULT_PREFIX, "0", &ROUTES.map(|route| route.path))),
+            spans: None,
         };
         let road = Road::new(vec![toolset], parts);
         let identity =
             Identity { name: "hayward".into(), version: "0".into(), instructions: "Fixtures.".into() };
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits));
-        let [rw_token, ro_token, admin_token] =
-            [Role::Rw, Role::Ro, Role::Admin].map(|role| add_token(&credentials, role));
+        let [rw_token, ro_token, admin_token, metrics_token] =
+            [Role::Rw, Role::Ro, Role::Admin, Role::Metrics].map(|role| add_token(&credentials, role));
         let app = Arc::new(App {
             protocol: Arc::clone(&protocol),
             old_clients: OldClients::default(),
@@ -131,6 +136,7 @@ impl Server {
             rw_token,
             ro_token,
             admin_token,
+            metrics_token,
             credentials,
             protocol,
             secrets,
@@ -230,7 +236,7 @@ impl Server {
     pub fn write_ready_file(&self, path: &Path) -> anyhow::Result<()> {
         let ready = serde_json::json!({
             "url": self.url(), "rw_token": self.rw_token, "ro_token": self.ro_token,
-            "admin_token": self.admin_token, "pid": std::process::id(),
+            "admin_token": self.admin_token, "metrics_token": self.metrics_token, "pid": std::process::id(),
         });
         let draft = path.with_extension("draft");
         std::fs::write(&draft, ready.to_string())?;
@@ -252,9 +258,8 @@ fn add_token(credentials: &Credentials, role: Role) -> String {
 
 fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<()> {
     let token = Token::parse(token)?;
-    let kind = if role == Role::Admin { PrincipalKind::Admin } else { PrincipalKind::Token };
     let principal = Principal {
-        kind,
+        kind: PrincipalKind::from(role),
         name: role.as_str().to_owned(),
         credential: token.id.to_string(),
         ceiling: role.ceiling(),

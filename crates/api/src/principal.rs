@@ -8,6 +8,7 @@ use crate::bounds::Bounds;
 use crate::error::{Code, Error};
 use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
+use crate::kinds::token::Role;
 
 /// The caller of one call, as `identify` found it.
 ///
@@ -87,8 +88,20 @@ pub enum PrincipalKind {
     Token,
     /// The administrator's token: manages, and calls no tool.
     Admin,
+    /// The token of who watches the server: reads its metrics, and nothing else.
+    Metrics,
     /// A process of this machine, vouched for by the kernel or by having started us.
     Local,
+}
+
+impl From<Role> for PrincipalKind {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Ro | Role::Rw => Self::Token,
+            Role::Admin => Self::Admin,
+            Role::Metrics => Self::Metrics,
+        }
+    }
 }
 
 impl Principal {
@@ -125,10 +138,11 @@ impl Principal {
         self.min_protocol.as_ref().is_none_or(|min| revision >= min.as_str())
     }
 
-    /// The role word of the record: `ro`, `rw`, `danger`, `admin` or `none`.
+    /// The role word of the record: `ro`, `rw`, `danger`, `admin`, `metrics` or `none`.
     pub fn role(&self) -> &'static str {
         match (self.kind, self.ceiling) {
             (PrincipalKind::Admin, _) => "admin",
+            (PrincipalKind::Metrics, _) => "metrics",
             (_, Some(ceiling)) => ceiling.role(),
             (_, None) => "none",
         }

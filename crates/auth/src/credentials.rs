@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use hayward_api::Principal;
+use hayward_api::kinds::token::Role;
 use hayward_api::principal::PrincipalKind;
 use subtle::ConstantTimeEq;
 
@@ -118,6 +119,22 @@ impl Credentials {
         }
     }
 
+    /// How many are accepted at this second (Unix time), by role. Every role of a stored token is there.
+    pub fn count_by_role(&self, now_unix: i64) -> Vec<(&'static str, u64)> {
+        let table = self.table.load();
+        let live = table.values().filter(|entry| entry.record.is_live(now_unix));
+        let roles: Vec<_> = live.map(|entry| entry.record.principal.role()).collect();
+        let count = |word| roles.iter().filter(|role| **role == word).count();
+        let counted = |role: Role| (role.as_str(), u64::try_from(count(role.as_str())).unwrap_or(u64::MAX));
+        Role::ALL.map(counted).into()
+    }
+
+    /// Whether anybody of this kind would be let in at this second (Unix time).
+    pub fn has_any(&self, kind: PrincipalKind, now_unix: i64) -> bool {
+        let table = self.table.load();
+        table.values().any(|entry| entry.record.principal.kind == kind && entry.record.is_live(now_unix))
+    }
+
     /// When a credential was used (Unix time), if it was since [`Self::take_used`] was last asked.
     pub fn last_used(&self, id: TokenId) -> Option<i64> {
         let table = self.table.load();
@@ -147,7 +164,7 @@ impl Credentials {
     pub fn is_current(&self, principal: &Principal, now_unix: i64) -> bool {
         match principal.kind {
             PrincipalKind::Anonymous | PrincipalKind::Local => true,
-            PrincipalKind::Token | PrincipalKind::Admin => {
+            PrincipalKind::Token | PrincipalKind::Admin | PrincipalKind::Metrics => {
                 let table = self.table.load();
                 TokenId::parse(&principal.credential).and_then(|id| table.get(&id)).is_some_and(|entry| {
                     entry.record.is_live(now_unix) && *entry.record.principal == *principal
@@ -160,7 +177,6 @@ impl Credentials {
 #[cfg(test)]
 mod tests {
     use hayward_api::Tier;
-    use hayward_api::kinds::token::Role;
 
     use super::*;
 
@@ -279,6 +295,27 @@ mod tests {
         assert!(!credentials.is_current(&principal, NOW));
         assert!(credentials.is_current(&Principal::local("root", Tier::Read), NOW));
         assert!(credentials.is_current(&Principal::anonymous(), NOW));
+    }
+
+    #[test]
+    fn who_is_let_in_is_counted_by_role() {
+        let (credentials, ro, metrics) =
+            (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Metrics));
+        credentials.insert(CredentialRecord { expires_at_unix: Some(NOW), ..record(&ro) });
+        let watcher = Principal {
+            kind: PrincipalKind::Metrics,
+            ceiling: None,
+            ..Principal::clone(&record(&metrics).principal)
+        };
+        credentials.insert(CredentialRecord { principal: Arc::new(watcher), ..record(&metrics) });
+        let before = [("ro", 1), ("rw", 0), ("admin", 0), ("metrics", 1)];
+        assert_eq!(credentials.count_by_role(NOW - 1), before);
+        assert_eq!(credentials.count_by_role(NOW)[0], ("ro", 0));
+        assert!(credentials.has_any(PrincipalKind::Metrics, NOW));
+        assert!(
+            !credentials.has_any(PrincipalKind::Token, NOW)
+                && !credentials.has_any(PrincipalKind::Admin, NOW)
+        );
     }
 
     #[test]

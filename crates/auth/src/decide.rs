@@ -23,6 +23,8 @@ pub enum Action<'a> {
     },
     /// To list, make or revoke tokens.
     ManageTokens,
+    /// To read what is counted.
+    ReadMetrics,
 }
 
 /// The answer.
@@ -55,6 +57,9 @@ pub enum Reason {
     /// The credential is bound to other tools.
     #[error("the credential is bound to other tools")]
     NotBoundTo,
+    /// Only a token for metrics may.
+    #[error("only a token for metrics may do this")]
+    NotMetrics,
     /// The credential doesn't reach this toolset.
     #[error("the credential does not reach this toolset")]
     ToolsetNotGranted,
@@ -71,9 +76,12 @@ pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
 fn objection(principal: &Principal, action: &Action<'_>) -> Option<Reason> {
     match (principal.kind, action) {
         (PrincipalKind::Anonymous, _) => Some(Reason::NoCredential),
-        (PrincipalKind::Admin, Action::ManageTokens) => None,
+        (PrincipalKind::Admin, Action::ManageTokens) | (PrincipalKind::Metrics, Action::ReadMetrics) => None,
         (_, Action::ManageTokens) => Some(Reason::NotAdmin),
-        (PrincipalKind::Admin, Action::Use { .. }) => Some(Reason::ToolsetNotGranted),
+        (_, Action::ReadMetrics) => Some(Reason::NotMetrics),
+        (PrincipalKind::Admin | PrincipalKind::Metrics, Action::Use { .. }) => {
+            Some(Reason::ToolsetNotGranted)
+        }
         (PrincipalKind::Token, Action::Use { toolset, .. }) if *toolset != HOST => {
             Some(Reason::ToolsetNotGranted)
         }
@@ -94,8 +102,13 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [PrincipalKind; 4] =
-        [PrincipalKind::Anonymous, PrincipalKind::Token, PrincipalKind::Admin, PrincipalKind::Local];
+    const KINDS: [PrincipalKind; 5] = [
+        PrincipalKind::Anonymous,
+        PrincipalKind::Token,
+        PrincipalKind::Admin,
+        PrincipalKind::Metrics,
+        PrincipalKind::Local,
+    ];
     const CEILINGS: [Option<Tier>; 4] = [None, Some(Tier::Read), Some(Tier::Operate), Some(Tier::Danger)];
 
     fn principal(kind: PrincipalKind, ceiling: Option<Tier>) -> Principal {
@@ -108,7 +121,7 @@ mod tests {
 
     fn actions() -> Vec<Action<'static>> {
         let calls = Tier::ALL.into_iter().flat_map(|tier| [call("host", tier), call("ops", tier)]);
-        calls.chain([Action::ManageTokens]).collect()
+        calls.chain([Action::ManageTokens, Action::ReadMetrics]).collect()
     }
 
     fn is_allowed(principal: &Principal, action: &Action<'_>) -> bool {
@@ -116,24 +129,28 @@ mod tests {
     }
 
     /// One line for each kind and ceiling; columns: host and another toolset at read, operate,
-    /// danger; tokens. `+` is yes; other letters are the first of why not.
+    /// danger; tokens; metrics. `+` is yes; other letters are the first of why not.
     const TABLE: &str = "
-        anonymous none     N N N  N N N  N
-        anonymous read     N N N  N N N  N
-        anonymous operate  N N N  N N N  N
-        anonymous danger   N N N  N N N  N
-        token     none     C C C  T T T  A
-        token     read     + C C  T T T  A
-        token     operate  + + C  T T T  A
-        token     danger   + + +  T T T  A
-        admin     none     T T T  T T T  +
-        admin     read     T T T  T T T  +
-        admin     operate  T T T  T T T  +
-        admin     danger   T T T  T T T  +
-        local     none     C C C  C C C  A
-        local     read     + C C  + C C  A
-        local     operate  + + C  + + C  A
-        local     danger   + + +  + + +  A
+        anonymous none     N N N  N N N  N  N
+        anonymous read     N N N  N N N  N  N
+        anonymous operate  N N N  N N N  N  N
+        anonymous danger   N N N  N N N  N  N
+        token     none     C C C  T T T  A  M
+        token     read     + C C  T T T  A  M
+        token     operate  + + C  T T T  A  M
+        token     danger   + + +  T T T  A  M
+        admin     none     T T T  T T T  +  M
+        admin     read     T T T  T T T  +  M
+        admin     operate  T T T  T T T  +  M
+        admin     danger   T T T  T T T  +  M
+        metrics   none     T T T  T T T  A  +
+        metrics   read     T T T  T T T  A  +
+        metrics   operate  T T T  T T T  A  +
+        metrics   danger   T T T  T T T  A  +
+        local     none     C C C  C C C  A  M
+        local     read     + C C  + C C  A  M
+        local     operate  + + C  + + C  A  M
+        local     danger   + + +  + + +  A  M
     ";
 
     fn letter(decision: Decision, tier: Option<Tier>) -> &'static str {
@@ -141,6 +158,7 @@ mod tests {
             Decision::Allow => "+",
             Decision::Deny { reason: Reason::NoCredential } => "N",
             Decision::Deny { reason: Reason::NotAdmin } => "A",
+            Decision::Deny { reason: Reason::NotMetrics } => "M",
             Decision::Deny { reason: Reason::ToolsetNotGranted } => "T",
             Decision::Deny { reason: Reason::NotBoundTo } => "B",
             Decision::Deny { reason: Reason::AboveCeiling { needs } } => {
@@ -185,6 +203,7 @@ mod tests {
                 }
             }
             row.push(letter(decide(principal, &Action::ManageTokens), None));
+            row.push(letter(decide(principal, &Action::ReadMetrics), None));
             assert_eq!(row, line, "{principal:?}");
         }
     }

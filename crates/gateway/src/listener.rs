@@ -10,6 +10,7 @@ mod files;
 mod guard;
 pub mod http;
 mod mcp;
+mod metrics;
 mod pace;
 mod places;
 mod proxies;

@@ -341,6 +341,7 @@ impl Protocol {
             principal: sender.principal,
             source: sender.source,
             request_id: sender.request_id,
+            rpc_id: Some(id.clone()),
             client: context.client,
             trace_parent: context.trace_parent.clone(),
             revision: Some(context.revision),

@@ -11,6 +11,7 @@ mod admit;
 mod approve;
 mod clock;
 mod fenced;
+mod meter;
 mod once;
 mod places;
 mod record;
@@ -20,14 +21,17 @@ mod refuse;
 mod route;
 mod run;
 mod shape;
+mod trace;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hayward_api::principal::PrincipalKind;
 use hayward_api::{Ending, Error, Principal, Source, Tier};
 use hayward_audit::Log;
 use hayward_audit::secrets::{Redaction, Secrets};
 use hayward_auth::{Credentials, Decision, decide};
+use hayward_mcp::envelope::RequestId;
 use hayward_mcp::era::Revision;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::json::Raw;
@@ -36,6 +40,8 @@ use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
 use hayward_mcp::state::{SpentStates, StateError};
 use hayward_store::Store;
+use hayward_telemetry::metrics::Meters;
+use hayward_telemetry::otlp::Spans;
 use hayward_tool::{
     Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Recorded, Reply, Round, ToolError,
     Toolset, TransferError, Verb, Verdict,
@@ -79,6 +85,10 @@ pub struct Road {
     overrun: Duration,
     /// What tools take away from whoever calls them.
     fencing: Fencing,
+    /// Where calls are counted.
+    meters: Arc<Meters>,
+    /// Where calls are told as spans, if they are.
+    spans: Option<Arc<Spans>>,
 }
 
 /// What a road is built with.
@@ -99,6 +109,10 @@ pub struct RoadParts<'a> {
     pub tool_limits: &'a hayward_tool::limits::Limits,
     /// What tools take away from whoever calls them.
     pub fencing: Fencing,
+    /// Where everything is counted.
+    pub meters: Arc<Meters>,
+    /// Where calls are told as spans, if they are.
+    pub spans: Option<Arc<Spans>>,
 }
 
 /// A call as it arrives at the road: who, what, and where from.
@@ -110,6 +124,8 @@ pub struct Arrival {
     pub source: Source,
     /// The id that the record and the answer carry.
     pub request_id: Arc<str>,
+    /// The id that the client gave its request, if it is one of the protocol.
+    pub(crate) rpc_id: Option<RequestId>,
     /// What the client says it is.
     pub client: Arc<str>,
     /// The trace that it is part of (W3C `traceparent`), as the client says.
@@ -182,9 +198,11 @@ impl Road {
         for toolset in &toolsets {
             toolset.changes.join(&changes);
         }
+        let clock = Clock::start();
+        meter::observe_tokens(&parts.meters, &parts.credentials, &clock);
         Self {
             places: Places::new(limits),
-            router: Router::new(toolsets),
+            router: Router::new(toolsets, &parts.meters),
             changes,
             credentials: parts.credentials,
             recorder: Recorder::new(
@@ -192,16 +210,19 @@ impl Road {
                 Arc::clone(&parts.secrets),
                 parts.strict_from,
                 Duration::from_millis(limits.record_ms_max),
-            ),
+            )
+            .counting(Arc::clone(&parts.meters)),
             secrets: parts.secrets,
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
             budget: Budget::new(count(limits.held_bytes_max)),
             spent: Mutex::default(),
             store: parts.store,
-            clock: Clock::start(),
+            clock,
             refused: Counter::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
             fencing: parts.fencing,
+            meters: parts.meters,
+            spans: parts.spans,
         }
     }
 
@@ -271,6 +292,16 @@ impl Road {
         &self.budget
     }
 
+    /// Where everything is counted.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// Whether anybody could read what is counted.
+    pub(crate) fn has_metrics_token(&self) -> bool {
+        self.credentials.has_any(PrincipalKind::Metrics, self.clock.expiry_unix())
+    }
+
     /// Whether calls can be recorded; while they can't, every call is refused.
     pub(crate) fn is_recording(&self) -> bool {
         self.recorder.is_open()
@@ -284,18 +315,32 @@ impl Road {
         cancel: &CancellationToken,
         progress: Option<ProgressQueue>,
     ) -> (Reply, Option<Permit>) {
+        let metered = self.begin(arrival);
+        let (outcome, permit) = self.walk(arrival, cancel, progress).await;
+        metered.ended(&outcome);
+        (outcome.reply, permit)
+    }
+
+    async fn walk(
+        &self,
+        arrival: &Arrival,
+        cancel: &CancellationToken,
+        progress: Option<ProgressQueue>,
+    ) -> (Outcome, Option<Permit>) {
         let verb = arrival.form();
         let mut admitted = match self.admit(arrival) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
                 let denied = self.recorder.denied(arrival, route, error).await;
-                return (redact::reply(&self.secrets.current(), denied.reply), None);
+                let reply = redact::reply(&self.secrets.current(), denied.reply);
+                let verdict = Verdict { ending: Ending::Denied, ..denied.verdict };
+                return (Outcome { reply, verdict, ..denied }, None);
             }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
         let open = match self.recorder.intent(arrival, &admitted.principal, Some(admitted.route)).await {
             Ok(open) => open,
-            Err(error) => return (Outcome::failed(verb, error).reply, None),
+            Err(error) => return (Outcome::failed(verb, error), None),
         };
         // 8 run: with a deadline and a cancellation, always.
         let (outcome, is_made) = match self.claim(arrival, admitted.keyed.as_ref()).await {
@@ -315,11 +360,11 @@ impl Road {
         let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
         admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
-        let reply = self.recorder.outcome(open, verb, outcome).await.reply;
+        let outcome = self.recorder.outcome(open, verb, outcome).await;
         if let Some(keyed) = admitted.keyed.filter(|_| is_made) {
-            keyed.settle(&self.store, arrival, &reply).await;
+            keyed.settle(&self.store, arrival, &outcome.reply).await;
         }
-        (reply, Some(admitted.permit))
+        (outcome, Some(admitted.permit))
     }
 
     /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its

@@ -162,13 +162,15 @@ async fn every_route_checks_host_origin_type_and_token() {
         let answer = post(server.address, path, &headers, "{}").await.unwrap();
         assert_eq!(answer.status, 415, "{path}");
     }
-    for token in ["x", "", &server.admin_token, &server.rw_token[..server.rw_token.len() - 1]] {
+    for token in
+        ["x", "", &server.admin_token, &server.metrics_token, &server.rw_token[..server.rw_token.len() - 1]]
+    {
         let headers = [("authorization", &*format!("Bearer {token}"))];
         let answer = post(server.address, "/mcp", &headers, &body("tools/list", &json!({}))).await.unwrap();
         assert_eq!(answer.status, 401, "{token}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
     }
-    for token in [&server.rw_token, &server.ro_token] {
+    for token in [&server.rw_token, &server.ro_token, &server.metrics_token] {
         let headers = [("authorization", &*format!("Bearer {token}"))];
         let bytes = request("GET", server.address, "/admin/tokens", &headers, "");
         let answer = send_raw(server.address, &bytes).await.unwrap();

@@ -14,6 +14,7 @@ use clap::ValueEnum;
 use hayward_api::Tier;
 use hayward_api::error::did_you_mean;
 use hayward_api::limits::{Limit, LimitError};
+use hayward_telemetry::otlp::{Otlp, Settings};
 
 use crate::failure::Failure;
 use crate::fences::FenceArgs;
@@ -352,8 +353,13 @@ impl Common {
         })
     }
 
-    /// Starts the log.
+    /// Starts the log, which goes to standard error alone.
     pub(crate) fn start_log(&self) -> Result<hayward_telemetry::Logging, Failure> {
+        self.start_log_for(None)
+    }
+
+    /// Starts the log, which is told to a collector as well if logs are pushed.
+    pub(crate) fn start_log_for(&self, otlp: Option<&Otlp>) -> Result<hayward_telemetry::Logging, Failure> {
         let format = match self.log_format {
             LogFormat::Text => hayward_telemetry::Format::Text,
             LogFormat::Json => hayward_telemetry::Format::Json,
@@ -362,6 +368,7 @@ impl Common {
             level: self.log_level.clone(),
             format,
             ansi: std::io::IsTerminal::is_terminal(&std::io::stderr()),
+            logs: otlp.and_then(Otlp::logs),
         };
         hayward_telemetry::init(&config).map_err(|error| {
             Failure::configuration(error).hint("use error, warn, info, debug or trace as `--log-level`")
@@ -373,6 +380,19 @@ impl Common {
 fn home_of(name: &str, below: &str) -> Option<PathBuf> {
     let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
     absolute(variable(name)).or_else(|| absolute(variable("HOME")).map(|home| home.join(below)))
+}
+
+/// What is pushed to a collector, by the standard variables of OpenTelemetry; nothing if they name none.
+#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+pub(crate) fn otlp() -> Result<Option<Otlp>, Failure> {
+    let read = Settings::read(&|variable| std::env::var(variable).ok());
+    match read {
+        Ok(settings) => Ok(settings.map(Otlp::new)),
+        Err(faults) => {
+            let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            sound(&faults).map(|()| None)
+        }
+    }
 }
 
 /// What the environment says under this name; nothing if it says nothing.

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hayward_api::{Fence, Principal};
-use hayward_audit::secrets::{RuleSet, Secrets, TagKey};
+use hayward_audit::secrets::{RuleSet, Secret, Secrets, TagKey};
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
-use hayward_gateway::listener::Local;
+use hayward_gateway::listener::{Local, ROUTES};
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts};
 use hayward_host::fence::ground;
 use hayward_host::{Host, HostConfig, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
+use hayward_telemetry::metrics::{DEFAULT_PREFIX, Kind, Meters, Observed};
+use hayward_telemetry::otlp::{Otlp, Pushing};
 use hayward_tool::{Toolset, Transfers};
 
 use crate::config::{AllLimits, Containment, Serving, environment};
@@ -47,6 +49,8 @@ pub(crate) struct Stack {
     /// What redeems tickets for files.
     pub(crate) transfers: Arc<dyn Transfers>,
     executor: Executor,
+    /// What pushes to a collector.
+    pushing: Option<Pushing>,
     /// Held until the end: nobody else owns the directory meanwhile.
     data: DataDir,
 }
@@ -60,6 +64,10 @@ pub(crate) struct Beside {
     pub(crate) further: Vec<Toolset>,
     /// How clients move files past the calls, if they can.
     pub(crate) transfers: Option<TransferConfig>,
+    /// The beginning of our names of metrics, if it is another than usual.
+    pub(crate) prefix: Option<String>,
+    /// What is pushed to a collector, if anything is.
+    pub(crate) otlp: Option<Otlp>,
 }
 
 impl Stack {
@@ -71,7 +79,7 @@ impl Stack {
         limits: AllLimits,
         beside: Beside,
     ) -> Result<Self, Failure> {
-        let Beside { secrets, further, transfers } = beside;
+        let Beside { secrets, further, transfers, prefix, otlp } = beside;
         let fence = serving.fence.read(data.path()).map_err(misfenced)?;
         let of_all = checked_tools(&together(&serving.tool_fences)?, data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), &limits).await?;
@@ -101,6 +109,7 @@ impl Stack {
             version: VERSION.to_owned(),
             instructions: toolset.instructions.to_owned(),
         };
+        let meters = meters(prefix.as_deref().unwrap_or(DEFAULT_PREFIX), &executor);
         let parts = RoadParts {
             record,
             strict_from: serving.audit_strict_from.tier(),
@@ -110,10 +119,14 @@ impl Stack {
             limits: &limits.gateway,
             tool_limits: &limits.tool,
             fencing: Fencing { of_all, ground: ground(&limits.host) },
+            spans: otlp.as_ref().and_then(Otlp::spans),
+            meters: Arc::clone(&meters),
         };
         let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
-        Ok(Self { protocol, credentials, secrets: held, store, limits, fence, transfers, executor, data })
+        let pushing = otlp.map(|otlp| push(&otlp, &held, meters)).transpose()?;
+        let secrets = held;
+        Ok(Self { protocol, credentials, secrets, store, limits, fence, transfers, executor, pushing, data })
     }
 
     /// The directory of everything that is kept.
@@ -152,6 +165,10 @@ impl Stack {
         self.protocol.close().await;
         self.executor.shutdown(Duration::from_millis(self.limits.exec.grace_ms)).await;
         self.store.close().await;
+        if let Some(pushing) = self.pushing {
+            // It blocks for as long as a collector may take to take the rest.
+            tokio::task::spawn_blocking(move || pushing.end()).await.ok();
+        }
     }
 }
 
@@ -263,6 +280,27 @@ pub(crate) fn executor(
         tracing::info!(containment = %held, "{HELD_BY}");
     }
     executor
+}
+
+/// Where everything is counted.
+fn meters(prefix: &str, executor: &Executor) -> Arc<Meters> {
+    let meters = Meters::new(prefix, VERSION, &ROUTES.map(|route| route.path));
+    let executor = executor.clone();
+    meters.observe(Observed {
+        name: "bash_inflight_processes",
+        help: "Commands that run now.",
+        kind: Kind::Gauge,
+        label: None,
+        read: Box::new(move || vec![("", u64::try_from(executor.running()).unwrap_or(u64::MAX))]),
+    });
+    Arc::new(meters)
+}
+
+/// Starts to push. From then on no answer shows what the collector is shown as a credential.
+fn push(otlp: &Otlp, secrets: &Secrets, meters: Arc<Meters>) -> Result<Pushing, Failure> {
+    let held = otlp.credentials().filter_map(|value| Secret::new("otlp-headers", value).ok());
+    secrets.hold(held).map_err(Failure::unavailable)?;
+    otlp.start(meters).map_err(Failure::unavailable)
 }
 
 /// Fails with the step that failed.

@@ -31,6 +31,7 @@ pub(crate) struct Temporary {
     pub(crate) admin: Token,
     pub(crate) rw: Token,
     pub(crate) ro: Token,
+    pub(crate) metrics: Token,
 }
 
 /// The id of a temporary token, and its name.
@@ -39,16 +40,19 @@ type TemporaryName = (TokenId, String);
 impl Temporary {
     /// Sees to it that no reply shows them.
     fn hold(&self, secrets: &Secrets) -> Result<(), Failure> {
-        let held = [(&self.admin, Role::Admin), (&self.rw, Role::Rw), (&self.ro, Role::Ro)]
-            .map(|(token, role)| Secret::new(&role.temporary_name(), token.reveal().as_bytes()));
+        let held =
+            self.all().map(|(token, role)| Secret::new(&role.temporary_name(), token.reveal().as_bytes()));
         let held: Vec<_> = held.into_iter().collect::<Result<_, _>>().map_err(Failure::unavailable)?;
         secrets.hold(held).map_err(Failure::unavailable)
     }
 
+    fn all(&self) -> [(&Token, Role); 4] {
+        let (admin, metrics) = ((&self.admin, Role::Admin), (&self.metrics, Role::Metrics));
+        [admin, (&self.rw, Role::Rw), (&self.ro, Role::Ro), metrics]
+    }
+
     fn names(&self) -> Vec<TemporaryName> {
-        [(&self.admin, Role::Admin), (&self.rw, Role::Rw), (&self.ro, Role::Ro)]
-            .map(|(token, role)| (token.id(), role.temporary_name()))
-            .into()
+        self.all().map(|(token, role)| (token.id(), role.temporary_name())).into()
     }
 
     /// Makes temporary tokens, unless an enabled admin token is stored: then somebody administers this
@@ -63,16 +67,16 @@ impl Temporary {
             stack.credentials.insert(record(&token, role, stack.fence.clone()));
             token
         };
-        let minted = Self { admin: mint(Role::Admin), rw: mint(Role::Rw), ro: mint(Role::Ro) };
+        let (admin, metrics) = (mint(Role::Admin), mint(Role::Metrics));
+        let minted = Self { admin, rw: mint(Role::Rw), ro: mint(Role::Ro), metrics };
         minted.hold(&stack.secrets)?;
         Ok(Some(minted))
     }
 }
 
 fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
-    let kind = if role == Role::Admin { PrincipalKind::Admin } else { PrincipalKind::Token };
     let principal = Principal {
-        kind,
+        kind: PrincipalKind::from(role),
         name: role.temporary_name(),
         credential: token.id().to_string(),
         ceiling: role.ceiling(),

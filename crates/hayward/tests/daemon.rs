@@ -618,11 +618,11 @@ async fn making_and_revoking_tokens_is_recorded_without_the_token() {
 
 /// The banner has what the ready file has, and the line that connects a client.
 fn assert_banner(banner: &str, ready: &Value) {
-    let [url, admin, rw, ro] =
-        ["url", "admin_token", "rw_token", "ro_token"].map(|member| ready[member].as_str().unwrap());
+    let [url, admin, rw, ro, metrics] = ["url", "admin_token", "rw_token", "ro_token", "metrics_token"]
+        .map(|member| ready[member].as_str().unwrap());
     let add =
         format!("claude mcp add --transport http hayward {url} --header \"Authorization: Bearer {rw}\"\n");
-    for expect in [&format!("listens on {url}\n"), admin, rw, ro, &add] {
+    for expect in [&format!("listens on {url}\n"), admin, rw, ro, metrics, &add] {
         assert!(banner.contains(expect), "{expect}: {banner}");
     }
 }

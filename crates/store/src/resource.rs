@@ -75,6 +75,7 @@ impl From<&Principal> for Actor {
             PrincipalKind::Anonymous => "anonymous",
             PrincipalKind::Token => "token",
             PrincipalKind::Admin => "admin",
+            PrincipalKind::Metrics => "metrics",
             PrincipalKind::Local => "local",
         };
         Self(format!("{kind}:{}", principal.name))

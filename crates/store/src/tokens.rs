@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::limits::ID_PREFIX_CHARS;
 use crate::resource::{Actor, Key, Resource};
 use crate::store::{FILE, Store};
-use crate::transaction::NewCredential;
+use crate::transaction::{NewCredential, Transaction};
 
 /// A token as lists show it.
 #[derive(Clone, Debug)]
@@ -87,10 +87,9 @@ impl Store {
             return Err(StoreError::Reserved { name: name.to_owned() });
         }
         let mut change = self.begin().await?;
-        let resource = change.create(&Key::global(&DESCRIPTOR, name), &json!(spec), actor).await?;
-        change.put_credential(&resource.metadata.uid, credential).await?;
+        let metadata = change.keep_token(name, spec, credential, actor).await?;
         change.commit().await?;
-        Ok(resource.metadata)
+        Ok(metadata)
     }
 
     /// Every token, by name.
@@ -107,6 +106,24 @@ impl Store {
         change.delete(&Key::global(&DESCRIPTOR, entry.metadata.name.as_str()), actor).await?;
         change.commit().await?;
         Ok(entry)
+    }
+
+    /// Revokes every token of this role.
+    pub async fn revoke_role(&self, role: Role, actor: &Actor) -> Result<Vec<TokenEntry>, StoreError> {
+        let mut change = self.begin().await?;
+        let revoked = change.revoke_role(role, actor).await?;
+        change.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Puts a new token of this role, called as the role is, in the place of all there are of it. The secret is in
+    /// the answer and nowhere else.
+    pub async fn rotate_role(&self, role: Role, actor: &Actor) -> Result<Token, StoreError> {
+        let mut change = self.begin().await?;
+        change.revoke_role(role, actor).await?;
+        let token = change.create_token(role.as_str(), role.into(), actor).await?.1;
+        change.commit().await?;
+        Ok(token)
     }
 
     /// What `identify` needs of every token, disabled ones included.
@@ -137,6 +154,41 @@ impl Store {
     }
 }
 
+impl Transaction {
+    async fn create_token(
+        &mut self,
+        name: &str,
+        spec: TokenSpec,
+        actor: &Actor,
+    ) -> Result<(Metadata, Token), StoreError> {
+        let token = Token::mint(spec.role);
+        let expires_at_unix = spec.expires_at.map(Time::unix);
+        let credential = NewCredential { id: token.id(), digest: token.digest(), expires_at_unix };
+        Ok((self.keep_token(name, &spec, &credential, actor).await?, token))
+    }
+
+    async fn keep_token(
+        &mut self,
+        name: &str,
+        spec: &TokenSpec,
+        credential: &NewCredential,
+        actor: &Actor,
+    ) -> Result<Metadata, StoreError> {
+        let resource = self.create(&Key::global(&DESCRIPTOR, name), &json!(spec), actor).await?;
+        self.put_credential(&resource.metadata.uid, credential).await?;
+        Ok(resource.metadata)
+    }
+
+    async fn revoke_role(&mut self, role: Role, actor: &Actor) -> Result<Vec<TokenEntry>, StoreError> {
+        let stored = fetch(&mut *self.inner).await?.into_iter().map(|stored| stored.entry);
+        let meant: Vec<_> = stored.filter(|entry| entry.spec.role == role).collect();
+        for entry in &meant {
+            self.delete(&Key::global(&DESCRIPTOR, entry.metadata.name.as_str()), actor).await?;
+        }
+        Ok(meant)
+    }
+}
+
 struct Stored {
     entry: TokenEntry,
     digest: Digest,
@@ -163,12 +215,8 @@ impl Stored {
 
     fn into_record(self) -> CredentialRecord {
         let TokenEntry { metadata, spec, id, expires_at_unix, .. } = self.entry;
-        let kind = match spec.role {
-            Role::Ro | Role::Rw => PrincipalKind::Token,
-            Role::Admin => PrincipalKind::Admin,
-        };
         let principal = Principal {
-            kind,
+            kind: PrincipalKind::from(spec.role),
             name: metadata.name.into(),
             credential: id.to_string(),
             ceiling: spec.role.ceiling(),

@@ -1,10 +1,15 @@
-//! Logs of the daemon: lines on stderr, as text or JSON.
+//! What the daemon tells of itself: logs, metrics, traces.
+//!
+//! Logs are lines on stderr, as text or JSON.
 //!
 //! Never on stdout, which belongs to protocol frames and to data. What a value holds can't forge a
 //! line or talk to the terminal (RUSTSEC-2025-0055): text goes through `escape`, JSON through its
 //! own escapes. Settings come from the caller; no environment variable is read here.
 
 mod escape;
+pub mod limits;
+pub mod metrics;
+pub mod otlp;
 mod sources;
 
 use std::io::{self, Write};
@@ -16,8 +21,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::{MakeWriter, format};
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::escape::Escaped;
+use crate::otlp::{LogLayer, Logs};
 use crate::sources::{JsonEvents, TextFields};
 
 /// How log lines look.
@@ -31,7 +38,7 @@ pub enum Format {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// A level (`info`), or directives (`info,hayward_gateway=debug`).
     pub level: String,
@@ -39,6 +46,8 @@ pub struct Config {
     pub format: Format,
     /// Colours, for a terminal; text only.
     pub ansi: bool,
+    /// Where the same lines are told for a collector.
+    pub logs: Option<Arc<Logs>>,
 }
 
 /// Why logging could not start.
@@ -87,7 +96,8 @@ pub fn init(config: &Config) -> Result<Logging, InitError> {
     let filter = Arc::<OnceLock<Filter>>::default();
     let lines = Arc::clone(&filter);
     let writer = move || Lines { out: io::stderr(), filter: Arc::clone(&lines) };
-    let subscriber = subscriber(config, writer)?;
+    let logs = config.logs.clone().map(|logs| LogLayer { logs, filter: Arc::clone(&filter) });
+    let subscriber = subscriber(config, writer, logs)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Started)?;
     panic::set_hook(Box::new(log_panic));
     Ok(Logging(filter))
@@ -119,7 +129,11 @@ fn log_panic(info: &PanicHookInfo<'_>) {
     tracing::error!(location, message, "panicked");
 }
 
-fn subscriber<W>(config: &Config, writer: W) -> Result<Box<dyn Subscriber + Send + Sync>, InitError>
+fn subscriber<W>(
+    config: &Config,
+    writer: W,
+    logs: Option<LogLayer>,
+) -> Result<Box<dyn Subscriber + Send + Sync>, InitError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -135,9 +149,17 @@ where
                     name => write!(writer, "{name}={value}"),
                 }
             });
-            Box::new(builder.with_ansi(config.ansi).fmt_fields(TextFields(fields.delimited(" "))).finish())
+            Box::new(
+                builder
+                    .with_ansi(config.ansi)
+                    .fmt_fields(TextFields(fields.delimited(" ")))
+                    .finish()
+                    .with(logs),
+            )
         }
-        Format::Json => Box::new(builder.with_ansi(false).json().map_event_format(JsonEvents).finish()),
+        Format::Json => {
+            Box::new(builder.with_ansi(false).json().map_event_format(JsonEvents).finish().with(logs))
+        }
     })
 }
 
@@ -165,13 +187,13 @@ mod tests {
     }
 
     fn config(format: Format, ansi: bool) -> Config {
-        Config { level: "info".to_owned(), format, ansi }
+        Config { level: "info".to_owned(), format, ansi, logs: None }
     }
 
     fn logged(config: &Config, event: impl FnOnce()) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
-        let subscriber = subscriber(config, move || writer.clone()).unwrap();
+        let subscriber = subscriber(config, move || writer.clone(), None).unwrap();
         with_default(subscriber, event);
         let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -223,7 +245,7 @@ mod tests {
         let (memory, filter) = (Memory::default(), Arc::<OnceLock<Filter>>::default());
         let (out, lines) = (memory.clone(), Arc::clone(&filter));
         let writer = move || Lines { out: out.clone(), filter: Arc::clone(&lines) };
-        with_default(subscriber(&config(Format::Text, false), writer).unwrap(), || {
+        with_default(subscriber(&config(Format::Text, false), writer, None).unwrap(), || {
             tracing::info!("a secret before");
             Logging(filter)
                 .filter(Box::new(|line| String::from_utf8_lossy(line).replace("secret", "tag").into_bytes()));
@@ -236,7 +258,7 @@ mod tests {
     #[test]
     fn a_level_that_makes_no_sense_is_refused_by_name() {
         let bad = Config { level: "hayward=lout".to_owned(), ..config(Format::Text, false) };
-        let error = subscriber(&bad, io::stderr).err().unwrap();
+        let error = subscriber(&bad, io::stderr, None).err().unwrap();
         assert!(error.to_string().starts_with("log level `hayward=lout` is not one"), "{error}");
     }
 

@@ -25,11 +25,13 @@ pub enum Role {
     Rw,
     /// Manages tokens; calls no tool.
     Admin,
+    /// Reads `/metrics`, and nothing else.
+    Metrics,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 3] = [Self::Ro, Self::Rw, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Ro, Self::Rw, Self::Admin, Self::Metrics];
 
     /// The name of the token of this role that dies with a daemon: no stored one may bear it.
     pub fn temporary_name(self) -> String {
@@ -42,6 +44,7 @@ impl Role {
             Self::Ro => "ro",
             Self::Rw => "rw",
             Self::Admin => "admin",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -50,7 +53,7 @@ impl Role {
         match self {
             Self::Ro => Some(Tier::Read),
             Self::Rw => Some(Tier::Operate),
-            Self::Admin => None,
+            Self::Admin | Self::Metrics => None,
         }
     }
 }
@@ -109,7 +112,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     validate: |spec| {
         let spec = serde_json::from_value::<TokenSpec>(spec.clone()).map_err(|error| {
             Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
-                "a token has `role` (ro, rw or admin), `enabled`, `minProtocol` (a date), `expiresAt` (a time), `bounds`, `fence` and `toolFences`",
+                "a token has `role` (ro, rw, admin or metrics), `enabled`, `minProtocol` (a date), `expiresAt` (a time), `bounds`, `fence` and `toolFences`",
             )
         })?;
         spec.fence.check()?;

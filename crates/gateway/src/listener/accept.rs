@@ -212,10 +212,12 @@ async fn answer(
     let asked = (request.method().clone(), request.uri().clone());
     let forwarded = app.proxies.read(*peer, request.headers());
     let source = forwarded.source;
+    let pending = app.protocol.road().meters().http().begin(request.uri().path(), request.method().as_str());
     let (response, has_entered) = match enter(app, &forwarded, connection, &request) {
         Ok(arrived) => (respond(request, app, routes, arrived).await, true),
         Err(refused) => (refused, false),
     };
+    pending.answered(response.status().as_u16());
     let is_refusal = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     if is_refusal && response.extensions().get::<OnRecord>().is_none() {
         app.protocol.road().refuse(refused(&response, source, asked)).await;

@@ -156,6 +156,7 @@ fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) 
         source: arrived.map(|arrived| arrived.source).unwrap_or_default(),
         request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
         client: Arc::default(),
+        rpc_id: None,
         trace_parent: None,
         revision: None,
         abilities: Abilities::default(),

@@ -268,6 +268,7 @@ fn arrival(
         source: arrived.source,
         request_id: Arc::clone(&arrived.id),
         client: Arc::default(),
+        rpc_id: None,
         trace_parent: None,
         revision: None,
         abilities: Abilities::default(),

@@ -18,7 +18,7 @@ use super::pace::Pace;
 use super::places::Connection;
 use super::proxies::{Forwarded, Proxies};
 use super::sse::OldClients;
-use super::{admin, answer, files, mcp, sse};
+use super::{admin, answer, files, mcp, metrics, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::session::Sessions;
@@ -73,7 +73,7 @@ pub struct Route {
 }
 
 /// Every route. The test that tries what must be refused walks this table.
-pub const ROUTES: [Route; 8] = [
+pub const ROUTES: [Route; 9] = [
     Route {
         path: "/mcp",
         methods: &["POST", "GET", "DELETE"],
@@ -85,6 +85,7 @@ pub const ROUTES: [Route; 8] = [
     Route { path: "/messages", methods: &["POST"], is_public: false, answer: || post(sse::post) },
     Route { path: "/health", methods: &["GET"], is_public: true, answer: || get(health) },
     Route { path: "/version", methods: &["GET"], is_public: true, answer: || get(version) },
+    Route { path: "/metrics", methods: &["GET"], is_public: false, answer: || get(metrics::get) },
     Route {
         path: "/admin/tokens",
         methods: &["GET", "POST"],
@@ -176,10 +177,12 @@ pub(crate) fn identify(
 ) -> Result<Arc<Principal>, Response> {
     let principal =
         authenticate(app, arrived, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
-    // The administrator's token manages; it is no caller of tools.
+    // The administrator's token manages and that for metrics watches: neither is a caller of tools.
     match principal.kind {
         PrincipalKind::Token | PrincipalKind::Local => Ok(principal),
-        PrincipalKind::Admin | PrincipalKind::Anonymous => Err(unauthenticated("Invalid or disabled token")),
+        PrincipalKind::Admin | PrincipalKind::Metrics | PrincipalKind::Anonymous => {
+            Err(unauthenticated("Invalid or disabled token"))
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use hayward_api::{Code, Ending, Error, Principal, Tier};
 use hayward_audit::secrets::Secrets;
 use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
+use hayward_telemetry::metrics::Meters;
 use hayward_tool::{Outcome, Reply, ToolError, TransferError, Verb, Verdict};
 
 use super::Arrival;
@@ -31,6 +32,7 @@ pub(crate) struct Recorder {
     strict_from: Option<Tier>,
     /// How long a call waits for the record.
     patience: Duration,
+    meters: Arc<Meters>,
 }
 
 /// What a client says, as the record may hold it.
@@ -71,7 +73,12 @@ impl Recorder {
         strict_from: Option<Tier>,
         patience: Duration,
     ) -> Self {
-        Self { log, secrets, strict_from, patience }
+        Self { log, secrets, strict_from, patience, meters: Arc::default() }
+    }
+
+    /// Counts here what can't be recorded.
+    pub(crate) fn counting(self, meters: Arc<Meters>) -> Self {
+        Self { meters, ..self }
     }
 
     /// When the records of a call count, or those of a change beside the tools.
@@ -221,8 +228,13 @@ impl Recorder {
         self.recorded(&queued, open.durability).await.map(drop)
     }
 
-    /// Waits until it is recorded, for a bounded time. While somebody else writes, this thread has other calls to serve.
     async fn recorded(&self, queued: &Queued<'_>, durability: Durability) -> Result<Seq, AuditError> {
+        let told = self.settled(queued, durability).await;
+        told.inspect_err(|_| self.meters.audit_write_failed())
+    }
+
+    /// Waits until it is recorded, for a bounded time. While somebody else writes, this thread has other calls to serve.
+    async fn settled(&self, queued: &Queued<'_>, durability: Durability) -> Result<Seq, AuditError> {
         let told = written_soon(queued).await;
         if let (Some(told), Durability::Process) = (told, durability) {
             return told;

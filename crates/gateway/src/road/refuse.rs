@@ -71,9 +71,11 @@ impl Road {
                     .suggest("call one of the tools that tools/list names");
                 Refusal { route: Some(route), error }
             }
-            Reason::NotBoundTo | Reason::NoCredential | Reason::NotAdmin | Reason::ToolsetNotGranted => {
-                self.unknown(arrival)
-            }
+            Reason::NotBoundTo
+            | Reason::NoCredential
+            | Reason::NotAdmin
+            | Reason::NotMetrics
+            | Reason::ToolsetNotGranted => self.unknown(arrival),
         }
     }
 }

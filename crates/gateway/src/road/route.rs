@@ -12,6 +12,7 @@ use hayward_mcp::json::{ArrayWriter, Object, Raw};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::result::{CacheHint, Offers};
+use hayward_telemetry::metrics::{CallMeter, Meters};
 use hayward_tool::{BoxFuture, Call, Cx, Outcome, Prompt, Resource, ResourceUri, Tool, Toolset, Verb};
 
 /// Everything that is exposed, and what is listed to whom.
@@ -21,6 +22,8 @@ pub(crate) struct Router {
     templates: Shelf,
     prompts: Shelf,
     has_tasks: bool,
+    /// Where calls of each tool are counted, in the order of the tools.
+    meters: Vec<Arc<CallMeter>>,
     /// What `decide` reads of a principal → the list that it gets. Bounded by the product of its keys.
     lists: Mutex<HashMap<ListKey, Raw>>,
 }
@@ -164,18 +167,20 @@ impl Shelf {
 
 impl Router {
     /// Exposes what these toolsets offer under bare names.
-    pub(crate) fn new(toolsets: Vec<Toolset>) -> Self {
+    pub(crate) fn new(toolsets: Vec<Toolset>, meters: &Meters) -> Self {
         let mut router = Self {
             tools: Shelf::default(),
             resources: Shelf::default(),
             templates: Shelf::default(),
             prompts: Shelf::default(),
             has_tasks: false,
+            meters: Vec::new(),
             lists: Mutex::default(),
         };
         for toolset in toolsets {
             router.put(toolset);
         }
+        router.meters = router.tools.routes.iter().map(|route| meters.tool(route.name())).collect();
         router
     }
 
@@ -220,6 +225,11 @@ impl Router {
                 .find(name)
                 .or_else(|| self.templates.routes.iter().find(|route| route.matches(name))),
         }
+    }
+
+    /// Where calls of the tool with this name are counted.
+    pub(crate) fn meter(&self, tool: &str) -> Option<&CallMeter> {
+        self.tools.by_name.get(tool).map(|index| &*self.meters[*index])
     }
 
     /// Where this name leads for this principal.

@@ -9,11 +9,13 @@ use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, OldClients, Pace, Proxies, Threads, Tls, serve};
 use hayward_host::TransferConfig;
 use hayward_telemetry::Logging;
+use hayward_telemetry::metrics::{DEFAULT_PREFIX, parse_prefix};
+use hayward_telemetry::otlp::Otlp;
 use tokio::signal::unix::Signal;
 use tokio_util::task::TaskTracker;
 
 use crate::Further;
-use crate::config::{AllLimits, Common, Serving, sound};
+use crate::config::{AllLimits, Common, Serving, otlp, sound};
 use crate::failure::Failure;
 use crate::network::{Checked, Doors, Network};
 use crate::notify::Notify;
@@ -30,7 +32,7 @@ const MEMORY_PARTS: u64 = 4;
 
 /// Serves this machine's tools over HTTP.
 ///
-/// Without a stored admin token it makes an admin, an rw and an ro token that die with it, and prints
+/// Without a stored admin token it makes an admin, an rw, an ro and a metrics token that die with it, and prints
 /// them with a client configuration to paste. The options under `Fence` are for these and for local clients:
 /// a stored token has a fence of its own.
 #[derive(clap::Args)]
@@ -40,8 +42,8 @@ pub(crate) struct Args {
 
     /// File that appears, mode 0600, when the server listens: JSON with url, pid, version and temporary tokens
     ///
-    /// Its members are `url`, `pid` and `version`, `unix_socket` where there is one, and beside temporary tokens `admin_token`, `rw_token` and
-    /// `ro_token`. `metrics_token` is not among them yet: it comes with /metrics.
+    /// Its members are `url`, `pid` and `version`, `unix_socket` where there is one, and beside temporary tokens `admin_token`, `rw_token`,
+    /// `ro_token` and `metrics_token`.
     #[arg(long, env = "HAYWARD_READY_FILE", value_name = "FILE")]
     ready_file: Option<PathBuf>,
 
@@ -60,6 +62,10 @@ pub(crate) struct Args {
     #[arg(long, env = "HAYWARD_TRANSFERS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
     transfers: bool,
 
+    /// Beginning of our names at /metrics; `mymcp_` keeps the dashboards of mymcp working
+    #[arg(long, env = "HAYWARD_METRICS_PREFIX", value_name = "PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
+    metrics_prefix: String,
+
     #[command(flatten)]
     common: Common,
 
@@ -68,7 +74,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
-    let log = args.common.start_log()?;
+    let otlp = otlp()?;
+    let log = args.common.start_log_for(otlp.as_ref())?;
     let mut faults = Vec::new();
     let mut limits = args.serving.limits_telling(&mut faults);
     let checked = args.network.check(&mut faults);
@@ -88,13 +95,13 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
             limits.gateway.held_bytes_max = held;
         }
     }
-    runtime::block_on(serve_until_signal(args, (limits, checked), further, &log))
+    runtime::block_on(serve_until_signal(args, (limits, checked), (further, otlp), &log))
 }
 
 async fn serve_until_signal(
     mut args: Args,
     (limits, checked): (AllLimits, Checked),
-    further: Further,
+    (further, otlp): (Further, Option<Otlp>),
     log: &Logging,
 ) -> Result<(), Failure> {
     args.ready_file = absolute(args.ready_file, "--ready-file")?;
@@ -114,7 +121,8 @@ async fn serve_until_signal(
     let secrets = [&args.ready_file, &args.log_dir, &args.network.tls_key];
     let secrets = secrets.into_iter().flatten().cloned().chain(own_outputs()).collect();
     let mirror_limits = limits.audit.clone();
-    let beside = Beside { secrets, further: further(), transfers: args.transfers(address) };
+    let prefix = Some(args.metrics_prefix.clone());
+    let beside = Beside { secrets, further: further(), transfers: args.transfers(address), prefix, otlp };
     let stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;
@@ -247,6 +255,7 @@ fn announce(
         ready["admin_token"] = temporary.admin.reveal().into();
         ready["rw_token"] = temporary.rw.reveal().into();
         ready["ro_token"] = temporary.ro.reveal().into();
+        ready["metrics_token"] = temporary.metrics.reveal().into();
     }
     step(ready::write(path, &ready), || format!("failed to write the ready file `{}`", path.display()))
         .map_err(|failure| failure.hint("name a file in a directory that is there and that you may write"))
@@ -261,13 +270,15 @@ fn banner((listens, url): (&str, &str), socket: Option<&Path>, temporary: Option
     let rw = temporary.rw.reveal();
     let ro = temporary.ro.reveal();
     let admin = temporary.admin.reveal();
+    let metrics = temporary.metrics.reveal();
     format!(
         "hayward {VERSION} listens on {listens}{beside}\n\
          \n\
          Temporary tokens, valid until this process ends:\n\
-         \x20 admin  {admin}\n\
-         \x20 rw     {rw}\n\
-         \x20 ro     {ro}\n\
+         \x20 admin   {admin}\n\
+         \x20 rw      {rw}\n\
+         \x20 ro      {ro}\n\
+         \x20 metrics {metrics}\n\
          \n\
          Claude Code:\n\
          \x20 claude mcp add --transport http hayward {url} --header \"Authorization: Bearer {rw}\"\n\

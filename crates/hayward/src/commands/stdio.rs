@@ -10,7 +10,7 @@ use hayward_store::DataDir;
 use hayward_telemetry::Logging;
 
 use crate::Further;
-use crate::config::{AllLimits, Common, Serving};
+use crate::config::{AllLimits, Common, Serving, otlp};
 use crate::failure::Failure;
 use crate::stack::{Beside, Locked, Stack, acquire};
 use crate::{local, runtime};
@@ -49,15 +49,16 @@ impl ClientRole {
 }
 
 pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
-    let log = args.common.start_log()?;
+    let otlp = otlp()?;
+    let log = args.common.start_log_for(otlp.as_ref())?;
     let limits = args.serving.limits()?;
-    runtime::block_on(serve(args, limits, further, &log))
+    runtime::block_on(serve(args, limits, Beside { further: further(), otlp, ..Beside::default() }, &log))
 }
 
-async fn serve(args: Args, limits: AllLimits, further: Further, log: &Logging) -> Result<(), Failure> {
+async fn serve(args: Args, limits: AllLimits, beside: Beside, log: &Logging) -> Result<(), Failure> {
     let path = args.common.data_dir()?;
     match acquire(&path) {
-        Ok(data) => alone(data, &args, limits, further, log).await,
+        Ok(data) => alone(data, &args, limits, beside, log).await,
         Err(Locked { is_held: true, .. }) if args.serving.is_default() => {
             local::join(&path, args.role.ceiling()).await
         }
@@ -74,13 +75,12 @@ async fn alone(
     data: DataDir,
     args: &Args,
     limits: AllLimits,
-    further: Further,
+    beside: Beside,
     log: &Logging,
 ) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
     let data_dir = data.path().to_owned();
-    let stack =
-        Stack::build(data, &args.serving, limits, Beside { further: further(), ..Beside::default() }).await?;
+    let stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let socket = local::listen(&data_dir, &stack, shutdown.clone());
     let principal =

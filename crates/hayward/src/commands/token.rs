@@ -51,6 +51,12 @@ enum Action {
         /// Its id, or a unique beginning of it; or a file that holds the token, as @FILE
         token: String,
     },
+    /// Puts a new admin token in the place of every stored one, and prints it, once
+    RotateAdmin,
+    /// Puts a new token for /metrics in the place of every stored one, and prints it, once
+    RotateMetrics,
+    /// Revokes every stored token for /metrics: nobody reads it any more
+    DisableMetrics,
 }
 
 #[derive(clap::Args)]
@@ -94,6 +100,7 @@ enum TokenRole {
     Ro,
     Rw,
     Admin,
+    Metrics,
 }
 
 #[derive(ValueEnum, Clone, Copy)]
@@ -108,6 +115,7 @@ impl From<TokenRole> for Role {
             TokenRole::Ro => Self::Ro,
             TokenRole::Rw => Self::Rw,
             TokenRole::Admin => Self::Admin,
+            TokenRole::Metrics => Self::Metrics,
         }
     }
 }
@@ -207,9 +215,23 @@ async fn act(store: &Store, data_dir: &Path, action: Action) -> Result<(), Failu
             let revoked = store.revoke_token(&named(&token)?, &actor()).await.map_err(Error::from)?;
             output::data(&format!("revoked {} ({})\n", revoked.id, revoked.metadata.name))
         }
+        Action::RotateAdmin => rotate(store, Role::Admin).await?,
+        Action::RotateMetrics => rotate(store, Role::Metrics).await?,
+        Action::DisableMetrics => {
+            let revoked = store.revoke_role(Role::Metrics, &actor()).await.map_err(Error::from)?;
+            output::data(&match revoked.len() {
+                0 => "there is no metrics token: /metrics is off\n".to_owned(),
+                count => format!("revoked {count} metrics token(s): /metrics is off\n"),
+            })
+        }
     };
     written.context("failed to write the answer")?;
     Ok(())
+}
+
+async fn rotate(store: &Store, role: Role) -> Result<std::io::Result<()>, Failure> {
+    let token = store.rotate_role(role, &actor()).await.map_err(Error::from)?;
+    Ok(output::data(&format!("{}\n", token.reveal())))
 }
 
 /// Who changes things from the command line: a process of this machine.

@@ -128,6 +128,25 @@ async fn a_token_is_identified_until_it_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_rotated_role_has_one_token_and_the_others_stay() {
+    let (_dir, store) = fresh().await;
+    let (_, ro) = store.create_token("ci", Role::Ro, &actor()).await.unwrap();
+    let (_, first) = store.create_token("grafana", Role::Metrics, &actor()).await.unwrap();
+    let second = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
+    let third = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
+    let credentials = Credentials::new();
+    credentials.replace(store.credential_records().await.unwrap());
+    assert!(
+        credentials.identify(first.reveal(), 0).is_err() && credentials.identify(second.reveal(), 0).is_err()
+    );
+    assert_eq!(credentials.identify(third.reveal(), 0).unwrap().role(), "metrics");
+    assert!(credentials.identify(ro.reveal(), 0).is_ok());
+    assert_eq!(store.revoke_role(Role::Metrics, &actor()).await.unwrap().len(), 1);
+    assert_eq!(store.revoke_role(Role::Metrics, &actor()).await.unwrap().len(), 0);
+    assert_eq!(store.list_tokens().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_fence_travels_with_its_token_and_a_spec_from_before_fences_is_full() {
     let (_dir, store) = fresh().await;
     let fence = Fence { profile: Profile::Confined, roots: vec!["/srv/a".into()], ..Fence::default() };
