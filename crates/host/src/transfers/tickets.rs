@@ -36,7 +36,7 @@ pub(crate) struct Order {
 /// All tickets.
 pub(crate) struct Tickets {
     entries: Mutex<HashMap<Arc<str>, Entry>>,
-    tickets_max: usize,
+    out_max: usize,
     /// Somebody looks after what broke off.
     has_keeper: AtomicBool,
 }
@@ -70,7 +70,7 @@ impl Tickets {
     pub(crate) fn new(limits: &Limits) -> Self {
         Self {
             entries: Mutex::default(),
-            tickets_max: size(limits.transfer_tickets_max),
+            out_max: size(limits.transfer_tickets_max),
             has_keeper: AtomicBool::new(false),
         }
     }
@@ -89,12 +89,12 @@ impl Tickets {
             theirs += usize::from(entry.order.credential() == of_caller);
         }
         // Nobody takes the places of all others.
-        if out >= self.tickets_max || theirs >= self.tickets_max.div_ceil(2) {
+        if out >= self.out_max || theirs >= self.out_max.div_ceil(2) {
             let message = "as many tickets as may be are out already";
             return Err(ToolError::new("TooManyTickets", Code::RateLimited, message)
                 .suggest("Use those that you have, or wait until they expire"));
         }
-        if entries.len() >= 2 * self.tickets_max {
+        if entries.len() >= 2 * self.out_max {
             // What is over is remembered for the sake of a better word only.
             entries.retain(|_, entry| entry.is_out());
         }
