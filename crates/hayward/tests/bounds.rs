@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+use hayward_testkit::client::post;
 use hayward_testkit::daemon::{Daemon, command, text};
 use serde_json::{Value, json};
 
@@ -97,6 +98,31 @@ async fn a_token_that_is_too_fast_is_told_when_to_go_on() {
     for _ in 0..20 {
         assert_eq!(status(&daemon, &other).await, 200);
     }
+}
+
+#[tokio::test]
+async fn every_message_of_a_batch_is_a_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let slow = add(&data, &["--name", "slow", "--requests-per-minute", "8"]);
+    let daemon = Daemon::start(BINARY, &data, &[]).unwrap();
+    let batch: Vec<Value> = (0..10).map(|id| json!({"jsonrpc": "2.0", "id": id, "method": "ping"})).collect();
+    let bearer = format!("Bearer {slow}");
+    let headers = [("authorization", &*bearer), ("mcp-protocol-version", "2025-03-26")];
+    let answer = post(daemon.address, "/mcp", &headers, &json!(batch).to_string()).await.unwrap();
+    assert_eq!((answer.status, answer.header("retry-after").is_some()), (429, true), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_a_web_page_sends_costs_nobody_elses_pace() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = ["--limit", "gateway.address_requests_per_minute=8"];
+    let daemon = Daemon::start(BINARY, &dir.path().join("data"), &limit).unwrap();
+    for _ in 0..10 {
+        let foreign = post(daemon.address, "/mcp", &[("origin", "http://evil.example")], "{}").await.unwrap();
+        assert_eq!(foreign.status, 403);
+    }
+    assert_eq!(daemon.send("GET", "/health", "", "").await.unwrap().status, 200);
 }
 
 #[tokio::test]

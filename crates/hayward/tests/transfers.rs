@@ -498,3 +498,169 @@ async fn a_killed_daemon_leaves_nothing_of_half_an_upload() {
     rig.daemon.wait().unwrap();
     assert_eq!(rig.names("in"), 0);
 }
+
+#[tokio::test]
+async fn tickets_that_are_used_take_no_place_and_nobody_takes_all() {
+    let rig = Rig::start(&["--limit", "host.transfer_tickets_max=4"]);
+    let path = rig.path("x");
+    for number in 0..6 {
+        let url = rig.upload(&path).await;
+        assert_eq!(rig.put(&url, b"x").await.status(), 200, "{number}");
+    }
+    let kept = [rig.upload(&path).await, rig.upload(&path).await];
+    let told = rig.call("rw", "prepare_upload", json!({"dest_path": path})).await;
+    assert_eq!(told["error"], "TooManyTickets");
+    let told = rig.call("ro", "prepare_download", json!({"src_path": path})).await;
+    assert_eq!(told["success"], true, "{told}");
+    assert_eq!(rig.put(&kept[0], b"y").await.status(), 200);
+    rig.upload(&path).await;
+}
+
+/// An upload that has begun and doesn't go on: two of so many bytes have come.
+async fn begun(rig: &Rig, url: &str, bytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(rig.daemon.address).await.unwrap();
+    let length = bytes.to_string();
+    stream.write_all(rig.head("PUT", url, &[("content-length", &length)]).as_bytes()).await.unwrap();
+    stream.write_all(b"ab").await.unwrap();
+    let started = Instant::now();
+    // Until it has begun, nobody has the ticket.
+    while rig.send("HEAD", url, &[], b"").await.status() != 409 {
+        assert!(started.elapsed() < Duration::from_secs(20), "it does not begin");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stream
+}
+
+#[tokio::test]
+async fn a_token_has_half_of_the_transfers_and_others_have_the_rest() {
+    let rig = Rig::start(&["--limit", "host.transfers_max=2"]);
+    let path = rig.path("x");
+    fs::write(rig.path("there"), "there").unwrap();
+    let (first, second) = (rig.upload(&path).await, rig.upload(&rig.path("y")).await);
+    let held = begun(&rig, &first, 10).await;
+    let busy = rig.put(&second, b"y").await;
+    assert_eq!((busy.refusal(), busy.header("retry-after")), (refused(503, "busy"), Some("1")));
+    let told = rig.call("ro", "prepare_download", json!({"src_path": rig.path("there")})).await;
+    assert_eq!(rig.get(told["url"].as_str().unwrap()).await.body, b"there");
+    drop(held);
+    let started = Instant::now();
+    while rig.put(&second, b"y").await.status() != 200 {
+        assert!(started.elapsed() < Duration::from_secs(20), "its place is never free");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_announced_and_does_not_come_takes_no_space() {
+    use std::os::unix::fs::MetadataExt as _;
+    let rig = Rig::start(&[]);
+    let path = rig.path("x");
+    let url = rig.upload(&path).await;
+    drop(begun(&rig, &url, 50_000_000).await);
+    let started = Instant::now();
+    let rest = async || rig.send("PUT", &url, &[("content-range", "bytes 2-2/3")], b"c").await;
+    let mut last = rest().await;
+    while last.status() != 200 {
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", last.head);
+        assert_eq!(last.refusal(), refused(409, "ticket_in_use"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        last = rest().await;
+    }
+    let found = fs::metadata(&path).unwrap();
+    assert!(found.size() == 3 && found.blocks() * 512 < 1_000_000, "{} blocks", found.blocks());
+}
+
+#[tokio::test]
+async fn a_ticket_serves_one_version_of_a_file() {
+    let rig = Rig::start(&[]);
+    let path = rig.path("x");
+    fs::write(&path, "one version").unwrap();
+    let url = rig.download(&path).await;
+    assert_eq!(rig.send("GET", &url, &[("range", "bytes=0-3")], b"").await.body, b"one ");
+    let times = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, "two version").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(times).unwrap();
+    let rest = rig.send("GET", &url, &[("range", "bytes=4-")], b"").await;
+    assert_eq!(rest.refusal(), refused(409, "file_changed"));
+}
+
+#[tokio::test]
+async fn a_tool_with_a_fence_makes_tickets_that_keep_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, outside) = (dir.path().join("root"), dir.path().join("outside"));
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("x"), "inside").unwrap();
+    fs::write(&outside, "outside").unwrap();
+    let fence = format!("prepare_*:profile=confined,read-only={}", root.display());
+    let daemon = Daemon::start(BINARY, &dir.path().join("data"), &["--tool-fence", &fence]).unwrap();
+    let rig = Rig { dir, daemon };
+    let url = rig.download(&root.join("x")).await;
+    assert_eq!(rig.get(&url).await.body, b"inside");
+    let led_out = rig.download(&root.join("x")).await;
+    fs::remove_file(root.join("x")).unwrap();
+    symlink(&outside, root.join("x")).unwrap();
+    assert_eq!(rig.get(&led_out).await.refusal().0, 403);
+    let told = rig.call("rw", "prepare_download", json!({"src_path": outside})).await;
+    assert_eq!(told["error"], "PermissionDenied");
+}
+
+/// A token of this data directory, which no daemon has yet.
+fn token(data: &Path, args: &[&str]) -> String {
+    let mut words = vec!["token", "add", "--name", "bound", "--role", "rw"];
+    words.extend(args);
+    let output = command(BINARY, words).env("HAYWARD_DATA_DIR", data).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The URL of a ticket that this token makes.
+async fn ticket_of(daemon: &Daemon, token: &str, path: &Path) -> String {
+    let params = json!({"name": "prepare_upload", "arguments": {"dest_path": path}});
+    let result = daemon.ask(token, "tools/call", params).await.unwrap().json()["result"].clone();
+    let told: Value = serde_json::from_str(text(&result)).unwrap();
+    told["url"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_ticket_comes_from_where_its_maker_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let bound = token(&data, &["--source", "127.0.0.1"]);
+    let daemon = Daemon::start(BINARY, &data, &[]).unwrap();
+    let url = ticket_of(&daemon, &bound, &dir.path().join("x")).await;
+    let rig = Rig { dir, daemon };
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.9:0".parse().unwrap()).unwrap();
+    let mut stream = socket.connect(rig.daemon.address).await.unwrap();
+    stream.write_all(rig.head("PUT", &url, &[("content-length", "1")]).as_bytes()).await.unwrap();
+    stream.write_all(b"x").await.unwrap();
+    assert_eq!(Reply::read(stream).await.refusal(), refused(404, "ticket_not_found"));
+    assert_eq!(rig.put(&url, b"x").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_transfer_does_not_outlive_the_token_that_made_its_ticket() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let end = std::time::SystemTime::now() + Duration::from_secs(4);
+    let unix = end.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let end = hayward_api::Time::from_unix(i64::try_from(unix).unwrap()).unwrap().to_string();
+    let bound = token(&data, &["--expires", &end]);
+    let daemon = Daemon::start(BINARY, &data, &[]).unwrap();
+    let path = dir.path().join("x");
+    let url = ticket_of(&daemon, &bound, &path).await;
+    let rig = Rig { dir, daemon };
+    let mut stream = begun(&rig, &url, 4).await;
+    let started = Instant::now();
+    while rig.daemon.ask(&bound, "ping", json!({})).await.unwrap().status == 200 {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It is looked at once a second.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    stream.write_all(b"cd").await.ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok();
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert!(!path.exists());
+}
