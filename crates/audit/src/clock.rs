@@ -23,7 +23,7 @@ pub(crate) struct ClockStep {
 
 /// What both clocks say, one read between two of the other.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+pub(crate) struct Reading {
     /// Since the machine started, before.
     before: SignedDuration,
     wall: Timestamp,
@@ -36,6 +36,9 @@ struct Reading {
 pub(crate) struct ClockWatch {
     /// What both said when they agreed last.
     last: Reading,
+    /// How far a test has set the wall clock ahead.
+    #[cfg(test)]
+    set_ahead: SignedDuration,
 }
 
 impl Reading {
@@ -47,23 +50,40 @@ impl Reading {
 
 impl ClockWatch {
     pub(crate) fn start() -> Self {
-        Self { last: Reading::take() }
+        Self {
+            last: Reading::take(),
+            #[cfg(test)]
+            set_ahead: SignedDuration::ZERO,
+        }
     }
 
-    /// Whether the wall clock was set since the last look that was [settled](Self::settle).
-    pub(crate) fn look(&self) -> Option<ClockStep> {
-        step(&self.last, &Reading::take())
+    /// What the clocks say, and whether the wall clock was set since the look that was [settled](Self::settle) last.
+    pub(crate) fn look(&self) -> (Reading, Option<ClockStep>) {
+        let now = self.read();
+        (now, step(&self.last, &now))
     }
 
-    /// What was seen is recorded: from here on the clocks agree.
-    pub(crate) fn settle(&mut self) {
-        self.last = Reading::take();
+    /// What this look has seen is recorded: in it the clocks agree, and whatever came after it is seen by the next.
+    pub(crate) fn settle(&mut self, seen: Reading) {
+        self.last = seen;
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "a test sets its clock")]
+    fn read(&self) -> Reading {
+        Reading::take()
+    }
+
+    #[cfg(test)]
+    fn read(&self) -> Reading {
+        let now = Reading::take();
+        Reading { wall: now.wall.checked_add(self.set_ahead).unwrap(), ..now }
     }
 
     /// As if the wall clock had been set ahead by this.
     #[cfg(test)]
     pub(crate) fn jump(&mut self, by: SignedDuration) {
-        self.last.wall = self.last.wall.checked_sub(by).unwrap();
+        self.set_ahead += by;
     }
 }
 
@@ -155,16 +175,33 @@ mod tests {
         assert_eq!((&*step.from, &*step.to), ("1970-01-01T00:00:02Z", "1970-01-01T01:00:02Z"));
     }
 
+    /// Steps of the real clocks, which nobody holds still: to some seconds.
+    fn assert_hours(seen: Option<ClockStep>, hours: i64) {
+        let step_ms = seen.unwrap().step_ms;
+        assert!((step_ms - hours * 3_600_000).abs() < 10_000, "{step_ms}");
+    }
+
     #[test]
     fn a_watch_sees_a_jump_until_it_is_settled() {
         let mut watch = ClockWatch::start();
-        assert_eq!(watch.look(), None);
+        assert_eq!(watch.look().1, None);
         watch.jump(SignedDuration::from_hours(-1));
         for _ in 0..2 {
-            let step_ms = watch.look().unwrap().step_ms;
-            assert!((-3_600_000 - 50..=-3_600_000 + 50).contains(&step_ms), "{step_ms}");
+            assert_hours(watch.look().1, -1);
         }
-        watch.settle();
-        assert_eq!(watch.look(), None);
+        let (seen, _) = watch.look();
+        watch.settle(seen);
+        assert_eq!(watch.look().1, None);
+    }
+
+    #[test]
+    fn a_jump_between_a_look_and_its_settling_is_seen_by_the_next_look() {
+        let mut watch = ClockWatch::start();
+        watch.jump(SignedDuration::from_hours(1));
+        let (seen, first) = watch.look();
+        assert_hours(first, 1);
+        watch.jump(SignedDuration::from_hours(-3));
+        watch.settle(seen);
+        assert_hours(watch.look().1, -3);
     }
 }

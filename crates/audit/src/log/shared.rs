@@ -177,14 +177,14 @@ impl Shared {
         if state.file.size >= self.config.limits.file_bytes_max {
             self.rotate(state)?;
         }
-        let clock_step = state.clock.look();
+        let (seen, clock_step) = state.clock.look();
         if clock_step.is_some() || state.unmarked() >= MARK_BYTES {
             let open = self.intake().account.all();
             state.mark(MarkBody { open, clock_step: clock_step.clone(), ..MarkBody::default() })?;
         }
         if let Some(step) = clock_step {
             // Only now: a step that can't be recorded is seen again.
-            state.clock.settle();
+            state.clock.settle(seen);
             step.warn();
         }
         Ok(())

@@ -13,9 +13,10 @@ fn steps(dir: &Path) -> Vec<(u64, i64)> {
     records(dir).iter().filter_map(step).collect()
 }
 
+/// The clocks are real ones, which nobody holds still: to some seconds.
 fn assert_near(step_ms: i64, expect: SignedDuration) {
     let off = i64::try_from(expect.as_millis()).unwrap() - step_ms;
-    assert!(off.abs() < 100, "{step_ms} {expect:?}");
+    assert!(off.abs() < 10_000, "{step_ms} {expect:?}");
 }
 
 #[test]
@@ -47,12 +48,12 @@ fn a_step_that_cannot_be_written_is_told_when_the_record_is_open_again() {
     let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
     let log = open(dir.path());
     log.break_sync();
-    log.jump(SignedDuration::from_secs(5));
+    log.jump(SignedDuration::from_hours(1));
     log.denied(&sample.intent(), "no").write().unwrap();
     drop(log);
     let told = steps(dir.path());
     assert_eq!(told.len(), 1);
-    assert_near(told[0].1, SignedDuration::from_secs(5));
+    assert_near(told[0].1, SignedDuration::from_hours(1));
 }
 
 #[test]
