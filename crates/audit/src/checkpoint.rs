@@ -139,15 +139,15 @@ pub(crate) fn line_hash(line: &[u8]) -> Hash {
     Hash::of(line.strip_suffix(b"\n").unwrap_or(line))
 }
 
-/// The last checkpoint in a file of our own, and the hash of its line. Its signature isn't checked: a start goes on
-/// wherever the files say, and `verify` judges them.
-pub(crate) fn last(file: &File) -> io::Result<Option<(Checkpoint, Hash)>> {
+/// The last checkpoint in a file of our own, and its line. Its signature isn't checked: a start goes on wherever the files
+/// say, and `verify` judges them.
+pub(crate) fn last(file: &File) -> io::Result<Option<(Checkpoint, Vec<u8>)>> {
     let size = file.metadata()?.len();
     let start = size.saturating_sub(4 * CHECKPOINT_BYTES);
     let mut tail = vec![0; usize::try_from(size - start).map_err(io::Error::other)?];
     file.read_exact_at(&mut tail, start)?;
     let mut lines = tail.split_inclusive(|byte| *byte == b'\n').rev();
-    Ok(lines.find_map(|line| Some((parse(line)?.2, line_hash(line)))))
+    Ok(lines.find_map(|line| Some((parse(line)?.2, line.to_vec()))))
 }
 
 /// The checkpoint of this record, if it is in this file. The file is in the order of the numbers, so that it is

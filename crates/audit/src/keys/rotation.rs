@@ -1,7 +1,7 @@
 //! How the key that signs gives its place to another one.
 //!
 //! ```text
-//!  1  audit-signing-next.key      made, synced; the old key signs on, and the next attempt uses this one
+//!  1  audit-signing-next.key      made, synced; the old key signs on, and the next attempt makes another one
 //!  2  checkpoints.jsonl           all up to now, with `next_key`, signed by both, the old key last, and synced
 //!  ── from here on the next key signs: whoever opens the record ends the rotation ──
 //!  3  audit-node.json             the home that the next key will be
@@ -12,12 +12,13 @@
 //! more: with such a one, from a backup for instance, no record is opened.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
-use super::{Identity, Keys, PublicKey, SIGNING, home, secret, sync_names};
+use super::{Identity, Keys, PublicKey, SIGNING, home, make_secret, secret, sync_names};
 use crate::checkpoint::Checkpoint;
 use crate::error::AuditError;
 use crate::hex::Hex;
@@ -32,6 +33,10 @@ const DOMAIN: &[u8] = b"hayward audit handover 1\n";
 pub(crate) struct NextKey(SigningKey);
 
 impl NextKey {
+    fn of(seed: &Hex<32>) -> Self {
+        Self(SigningKey::from_bytes(&seed.0))
+    }
+
     /// What will check the signatures.
     pub(crate) fn public(&self) -> PublicKey {
         PublicKey::of(Hex(self.0.verifying_key().to_bytes()))
@@ -51,18 +56,40 @@ impl PublicKey {
 }
 
 impl Keys {
-    /// The key that will sign after the next rotation; it is made if there is none.
-    pub(crate) fn next_key(&self) -> Result<NextKey, AuditError> {
-        Ok(NextKey(SigningKey::from_bytes(&secret(&self.dir, NEXT_SIGNING)?.0)))
+    /// Makes the key that will sign after a rotation. One that is there already is thrown away: had a checkpoint named
+    /// it, it would be in use, and so nothing hangs on it, and nobody knows who made it.
+    pub(crate) fn make_next(&self) -> Result<NextKey, AuditError> {
+        let path = self.next_path();
+        match fs::remove_file(&path) {
+            Ok(()) => tracing::warn!("threw away a next key to which the record was not handed over"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(AuditError::io("delete", &path)(error)),
+        }
+        Ok(NextKey::of(&make_secret(&self.dir, &path)?))
     }
 
-    /// The keys to go on with behind this checkpoint, the newest: ours, or those that it hands the record over to.
-    pub(crate) fn going_on(self: Arc<Self>, newest: &Checkpoint) -> Result<Arc<Self>, AuditError> {
+    /// The key that was made for a rotation which was cut off, if there is one.
+    fn open_next(&self) -> Result<Option<NextKey>, AuditError> {
+        Ok(if self.next_path().exists() {
+            Some(NextKey::of(&secret(&self.dir, NEXT_SIGNING)?))
+        } else {
+            None
+        })
+    }
+
+    /// The keys to go on with behind this checkpoint, the newest, with its line: ours, or those to which ours has handed
+    /// the record over.
+    pub(crate) fn going_on(
+        self: Arc<Self>,
+        newest: &Checkpoint,
+        line: &[u8],
+    ) -> Result<Arc<Self>, AuditError> {
         let due = newest.signs_next();
         if due == self.public() {
             return Ok(self);
         }
-        if newest.next_key.is_some() && self.next_path().exists() && self.next_key()?.public() == due {
+        let is_ours = newest.signer() == self.public() && Checkpoint::check_handover(line).is_some();
+        if is_ours && self.open_next()?.is_some_and(|next| next.public() == due) {
             tracing::warn!("a rotation of the key was cut off: it is ended now");
             return self.take_next().map(Arc::new);
         }

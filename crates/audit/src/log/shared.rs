@@ -417,7 +417,7 @@ impl Shared {
         if state.has_lost_its_file() {
             return Err(self.closed("sync"));
         }
-        let next = keys.next_key()?;
+        let next = keys.make_next()?;
         // One that is signed by nothing else yet.
         state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
         state.file.sync()?;

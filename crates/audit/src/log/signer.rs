@@ -35,7 +35,7 @@ pub(super) struct Signer {
 pub(super) fn going_on(folder: &Folder, keys: Arc<Keys>) -> Result<Arc<Keys>, AuditError> {
     let file = folder.checkpoints()?;
     match checkpoint::last(&file.file).map_err(AuditError::io("read", &file.path))? {
-        Some((newest, _)) => keys.going_on(&newest),
+        Some((newest, line)) => keys.going_on(&newest, &line),
         None => Ok(keys),
     }
 }
@@ -52,7 +52,7 @@ impl Signer {
             // What a crash left of a line ends here.
             file.append(b"\n")?;
         }
-        let (last, prev) = last.map_or((None, Hash::ZERO), |(last, hash)| (Some(last), hash));
+        let (last, prev) = last.map_or((None, Hash::ZERO), |(last, line)| (Some(last), line_hash(&line)));
         Ok(Self { keys, file, prev, last, tried_at: None, every, is_over: false, kept_from: 0 })
     }
 

@@ -101,6 +101,23 @@ impl Rig {
         text.lines().map(|line| Checkpoint::check(format!("{line}\n").as_bytes()).unwrap()).collect()
     }
 
+    /// Replaces the checkpoints behind the first so many by these.
+    fn forge_behind(&self, genuine: &str, kept: usize, forged: &[Forged<'_>]) {
+        let mut text: String = genuine.split_inclusive('\n').take(kept).collect();
+        for (seq, keys, to) in forged {
+            let prev = line_hash(text.lines().last().unwrap().as_bytes());
+            let last = genuine.lines().last().unwrap();
+            let last = Checkpoint::check(format!("{last}\n").as_bytes()).unwrap();
+            let checkpoint = Checkpoint { prev, seq: *seq, key: keys.public().digits(), ..last };
+            let line = match to {
+                Some(to) => checkpoint.handed_over(keys, &NextKey(to.signing.clone())),
+                None => checkpoint.signed(keys),
+            };
+            text += &String::from_utf8(line).unwrap();
+        }
+        fs::write(self.audit().join(CHECKPOINTS), text).unwrap();
+    }
+
     /// Replaces the checkpoints by these, each signed by one of these keys and naming the one before.
     fn forge(&self, checkpoints: Vec<(Checkpoint, &Keys)>, own: Option<&NextKey>) {
         let (mut text, mut prev) = (Vec::new(), crate::hex::Hash::ZERO);
@@ -120,6 +137,9 @@ impl Rig {
         fs::write(self.audit().join(CHECKPOINTS), text).unwrap();
     }
 }
+
+/// For which record somebody signs, with which key, and to which one that hands over.
+type Forged<'a> = (u64, &'a Keys, Option<&'a Keys>);
 
 /// Somebody's copy of a folder of keys.
 fn steal(folder: &Path, into: &Path) -> Keys {
@@ -156,7 +176,7 @@ fn a_record_goes_on_under_its_next_key_and_any_of_them_proves_all_of_it() {
 #[test]
 fn a_rotation_that_is_cut_off_at_any_step_is_ended_by_the_next_start_or_never_was() {
     let steps: [fn(&Rig); 3] = [
-        |rig| drop(rig.keys().next_key().unwrap()),
+        |rig| drop(rig.keys().make_next().unwrap()),
         Rig::rotate_in_vain,
         |rig| {
             rig.rotate_in_vain();
@@ -169,16 +189,15 @@ fn a_rotation_that_is_cut_off_at_any_step_is_ended_by_the_next_start_or_never_wa
         let rig = Rig::new();
         let first = rig.keys().public();
         cut_off(&rig);
-        let next = rig.keys().next_key().unwrap().public();
+        let next = rig.keys().open_next().unwrap().unwrap().public();
         rig.assert_sound(&[first]);
         rig.live();
         rig.assert_sound(&[first]);
         assert_eq!(rig.keys().public(), if step == 0 { first } else { next }, "{step}");
-        if step == 0 {
-            assert_eq!(rig.rotate(), next);
-        }
+        let now = if step == 0 { rig.rotate() } else { next };
+        assert_eq!(now == next, step > 0, "what was made and never vouched for is thrown away");
         rig.live();
-        rig.assert_sound(&[next]);
+        rig.assert_sound(&[now]);
         assert!(!rig.folder().join(NEXT_SIGNING).exists());
     }
 }
@@ -225,7 +244,7 @@ fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
     let next = rig.rotate();
     rig.live();
     let own_dir = rig.dir.path().join("own");
-    let own_next = Keys::open(&own_dir).unwrap().next_key().unwrap();
+    let own_next = Keys::open(&own_dir).unwrap().make_next().unwrap();
     let own = Keys::open(&own_dir).unwrap().take_next().unwrap();
     let (honest, genuine) = (rig.checkpoints(), fs::read_to_string(rig.audit().join(CHECKPOINTS)).unwrap());
     let handover = honest.iter().position(|checkpoint| checkpoint.next_key.is_some()).unwrap();
@@ -269,4 +288,33 @@ fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
     }
     fs::write(rig.audit().join(CHECKPOINTS), genuine).unwrap();
     rig.assert_sound(&[next]);
+}
+
+#[test]
+fn a_next_key_that_somebody_has_planted_never_signs() {
+    let rig = Rig::new();
+    let planted = Keys::open(&rig.dir.path().join("own")).unwrap();
+    fs::copy(planted.dir.join(SIGNING), rig.folder().join(NEXT_SIGNING)).unwrap();
+    let next = rig.rotate();
+    assert_ne!(next, planted.public());
+    rig.live();
+    rig.assert_sound(&[next]);
+    // Not even if a checkpoint names it that our key has not signed.
+    let genuine = fs::read_to_string(rig.audit().join(CHECKPOINTS)).unwrap();
+    fs::copy(planted.dir.join(SIGNING), rig.folder().join(NEXT_SIGNING)).unwrap();
+    let (lines, last) = (genuine.lines().count(), rig.checkpoints().last().unwrap().seq);
+    rig.forge_behind(&genuine, lines, &[(last + 1, &planted, Some(&planted))]);
+    let forged = fs::read_to_string(rig.audit().join(CHECKPOINTS)).unwrap();
+    for forged in [forged.replace(&planted.public().to_string(), &next.to_string()), forged] {
+        let to = format!("\"next_key\":\"{next}\"");
+        let forged = forged.replace(&to, &format!("\"next_key\":\"{}\"", planted.public()));
+        fs::write(rig.audit().join(CHECKPOINTS), forged).unwrap();
+        assert!(matches!(rig.try_open(), Err(AuditError::Unfit { .. })));
+        assert_eq!(rig.keys().public(), next);
+    }
+    fs::write(rig.audit().join(CHECKPOINTS), genuine).unwrap();
+    // Nor does what is there and no key at all stop a rotation.
+    fs::write(rig.folder().join(NEXT_SIGNING), "no key").unwrap();
+    rig.live();
+    rig.assert_sound(&[rig.rotate()]);
 }
