@@ -25,9 +25,6 @@ use crate::seal;
 /// The file of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints.jsonl";
 
-/// The name of the member that hands the record over.
-const NEXT_KEY: &[u8] = b"\"next_key\"";
-
 /// What a node has signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -109,11 +106,6 @@ impl Checkpoint {
         } else {
             Err(Refused::NotSigned)
         }
-    }
-
-    /// Whether a line may be one that hands the record over, as far as a glance tells.
-    pub(crate) fn may_hand_over(line: &[u8]) -> bool {
-        line.windows(NEXT_KEY.len()).any(|bytes| bytes == NEXT_KEY)
     }
 
     /// The key that has signed it.

@@ -46,7 +46,7 @@ pub struct Keys {
 }
 
 /// What checks the signatures of a node.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublicKey(Hex<32>);
 
 /// A public key that is none.

@@ -83,4 +83,4 @@ pub use mirror::Mirror;
 pub use reader::{Line, Record, Records, read_records};
 pub use record::{Began, Intent, Outcome, RecordKind};
 pub use redact::Redacted;
-pub use verify::{Evidence, Finding, Note, Report, verify};
+pub use verify::{CheckpointFile, Evidence, Finding, Note, Report, verify};

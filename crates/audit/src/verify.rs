@@ -12,12 +12,14 @@
 
 mod beginning;
 mod checkpoints;
+mod lines;
 mod report;
 mod trust;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::checkpoint::CHECKPOINTS;
 use crate::error::AuditError;
@@ -28,6 +30,7 @@ use crate::record::{Began, End, RecordKind};
 use crate::walk::{Fault, Faulty, Place, Step, Walk};
 
 use checkpoints::Signed;
+pub use lines::CheckpointFile;
 pub use report::{Finding, Note, Report};
 
 /// Bytes that are read at once.
@@ -38,8 +41,10 @@ const READ_BYTES: usize = 256 * 1024;
 pub struct Evidence {
     /// Files of the record, oldest first.
     pub files: Vec<PathBuf>,
-    /// Files of checkpoints: the record's own, and copies that were kept elsewhere.
+    /// Files of checkpoints, the record's own: a check reads them anew.
     pub checkpoints: Vec<PathBuf>,
+    /// Copies of checkpoints that were kept elsewhere, read before.
+    pub copies: Vec<Arc<CheckpointFile>>,
     /// The keys of the node; without one, no checkpoint counts. From one alone, those before and behind it are found;
     /// several are all that count.
     pub keys: Vec<PublicKey>,

@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -180,6 +180,26 @@ async fn a_checkpoint_that_was_kept_elsewhere_shows_a_tail_that_was_cut_off() {
     }
     rig.text(&["verify"]);
     assert_eq!(rig.faults(&["--checkpoint", kept.to_str().unwrap()])[0]["kind"], "cut");
+    // From a pipe as well, and one that nothing comes from is no silent pass.
+    let piped = |content: &[u8], args: &[&str]| {
+        let mut child = command(BINARY, ["audit", "verify"].iter().chain(args))
+            .env("HAYWARD_DATA_DIR", &rig.data)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(content).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = piped(&fs::read(&kept).unwrap(), &["--checkpoint", "/dev/stdin"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("[cut]"), "{output:?}");
+    let output = piped(b"", &["--checkpoint", "/dev/stdin"]);
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no checkpoint is in it"), "{output:?}");
+    let output = piped(rig.text(&["key"]).as_bytes(), &["--key", "/dev/stdin"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     // Beside a daemon, it is the last one that this made.
     let daemon = rig.start();
     let line: Value = serde_json::from_str(&rig.text(&["checkpoint"])).unwrap();

@@ -59,7 +59,7 @@ fn report(record: &[u8], checkpoints: &[u8]) -> Report {
         files: vec![path(&record)],
         checkpoints: vec![path(&checkpoints)],
         keys: vec![KEY.trim().parse::<PublicKey>().expect("a genuine key")],
-        is_part: false,
+        ..Evidence::default()
     };
     let mut report = verify(&evidence).expect("files in memory are read");
     // A number of a descriptor is chance.

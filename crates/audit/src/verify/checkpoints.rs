@@ -1,18 +1,16 @@
 //! The checkpoints that a record is held to: each signed, and each naming the one before.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::Path;
 
-use crate::checkpoint::{Checkpoint, Refused, line_hash};
+use crate::checkpoint::Refused;
 use crate::error::AuditError;
 use crate::hex::Hash;
-use crate::reader::read_line;
 use crate::record::End;
 use crate::walk::Place;
 
 use super::Evidence;
 use super::beginning::unsigned_note;
+use super::lines::{CheckpointFile, NotSaid, Said};
 use super::report::{Finding, Note, Report};
 use super::trust::Trust;
 
@@ -29,13 +27,14 @@ pub(super) struct Signed {
 
 /// Reads all of them; those that are none go into the report.
 pub(super) fn load(evidence: &Evidence, report: &mut Report) -> Result<Vec<Signed>, AuditError> {
-    let (mut signed, trust) = (Vec::new(), Trust::new(evidence)?);
+    let own = evidence.checkpoints.iter().map(|path| CheckpointFile::read(path));
+    let own = own.collect::<Result<Vec<_>, _>>()?;
+    let files = || own.iter().chain(evidence.copies.iter().map(AsRef::as_ref));
+    let (mut signed, trust) = (Vec::new(), Trust::new(&evidence.keys, files()));
     if !trust.is_empty() {
-        for path in &evidence.checkpoints {
-            read(path, &trust, &mut signed, report)?;
-        }
+        files().for_each(|file| judge(file, &trust, &mut signed, report));
     }
-    if let Some(note) = unsigned_note(!trust.is_empty(), evidence.checkpoints.len()) {
+    if let Some(note) = unsigned_note(!trust.is_empty(), files().count()) {
         report.note(Note::at(String::new(), Place::default(), note));
     }
     signed.sort_by_key(|signed| signed.end.seq);
@@ -52,30 +51,30 @@ struct Reading<'a> {
     doubtful: Option<(Place, Refused)>,
 }
 
-fn read(path: &Path, trust: &Trust, signed: &mut Vec<Signed>, report: &mut Report) -> Result<(), AuditError> {
-    let file = File::open(path).map_err(AuditError::io("open", path))?;
-    let (mut input, mut line) = (BufReader::new(file), Vec::new());
-    let mut reading = Reading { path, prev: None, doubtful: None };
-    let mut place = Place::default();
-    while read_line(&mut input, &mut line).map_err(AuditError::io("read", path))? > 0 {
-        place.line += 1;
-        match trust.check(&line) {
-            Ok(checkpoint) => {
-                reading.good(&checkpoint, &line, place, report);
-                let (end, kept_from) = (checkpoint.end(), checkpoint.kept_from);
-                signed.push(Signed { end, kept_from, time: checkpoint.time });
+fn judge(file: &CheckpointFile, trust: &Trust, signed: &mut Vec<Signed>, report: &mut Report) {
+    let mut reading = Reading { path: &file.path, prev: None, doubtful: None };
+    for (line, number) in file.lines.iter().zip(1..) {
+        let place = Place { line: number, ..Place::default() };
+        match line {
+            Ok(said) if trust.counts(&said.checkpoint) => {
+                reading.good(said, place, report);
+                signed.push(Signed::new(said));
             }
-            Err(_) if !line.ends_with(b"\n") => {
-                report.note(Note::at(reading.name(), place, PIECE.to_owned()));
-            }
-            Err(refused) => reading.bad(place, refused, report),
+            Ok(_) => reading.bad(place, Refused::NotSigned, report),
+            Err(NotSaid::Piece) => report.note(Note::at(reading.name(), place, PIECE.to_owned())),
+            Err(NotSaid::Refused(refused)) => reading.bad(place, *refused, report),
         }
     }
     // Nothing follows the last line any more that could tell.
     if let Some((place, refused)) = reading.doubtful {
         report.find(Finding::checkpoint(reading.name(), place, refused));
     }
-    Ok(())
+}
+
+impl Signed {
+    fn new(Said { checkpoint, .. }: &Said) -> Self {
+        Self { end: checkpoint.end(), kept_from: checkpoint.kept_from, time: checkpoint.time.clone() }
+    }
 }
 
 impl Reading<'_> {
@@ -83,7 +82,8 @@ impl Reading<'_> {
         self.path.display().to_string()
     }
 
-    fn good(&mut self, checkpoint: &Checkpoint, line: &[u8], place: Place, report: &mut Report) {
+    fn good(&mut self, said: &Said, place: Place, report: &mut Report) {
+        let Said { checkpoint, hash, is_handover } = said;
         let place = Place { seq: checkpoint.seq, ..place };
         let follows = self.prev.is_none_or(|prev| prev == checkpoint.prev);
         match self.doubtful.take() {
@@ -98,11 +98,11 @@ impl Reading<'_> {
             None if !follows => report.find(Finding::checkpoint_missing(self.name(), place)),
             None => {}
         }
-        if checkpoint.next_key.is_some() && Checkpoint::check_handover(line).is_some() {
+        if *is_handover {
             let what = Note::handed_over(&checkpoint.signer(), &checkpoint.signs_next());
             report.note(Note::at(self.name(), place, what));
         }
-        self.prev = Some(line_hash(line));
+        self.prev = Some(*hash);
     }
 
     fn bad(&mut self, place: Place, refused: Refused, report: &mut Report) {

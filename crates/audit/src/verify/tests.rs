@@ -268,7 +268,7 @@ fn a_copy_goes_on_as_another_node_and_both_pass() {
     assert!(copy.notes()[0].starts_with("the data directory was copied"));
     // What one of them signed is no proof of the other.
     let mut evidence = copy.evidence();
-    evidence.checkpoints.push(rig.audit().join(CHECKPOINTS));
+    evidence.copies.push(Arc::new(CheckpointFile::kept(&rig.audit().join(CHECKPOINTS)).unwrap()));
     assert!(!verify(&evidence).unwrap().is_sound);
 }
 
@@ -306,7 +306,7 @@ fn a_copy_of_a_checkpoint_proves_what_its_file_no_longer_does() {
     fs::write(&path, kept[..kept.len() - 1].join("\n") + "\n").unwrap();
     assert!(rig.verify().is_sound);
     let mut evidence = rig.evidence();
-    evidence.checkpoints.push(export);
+    evidence.copies.push(Arc::new(CheckpointFile::kept(&export).unwrap()));
     assert_eq!(verify(&evidence).unwrap().findings[0].kind, "cut");
 }
 
@@ -335,4 +335,22 @@ proptest::proptest! {
         checking.take(1, &mut text.as_slice()).unwrap();
         checking.finish();
     }
+}
+
+#[test]
+fn a_copy_without_a_checkpoint_is_refused_and_one_that_was_changed_is_found() {
+    let rig = Rig::new();
+    rig.live(3);
+    let copy = rig.dir.path().join("copy");
+    let line = crate::newest_checkpoint(&rig.audit()).unwrap().unwrap();
+    let piece = &line[..line.len() - 1];
+    for none in ["", "\n", "{}\n", piece, &format!("junk\n{piece}")] {
+        fs::write(&copy, none).unwrap();
+        let error = CheckpointFile::kept(&copy).unwrap_err().to_string();
+        assert!(error.contains("no checkpoint is in it") && error.contains("copy"), "{error}");
+    }
+    fs::write(&copy, line.replace("\"seq\":", "\"seq\":1")).unwrap();
+    let mut evidence = rig.evidence();
+    evidence.copies.push(Arc::new(CheckpointFile::kept(&copy).unwrap()));
+    assert_eq!(verify(&evidence).unwrap().findings[0].kind, "bad_signature");
 }

@@ -291,6 +291,36 @@ fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
 }
 
 #[test]
+fn who_has_stolen_the_old_key_makes_no_key_that_was_there_before() {
+    let rig = Rig::new();
+    let stolen = steal(&rig.folder(), &rig.dir.path().join("stolen"));
+    let next = rig.rotate();
+    rig.live();
+    rig.live();
+    let [own, other] = ["own", "other"].map(|name| Keys::open(&rig.dir.path().join(name)).unwrap());
+    let genuine = fs::read_to_string(rig.audit().join(CHECKPOINTS)).unwrap();
+    let (kept, last) = (genuine.lines().count() - 1, rig.checkpoints().last().unwrap().seq);
+    let forged: [(&str, &[Forged<'_>]); 5] = [
+        ("hands over to it", &[(last, &own, Some(&stolen))]),
+        ("signs, and hands over to it", &[(last, &own, None), (last, &own, Some(&stolen))]),
+        ("has handed over to it before all else", &[(0, &own, Some(&stolen)), (last, &own, None)]),
+        ("two hand over to it", &[(last, &other, Some(&stolen)), (last, &own, Some(&stolen))]),
+        ("is handed over to, and hands back", &[(last, &stolen, Some(&own)), (last, &own, Some(&stolen))]),
+    ];
+    for (what, forged) in forged {
+        for kept in [kept, kept + 1] {
+            rig.forge_behind(&genuine, kept, forged);
+            let report = rig.check(&[next]);
+            let unsigned = report.findings.iter().filter(|finding| finding.kind == "bad_signature");
+            assert!(unsigned.count() > 0, "{what}: {report:#?}");
+            assert_eq!(report.checkpoints, kept as u64, "{what}: {report:#?}");
+        }
+    }
+    fs::write(rig.audit().join(CHECKPOINTS), genuine).unwrap();
+    rig.assert_sound(&[next]);
+}
+
+#[test]
 fn a_next_key_that_somebody_has_planted_never_signs() {
     let rig = Rig::new();
     let planted = Keys::open(&rig.dir.path().join("own")).unwrap();

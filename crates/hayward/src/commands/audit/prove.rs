@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::anyhow;
-use hayward_audit::{Evidence, PUBLIC_KEY, PublicKey, Report, newest_checkpoint};
+use hayward_audit::{CheckpointFile, Evidence, PUBLIC_KEY, PublicKey, Report, newest_checkpoint};
 
 use super::{Folders, Form, show, written};
 use crate::config::AllLimits;
@@ -57,10 +58,11 @@ pub(super) fn verify(args: &VerifyArgs, folders: &Folders) -> Result<(), Failure
 
 /// Checks; once more if the daemon began or deleted a file meanwhile.
 fn checked(args: &VerifyArgs, folders: &Folders) -> Result<Report, Failure> {
-    let mut before = evidence(args, folders)?;
+    let known = known(args, folders)?;
+    let mut before = evidence(args, folders, &known)?;
     for _ in 1..ATTEMPTS {
         let report = hayward_audit::verify(&before);
-        let after = evidence(args, folders)?;
+        let after = evidence(args, folders, &known)?;
         if report.as_ref().is_ok_and(|report| report.is_sound) || after.files == before.files {
             return report.map_err(unrecorded);
         }
@@ -69,15 +71,22 @@ fn checked(args: &VerifyArgs, folders: &Folders) -> Result<Report, Failure> {
     hayward_audit::verify(&before).map_err(unrecorded)
 }
 
-fn evidence(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
-    let mut evidence = Evidence { keys: keys(args, folders)?, ..Evidence::default() };
+/// What is known from elsewhere: the keys and the copies of checkpoints. Read once, since either may be a pipe.
+fn known(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
+    let copies = args.checkpoints.iter().map(|path| CheckpointFile::kept(path).map(Arc::new));
+    let copies = copies.collect::<Result<_, _>>().map_err(unrecorded)?;
+    Ok(Evidence { keys: keys(args, folders)?, copies, ..Evidence::default() })
+}
+
+fn evidence(args: &VerifyArgs, folders: &Folders, known: &Evidence) -> Result<Evidence, Failure> {
+    let mut evidence = known.clone();
     let own = folders.audit();
     let paths = if args.files.is_empty() { std::slice::from_ref(&own) } else { &args.files };
     for path in paths {
         evidence.add(path).map_err(unrecorded)?;
     }
-    evidence.checkpoints.extend(args.checkpoints.iter().cloned());
-    if evidence.keys.is_empty() && !evidence.checkpoints.is_empty() {
+    let has_checkpoints = !evidence.checkpoints.is_empty() || !evidence.copies.is_empty();
+    if evidence.keys.is_empty() && has_checkpoints {
         return Err(Failure::configuration(anyhow!("checkpoints prove nothing without the key of the node"))
             .hint("name it with `--key`; `hayward audit key` prints it on the node"));
     }

@@ -138,6 +138,7 @@ fn newest(folder: &Path, data_dir: &Path) -> Result<Report, hayward_audit::Audit
         checkpoints: checkpoints.exists().then_some(checkpoints).into_iter().collect(),
         keys: Keys::public_of(&data_dir.join("keys"))?.into_iter().collect(),
         is_part: older > 0,
+        ..Evidence::default()
     })
 }
 
