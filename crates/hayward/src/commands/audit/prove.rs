@@ -74,7 +74,9 @@ fn checked(args: &VerifyArgs, folders: &Folders) -> Result<Report, Failure> {
 /// What is known from elsewhere: the keys and the copies of checkpoints. Read once, since either may be a pipe.
 fn known(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
     let copies = args.checkpoints.iter().map(|path| CheckpointFile::kept(path).map(Arc::new));
-    let copies = copies.collect::<Result<_, _>>().map_err(unrecorded)?;
+    let unfit =
+        |error| unrecorded(error).hint("name a file that `hayward audit checkpoint --out` wrote, as it was");
+    let copies = copies.collect::<Result<_, _>>().map_err(unfit)?;
     Ok(Evidence { keys: keys(args, folders)?, copies, ..Evidence::default() })
 }
 
