@@ -127,7 +127,8 @@ mod tests {
     fn the_committed_scenario_is_readable() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/scenario.json");
         let scenario = Scenario::load(&file, Path::new("/scratch")).unwrap();
-        for tool in &scenario.tools.rw {
+        // Tickets need a listener, which stdio has not: crates/hayward/tests/transfers.rs tries those two.
+        for tool in scenario.tools.rw.iter().filter(|tool| !tool.starts_with("prepare_")) {
             let good = |step: &&Step| step.tool == *tool && !step.error;
             assert!(scenario.steps_of(Role::Rw).any(|step| good(&step)), "{tool} has no good call");
         }
