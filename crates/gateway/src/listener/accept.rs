@@ -191,7 +191,8 @@ where
         .header_read_timeout(Duration::from_millis(serving.app.limits.head_timeout_ms))
         .max_buf_size(usize::try_from(serving.app.limits.head_bytes_max).unwrap_or(64 * 1024));
     let serving = Arc::new(serving);
-    let service = service_fn(move |request| answer(request, Arc::clone(&serving)));
+    // Boxed: what a request needs is large, and a connection that only listens shouldn't keep room for it.
+    let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&serving))));
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         ended = &mut serving => ended?,
