@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -103,9 +104,12 @@ impl Hall {
             peer: stream.peer(),
             connection: Arc::clone(&place.connection),
         };
-        let served = serve_connection(stream, tls, serving, self.shutdown.child_token());
+        // Boxed: each future that this is handed through would keep room for it twice.
+        let served = Box::pin(serve_connection(stream, tls, serving, self.shutdown.child_token()));
         self.threads.spawn(&self.connections, async move {
-            place.connection.cut.run_until_cancelled(served).await;
+            if let Some(Err(error)) = place.connection.cut.run_until_cancelled(served).await {
+                tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended early");
+            }
             drop(place);
         });
     }
@@ -149,34 +153,35 @@ async fn serve_connection(
     tls: Option<Arc<Tls>>,
     serving: Serving,
     shutdown: CancellationToken,
-) {
-    let ended = match stream {
-        Stream::Tcp(stream, _) => serve_tcp(stream, tls, serving, shutdown).await,
-        Stream::Unix(stream) => match door::unix(stream) {
-            Ok(stream) => serve_http(serving.bound(stream), serving, shutdown).await,
-            Err(error) => Err(error.into()),
-        },
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended early");
+) -> Result<(), BoxError> {
+    let limits = &serving.app.limits;
+    // Boxed: otherwise every connection keeps room for the largest of them.
+    match (stream, tls) {
+        (Stream::Tcp(stream, _), Some(tls)) => {
+            let stream = door::tcp(stream, limits)?;
+            Box::pin(serve_tls(stream, tls, serving, shutdown)).await
+        }
+        (Stream::Tcp(stream, _), None) => {
+            let stream = serving.bound(door::tcp(stream, limits)?);
+            Box::pin(serve_http(stream, serving, shutdown)).await
+        }
+        (Stream::Unix(stream), _) => {
+            let stream = serving.bound(door::unix(stream)?);
+            Box::pin(serve_http(stream, serving, shutdown)).await
+        }
     }
 }
 
-async fn serve_tcp(
-    stream: std::net::TcpStream,
-    tls: Option<Arc<Tls>>,
+async fn serve_tls(
+    stream: TcpStream,
+    tls: Arc<Tls>,
     serving: Serving,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let limits = &serving.app.limits;
-    let stream = door::tcp(stream, limits)?;
-    let Some(tls) = tls else {
-        return serve_http(serving.bound(stream), serving, shutdown).await;
-    };
-    let patience = Duration::from_millis(limits.handshake_timeout_ms);
-    let shaking = tls.shake(stream, patience, |stream| serving.bound(stream));
+    let patience = Duration::from_millis(serving.app.limits.handshake_timeout_ms);
+    let shaking = Box::pin(tls.shake(stream, patience, |stream| serving.bound(stream)));
     match shutdown.run_until_cancelled(shaking).await {
-        Some(stream) => serve_http(stream?, serving, shutdown).await,
+        Some(stream) => Box::pin(serve_http(stream?, serving, shutdown)).await,
         None => Ok(()),
     }
 }
