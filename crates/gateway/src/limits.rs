@@ -137,8 +137,11 @@ pub(crate) const CREDENTIAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often what is remembered of senders is looked through, when there is too much.
 pub(crate) const PACED_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Chunks of a file that wait between its disk and its connection.
-pub(crate) const TRANSFER_CHUNKS: usize = 4;
+/// Chunks of a download that wait between its disk and its connection.
+pub(crate) const SENT_CHUNKS: usize = 4;
+
+/// Chunks of an upload that wait for its disk: they are as small as they came.
+pub(crate) const RECEIVED_CHUNKS: usize = 16;
 
 /// Addresses, and credentials, whose pace is remembered.
 pub(crate) const PACED_MAX: usize = 10_000;

@@ -103,6 +103,12 @@ pub(crate) const NAME_BYTES_MAX: usize = 255;
 /// What is read from a file at once.
 pub(crate) const CHUNK_BYTES: usize = 128 << 10;
 
+/// Bytes of a file that are sent at once; four of these fit into a core's own cache.
+pub(crate) const SENT_BYTES: usize = 256 << 10;
+
+/// Pieces of an upload that are written before its sender is told that there is room again.
+pub(crate) const PIECES_AT_ONCE: usize = 16;
+
 /// Bytes of a file that is read without a thread of its own, if it is in memory.
 pub(crate) const CACHED_BYTES_MAX: usize = 128 << 10;
 

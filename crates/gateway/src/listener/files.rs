@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer;
 use super::http::{App, Arrived};
-use crate::limits::TRANSFER_CHUNKS;
+use crate::limits::{RECEIVED_CHUNKS, SENT_CHUNKS};
 use crate::road::{Arrival, Beside};
 use body::{FileBody, pump};
 use ranges::{Wanted, content_range, part_of};
@@ -60,7 +60,7 @@ pub(crate) async fn put(
         let stall = Duration::from_millis(app.limits.stall_timeout_ms);
         let moved = app.protocol.transfer(arrival, move |cancel| async move {
             let cx = Cx::new(claim.timeout(), cancel.clone());
-            let (sender, receiver) = mpsc::channel::<Incoming>(TRANSFER_CHUNKS);
+            let (sender, receiver) = mpsc::channel::<Incoming>(RECEIVED_CHUNKS);
             let pumped = pump(body, sender, stall, &arrived.connection);
             let pumped = cancel.run_until_cancelled(pumped);
             tokio::join!(claim.receive(&cx, part, receiver), pumped).0
@@ -93,7 +93,7 @@ pub(crate) async fn get(
         let range = range.map(|range| json!(range));
         let arrival = arrival(&arrived, &*claim, &ticket, (Direction::Download, None, range));
         let (opened, is_open) = oneshot::channel();
-        let (sender, receiver) = mpsc::channel(TRANSFER_CHUNKS);
+        let (sender, receiver) = mpsc::channel(SENT_CHUNKS);
         let protocol = Arc::clone(&app.protocol);
         let out = sender.clone();
         let going = TaskTracker::new().spawn(async move {
@@ -158,7 +158,7 @@ async fn send(
     claim.spend(wanted.bytes())?;
     let range = wanted.range.clone();
     opened.send(Sent { source, wanted }).map_err(|_| TransferError::StreamAborted { bytes: 0 })?;
-    let (chunks, mut coming) = mpsc::channel::<Bytes>(TRANSFER_CHUNKS);
+    let (chunks, mut coming) = mpsc::channel::<Bytes>(SENT_CHUNKS);
     let forward = async move {
         let mut held = None;
         while let Some(chunk) = coming.recv().await {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::tickets::Order;
 use super::{not_written, refused};
 use crate::fs::{Fs, FsError, Incoming};
+use crate::limits::PIECES_AT_ONCE;
 
 /// An upload that isn't whole.
 pub(super) struct Half {
@@ -99,20 +100,26 @@ fn take(
             .map_err(|errno| not_written(FsError::of("reserve space for", order.path.as_path(), errno)))?;
     }
     let end = part.bytes.map(|bytes| half.bytes.saturating_add(bytes));
+    // Several at once, as each time that there is room again, the thread that reads from the network is woken.
+    let mut pieces = Vec::with_capacity(PIECES_AT_ONCE);
     loop {
-        let aborted = TransferError::StreamAborted { bytes: half.bytes };
-        match chunks.blocking_recv() {
-            _ if cx.stop().is_some() => return Err(aborted),
-            None => return Err(aborted),
-            Some(Piece::Chunk(chunk)) => half.append(&chunk, order)?,
-            Some(Piece::End) if end.is_some_and(|end| half.bytes < end) => return Err(aborted),
-            Some(Piece::End) => {
-                let is_whole = part.total.is_none_or(|total| half.bytes >= total);
-                return Ok(Received { bytes: half.bytes, is_whole });
-            }
+        if chunks.blocking_recv_many(&mut pieces, PIECES_AT_ONCE) == 0 {
+            return Err(TransferError::StreamAborted { bytes: half.bytes });
         }
-        if end.is_some_and(|end| half.bytes > end) {
-            return Err(TransferError::BadLength { what: "more bytes than were announced" });
+        for piece in pieces.drain(..) {
+            let aborted = TransferError::StreamAborted { bytes: half.bytes };
+            match piece {
+                _ if cx.stop().is_some() => return Err(aborted),
+                Piece::Chunk(chunk) => half.append(&chunk, order)?,
+                Piece::End if end.is_some_and(|end| half.bytes < end) => return Err(aborted),
+                Piece::End => {
+                    let is_whole = part.total.is_none_or(|total| half.bytes >= total);
+                    return Ok(Received { bytes: half.bytes, is_whole });
+                }
+            }
+            if end.is_some_and(|end| half.bytes > end) {
+                return Err(TransferError::BadLength { what: "more bytes than were announced" });
+            }
         }
     }
 }
