@@ -6,7 +6,9 @@
 mod answer;
 mod connection;
 mod protocol;
+mod trust;
 
 pub use answer::{Answer, Head, Media};
-pub use connection::Connection;
+pub use connection::{Connection, Wire};
 pub use protocol::{Accept, Ask, Era, Target};
+pub use trust::Trust;

@@ -8,6 +8,7 @@ use super::figures::{Goal, Measure};
 use super::rig::Running;
 use super::server::Endpoint;
 use super::subject::Subject;
+use super::transfer::TLS;
 
 /// One comparison.
 pub(crate) struct Case {
@@ -47,6 +48,7 @@ const ECHO: &str = "Hayward, echo";
 const SDK: &str = "rmcp 3.9";
 const OURS: &str = "Hayward";
 const STRICT: &str = "Hayward, strict";
+const TOLD: &str = "Hayward, every call told (OTLP)";
 const NATIVE: &str = "mymcp 3.1.0";
 const PYTHON: &str = "mymcp 2.1.1";
 
@@ -177,6 +179,7 @@ impl Running {
         vec![
             self.host_case(&read_small, 1, 5.0),
             self.host_case(&read_small, 16, 6.0),
+            self.dressed_case(&read_small, 16),
             self.host_case(&read_long, 1, 8.0),
             self.host_case(&write, 1, 2.0).beside(self.strict(&write)),
             self.host_case(&run, 1, 2.5).beside(self.strict(&run)).against(
@@ -189,6 +192,23 @@ impl Running {
             // mymcp runs `rg` here: no slower than that is what can be wanted.
             self.host_case(&search_large, 1, 1.0).against("rg", &rg, 1.0),
         ]
+    }
+
+    /// What TLS and telemetry take.
+    fn dressed_case(&self, ask: &Ask, connections: usize) -> Case {
+        let words = ["--tool", ask.tool, "--arguments", &ask.arguments];
+        let goal = |ours, wanted| Goal { ours, theirs: OURS, measure: Measure::Rps, wanted };
+        Case {
+            title: format!("{}, TLS and telemetry, c={connections}", ask.what),
+            connections,
+            subjects: vec![
+                self.load(OURS, &self.hayward.endpoint, &words),
+                self.load(TLS, &self.tls.endpoint, &words),
+                self.load(TOLD, &self.told.endpoint, &words),
+            ],
+            goals: vec![goal(TLS, 0.7), goal(TOLD, 0.95)],
+            counts: CALLS,
+        }
     }
 
     /// The same as our binary is by default.

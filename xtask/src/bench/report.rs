@@ -5,7 +5,7 @@ use super::cases::Case;
 use super::figures::{Goal, Measure, Row};
 use super::machine::Machine;
 use super::start::Footprint;
-use super::transfer::Moved;
+use super::transfer::{self, Moved};
 
 /// What stands before the figures.
 const HEAD: &str = "\
@@ -89,6 +89,10 @@ fn transfers(moved: &[Moved]) -> String {
             mark(ratio >= 1.2)
         )
     };
+    let over_tls = moved.iter().find(|it| it.name == transfer::TLS).map_or_else(String::new, |tls| {
+        let ratio = (tls.up / ours.up, tls.down / ours.down);
+        format!("- {} : {}: up {:.2}, down {:.2}", tls.name, ours.name, ratio.0, ratio.1)
+    });
     let memory = mark(ours.peak_mib <= 25.0);
     [
         head.to_owned(),
@@ -96,6 +100,7 @@ fn transfers(moved: &[Moved]) -> String {
         String::new(),
         goal("up", ours.up / theirs.up),
         goal("down", ours.down / theirs.down),
+        over_tls,
         format!("- {}, peak RSS: {:.1} MiB (goal ≤ 25 MiB) {memory}", ours.name, ours.peak_mib),
         String::new(),
     ]

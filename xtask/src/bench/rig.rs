@@ -43,6 +43,10 @@ pub(crate) struct Running {
     pub(crate) strict_echo: Server,
     /// Our binary as it is by default: it syncs files, and what has an effect waits for the disk.
     pub(crate) strict: Server,
+    /// Our binary behind TLS.
+    pub(crate) tls: Server,
+    /// Our binary, which tells of every call.
+    pub(crate) told: Server,
     /// Our listener with a long list.
     pub(crate) list: Server,
     /// The Rust SDK with JSON answers.
@@ -67,7 +71,12 @@ impl Rig {
         let selected = packages.iter().flat_map(|name| ["--package", name]);
         step::run(step::cargo().args(["build", "--release", "--bins"]).args(selected))?;
         output::step("peers");
-        toolbox::ensure_debian(&[("rg", "ripgrep"), ("setsid", "util-linux")])?;
+        toolbox::ensure_debian(&[
+            ("rg", "ripgrep"),
+            ("setsid", "util-linux"),
+            ("openssl", "openssl"),
+            ("curl", "curl"),
+        ])?;
         Ok(Self {
             release: workspace::target().join("release"),
             native: Python::install(NATIVE.0, NATIVE.1)?.bin.join("mymcp"),
@@ -88,14 +97,40 @@ impl Rig {
 
     /// Starts `hayward serve` on a data folder; `ready` must not exist. It waits for no disk.
     pub(crate) fn hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
-        // The compared servers sync no file that they write, and no log.
-        let settings = [("HAYWARD_SYNC_FILES", "false"), ("HAYWARD_AUDIT_STRICT_FROM", "never")];
-        Server::start(self.serve(data, ready).envs(settings), ready)
+        Server::start(&mut self.unsynced(data, ready), ready)
+    }
+
+    /// The same behind TLS.
+    pub(crate) fn tls_hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
+        let (certificate, key) = (self.scratch("certificate.pem"), self.scratch("key.pem"));
+        if !certificate.exists() {
+            make_certificate(&certificate, &key)?;
+        }
+        let mut serve = self.unsynced(data, ready);
+        serve.arg("--tls-cert").arg(&certificate).arg("--tls-key").arg(&key);
+        let mut server = Server::start(&mut serve, ready)?;
+        server.endpoint.certificate = Some(certificate);
+        Ok(server)
+    }
+
+    /// The same, telling of every call where telemetry is taken.
+    fn told_hayward(&self, taker: &Endpoint) -> Result<Server> {
+        let (data, ready) = (self.scratch("told-data"), self.scratch("told.ready"));
+        let mut serve = self.unsynced(&data, &ready);
+        serve.env("OTEL_EXPORTER_OTLP_ENDPOINT", taker.at("").url);
+        Server::start(&mut serve, &ready)
     }
 
     /// The same as it is by default: it syncs files and the record.
     pub(crate) fn synced_hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
         Server::start(&mut self.serve(data, ready), ready)
+    }
+
+    fn unsynced(&self, data: &Path, ready: &Path) -> Command {
+        let mut serve = self.serve(data, ready);
+        // The compared servers sync no file that they write, and no log.
+        serve.envs([("HAYWARD_SYNC_FILES", "false"), ("HAYWARD_AUDIT_STRICT_FROM", "never")]);
+        serve
     }
 
     fn serve(&self, data: &Path, ready: &Path) -> Command {
@@ -149,24 +184,39 @@ impl Rig {
         let list = self.fixture("list", &[&(LONG_LIST - 1).to_string()])?;
         let bytes = self.scratch("list.json");
         std::fs::write(&bytes, list.endpoint.list_tools()?).context("failed to keep the list")?;
-        let (data, ready) = (self.scratch("data"), self.scratch("hayward.ready"));
+        let data =
+            |name: &str| (self.scratch(&format!("{name}-data")), self.scratch(&format!("{name}.ready")));
+        let ((plain, plain_ready), (tls, tls_ready)) = (data("plain"), data("tls"));
+        let axum = self.peer("axum-echo", "axum", &["--bytes".as_ref(), bytes.as_ref()])?;
         Ok(Running {
-            hayward: self.hayward(&data, &ready)?,
+            hayward: self.hayward(&plain, &plain_ready)?,
+            tls: self.tls_hayward(&tls, &tls_ready)?,
+            told: self.told_hayward(&axum.endpoint)?,
             echo: self.fixture("echo", &["0"])?,
             strict_echo: self.fixture("strict-echo", &["strict", "gateway.calls_per_principal_max=256"])?,
             strict: {
-                let (data, ready) = (self.scratch("strict-data"), self.scratch("strict.ready"));
+                let (data, ready) = data("strict");
                 self.synced_hayward(&data, &ready)?
             },
             rmcp: self.peer("rmcp-echo", "rmcp", &[])?,
             rmcp_events: self.peer("rmcp-echo", "rmcp-events", &["--answers".as_ref(), "events".as_ref()])?,
-            axum: self.peer("axum-echo", "axum", &["--bytes".as_ref(), bytes.as_ref()])?,
+            axum,
             native: self.mymcp_native()?,
             python: self.mymcp(&self.python, "python")?,
             list,
             rig: self,
         })
     }
+}
+
+/// Makes a certificate for this machine's own address, and its key, as most servers have one.
+fn make_certificate(certificate: &Path, key: &Path) -> Result<()> {
+    let mut openssl = step::command("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args(["-days", "2", "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.arg("-keyout").arg(key).arg("-out").arg(certificate);
+    step::capture(openssl.stderr(std::process::Stdio::null())).map(drop)
 }
 
 /// Makes a token; succeeds as soon as the server is up.

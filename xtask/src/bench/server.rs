@@ -1,6 +1,6 @@
 //! A server process of a benchmark: started in its own session, stopped when it is dropped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ pub(crate) struct Endpoint {
     /// Its process.
     #[serde(default)]
     pub(crate) pid: u32,
+    /// The certificate to trust, if it speaks TLS.
+    #[serde(skip)]
+    pub(crate) certificate: Option<PathBuf>,
 }
 
 impl Endpoint {

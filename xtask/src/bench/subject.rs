@@ -62,6 +62,9 @@ impl Subject {
                 load.args(["--connections", &connections.to_string()]);
                 load.args(["--duration-ms", &duration.as_millis().to_string()]);
                 load.args(["--pid", &endpoint.pid.to_string()]);
+                if let Some(certificate) = &endpoint.certificate {
+                    load.arg("--ca").arg(certificate);
+                }
                 load.env("LOAD_TOKEN", &endpoint.token);
                 let answer = step::capture(&mut load)?;
                 serde_json::from_str(&answer).context("the load generator printed no JSON")

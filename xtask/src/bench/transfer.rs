@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
 use super::figures::median;
-use super::http;
 use super::rig::Running;
 use super::server::{Endpoint, Server};
 use crate::{output, step};
@@ -16,6 +16,11 @@ use crate::{output, step};
 const BYTES: u64 = 1 << 30;
 /// Bytes of a short round.
 const BYTES_QUICK: u64 = 64 << 20;
+
+const ACCEPT: &str = "Accept: application/json, text/event-stream";
+
+/// Who speaks TLS.
+pub(crate) const TLS: &str = "Hayward, TLS";
 
 /// The figures of one server.
 pub(crate) struct Moved {
@@ -41,8 +46,10 @@ pub(crate) fn measure(running: &Running, rounds: u32, is_quick: bool) -> Result<
     };
     let synced =
         running.rig.synced_hayward(&folder.path().join("synced"), &folder.path().join("synced.ready"))?;
-    let servers: [(&'static str, Server); 3] = [
+    let tls = running.rig.tls_hayward(&folder.path().join("tls"), &folder.path().join("tls.ready"))?;
+    let servers: [(&'static str, Server); 4] = [
         ("Hayward", fresh("plain")?),
+        (TLS, tls),
         ("Hayward, file synced", synced),
         ("mymcp 3.1.0", running.rig.mymcp_native()?),
     ];
@@ -75,17 +82,25 @@ fn fill(path: &Path, bytes: u64) -> Result<()> {
 fn upload(endpoint: &Endpoint, source: &Path, target: &Path) -> Result<f64> {
     let arguments = serde_json::json!({ "dest_path": target });
     let url = ticket(endpoint, "prepare_upload", &arguments)?;
-    timed(
-        step::command("curl").args(["-sS", "--fail-with-body", "-o", "/dev/null", "-T"]).arg(source).arg(url),
-    )
+    timed(curl(endpoint).args(["-o", "/dev/null", "-T"]).arg(source).arg(url))
 }
 
 fn download(endpoint: &Endpoint, source: &Path) -> Result<f64> {
     let url = ticket(endpoint, "prepare_download", &serde_json::json!({ "src_path": source }))?;
-    timed(step::command("curl").args(["-sS", "--fail-with-body", "-o", "/dev/null", &url]))
+    timed(curl(endpoint).args(["-o", "/dev/null", &url]))
 }
 
-fn timed(command: &mut std::process::Command) -> Result<f64> {
+/// Fails on a refusal; knows the certificate of the server.
+fn curl(endpoint: &Endpoint) -> Command {
+    let mut curl = step::command("curl");
+    curl.args(["-sS", "--fail-with-body"]);
+    if let Some(certificate) = &endpoint.certificate {
+        curl.arg("--cacert").arg(certificate);
+    }
+    curl
+}
+
+fn timed(command: &mut Command) -> Result<f64> {
     let begun = Instant::now();
     step::run(command)?;
     Ok(begun.elapsed().as_secs_f64())
@@ -96,12 +111,12 @@ fn ticket(endpoint: &Endpoint, tool: &str, arguments: &serde_json::Value) -> Res
     let call = serde_json::json!({
         "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": tool, "arguments": arguments },
     });
-    let answer = http::post(
-        &endpoint.url,
-        &endpoint.token,
-        "MCP-Protocol-Version: 2025-06-18\r\n",
-        &call.to_string(),
-    )?;
+    let bearer = format!("Authorization: Bearer {}", endpoint.token);
+    let mut asking = curl(endpoint);
+    for header in ["Content-Type: application/json", "MCP-Protocol-Version: 2025-06-18", &bearer, ACCEPT] {
+        asking.args(["-H", header]);
+    }
+    let answer = step::capture(asking.args(["--data-binary", &call.to_string(), &endpoint.url]))?;
     let path = path_in(&answer).with_context(|| format!("no ticket: {answer}"))?;
     Ok(endpoint.at(path).url)
 }

@@ -1,11 +1,12 @@
 //! `load`: raw HTTP/1.1 load; prints one line of JSON.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
 use hayward_peers::load::{self, Load, Work};
-use hayward_peers::wire::{Accept, Ask, Era, Media, Target};
+use hayward_peers::wire::{Accept, Ask, Era, Media, Target, Trust};
 
 /// Puts a closed-loop load on a server. The bearer token comes from `LOAD_TOKEN`.
 #[derive(Parser)]
@@ -15,6 +16,9 @@ struct Arguments {
     /// The bearer token.
     #[arg(long, env = "LOAD_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// The certificate (PEM) to trust, for `https://`.
+    #[arg(long)]
+    ca: Option<PathBuf>,
     /// How to speak.
     #[arg(long, value_enum, default_value = "legacy")]
     era: Era,
@@ -52,7 +56,10 @@ struct Arguments {
 
 impl Arguments {
     fn load(self) -> Result<Load> {
-        let target = Target::parse(&self.url, self.token)?;
+        let target = match &self.ca {
+            None => Target::parse(&self.url, self.token)?,
+            Some(ca) => Target::parse_trusting(&self.url, self.token, Trust::of(ca)?)?,
+        };
         let arguments = load::json_or_file(&self.input)?;
         Ok(Load {
             target: Target { era: self.era, accept: self.accept, ..target },

@@ -18,7 +18,7 @@ pub(super) struct Worker<'a> {
 impl<'a> Worker<'a> {
     /// Connects and, if sessions are not the work itself, shakes hands.
     pub(super) async fn start(load: &'a Load) -> Result<Self> {
-        let mut connection = Connection::open(&load.target.authority).await?;
+        let mut connection = Connection::open(&load.target).await?;
         let session = match load.work {
             Work::Calls => load.target.shake_hands(&mut connection).await?,
             Work::Sessions | Work::LeftSessions => None,

@@ -112,7 +112,7 @@ async fn call_on(line: &mut Option<Line>, target: &Target) -> Result<()> {
 }
 
 async fn connect(target: &Target) -> Result<Line> {
-    let mut connection = Connection::open(&target.authority).await?;
+    let mut connection = Connection::open(target).await?;
     let session = target.shake_hands(&mut connection).await?;
     let ask = Ask::call("echo", r#"{"message":"The quick brown fox jumps over the lazy dog"}"#.to_owned());
     Ok((connection, target.request(session.as_deref(), &ask, 2)))

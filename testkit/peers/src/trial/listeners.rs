@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::latency::Latencies;
-use crate::wire::{Ask, Connection, Era, Target};
+use crate::wire::{Ask, Connection, Era, Target, Wire};
 
 /// Nobody waits for longer than this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,7 +51,7 @@ pub async fn run(plan: Plan) -> Result<Heard> {
     drop(sender);
     // Every acknowledgement is one message.
     gather(&mut heard, plan.listeners).await.context("not every subscription was acknowledged")?;
-    let mut caller = Connection::open(&target.authority).await?;
+    let mut caller = Connection::open(&target).await?;
     let request = target.request(None, &Ask::call("change", "{}".to_owned()), 1);
     let (mut all, mut calls) = (Vec::new(), Vec::new());
     for _ in 0..plan.changes {
@@ -72,15 +71,15 @@ pub async fn run(plan: Plan) -> Result<Heard> {
     })
 }
 
-async fn subscribe(target: &Target, id: u64) -> Result<(TcpStream, Vec<u8>)> {
-    let mut connection = Connection::open(&target.authority).await?;
+async fn subscribe(target: &Target, id: u64) -> Result<(Box<dyn Wire>, Vec<u8>)> {
+    let mut connection = Connection::open(target).await?;
     let head = connection.begin(&target.subscribe(id)).await?;
     ensure!(head.status == 200, "a subscription was answered with {}", head.status);
     Ok(connection.into_parts())
 }
 
 /// Tells when a message has come. Signs of life are none.
-async fn listen(mut stream: TcpStream, mut rest: Vec<u8>, heard: mpsc::Sender<Instant>) -> Result<()> {
+async fn listen(mut stream: Box<dyn Wire>, mut rest: Vec<u8>, heard: mpsc::Sender<Instant>) -> Result<()> {
     loop {
         let now = Instant::now();
         while let Some(end) = memchr::memmem::find(&rest, b"\n\n") {

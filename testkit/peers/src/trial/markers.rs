@@ -115,7 +115,7 @@ async fn client(target: Target, number: usize, calls: usize) -> Tally {
 type Line = (Connection, Option<String>);
 
 async fn connect(target: &Target) -> Result<Line> {
-    let mut connection = Connection::open(&target.authority).await?;
+    let mut connection = Connection::open(target).await?;
     let session = target.shake_hands(&mut connection).await?;
     Ok((connection, session))
 }

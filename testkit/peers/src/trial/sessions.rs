@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::callers::{Callers, Heard};
 use super::{memory_mib, share_of};
-use crate::wire::{Connection, Era, Media, Target};
+use crate::wire::{Connection, Era, Media, Target, Wire};
 
 /// Connections over which sessions are opened and ended.
 const OPENERS: usize = 32;
@@ -88,7 +87,7 @@ async fn open(target: &Target, count: usize) -> Result<Vec<String>> {
     for opener in 0..OPENERS {
         let (target, share) = (target.clone(), share_of(count, opener, OPENERS));
         openers.spawn(async move {
-            let (mut connection, mut ids) = (Connection::open(&target.authority).await?, Vec::new());
+            let (mut connection, mut ids) = (Connection::open(&target).await?, Vec::new());
             for _ in 0..share {
                 let id = target.shake_hands(&mut connection).await?;
                 ids.push(id.context("the server has no sessions")?);
@@ -105,7 +104,7 @@ async fn open(target: &Target, count: usize) -> Result<Vec<String>> {
 
 /// Ends these sessions; returns how many of them were there.
 async fn end(target: &Target, ids: Vec<String>) -> Result<usize> {
-    let mut connection = Connection::open(&target.authority).await?;
+    let mut connection = Connection::open(target).await?;
     let mut there = 0;
     for id in ids {
         there += usize::from(target.end_session(&mut connection, &id).await.is_ok());
@@ -116,7 +115,7 @@ async fn end(target: &Target, ids: Vec<String>) -> Result<usize> {
 /// The status with which a wish for a standing stream is answered.
 async fn offered(target: &Target, ids: &[String]) -> Result<u16> {
     let id = ids.first().context("there is no session")?;
-    let mut connection = Connection::open(&target.authority).await?;
+    let mut connection = Connection::open(target).await?;
     Ok(connection.begin(&target.listen(id)).await?.status)
 }
 
@@ -130,7 +129,7 @@ impl Standing {
     async fn open(target: &Target, ids: &[String]) -> Result<Self> {
         let (open, mut readers) = (Arc::new(AtomicUsize::new(0)), JoinSet::new());
         for id in ids {
-            let mut connection = Connection::open(&target.authority).await?;
+            let mut connection = Connection::open(target).await?;
             let head = connection.begin(&target.listen(id)).await?;
             let is_stream = head.status == 200 && head.media == Some(Media::Events);
             ensure!(is_stream, "a standing stream was answered with {head:?}");
@@ -145,7 +144,7 @@ impl Standing {
     }
 }
 
-async fn read_to_end(mut stream: TcpStream, open: Arc<AtomicUsize>) {
+async fn read_to_end(mut stream: Box<dyn Wire>, open: Arc<AtomicUsize>) {
     let mut room = [0; STREAM_BYTES];
     while stream.read(&mut room).await.is_ok_and(|read| read > 0) {}
     open.fetch_sub(1, Ordering::Relaxed);

@@ -2,27 +2,36 @@
 
 use anyhow::{Context, Result, ensure};
 use memchr::memmem;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::answer::{Answer, Framing, Head};
+use super::protocol::Target;
 
 /// Room for one read.
 const READ_BYTES: usize = 64 * 1024;
 
+/// What a connection runs over: a socket, or TLS in one.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<W: AsyncRead + AsyncWrite + Send + Unpin> Wire for W {}
+
 /// A connection.
-#[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     /// What was read and not yet consumed.
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    /// Connects to `host:port`.
-    pub async fn open(authority: &str) -> Result<Self> {
-        let stream = TcpStream::connect(authority).await.context("failed to connect")?;
+    /// Connects to a server.
+    pub async fn open(target: &Target) -> Result<Self> {
+        let stream = TcpStream::connect(&target.authority).await.context("failed to connect")?;
         stream.set_nodelay(true).context("failed to set TCP_NODELAY")?;
+        let stream: Box<dyn Wire> = match &target.trust {
+            None => Box::new(stream),
+            Some(trust) => Box::new(trust.shake(&target.authority, stream).await?),
+        };
         Ok(Self { stream, buffer: Vec::new() })
     }
 
@@ -50,12 +59,12 @@ impl Connection {
     }
 
     /// The stream itself, for what follows a head that has no end.
-    pub fn into_stream(self) -> TcpStream {
+    pub fn into_stream(self) -> Box<dyn Wire> {
         self.stream
     }
 
     /// The same with what has come of it already.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub fn into_parts(self) -> (Box<dyn Wire>, Vec<u8>) {
         (self.stream, self.buffer)
     }
 

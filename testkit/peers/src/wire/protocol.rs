@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::connection::Connection;
+use super::trust::Trust;
 
 /// How the protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +54,8 @@ pub struct Target {
     pub era: Era,
     /// What answers may look like.
     pub accept: Accept,
+    /// Whom it trusts, if it speaks TLS.
+    pub trust: Option<Trust>,
 }
 
 /// What is asked.
@@ -84,9 +87,19 @@ impl Target {
     /// Reads a URL such as `http://127.0.0.1:8765/mcp`; legacy, and both forms of answers.
     pub fn parse(url: &str, token: Option<String>) -> Result<Self> {
         let rest = url.strip_prefix("http://").context("the URL is not plain HTTP")?;
+        Self::at(rest, token, None)
+    }
+
+    /// The same for `https://`.
+    pub fn parse_trusting(url: &str, token: Option<String>, trust: Trust) -> Result<Self> {
+        let rest = url.strip_prefix("https://").context("the URL is not HTTPS")?;
+        Self::at(rest, token, Some(trust))
+    }
+
+    fn at(rest: &str, token: Option<String>, trust: Option<Trust>) -> Result<Self> {
         let (authority, path) = rest.split_once('/').context("the URL has no path")?;
         let (authority, path) = (authority.to_owned(), format!("/{path}"));
-        Ok(Self { authority, path, token, era: Era::Legacy, accept: Accept::Both })
+        Ok(Self { authority, path, token, era: Era::Legacy, accept: Accept::Both, trust })
     }
 
     /// The same server, spoken to in this era.

@@ -1,7 +1,7 @@
 //! `axum-echo`: the least that can answer `tools/call echo`, as a ceiling for servers on this stack.
 //!
 //! `/mcp` parses the JSON-RPC envelope and echoes; `/bytes` answers with a file's bytes as they
-//! are, the ceiling for `tools/list`; `/sessions` keeps sessions.
+//! are, the ceiling for `tools/list`; `/sessions` keeps sessions; `/v1/…` takes telemetry (OTLP) and drops it.
 
 mod sessions;
 
@@ -81,6 +81,7 @@ async fn main() -> Result<()> {
     let router = Router::new()
         .route("/mcp", post(|body: Bytes| async move { echo(&body) }))
         .route("/bytes", post(move |_body: Bytes| async move { json(Bytes::clone(&bytes)) }))
+        .route("/v1/{signal}", post(|_telemetry: Bytes| async { json("{}") }))
         .merge(sessions::router());
     let listener = TcpListener::bind("127.0.0.1:0").await.context("failed to listen")?;
     ready::announce(&arguments.ready_file, listener.local_addr()?)?;
