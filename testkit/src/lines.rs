@@ -99,8 +99,9 @@ pub(crate) fn serve_local(
 ) -> (DuplexStream, JoinHandle<std::io::Result<()>>) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let (input, output) = tokio::io::split(far);
+    let protocol = Arc::clone(&server.protocol);
     let local = Local {
-        protocol: Arc::clone(&server.protocol),
+        protocol: Arc::new(move || Arc::clone(&protocol)),
         principal: Arc::new(Principal::local("test", ceiling)),
         line_bytes_max: 1 << 18,
         drain: Duration::from_millis(100),

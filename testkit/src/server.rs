@@ -12,7 +12,7 @@ use hayward_api::{Code, Error, Principal, Tier};
 use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
-use hayward_gateway::listener::{App, Door, Guard, OldClients, Pace, Proxies, ROUTES, Threads, serve};
+use hayward_gateway::listener::{App, Door, Front, Guard, OldClients, Pace, Proxies, ROUTES, Threads, serve};
 use hayward_gateway::tokens::{TokenView, Tokens};
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
@@ -123,13 +123,19 @@ impl Server {
             tokens: Arc::new(NoTokens),
             transfers: Arc::new(NoTransfers),
             proxies: Proxies::default(),
+            tls: None,
             guard: Guard::new(address.port(), [], []),
             pace: Pace::new(&limits),
             limits,
             version: "0",
         });
         let (listening, threads) = (TaskTracker::new(), Arc::new(Threads::start()?));
-        listening.spawn(serve(vec![Door::plain(listener)], app, Arc::clone(&threads), shutdown.clone()));
+        listening.spawn(serve(
+            vec![Door::Tcp(listener)],
+            Arc::new(Front::new(app)),
+            Arc::clone(&threads),
+            shutdown.clone(),
+        ));
         listening.close();
         Ok(Self {
             address,

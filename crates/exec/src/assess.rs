@@ -108,13 +108,18 @@ impl fmt::Display for State {
 }
 
 /// Finds out what a profile gets.
-pub(crate) async fn assess(inner: &Arc<Inner>, profile: &Profile) -> Result<Assessment, ExecError> {
+pub(crate) async fn assess(
+    inner: &Arc<Inner>,
+    profile: &Profile,
+    protected: &Arc<[PathBuf]>,
+) -> Result<Assessment, ExecError> {
     profile.check()?;
     let failed = |error| ExecError::supervisor("assess", error);
     let bait = Bait::lay(profile).map_err(failed)?;
     let order = Order {
         job: job(profile),
-        probe: Some(bait.subject(inner.protected(), inner.escape()).map_err(failed)?),
+        probe: Some(bait.subject(protected, inner.escape()).map_err(failed)?),
+        protected: Arc::clone(protected),
     };
     let finished = inner.run(order, CancellationToken::new()).await?;
     let is_done = finished.ending == Ending::Exited { code: 0 };
@@ -128,6 +133,8 @@ pub(crate) async fn assess(inner: &Arc<Inner>, profile: &Profile) -> Result<Asse
 pub(crate) struct Order {
     pub(crate) job: Job,
     pub(crate) probe: Option<Subject>,
+    /// What it is kept from, if it is confined.
+    pub(crate) protected: Arc<[PathBuf]>,
 }
 
 fn job(profile: &Profile) -> Job {

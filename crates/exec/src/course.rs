@@ -58,7 +58,7 @@ pub(crate) async fn run(
             return Err(error);
         }
     };
-    let stage = Stage::of(order, inner.protected(), &group, inner.containment().bounds());
+    let stage = Stage::of(order, &group, inner.containment().bounds());
     let course = Course { inner, order, supervisor, streams: &mut streams };
     let followed = course.follow(&stop, Terms { stage, place }, ends).await;
     let exhausted = group.exhausted();

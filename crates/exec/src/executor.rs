@@ -45,6 +45,8 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Executor {
     inner: Arc<Inner>,
+    /// What its confined jobs are kept from.
+    protected: Arc<[PathBuf]>,
 }
 
 /// What all courses share.
@@ -69,6 +71,7 @@ impl Executor {
     pub fn new(config: Config) -> Self {
         let (containment, home, controllers) = establish(config.containment);
         let (running, waiting) = (config.limits.jobs_max, config.limits.waiting_max);
+        let protected = config.protected.clone().into();
         let inner = Arc::new(Inner {
             containment,
             home,
@@ -87,7 +90,13 @@ impl Executor {
             cleaner.home.as_ref().map(Home::clean_up_after_others);
             cleaner.controllers.clean_up_after_others();
         });
-        Self { inner }
+        Self { inner, protected }
+    }
+
+    /// The same executor, whose confined jobs are kept from these paths instead.
+    #[must_use]
+    pub fn protecting(&self, paths: Vec<PathBuf>) -> Self {
+        Self { inner: Arc::clone(&self.inner), protected: paths.into() }
     }
 
     /// Runs a job to its end, whatever that is.
@@ -96,12 +105,13 @@ impl Executor {
     /// background in the latter case.
     pub async fn run(&self, job: Job, cancel: &CancellationToken) -> Result<Finished, ExecError> {
         job.check()?;
-        self.inner.run(Order { job, probe: None }, cancel.child_token()).await
+        let order = Order { job, probe: None, protected: Arc::clone(&self.protected) };
+        self.inner.run(order, cancel.child_token()).await
     }
 
     /// What this profile gets of this machine, by trying. Takes as long as a few jobs.
     pub async fn assess(&self, profile: &Profile) -> Result<Assessment, ExecError> {
-        assess::assess(&self.inner, profile).await
+        assess::assess(&self.inner, profile, &self.protected).await
     }
 
     /// What holds jobs together here.
@@ -168,11 +178,6 @@ impl Inner {
     /// What holds jobs together here.
     pub(crate) fn containment(&self) -> &Containment {
         &self.containment
-    }
-
-    /// What no confined job reads.
-    pub(crate) fn protected(&self) -> &[PathBuf] {
-        &self.config.protected
     }
 
     /// The place of a job in the spool, if it has one.

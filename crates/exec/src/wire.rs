@@ -60,11 +60,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// What this order needs beside a supervisor, if anything.
-    pub(crate) fn of(order: &Order, protected: &[PathBuf], group: &Group, held: Bounds) -> Option<Self> {
+    pub(crate) fn of(order: &Order, group: &Group, held: Bounds) -> Option<Self> {
         let job = &order.job;
         let confinement = match &job.profile {
             Profile::Full => None,
-            Profile::Confined(confined) => Some(Confinement::of(confined, protected)),
+            Profile::Confined(confined) => Some(Confinement::of(confined, &order.protected)),
         };
         let probe = order.probe.clone();
         let rlimits = Rlimits::of(job, held);

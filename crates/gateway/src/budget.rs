@@ -13,11 +13,13 @@ use crate::limits::UNSHARED_BYTES;
 
 /// How many bytes may be held, and how many are.
 #[derive(Clone, Debug)]
-pub(crate) struct Budget(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
+pub(crate) struct Budget {
     max: usize,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     held: AtomicUsize,
     /// What each credential holds of it in large pieces; those that hold nothing are not there.
     shares: Mutex<HashMap<String, usize>>,
@@ -49,7 +51,12 @@ impl From<Exhausted> for RpcError {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {
-        Self(Arc::new(Shared { max, held: AtomicUsize::new(0), shares: Mutex::default() }))
+        Self { max, shared: Arc::default() }
+    }
+
+    /// The same with another bound: what is held counts for both.
+    pub(crate) fn with_max(&self, max: usize) -> Self {
+        Self { max, shared: Arc::clone(&self.shared) }
     }
 
     /// Holds nothing yet.
@@ -60,23 +67,23 @@ impl Budget {
     /// Bytes that are held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
-        self.0.held.load(Ordering::Relaxed)
+        self.shared.held.load(Ordering::Relaxed)
     }
 }
 
 impl Reserved {
     /// Holds this many bytes more, or as many as before. One credential gets half of the budget at most, so that it starves nobody.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        let shared = &self.budget.0;
+        let Budget { max, shared } = &self.budget;
         let grown = self.bytes.checked_add(bytes).ok_or(Exhausted)?;
         if grown <= UNSHARED_BYTES {
-            shared.take(bytes)?;
+            shared.take(bytes, *max)?;
         } else {
             let mut shares = shared.shares.lock().unwrap_or_else(PoisonError::into_inner);
             let own = shares.get(&self.principal.credential).copied().unwrap_or_default();
-            let own = (own - self.share).checked_add(grown).filter(|own| *own <= shared.max / 2);
+            let own = (own - self.share).checked_add(grown).filter(|own| *own <= max / 2);
             let own = own.ok_or(Exhausted)?;
-            shared.take(bytes)?;
+            shared.take(bytes, *max)?;
             shares.insert(self.principal.credential.clone(), own);
             self.share = grown;
         }
@@ -91,7 +98,7 @@ impl Reserved {
         if bytes >= self.bytes {
             return self.grow(bytes - self.bytes);
         }
-        self.budget.0.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        self.budget.shared.held.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
         self.bytes = bytes;
         if self.share > bytes {
             self.give_back(self.share - bytes);
@@ -101,7 +108,7 @@ impl Reserved {
 
     /// Gives back a part of the credential's share.
     fn give_back(&mut self, bytes: usize) {
-        let mut shares = self.budget.0.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = self.budget.shared.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let own = shares.get(&self.principal.credential).map_or(0, |own| own.saturating_sub(bytes));
         if own == 0 {
             shares.remove(&self.principal.credential);
@@ -114,8 +121,8 @@ impl Reserved {
 }
 
 impl Shared {
-    fn take(&self, bytes: usize) -> Result<(), Exhausted> {
-        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.max);
+    fn take(&self, bytes: usize, max: usize) -> Result<(), Exhausted> {
+        let fits = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= max);
         match self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(_) => Ok(()),
             Err(_) => Err(Exhausted),
@@ -125,7 +132,7 @@ impl Shared {
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.budget.0.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.shared.held.fetch_sub(self.bytes, Ordering::Relaxed);
         if self.share > 0 {
             self.give_back(self.share);
         }
@@ -173,6 +180,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_counts_under_another_bound() {
+        let budget = Budget::new(10);
+        let mut own = budget.begin(&named("a"));
+        assert_eq!(own.grow(8), Ok(()));
+        let (narrower, wider) = (budget.with_max(5), budget.with_max(20));
+        assert_eq!(narrower.begin(&named("b")).grow(1), Err(Exhausted));
+        assert_eq!(wider.begin(&named("b")).grow(12), Ok(()));
+        drop(own);
+        assert_eq!((narrower.held(), narrower.begin(&named("b")).grow(5)), (0, Ok(())));
+    }
+
+    #[test]
     fn what_shrinks_gives_back_as_much() {
         let budget = Budget::new(10 * UNSHARED_BYTES);
         let mut own = budget.begin(&named("a"));
@@ -190,7 +209,7 @@ mod tests {
         assert_eq!(own.resize(1), Ok(()));
         assert_eq!(budget.begin(&named("a")).grow(5 * UNSHARED_BYTES - 1), Ok(()));
         drop(own);
-        assert_eq!((budget.held(), budget.0.shares.lock().unwrap().len()), (0, 0));
+        assert_eq!((budget.held(), budget.shared.shares.lock().unwrap().len()), (0, 0));
     }
 
     #[test]
@@ -207,7 +226,7 @@ mod tests {
         drop(own);
         drop(other);
         assert_eq!(budget.held(), 0);
-        assert!(budget.0.shares.lock().unwrap().is_empty());
+        assert!(budget.shared.shares.lock().unwrap().is_empty());
         assert_eq!(budget.begin(&named("a")).grow(5 * UNSHARED_BYTES), Ok(()));
     }
 }

@@ -18,5 +18,5 @@ mod session;
 pub mod tokens;
 
 pub use protocol::Protocol;
-pub use road::{Fencing, Road, RoadParts};
+pub use road::{Fencing, Road, RoadParts, RoadSettings};
 pub use session::Sessions;

@@ -157,6 +157,3 @@ pub(crate) const FAILURE_DELAY_MIN: Duration = Duration::from_millis(50);
 
 /// Bytes of a file with a certificate or a key.
 pub(crate) const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// How often it is looked whether files of TLS have changed; twice this until they are in force.
-pub(crate) const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(1);

@@ -20,13 +20,13 @@ mod stdio;
 mod threads;
 mod tls;
 
-pub use accept::serve;
-pub use door::{Door, Listener};
+pub use accept::{Front, serve};
+pub use door::Door;
 pub use guard::Guard;
 pub use http::{App, ROUTES, router};
 pub use pace::Pace;
 pub use proxies::{Proxies, Trusted};
 pub use sse::OldClients;
-pub use stdio::{Local, serve_stdio};
+pub use stdio::{InForce, Local, serve_stdio};
 pub use threads::Threads;
 pub use tls::{Tls, TlsFault, TlsFiles};

@@ -43,11 +43,11 @@ pub struct Protocol {
     offers: Offers,
     limits: Limits,
     /// Seals what clients carry between rounds. Made anew with every start: no round outlives it.
-    states: StateKeys,
+    states: Arc<StateKeys>,
     tasks: Tasks,
     /// Every running call, so that a shutdown can wait for their outcomes.
     calls: TaskTracker,
-    request_ids: RequestIds,
+    request_ids: Arc<RequestIds>,
 }
 
 /// Who sent a request, and over which way.
@@ -212,9 +212,24 @@ impl Protocol {
             road,
             identity,
             limits: limits.clone(),
-            states: StateKeys::random(),
+            states: Arc::new(StateKeys::random()),
             calls: TaskTracker::new(),
-            request_ids: RequestIds::new(),
+            request_ids: Arc::new(RequestIds::new()),
+        }
+    }
+
+    /// The same in front of another road, under these limits: rounds and tasks that have begun here go on there.
+    #[must_use]
+    pub fn under(&self, road: Arc<Road>, limits: &Limits) -> Self {
+        Self {
+            offers: road.offers(),
+            tasks: self.tasks.under(limits),
+            road,
+            identity: self.identity.clone(),
+            limits: limits.clone(),
+            states: Arc::clone(&self.states),
+            calls: self.calls.clone(),
+            request_ids: Arc::clone(&self.request_ids),
         }
     }
 

@@ -20,6 +20,7 @@ mod refusals;
 mod refuse;
 mod route;
 mod run;
+mod settings;
 mod shape;
 mod trace;
 
@@ -61,8 +62,10 @@ use refusals::{Counter, Refusals};
 use refuse::Refusal;
 pub(crate) use refuse::incapable;
 use route::{Route, Router};
+pub use settings::RoadSettings;
 
-/// The road, built once for the tools that lie at its end.
+/// The road, built for the tools that lie at its end, under settings that stay as they are: when they change, there is a
+/// new road beside it ([`Road::under`]) with the same traffic.
 pub struct Road {
     places: Places,
     router: Router,
@@ -72,10 +75,10 @@ pub struct Road {
     recorder: Recorder,
     result_bytes_max: usize,
     /// The states of rounds that were used up.
-    spent: Mutex<SpentStates>,
+    spent: Arc<Mutex<SpentStates>>,
     secrets: Arc<Secrets>,
     /// Counts what is refused before it comes here.
-    refused: Counter,
+    refused: Arc<Counter>,
     /// Keeps what came of calls that are made once.
     store: Store,
     /// How old that is.
@@ -162,6 +165,9 @@ pub(crate) struct Beside {
 impl Beside {
     /// A change of who may do what.
     pub(crate) const ADMIN: Self = Self { method: "admin", tier: None };
+
+    /// A change of settings.
+    const CONFIG: Self = Self { method: "config", tier: None };
 }
 
 /// A state that is good for one round.
@@ -215,10 +221,10 @@ impl Road {
             secrets: parts.secrets,
             result_bytes_max: count(parts.tool_limits.result_bytes_max),
             budget: Budget::new(count(limits.held_bytes_max)),
-            spent: Mutex::default(),
+            spent: Arc::default(),
             store: parts.store,
             clock,
-            refused: Counter::default(),
+            refused: Arc::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
             fencing: parts.fencing,
             meters: parts.meters,

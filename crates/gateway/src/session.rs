@@ -30,6 +30,11 @@ pub(crate) use kept::{Kept, StreamId, read_event_id};
 #[derive(Debug)]
 pub struct Sessions {
     capacity: usize,
+    known: Arc<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
     state: Mutex<State>,
     /// Counts uses; the session with the smallest stamp was idle longest.
     uses: AtomicU64,
@@ -155,7 +160,13 @@ pub(crate) enum Found {
 impl Sessions {
     /// No session yet, and room for this many.
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, state: Mutex::default(), uses: AtomicU64::new(0) }
+        Self { capacity, known: Arc::default() }
+    }
+
+    /// The same sessions, with room for as many as this: none is ended because there are more.
+    #[must_use]
+    pub fn with_capacity(&self, capacity: usize) -> Self {
+        Self { capacity, known: Arc::clone(&self.known) }
     }
 
     /// Opens a session. If there are too many, one that is at rest makes room.
@@ -208,11 +219,11 @@ impl Sessions {
     }
 
     fn stamp(&self) -> u64 {
-        self.uses.fetch_add(1, Ordering::Relaxed)
+        self.known.uses.fetch_add(1, Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -427,6 +438,21 @@ mod tests {
         for kept in [first, third] {
             assert!(matches!(sessions.find(&kept.id, "me"), Found::Open(_)));
         }
+    }
+
+    #[test]
+    fn other_room_for_sessions_ends_none_that_is_there() {
+        let sessions = Sessions::new(2);
+        let (first, second) = (open(&sessions, "me"), open(&sessions, "me"));
+        let narrower = sessions.with_capacity(1);
+        for kept in [&first, &second] {
+            assert!(matches!(narrower.find(&kept.id, "me"), Found::Open(_)));
+        }
+        let third = open(&narrower, "me");
+        assert!(matches!(sessions.find(&third.id, "me"), Found::Open(_)));
+        assert!(matches!(sessions.find(&first.id, "me"), Found::Unknown), "it made room");
+        open(&sessions.with_capacity(3), "me");
+        assert!(matches!(sessions.find(&second.id, "me"), Found::Open(_)));
     }
 
     #[test]

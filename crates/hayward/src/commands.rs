@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::Further;
+use crate::Start;
 use crate::failure::Failure;
 
 mod audit;
@@ -11,7 +11,7 @@ mod completions;
 mod config;
 mod doctor;
 mod migrate;
-mod serve;
+pub(crate) mod serve;
 mod service;
 mod stdio;
 mod token;
@@ -42,7 +42,7 @@ pub(crate) enum Command {
 
 impl Command {
     /// Runs it to its end.
-    pub(crate) fn run(self, further: Further) -> Result<(), Failure> {
+    pub(crate) fn run(self, start: Start) -> Result<(), Failure> {
         match self {
             Self::Audit(args) => audit::run(args),
             Self::ClientConfig(args) => client_config::run(&args),
@@ -52,8 +52,8 @@ impl Command {
             Self::InstallService(args) => service::install(&args),
             Self::Man(args) => completions::man(&args),
             Self::Migrate(args) => migrate::run(&args),
-            Self::Serve(args) => serve::run(*args, further),
-            Self::Stdio(args) => stdio::run(args, further),
+            Self::Serve(args) => serve::run(*args, start),
+            Self::Stdio(args) => stdio::run(args, start.further),
             Self::Token(args) => token::run(args),
             Self::UninstallService(args) => service::uninstall(&args),
             Self::Version(args) => version::run(&args),

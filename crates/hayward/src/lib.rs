@@ -11,6 +11,7 @@ mod notify;
 mod output;
 mod public_url;
 mod ready;
+mod reload;
 mod remote;
 mod runtime;
 mod stack;
@@ -54,8 +55,8 @@ pub fn run(further: Further) -> ExitCode {
         return hayward_exec::supervise();
     }
     let args: Vec<OsString> = std::env::args_os().collect();
-    let mut line = match configured(line(), &args) {
-        Ok(line) => line,
+    let (mut line, layers) = match configured(line(), &args) {
+        Ok(configured) => configured,
         Err(failure) => return output::failure(&failure),
     };
     let cli = line.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
@@ -63,10 +64,18 @@ pub fn run(further: Further) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::end(&error.format(&mut line), args.into_iter()),
     };
-    match cli.command.run(further) {
+    match cli.command.run(Start { further, layers }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output::failure(&failure),
     }
+}
+
+/// What a command begins with, beside its arguments.
+pub(crate) struct Start {
+    /// Toolsets beside those that are compiled in.
+    pub(crate) further: Further,
+    /// What files and the environment say.
+    pub(crate) layers: Layers,
 }
 
 /// The command line, with all names that its words have.
@@ -75,17 +84,17 @@ fn line() -> clap::Command {
 }
 
 /// The command line with what files say in the place of its defaults, for a command that has settings.
-fn configured(root: clap::Command, args: &[OsString]) -> Result<clap::Command, Failure> {
+fn configured(root: clap::Command, args: &[OsString]) -> Result<(clap::Command, Layers), Failure> {
     let Some(name) = wanted(&root, args).map(|command| command.get_name().to_owned()) else {
-        return Ok(root);
+        return Ok((root, Layers::default()));
     };
     if commands::UNCONFIGURED.contains(&name.as_str()) {
-        return Ok(root);
+        return Ok((root, Layers::default()));
     }
     let variables = config::environment().collect();
     let layers = Layers::read(&root, &Keys::of(&root), &sources(args, variables)).sound()?;
     for note in &layers.notes {
         output::tell(&format!("note: {}\n", output::plain(note)));
     }
-    Ok(root.mut_subcommand(name, |command| layers.apply(command)))
+    Ok((root.mut_subcommand(name, |command| layers.apply(command)), layers))
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_api::{Fence, Principal, Tier};
-use hayward_gateway::listener::{Local, serve_stdio};
+use hayward_gateway::listener::{InForce, Local, serve_stdio};
 use hayward_mcp::envelope::Frame;
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
 use hayward_mcp::stdio::write_line;
@@ -61,7 +61,12 @@ impl Socket {
 
 /// Listens on the socket until `shutdown` fires. A daemon without its socket still serves: a path that is
 /// too long for a socket is told in the log.
-pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken) -> Option<Socket> {
+pub(crate) fn listen(
+    data_dir: &Path,
+    stack: &Stack,
+    in_force: InForce,
+    shutdown: CancellationToken,
+) -> Option<Socket> {
     let path = socket_path(data_dir);
     // The directory is ours alone, so what lies there was left by a process that is gone.
     std::fs::remove_file(&path).ok();
@@ -71,7 +76,7 @@ pub(crate) fn listen(data_dir: &Path, stack: &Stack, shutdown: CancellationToken
     });
     match listener {
         Ok(listener) => {
-            let local = stack.local(Arc::new(Principal::anonymous()));
+            let local = stack.local(Arc::new(Principal::anonymous()), in_force);
             let places = Arc::new(Semaphore::new(CLIENTS_MAX));
             let clients = Clients { local, fence: stack.fence.clone(), places, shutdown };
             Some(Socket { path, accepting: TaskTracker::new().spawn(clients.accept(listener)) })
@@ -233,7 +238,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let data = dir.path().join("data");
             let (stack, shutdown) = (Stack::for_test(&data).await, CancellationToken::new());
-            let socket = listen(&data, &stack, shutdown.clone()).unwrap();
+            let socket = listen(&data, &stack, stack.in_force(), shutdown.clone()).unwrap();
             Self { dir, stack, socket, shutdown }
         }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use hayward_gateway::listener::{Guard, Proxies, Tls, TlsFiles, Trusted};
 
 use self::inherited::Inherited;
+use crate::config::file::{Look, look};
 use crate::public_url::PublicUrl;
 
 pub(crate) use self::doors::Doors;
@@ -40,7 +41,7 @@ pub(crate) struct Network {
     /// Certificate to speak TLS with, PEM, those that lead to its authority behind it; needs `--tls-key`
     ///
     /// A change of the files is noticed within two seconds, and at SIGHUP. If the new ones are of no use, the old ones
-    /// stay in force, and the log says why.
+    /// stay in force, and the log says why. The rest of the configuration changes with them.
     #[arg(long, env = "HAYWARD_TLS_CERT", value_name = "FILE")]
     pub(crate) tls_cert: Option<PathBuf>,
 
@@ -114,12 +115,43 @@ pub(crate) struct Checked {
     pub(crate) proxies: Proxies,
 }
 
+/// Who is believed, and how.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    /// What connections to ports begin with, if they begin with TLS.
+    pub(crate) tls: Option<Arc<Tls>>,
+    /// Who is believed.
+    pub(crate) proxies: Proxies,
+}
+
+/// What a service manager handed over in the place of the port.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Handed {
+    is_any: bool,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Handed {
+    /// These sockets.
+    pub(crate) fn of(inherited: &[Inherited]) -> Self {
+        let addresses = inherited.iter().filter_map(Inherited::address).collect();
+        Self { is_any: !inherited.is_empty(), addresses }
+    }
+}
+
 impl Network {
     /// Reads what the settings name; everything that is wrong goes to `faults`.
     pub(crate) fn check(&self, faults: &mut Vec<String>) -> Checked {
+        let inherited = inherited::take(faults);
+        let Trust { tls, proxies } = self.check_with(&Handed::of(&inherited), faults);
+        Checked { inherited, tls, proxies }
+    }
+
+    /// The same for a server that was handed these sockets.
+    pub(crate) fn check_with(&self, handed: &Handed, faults: &mut Vec<String>) -> Trust {
         let tls = match self.tls_files() {
             Ok(None) => None,
-            Ok(Some(files)) => Tls::load(files)
+            Ok(Some(files)) => Tls::load(&files)
                 .map_err(|found| faults.extend(found.iter().map(|fault| self.named(fault))))
                 .ok()
                 .map(Arc::new),
@@ -128,15 +160,13 @@ impl Network {
                 None
             }
         };
-        let inherited = inherited::take(faults);
-        if inherited.is_empty() && self.no_tcp && self.unix_socket.is_none() {
+        if !handed.is_any && self.no_tcp && self.unix_socket.is_none() {
             faults.push("`--no-tcp` is given without `--unix-socket`: nobody could connect".to_owned());
         }
-        if inherited.is_empty() && !self.no_tcp {
+        if !handed.is_any && !self.no_tcp {
             faults.extend(self.check_bind(self.host));
         }
-        let addresses = inherited.iter().filter_map(Inherited::address);
-        faults.extend(addresses.filter_map(|address| self.check_bind(address.ip())));
+        faults.extend(handed.addresses.iter().filter_map(|address| self.check_bind(address.ip())));
         faults.extend(self.allowed_hosts.iter().filter(|host| !is_host(host)).map(|host| {
             format!(
                 "`--allowed-host` `{host}`: write a name or an address, without scheme, port and wildcard"
@@ -149,7 +179,7 @@ impl Network {
                 Err(reason) => faults.push(format!("`--behind-proxy` `{text}`: {reason}")),
             }
         }
-        Checked { inherited, tls, proxies: Proxies::new(trusted) }
+        Trust { tls, proxies: Proxies::new(trusted) }
     }
 
     /// What every request must pass at a server that listens at this address; none: on no port.
@@ -193,6 +223,12 @@ impl Network {
             Some(format!("{}://{name}:{}/mcp", self.scheme(), address.port()))
         });
         named.unwrap_or_else(|| self.url(address))
+    }
+
+    /// The files of TLS as they look now.
+    pub(crate) fn looks(&self) -> impl Iterator<Item = (PathBuf, Look)> {
+        let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
+        files.into_iter().flatten().map(|path| (path.clone(), look(path)))
     }
 
     /// Where we are to listen.

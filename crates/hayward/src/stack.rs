@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hayward_api::fence::tools::ToolFences;
 use hayward_api::{Fence, Principal};
 use hayward_audit::secrets::{RuleSet, Secret, Secrets, TagKey};
 use hayward_auth::Credentials;
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
-use hayward_gateway::listener::{Local, ROUTES};
-use hayward_gateway::{Fencing, Protocol, Road, RoadParts};
+use hayward_gateway::listener::{InForce, Local, ROUTES};
+use hayward_gateway::{Fencing, Protocol, Road, RoadParts, RoadSettings};
 use hayward_host::fence::ground;
-use hayward_host::{Host, HostConfig, HostTransfers, TransferConfig};
+use hayward_host::{Host, HostConfig, HostSettings, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
 use hayward_store::{DataDir, LockError, Store, StoreConfig};
 use hayward_telemetry::metrics::{DEFAULT_PREFIX, Kind, Meters, Observed};
@@ -48,6 +49,11 @@ pub(crate) struct Stack {
     pub(crate) fence: Fence,
     /// What redeems tickets for files.
     pub(crate) transfers: Arc<dyn Transfers>,
+    /// Where everything is counted.
+    pub(crate) meters: Arc<Meters>,
+    host: Arc<Host>,
+    /// The toolsets beside this machine's.
+    further: Vec<Toolset>,
     executor: Executor,
     /// What pushes to a collector.
     pushing: Option<Pushing>,
@@ -68,6 +74,26 @@ pub(crate) struct Beside {
     pub(crate) prefix: Option<String>,
     /// What is pushed to a collector, if anything is.
     pub(crate) otlp: Option<Otlp>,
+}
+
+/// What calls go through, built anew.
+pub(crate) struct Renewed {
+    pub(crate) protocol: Arc<Protocol>,
+    pub(crate) transfers: Arc<dyn Transfers>,
+    pub(crate) limits: AllLimits,
+    host: Arc<Host>,
+}
+
+/// What a stack can be given while it is used; all of it was checked.
+pub(crate) struct Renewal<'a> {
+    pub(crate) serving: &'a Serving,
+    pub(crate) limits: AllLimits,
+    /// What tools take away from everybody.
+    pub(crate) of_all: ToolFences,
+    /// Further files of ours.
+    pub(crate) secrets: Vec<PathBuf>,
+    /// How clients move files past the calls, if they can.
+    pub(crate) transfers: Option<TransferConfig>,
 }
 
 impl Stack {
@@ -103,7 +129,7 @@ impl Stack {
         });
         let host = Arc::new(host);
         let transfers = Arc::new(HostTransfers::new(Arc::clone(&host)));
-        let toolset = hayward_host::toolset(host);
+        let toolset = hayward_host::toolset(Arc::clone(&host));
         let identity = Identity {
             name: "hayward".to_owned(),
             version: VERSION.to_owned(),
@@ -122,11 +148,58 @@ impl Stack {
             spans: otlp.as_ref().and_then(Otlp::spans),
             meters: Arc::clone(&meters),
         };
-        let road = Road::new(iter::once(toolset).chain(further).collect(), parts);
+        let road = Road::new(iter::once(toolset).chain(further.iter().cloned()).collect(), parts);
         let protocol = Arc::new(Protocol::new(Arc::new(road), identity, &limits.gateway));
-        let pushing = otlp.map(|otlp| push(&otlp, &held, meters)).transpose()?;
-        let secrets = held;
-        Ok(Self { protocol, credentials, secrets, store, limits, fence, transfers, executor, pushing, data })
+        let pushing = otlp.map(|otlp| push(&otlp, &held, Arc::clone(&meters))).transpose()?;
+        Ok(Self {
+            protocol,
+            credentials,
+            secrets: held,
+            store,
+            limits,
+            fence,
+            transfers,
+            meters,
+            host,
+            further,
+            executor,
+            pushing,
+            data,
+        })
+    }
+
+    /// Builds what calls go through anew, on what there is. Whoever has the old [`Self::protocol`] goes on with it.
+    pub(crate) async fn renew(&self, renewal: Renewal<'_>) -> Result<Renewed, Failure> {
+        let Renewal { serving, limits, of_all, secrets, transfers } = renewal;
+        let settings = HostSettings {
+            limits: limits.host.clone(),
+            protected: iter::once(self.data.path().to_owned()).chain(secrets).collect(),
+            extra_protected: serving.protected_paths.clone(),
+            sync_files: serving.sync_files,
+            shell: serving.shell.clone(),
+            transfers,
+        };
+        let host = Arc::clone(&self.host);
+        let host = tokio::task::spawn_blocking(move || Arc::new(host.under(settings)));
+        let host = host.await.context("the machine can't be set up anew").map_err(Failure::unavailable)?;
+        let toolset = hayward_host::toolset(Arc::clone(&host));
+        let toolsets = iter::once(toolset).chain(self.further.iter().cloned()).collect();
+        let settings = RoadSettings {
+            strict_from: serving.audit_strict_from.tier(),
+            limits: &limits.gateway,
+            tool_limits: &limits.tool,
+            fencing: Fencing { of_all, ground: ground(&limits.host) },
+        };
+        let road = self.protocol.road().under(toolsets, settings);
+        let protocol = Arc::new(self.protocol.under(Arc::new(road), &limits.gateway));
+        let transfers = Arc::new(HostTransfers::new(Arc::clone(&host)));
+        Ok(Renewed { protocol, transfers, limits, host })
+    }
+
+    /// From now on it is this.
+    pub(crate) fn take(&mut self, renewed: Renewed) {
+        let Renewed { protocol, transfers, limits, host } = renewed;
+        (self.protocol, self.transfers, self.limits, self.host) = (protocol, transfers, limits, host);
     }
 
     /// The directory of everything that is kept.
@@ -149,10 +222,16 @@ impl Stack {
         }));
     }
 
+    /// The protocol as it is now, for clients of a stack that doesn't change.
+    pub(crate) fn in_force(&self) -> InForce {
+        let protocol = Arc::clone(&self.protocol);
+        Arc::new(move || Arc::clone(&protocol))
+    }
+
     /// What a client on byte streams is served with.
-    pub(crate) fn local(&self, principal: Arc<Principal>) -> Local {
+    pub(crate) fn local(&self, principal: Arc<Principal>, protocol: InForce) -> Local {
         Local {
-            protocol: Arc::clone(&self.protocol),
+            protocol,
             principal,
             line_bytes_max: usize::try_from(self.limits.gateway.body_bytes_max).unwrap_or(usize::MAX),
             drain: Duration::from_millis(self.limits.gateway.drain_ms),

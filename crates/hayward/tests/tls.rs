@@ -274,11 +274,11 @@ fn a_bad_new_pair_leaves_the_old_one_in_force_and_the_log_says_why() {
     let rig = Rig::new();
     let daemon = rig.start_logging(&[]);
     replace(&rig.pair.certificate, "nothing of use").unwrap();
-    until("the log tells of it", || rig.log().contains("the old ones stay in force"));
+    until("the log tells of it", || rig.log().contains("the old one stays in force"));
     assert!(rig.log().contains("it has no `-----BEGIN CERTIFICATE-----`"), "{}", rig.log());
     assert_eq!(trusting(&daemon, &rig.ca).status, 200);
     // Asked again by a signal, it says so again; asked with good files, it takes them.
-    let told = |log: &str| log.matches("the old ones stay in force").count();
+    let told = |log: &str| log.matches("the old one stays in force").count();
     let before = told(&rig.log());
     daemon.signal(Signal::HUP).unwrap();
     until("the log tells of it again", || told(&rig.log()) > before);

@@ -48,7 +48,7 @@ pub(crate) use reach::Access;
 pub(crate) use replace::Written;
 pub(crate) use tree::Tree;
 
-use crate::host::HostConfig;
+use crate::host::{HostConfig, HostSettings};
 use crate::limits::size;
 use cached::LocalDisks;
 use handle::Handle;
@@ -65,9 +65,9 @@ pub(crate) struct Fs {
 
 /// What all callers share.
 pub(crate) struct Machine {
-    protection: Protection,
-    turns: Turns,
-    local_disks: LocalDisks,
+    protection: Arc<Protection>,
+    turns: Arc<Turns>,
+    local_disks: Arc<LocalDisks>,
     syncs: bool,
     in_place_bytes_max: usize,
     rules_bytes_max: usize,
@@ -85,16 +85,36 @@ impl Fs {
     /// The files of this machine, for a caller without a fence.
     pub(crate) fn new(config: &HostConfig) -> Self {
         let machine = Machine {
-            protection: Protection::new(
+            protection: Arc::new(Protection::new(
                 &config.protected,
                 &config.extra_protected,
                 size(config.limits.protected_files_max),
-            ),
-            turns: Turns::default(),
-            local_disks: LocalDisks::find(),
+            )),
+            turns: Arc::default(),
+            local_disks: Arc::new(LocalDisks::find()),
             syncs: config.sync_files,
             in_place_bytes_max: size(config.limits.in_place_bytes_max),
             rules_bytes_max: size(config.limits.search_rules_bytes_max),
+        };
+        Self { machine: Arc::new(machine), reach: Reach::default() }
+    }
+
+    /// The same files under other settings.
+    pub(crate) fn under(&self, settings: &HostSettings) -> Self {
+        let HostSettings { protected, extra_protected, limits, .. } = settings;
+        let Machine { protection, turns, local_disks, .. } = &*self.machine;
+        let machine = Machine {
+            protection: if protection.is_of(protected, extra_protected) {
+                Arc::clone(protection)
+            } else {
+                let files_max = size(limits.protected_files_max);
+                Arc::new(Protection::new(protected, extra_protected, files_max))
+            },
+            turns: Arc::clone(turns),
+            local_disks: Arc::clone(local_disks),
+            syncs: settings.sync_files,
+            in_place_bytes_max: size(limits.in_place_bytes_max),
+            rules_bytes_max: size(limits.search_rules_bytes_max),
         };
         Self { machine: Arc::new(machine), reach: Reach::default() }
     }
@@ -142,9 +162,9 @@ impl Fs {
     #[cfg(test)]
     fn bare() -> Self {
         let machine = Machine {
-            protection: Protection::new(&[], &[], 1_000),
-            turns: Turns::default(),
-            local_disks: LocalDisks::find(),
+            protection: Arc::new(Protection::new(&[], &[], 1_000)),
+            turns: Arc::default(),
+            local_disks: Arc::new(LocalDisks::find()),
             syncs: true,
             in_place_bytes_max: 1_000,
             rules_bytes_max: 1_000,

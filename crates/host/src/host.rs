@@ -31,6 +31,22 @@ pub struct HostConfig {
     pub env: Vec<(String, String)>,
 }
 
+/// What of it can change while it is used: as in [`HostConfig`].
+pub struct HostSettings {
+    /// Limits of its tools.
+    pub limits: Limits,
+    /// Our own data.
+    pub protected: Vec<PathBuf>,
+    /// What an administrator protects beside.
+    pub extra_protected: Vec<PathBuf>,
+    /// Whether files are synced to disk before a write is answered.
+    pub sync_files: bool,
+    /// The shell of `bash_execute`.
+    pub shell: PathBuf,
+    /// Where clients move bytes past the calls; none where that is switched off.
+    pub transfers: Option<TransferConfig>,
+}
+
 /// The machine that we run on.
 pub struct Host {
     pub(crate) limits: Limits,
@@ -55,6 +71,28 @@ impl Host {
             shell: config.shell,
             executor: config.executor,
             env: config.env,
+        }
+    }
+
+    /// The same machine under other settings: whatever goes on on it, goes on on one machine. `file_threads_max`
+    /// and `transfers_max` stay as they are, and tickets as long as there are transfers. Looks at protected paths that
+    /// are new, so call it where that may block.
+    #[must_use]
+    pub fn under(&self, settings: HostSettings) -> Self {
+        let fs = self.fs.under(&settings);
+        let HostSettings { limits, protected, extra_protected, shell, transfers, .. } = settings;
+        let desk = transfers.map(|config| match &self.desk {
+            Some(desk) => desk.under(config, &limits),
+            None => Desk::new(config, &limits),
+        });
+        Self {
+            fs,
+            desk,
+            threads: self.threads.clone(),
+            limits,
+            shell,
+            executor: self.executor.protecting([protected, extra_protected].concat()),
+            env: self.env.clone(),
         }
     }
 

@@ -13,7 +13,7 @@ mod threads;
 mod tools;
 mod transfers;
 
-pub use host::{Host, HostConfig};
+pub use host::{Host, HostConfig, HostSettings};
 pub use limits::Limits;
 pub use tools::{TOOL_NAMES, toolset};
 pub use transfers::{HostTransfers, TransferConfig};

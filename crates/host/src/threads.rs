@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::limits::STOP_GRACE;
 
 /// Places for threads that work on files.
+#[derive(Clone)]
 pub(crate) struct Threads {
     places: Arc<Semaphore>,
 }

@@ -43,6 +43,8 @@ pub struct TransferConfig {
 pub(crate) struct Desk {
     pub(crate) config: TransferConfig,
     pub(crate) tickets: Arc<Tickets>,
+    /// Tickets that may be out at once.
+    tickets_max: usize,
     places: Arc<Places>,
     /// Of their own, so that slow peers hold up no file tool.
     threads: Threads,
@@ -53,13 +55,25 @@ impl Desk {
         let places = size(limits.transfers_max);
         Self {
             config,
-            tickets: Arc::new(Tickets::new(limits)),
+            tickets: Arc::default(),
+            tickets_max: size(limits.transfer_tickets_max),
             places: Arc::new(Places {
                 each_max: places.div_ceil(2),
                 all_max: places,
                 taken: Mutex::default(),
             }),
             threads: Threads::new(places),
+        }
+    }
+
+    /// The same desk with these addresses, under these limits.
+    pub(crate) fn under(&self, config: TransferConfig, limits: &Limits) -> Self {
+        Self {
+            config,
+            tickets: Arc::clone(&self.tickets),
+            tickets_max: size(limits.transfer_tickets_max),
+            places: Arc::clone(&self.places),
+            threads: self.threads.clone(),
         }
     }
 }

@@ -69,7 +69,13 @@ pub enum InitError {
 
 /// While it lives, panics are log lines too.
 #[must_use = "panics are logged only as long as this lives"]
-pub struct Logging(Arc<OnceLock<Filter>>);
+pub struct Logging {
+    filter: Arc<OnceLock<Filter>>,
+    set_level: SetLevel,
+}
+
+/// Puts another level in force.
+type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 /// What a line becomes before it is written.
 pub type Filter = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
@@ -79,7 +85,16 @@ impl Logging {
     /// stays.
     pub fn filter(&self, filter: Filter) {
         // A second one would come from a second server in the process, which there isn't.
-        drop(self.0.set(filter));
+        drop(self.filter.set(filter));
+    }
+
+    /// From now on what is logged is what this level says.
+    ///
+    /// # Errors
+    /// [`InitError::Level`] if it makes no sense; then nothing changes.
+    pub fn set_level(&self, level: &str) -> Result<(), InitError> {
+        (self.set_level)(levels(level)?);
+        Ok(())
     }
 }
 
@@ -91,16 +106,28 @@ impl Drop for Logging {
     }
 }
 
+/// Whether a level, or directives, could be logged by.
+///
+/// # Errors
+/// [`InitError::Level`] if not.
+pub fn check_level(level: &str) -> Result<(), InitError> {
+    levels(level).map(drop)
+}
+
+fn levels(level: &str) -> Result<EnvFilter, InitError> {
+    EnvFilter::try_new(level).map_err(|source| InitError::Level { level: level.to_owned(), source })
+}
+
 /// Starts logging to stderr, once in a process.
 pub fn init(config: &Config) -> Result<Logging, InitError> {
     let filter = Arc::<OnceLock<Filter>>::default();
     let lines = Arc::clone(&filter);
     let writer = move || Lines { out: io::stderr(), filter: Arc::clone(&lines) };
     let logs = config.logs.clone().map(|logs| LogLayer { logs, filter: Arc::clone(&filter) });
-    let subscriber = subscriber(config, writer, logs)?;
+    let (subscriber, set_level) = subscriber(config, writer, logs)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Started)?;
     panic::set_hook(Box::new(log_panic));
-    Ok(Logging(filter))
+    Ok(Logging { filter, set_level })
 }
 
 /// What writes whole lines, each of them in one piece.
@@ -133,13 +160,11 @@ fn subscriber<W>(
     config: &Config,
     writer: W,
     logs: Option<LogLayer>,
-) -> Result<Box<dyn Subscriber + Send + Sync>, InitError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, SetLevel), InitError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.level)
-        .map_err(|source| InitError::Level { level: config.level.clone(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let builder = tracing_subscriber::fmt().with_env_filter(levels(&config.level)?).with_writer(writer);
     Ok(match config.format {
         Format::Text => {
             let fields = format::debug_fn(|writer, field, value| {
@@ -149,16 +174,16 @@ where
                     name => write!(writer, "{name}={value}"),
                 }
             });
-            Box::new(
-                builder
-                    .with_ansi(config.ansi)
-                    .fmt_fields(TextFields(fields.delimited(" ")))
-                    .finish()
-                    .with(logs),
-            )
+            let builder = builder.with_ansi(config.ansi).fmt_fields(TextFields(fields.delimited(" ")));
+            let builder = builder.with_filter_reloading();
+            let levels = builder.reload_handle();
+            (Box::new(builder.finish().with(logs)), Box::new(move |level| drop(levels.reload(level))))
         }
         Format::Json => {
-            Box::new(builder.with_ansi(false).json().map_event_format(JsonEvents).finish().with(logs))
+            let builder = builder.with_ansi(false).json().map_event_format(JsonEvents);
+            let builder = builder.with_filter_reloading();
+            let levels = builder.reload_handle();
+            (Box::new(builder.finish().with(logs)), Box::new(move |level| drop(levels.reload(level))))
         }
     })
 }
@@ -193,7 +218,7 @@ mod tests {
     fn logged(config: &Config, event: impl FnOnce()) -> String {
         let memory = Memory::default();
         let writer = memory.clone();
-        let subscriber = subscriber(config, move || writer.clone(), None).unwrap();
+        let (subscriber, _) = subscriber(config, move || writer.clone(), None).unwrap();
         with_default(subscriber, event);
         let bytes = memory.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -232,6 +257,30 @@ mod tests {
     }
 
     #[test]
+    fn another_level_is_in_force_at_once_and_a_senseless_one_never() {
+        for format in [Format::Text, Format::Json] {
+            let memory = Memory::default();
+            let writer = memory.clone();
+            let (subscriber, set_level) =
+                subscriber(&config(format, false), move || writer.clone(), None).unwrap();
+            let logging = Logging { filter: Arc::default(), set_level };
+            let say = |word: &str| tracing::debug!("{word}");
+            with_default(subscriber, || {
+                say("first");
+                logging.set_level("debug").unwrap();
+                say("second");
+                assert!(logging.set_level("a=b=c").is_err() && check_level("a=b=c").is_err());
+                say("third");
+                logging.set_level("error").unwrap();
+                say("fourth");
+            });
+            let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+            let has = |word| text.contains(word);
+            assert!(has("second") && has("third") && !has("first") && !has("fourth"), "{text}");
+        }
+    }
+
+    #[test]
     fn below_the_level_nothing_is_logged() {
         let text = logged(&config(Format::Text, false), || {
             tracing::debug!("quiet");
@@ -245,9 +294,10 @@ mod tests {
         let (memory, filter) = (Memory::default(), Arc::<OnceLock<Filter>>::default());
         let (out, lines) = (memory.clone(), Arc::clone(&filter));
         let writer = move || Lines { out: out.clone(), filter: Arc::clone(&lines) };
-        with_default(subscriber(&config(Format::Text, false), writer, None).unwrap(), || {
+        let (subscriber, set_level) = subscriber(&config(Format::Text, false), writer, None).unwrap();
+        with_default(subscriber, || {
             tracing::info!("a secret before");
-            Logging(filter)
+            Logging { filter, set_level }
                 .filter(Box::new(|line| String::from_utf8_lossy(line).replace("secret", "tag").into_bytes()));
             tracing::info!("a secret after");
         });

@@ -358,6 +358,23 @@ async fn roots_that_cannot_be_granted_are_refused() {
 }
 
 #[tokio::test]
+async fn from_other_paths_the_next_job_is_kept_by_the_same_executor() {
+    let place = Place::new();
+    with_config(place.config(config(Choice::Subreaper)), async |cx: Fixture| {
+        let confined = || Confined { read_only: vec![place.folder.path().to_owned()], ..place.confined() };
+        let reads = async |cx: &Fixture, file: &str| {
+            let job = place.job(confined(), &format!("cat $P/{file}"));
+            let finished = cx.run(job).await.unwrap();
+            finished.ending == Ending::Exited { code: 0 }
+        };
+        let other = Fixture { executor: cx.executor.protecting(vec![place.path("read")]) };
+        assert!(!reads(&cx, "data/key").await && reads(&cx, "read/file").await);
+        assert!(reads(&other, "data/key").await && !reads(&other, "read/file").await);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_lies_above_a_protected_path_stays_where_it_is() {
     in_every_way(async |cx, place, way| {
         let confined = Confined { read_write: vec![place.folder.path().to_owned()], ..Confined::default() };

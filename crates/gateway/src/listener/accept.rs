@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::{Method, Request, StatusCode, Uri};
+use arc_swap::ArcSwap;
 use axum::BoxError;
 use axum::body::Body;
 use axum::response::Response;
@@ -30,16 +31,50 @@ use super::places::{Connection, Place, Places};
 use super::stall::Stalling;
 use super::threads::Threads;
 use super::tls::Tls;
-use crate::limits::{CANCEL_GRACE, REFUSALS_WINDOW};
+use crate::limits::{CANCEL_GRACE, Limits, REFUSALS_WINDOW};
 use crate::road::Refused;
 
+/// What stands behind the doors: one [`App`] at a time, which another one can replace in one step.
+///
+/// Every request is served to its end by the one that was there when it came, and so is every connection, as far as its
+/// handshake and the times and sizes of its heads go.
+pub struct Front(ArcSwap<Serves>);
+
+/// An app, and its routes.
+struct Serves {
+    app: Arc<App>,
+    routes: axum::Router,
+}
+
+impl Front {
+    /// This app stands there.
+    pub fn new(app: Arc<App>) -> Self {
+        Self(ArcSwap::from_pointee(Serves::new(app)))
+    }
+
+    /// From the next request on it is this one.
+    pub fn replace(&self, app: Arc<App>) {
+        self.0.store(Arc::new(Serves::new(app)));
+    }
+
+    /// The one that is there now.
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.0.load().app)
+    }
+}
+
+impl Serves {
+    fn new(app: Arc<App>) -> Self {
+        Self { routes: router(Arc::clone(&app)), app }
+    }
+}
+
 /// Accepts connections at every door until `shutdown` fires, then lets requests in flight end.
-pub async fn serve(doors: Vec<Door>, app: Arc<App>, threads: Arc<Threads>, shutdown: CancellationToken) {
+pub async fn serve(doors: Vec<Door>, front: Arc<Front>, threads: Arc<Threads>, shutdown: CancellationToken) {
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let hall = Hall {
-        places: Places::new(usize::try_from(app.limits.connections_max).unwrap_or(usize::MAX)),
-        routes: router(Arc::clone(&app)),
-        app: Arc::clone(&app),
+        places: Places::new(usize::try_from(front.app().limits.connections_max).unwrap_or(usize::MAX)),
+        front: Arc::clone(&front),
         threads,
         connections: connections.clone(),
         cut: cut.clone(),
@@ -51,6 +86,7 @@ pub async fn serve(doors: Vec<Door>, app: Arc<App>, threads: Arc<Threads>, shutd
         () = hall.note_refusals() => {}
     }
     connections.close();
+    let app = front.app();
     // Who only listens, or waits for an answer, holds nobody up.
     app.protocol.road().hush();
     // What runs may end by itself, then it is cancelled, and who doesn't take an answer is cut off.
@@ -66,8 +102,7 @@ pub async fn serve(doors: Vec<Door>, app: Arc<App>, threads: Arc<Threads>, shutd
 
 /// What stands behind every door.
 struct Hall {
-    app: Arc<App>,
-    routes: axum::Router,
+    front: Arc<Front>,
     places: Arc<Places>,
     threads: Arc<Threads>,
     connections: TaskTracker,
@@ -84,7 +119,7 @@ impl Hall {
                 accepted = self.accept_one(&door) => accepted,
             };
             match accepted {
-                Ok((stream, place)) => self.let_in(stream, place, door.tls.clone()),
+                Ok((stream, place)) => self.let_in(stream, place),
                 Err(error) => pause_after(&error).await,
             }
         }
@@ -97,15 +132,15 @@ impl Hall {
         Ok((stream, self.places.take(self.cut.child_token()).await))
     }
 
-    fn let_in(&self, stream: Stream, place: Place, tls: Option<Arc<Tls>>) {
+    fn let_in(&self, stream: Stream, place: Place) {
+        let app = self.front.app();
         let serving = Serving {
-            app: Arc::clone(&self.app),
-            routes: self.routes.clone(),
+            front: Arc::clone(&self.front),
             peer: stream.peer(),
             connection: Arc::clone(&place.connection),
         };
         // Boxed: each future that this is handed through would keep room for it twice.
-        let served = Box::pin(serve_connection(stream, tls, serving, self.shutdown.child_token()));
+        let served = Box::pin(serve_connection(stream, app, serving, self.shutdown.child_token()));
         self.threads.spawn(&self.connections, async move {
             if let Some(Err(error)) = place.connection.cut.run_until_cancelled(served).await {
                 tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended early");
@@ -119,7 +154,7 @@ impl Hall {
         let mut ticks = interval(REFUSALS_WINDOW);
         loop {
             ticks.tick().await;
-            self.app.protocol.road().note_refusals(REFUSALS_WINDOW).await;
+            self.front.app().protocol.road().note_refusals(REFUSALS_WINDOW).await;
         }
     }
 }
@@ -133,8 +168,7 @@ async fn pause_after(error: &std::io::Error) {
 
 /// What the requests of one connection are served with.
 struct Serving {
-    app: Arc<App>,
-    routes: axum::Router,
+    front: Arc<Front>,
     /// The address of the peer, as the kernel says; none for a process of this machine.
     peer: Option<SocketAddr>,
     connection: Arc<Connection>,
@@ -142,32 +176,32 @@ struct Serving {
 
 impl Serving {
     /// The stream, bounded in how long its peer may leave an answer unread.
-    fn bound<S>(&self, stream: S) -> Stalling<S> {
-        let patience = Duration::from_millis(self.app.limits.stall_timeout_ms);
+    fn bound<S>(&self, stream: S, limits: &Limits) -> Stalling<S> {
+        let patience = Duration::from_millis(limits.stall_timeout_ms);
         Stalling::new(stream, patience, Arc::clone(&self.connection))
     }
 }
 
 async fn serve_connection(
     stream: Stream,
-    tls: Option<Arc<Tls>>,
+    app: Arc<App>,
     serving: Serving,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let limits = &serving.app.limits;
+    let limits = &app.limits;
     // Boxed: otherwise every connection keeps room for the largest of them.
-    match (stream, tls) {
+    match (stream, &app.tls) {
         (Stream::Tcp(stream, _), Some(tls)) => {
-            let stream = door::tcp(stream, limits)?;
-            Box::pin(serve_tls(stream, tls, serving, shutdown)).await
+            let (stream, tls) = (door::tcp(stream, limits)?, Arc::clone(tls));
+            Box::pin(serve_tls(stream, tls, app, serving, shutdown)).await
         }
         (Stream::Tcp(stream, _), None) => {
-            let stream = serving.bound(door::tcp(stream, limits)?);
-            Box::pin(serve_http(stream, serving, shutdown)).await
+            let stream = serving.bound(door::tcp(stream, limits)?, limits);
+            Box::pin(serve_http(stream, app, serving, shutdown)).await
         }
         (Stream::Unix(stream), _) => {
-            let stream = serving.bound(door::unix(stream)?);
-            Box::pin(serve_http(stream, serving, shutdown)).await
+            let stream = serving.bound(door::unix(stream)?, limits);
+            Box::pin(serve_http(stream, app, serving, shutdown)).await
         }
     }
 }
@@ -175,26 +209,35 @@ async fn serve_connection(
 async fn serve_tls(
     stream: TcpStream,
     tls: Arc<Tls>,
+    app: Arc<App>,
     serving: Serving,
     shutdown: CancellationToken,
 ) -> Result<(), BoxError> {
-    let patience = Duration::from_millis(serving.app.limits.handshake_timeout_ms);
-    let shaking = Box::pin(tls.shake(stream, patience, |stream| serving.bound(stream)));
+    let limits = &app.limits;
+    let patience = Duration::from_millis(limits.handshake_timeout_ms);
+    let shaking = Box::pin(tls.shake(stream, patience, |stream| serving.bound(stream, limits)));
     match shutdown.run_until_cancelled(shaking).await {
-        Some(stream) => Box::pin(serve_http(stream?, serving, shutdown)).await,
+        Some(stream) => Box::pin(serve_http(stream?, app, serving, shutdown)).await,
         None => Ok(()),
     }
 }
 
-async fn serve_http<S>(stream: S, serving: Serving, shutdown: CancellationToken) -> Result<(), BoxError>
+async fn serve_http<S>(
+    stream: S,
+    app: Arc<App>,
+    serving: Serving,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(serving.app.limits.head_timeout_ms))
-        .max_buf_size(usize::try_from(serving.app.limits.head_bytes_max).unwrap_or(64 * 1024));
+        .header_read_timeout(Duration::from_millis(app.limits.head_timeout_ms))
+        .max_buf_size(usize::try_from(app.limits.head_bytes_max).unwrap_or(64 * 1024));
+    // A connection may outlive it by far.
+    drop(app);
     let serving = Arc::new(serving);
     // Boxed: what a request needs is large, and a connection that only listens shouldn't keep room for it.
     let service = service_fn(move |request| Box::pin(answer(request, Arc::clone(&serving))));
@@ -213,8 +256,11 @@ async fn answer(
     request: Request<Incoming>,
     serving: Arc<Serving>,
 ) -> Result<Response, std::convert::Infallible> {
-    let Serving { app, routes, peer, connection } = &*serving;
+    let Serving { front, peer, connection } = &*serving;
     connection.is_served();
+    // Once, and for all of the request: so it sees nothing of what replaces it.
+    let serves = front.0.load();
+    let Serves { app, routes } = &**serves;
     let asked = (request.method().clone(), request.uri().clone());
     let forwarded = app.proxies.read(*peer, request.headers());
     let source = forwarded.source;

@@ -25,7 +25,6 @@ use crate::session::{Running, Subscribed};
 
 /// The client, as far as its requests share it.
 pub(super) struct Client {
-    protocol: Arc<Protocol>,
     principal: Arc<Principal>,
     /// Where its messages come from.
     source: Source,
@@ -50,7 +49,6 @@ pub(super) struct Client {
 
 /// What a client is made with.
 pub(super) struct Parts {
-    pub(super) protocol: Arc<Protocol>,
     pub(super) principal: Arc<Principal>,
     pub(super) source: Source,
     /// Where messages to it go.
@@ -60,10 +58,9 @@ pub(super) struct Parts {
 
 impl Client {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { protocol, principal, source, output, eras } = parts;
+        let Parts { principal, source, output, eras } = parts;
         let gone = CancellationToken::new();
         Arc::new(Self {
-            protocol,
             principal,
             source,
             output,
@@ -81,27 +78,28 @@ impl Client {
     }
 
     /// Counts what it sends among what is held in memory.
-    pub(super) fn reserve(&self) -> Reserved {
-        self.protocol.road().budget().begin(&self.principal)
+    pub(super) fn reserve(&self, protocol: &Protocol) -> Reserved {
+        protocol.road().budget().begin(&self.principal)
     }
 
     /// Serves what came. Requests that take time are followed by tasks of their own.
     ///
-    /// `reserved` is what holds it in memory; it is given up when what it asks for has ended.
-    pub(super) async fn take(self: &Arc<Self>, bytes: Bytes, reserved: Reserved) {
+    /// `protocol` is the one in force as it came, and serves it to its end. `reserved` is what holds it in memory; it is
+    /// given up when what it asks for has ended.
+    pub(super) async fn take(self: &Arc<Self>, protocol: &Arc<Protocol>, bytes: Bytes, reserved: Reserved) {
         let has_batches = self.agreed().revision == Revision::V2025_03_26;
         match Incoming::read(bytes, has_batches) {
-            Ok(Incoming::One(message)) => self.message(message, reserved).await,
-            Ok(Incoming::Batch(messages)) => self.batch(messages, reserved).await,
+            Ok(Incoming::One(message)) => self.message(protocol, message, reserved).await,
+            Ok(Incoming::Batch(messages)) => self.batch(protocol, messages, reserved).await,
             Err(rejected) => self.send(Frame::from(&rejected)).await,
         }
     }
 
-    async fn message(self: &Arc<Self>, message: Message, reserved: Reserved) {
+    async fn message(self: &Arc<Self>, protocol: &Arc<Protocol>, message: Message, reserved: Reserved) {
         match message {
             Message::Request(request) => {
-                if let Err(error) = self.request(&request, reserved).await {
-                    self.protocol.refuse(self.sender(), &request, &error).await;
+                if let Err(error) = self.request(protocol, &request, reserved).await {
+                    protocol.refuse(self.sender(protocol), &request, &error).await;
                     self.send(Frame::error(Some(&request.id), &error)).await;
                 }
             }
@@ -120,25 +118,30 @@ impl Client {
         }
     }
 
-    async fn request(self: &Arc<Self>, request: &Request, mut reserved: Reserved) -> Result<(), RpcError> {
+    async fn request(
+        self: &Arc<Self>,
+        protocol: &Arc<Protocol>,
+        request: &Request,
+        mut reserved: Reserved,
+    ) -> Result<(), RpcError> {
         let (ask, context) = self.read(request)?;
         match ask {
             Ask::Question(question) => {
-                let frame = self.question(&request.id, &question, context.era())?;
+                let frame = self.question(protocol, &request.id, &question, context.era())?;
                 reserved.grow(frame.byte_len())?;
                 self.send(frame).await;
                 if let Question::Initialize { .. } = question {
-                    self.tell_changes();
+                    self.tell_changes(protocol);
                 }
             }
             Ask::Task(ask) => {
-                let answer = self.protocol.task(&request.id, &ask, &context, &self.principal)?;
+                let answer = protocol.task(&request.id, &ask, &context, &self.principal)?;
                 self.send(answer).await;
             }
-            Ask::Listen(filter) => self.listen(request.id.clone(), filter, &context)?,
+            Ask::Listen(filter) => self.listen(protocol, request.id.clone(), filter, &context)?,
             Ask::Walk(walk) => {
                 let place = self.places(1)?;
-                let running = self.begin(request.id.clone(), walk, context, Some(reserved))?;
+                let running = self.begin(protocol, request.id.clone(), walk, (context, Some(reserved)))?;
                 let client = Arc::clone(self);
                 self.calls.spawn(async move {
                     if let Some(answer) = client.follow(running).await {
@@ -167,15 +170,21 @@ impl Client {
         Ok((ask, context))
     }
 
-    fn question(&self, id: &RequestId, question: &Question, era: Era) -> Result<Frame, RpcError> {
+    fn question(
+        &self,
+        protocol: &Arc<Protocol>,
+        id: &RequestId,
+        question: &Question,
+        era: Era,
+    ) -> Result<Frame, RpcError> {
         match question {
             Question::Initialize { .. } => *self.agreed() = Agreed::by(question).unwrap_or_default(),
             Question::SetLogLevel(level) => self.agreed().log_level = *level,
-            Question::Subscribe(uri) => subscribe(&self.protocol, &self.subscribed, uri, &self.principal)?,
+            Question::Subscribe(uri) => subscribe(protocol, &self.subscribed, uri, &self.principal)?,
             Question::Unsubscribe(uri) => self.subscribed.remove(uri),
             Question::Discover | Question::Ping | Question::List(_) => {}
         }
-        Ok(Frame::result(id, self.protocol.answer(question, era, &self.principal)))
+        Ok(Frame::result(id, protocol.answer(question, era, &self.principal)))
     }
 
     /// Never waited for: the next message may be what ends one of the running calls.
@@ -189,16 +198,16 @@ impl Client {
 
     fn begin(
         &self,
+        protocol: &Arc<Protocol>,
         id: RequestId,
         walk: Walk,
-        context: Context,
-        reserved: Option<Reserved>,
+        (context, reserved): (Context, Option<Reserved>),
     ) -> Result<RunningCall, RpcError> {
         let asking = (context.era() == Era::Legacy).then(|| self.asking.clone());
-        let (sender, running) = (self.sender(), Some(self.running.clone()));
+        let (sender, running) = (self.sender(protocol), Some(self.running.clone()));
         let beginning =
             Beginning { id, walk, context, sender, running, asking, can_come_back: false, reserved };
-        self.protocol.begin(beginning)
+        protocol.begin(beginning)
     }
 
     /// Passes on what a call tells and asks; returns its answer. None if nobody wants it any more: what a client has
@@ -220,16 +229,21 @@ impl Client {
 
     /// Every message is served for itself, and all answers leave together. Each takes as much room as if it had come
     /// alone.
-    async fn batch(self: &Arc<Self>, messages: Vec<Result<Message, Rejected>>, reserved: Reserved) {
+    async fn batch(
+        self: &Arc<Self>,
+        protocol: &Arc<Protocol>,
+        messages: Vec<Result<Message, Rejected>>,
+        reserved: Reserved,
+    ) {
         let requests = messages.iter().filter(|message| matches!(message, Ok(Message::Request(_)))).count();
         let place = match self.places(requests) {
             Ok(place) => place,
             Err(error) => return self.send(Frame::error(None, &error)).await,
         };
         let reserved = Mutex::new(reserved);
-        let client = Arc::clone(self);
+        let (client, protocol) = (Arc::clone(self), Arc::clone(protocol));
         self.calls.spawn(async move {
-            let one = |message| client.one_of_batch(message, &reserved);
+            let one = |message| client.one_of_batch(&protocol, message, &reserved);
             let served = join_all(messages.into_iter().map(one)).await;
             let frames: Vec<Frame> = served.into_iter().flatten().collect();
             if !frames.is_empty() {
@@ -241,6 +255,7 @@ impl Client {
 
     async fn one_of_batch(
         &self,
+        protocol: &Arc<Protocol>,
         message: Result<Message, Rejected>,
         reserved: &Mutex<Reserved>,
     ) -> Option<Frame> {
@@ -254,30 +269,33 @@ impl Client {
                 self.asking.answer(response);
                 None
             }
-            Ok(Message::Request(request)) => match self.request_of_batch(&request, reserved).await {
-                Ok(served) => served,
-                Err(error) => {
-                    self.protocol.refuse(self.sender(), &request, &error).await;
-                    Some(Frame::error(Some(&request.id), &error))
+            Ok(Message::Request(request)) => {
+                match self.request_of_batch(protocol, &request, reserved).await {
+                    Ok(served) => served,
+                    Err(error) => {
+                        protocol.refuse(self.sender(protocol), &request, &error).await;
+                        Some(Frame::error(Some(&request.id), &error))
+                    }
                 }
-            },
+            }
         }
     }
 
     async fn request_of_batch(
         &self,
+        protocol: &Arc<Protocol>,
         request: &Request,
         reserved: &Mutex<Reserved>,
     ) -> Result<Option<Frame>, RpcError> {
         let (ask, context) = self.read(request)?;
         match (ask, context.era()) {
             (Ask::Question(question), Era::Legacy) if !matches!(question, Question::Initialize { .. }) => {
-                let frame = self.question(&request.id, &question, Era::Legacy)?;
+                let frame = self.question(protocol, &request.id, &question, Era::Legacy)?;
                 reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.byte_len())?;
                 Ok(Some(frame))
             }
             (Ask::Walk(walk), Era::Legacy) => {
-                let call = self.begin(request.id.clone(), walk, context, None)?;
+                let call = self.begin(protocol, request.id.clone(), walk, (context, None))?;
                 Ok(self.follow(call).await.map(|answer| answer.frame))
             }
             _ => Err(RpcError::not_in_batch()),
@@ -285,22 +303,28 @@ impl Client {
     }
 
     /// Tells a legacy client what has changed, for as long as it is there, and once however often it begins.
-    fn tell_changes(self: &Arc<Self>) {
+    fn tell_changes(self: &Arc<Self>, protocol: &Protocol) {
         if self.is_told.swap(true, Ordering::Relaxed) {
             return;
         }
-        let listening = Listening::of_session(self.protocol.road(), &self.subscribed);
+        let listening = Listening::of_session(protocol.road(), &self.subscribed);
         let client = Arc::clone(self);
         // Ends with `quiet`, so that an end doesn't wait for it.
         self.calls.spawn(async move { client.tell(listening, &client.quiet).await });
     }
 
     /// Modern: tells what a request names, until the client cancels it.
-    fn listen(self: &Arc<Self>, id: RequestId, filter: Filter, context: &Context) -> Result<(), RpcError> {
+    fn listen(
+        self: &Arc<Self>,
+        protocol: &Arc<Protocol>,
+        id: RequestId,
+        filter: Filter,
+        context: &Context,
+    ) -> Result<(), RpcError> {
         let place = self.places(1)?;
         let principal = Arc::clone(&self.principal);
         let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
-        let (listening, opening) = Listening::modern(&self.protocol, subscription)?;
+        let (listening, opening) = Listening::modern(protocol, subscription)?;
         let (ended, withdrawn) = (self.quiet.child_token(), CancellationToken::new());
         if !self.running.begin(&id, &ended, &withdrawn) {
             return Err(RpcError::new(INVALID_REQUEST, "a request of this `id` is running: use a new id"));
@@ -337,11 +361,11 @@ impl Client {
         }
     }
 
-    fn sender(&self) -> Sender {
+    fn sender(&self, protocol: &Protocol) -> Sender {
         Sender {
             principal: Arc::clone(&self.principal),
             source: self.source,
-            request_id: self.protocol.request_id(),
+            request_id: protocol.request_id(),
         }
     }
 

@@ -2,28 +2,17 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::tls::Tls;
 use crate::limits::{Limits, PROBE_INTERVAL};
 
 /// A place that clients connect to.
 #[derive(Debug)]
-pub struct Door {
-    /// What accepts connections.
-    pub listener: Listener,
-    /// What they begin with; none: HTTP at once. A socket of this machine has none.
-    pub tls: Option<Arc<Tls>>,
-}
-
-/// What accepts connections.
-#[derive(Debug)]
-pub enum Listener {
-    /// A port.
+pub enum Door {
+    /// A port, where connections may begin with TLS.
     Tcp(TcpListener),
     /// A socket in the file system, or an abstract one.
     Unix(UnixListener),
@@ -36,19 +25,14 @@ pub(crate) enum Stream {
 }
 
 impl Door {
-    /// A port without TLS.
-    pub fn plain(listener: TcpListener) -> Self {
-        Self { listener: Listener::Tcp(listener), tls: None }
-    }
-
     /// The next connection. Cancellation-safe.
     pub(crate) async fn accept(&self) -> io::Result<Stream> {
-        match &self.listener {
-            Listener::Tcp(listener) => {
+        match self {
+            Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 Ok(Stream::Tcp(stream.into_std()?, peer))
             }
-            Listener::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0.into_std()?)),
         }
     }
 }

@@ -18,13 +18,15 @@ use super::pace::Pace;
 use super::places::Connection;
 use super::proxies::{Forwarded, Proxies};
 use super::sse::OldClients;
+use super::tls::Tls;
 use super::{admin, answer, files, mcp, metrics, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::session::Sessions;
 use crate::tokens::Tokens;
 
-/// What the routes work with.
+/// What the routes work with: whatever is said in settings, and what goes on under them. It stays as it is; a change of
+/// settings makes another one, see [`Front`](super::Front).
 pub struct App {
     /// The protocol, with the road behind it.
     pub protocol: Arc<Protocol>,
@@ -38,6 +40,8 @@ pub struct App {
     pub transfers: Arc<dyn Transfers>,
     /// Peers that are believed what they say of their clients.
     pub proxies: Proxies,
+    /// What connections to ports begin with; none: HTTP at once.
+    pub tls: Option<Arc<Tls>>,
     /// What every request must pass.
     pub guard: Guard,
     /// How fast requests may come.

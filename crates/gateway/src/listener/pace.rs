@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hayward_api::Principal;
@@ -15,11 +15,17 @@ use crate::limits::{
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// What is known of senders. In memory, and bounded.
+/// How fast they may be, and what is known of senders. In memory, and bounded.
 pub struct Pace {
     per_address: u64,
     per_principal: u64,
     delay_max: Duration,
+    senders: Arc<Senders>,
+}
+
+/// What is known of senders, whatever the paces are.
+#[derive(Default)]
+struct Senders {
     addresses: Mutex<Known<IpAddr, Instant>>,
     principals: Mutex<Known<String, Instant>>,
     failures: Mutex<Known<IpAddr, Failures>>,
@@ -44,10 +50,14 @@ impl Pace {
             per_address: limits.address_requests_per_minute,
             per_principal: limits.principal_requests_per_minute,
             delay_max: Duration::from_millis(limits.failure_delay_ms_max),
-            addresses: Mutex::default(),
-            principals: Mutex::default(),
-            failures: Mutex::default(),
+            senders: Arc::default(),
         }
+    }
+
+    /// The same senders at these paces.
+    #[must_use]
+    pub fn under(&self, limits: &Limits) -> Self {
+        Self { senders: Arc::clone(&self.senders), ..Self::new(limits) }
     }
 
     /// Counts a request of this address; else says how long to wait.
@@ -55,7 +65,7 @@ impl Pace {
         if self.per_address == 0 {
             return Ok(());
         }
-        spend(&mut lock(&self.addresses), sender(address), self.per_address, Instant::now())
+        spend(&mut lock(&self.senders.addresses), sender(address), self.per_address, Instant::now())
     }
 
     /// Counts a request under this credential, by its own bound or that of all; else says how long to wait.
@@ -65,7 +75,7 @@ impl Pace {
         if per_minute == 0 {
             return Ok(());
         }
-        spend(&mut lock(&self.principals), principal.credential.clone(), per_minute, Instant::now())
+        spend(&mut lock(&self.senders.principals), principal.credential.clone(), per_minute, Instant::now())
     }
 
     /// Notes that an address failed to say who it is, and says how long it waits to learn that.
@@ -73,7 +83,7 @@ impl Pace {
         if self.delay_max.is_zero() {
             return Duration::ZERO;
         }
-        let (now, address, mut failures) = (Instant::now(), sender(address), lock(&self.failures));
+        let (now, address, mut failures) = (Instant::now(), sender(address), lock(&self.senders.failures));
         failures.sweep(now, |known| now.saturating_duration_since(known.last) < FAILURES_WINDOW);
         let Some(known) = failures.of(address, || Failures { count: 0, last: now }) else {
             // Many addresses fail at once: nobody is let off for that.
@@ -140,7 +150,8 @@ fn spend<K: Eq + Hash>(
     known.sweep(now, |next| *next > now);
     // Without room for one more, who isn't known waits: what is remembered is bounded, whoever sends.
     let next = known.of(key, || now).ok_or(each)?;
-    let after = (*next).max(now) + each;
+    // Nobody owes more than at this pace, though it may have been slower before.
+    let after = (*next).max(now).min(now + ahead_max) + each;
     let wait = after.saturating_duration_since(now).saturating_sub(ahead_max);
     if !wait.is_zero() {
         return Err(wait);
@@ -202,6 +213,18 @@ mod tests {
         let own = Bounds { requests_per_minute: NonZeroU32::new(4), ..Bounds::default() };
         let bound = Principal { bounds: own, ..anybody };
         assert!(pace.of_principal(&bound).is_ok() && pace.of_principal(&bound).is_err());
+    }
+
+    #[test]
+    fn a_new_pace_holds_for_whoever_is_known() {
+        let slow = Pace::new(&Limits { address_requests_per_minute: 1, ..Limits::default() });
+        assert!(slow.of_address(address(1)).is_ok() && slow.of_address(address(1)).is_err());
+        let none = slow.under(&Limits::default());
+        assert!((0..100).all(|_| none.of_address(address(1)).is_ok()));
+        assert!(slow.of_address(address(1)).is_err());
+        let fast = slow.under(&Limits { address_requests_per_minute: 600, ..Limits::default() });
+        let wait = fast.of_address(address(1)).unwrap_err();
+        assert!(wait <= Duration::from_millis(100), "{wait:?}");
     }
 
     #[test]

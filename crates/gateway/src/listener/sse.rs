@@ -27,8 +27,8 @@ use crate::limits::STREAM_QUEUE;
 use crate::road::Permit;
 
 /// Every client of this transport, by the id that it posts under.
-#[derive(Default)]
-pub struct OldClients(Mutex<HashMap<String, Old>>);
+#[derive(Clone, Default)]
+pub struct OldClients(Arc<Mutex<HashMap<String, Old>>>);
 
 struct Old {
     client: Arc<Client>,
@@ -68,13 +68,7 @@ pub(crate) async fn open(
     let (output, frames) = mpsc::channel(STREAM_QUEUE);
     let id = uuid::Uuid::new_v4().simple().to_string();
     let credential = principal.credential.clone();
-    let client = Client::new(Parts {
-        protocol: Arc::clone(&app.protocol),
-        principal,
-        source: arrived.source,
-        output,
-        eras: &[Era::Legacy],
-    });
+    let client = Client::new(Parts { principal, source: arrived.source, output, eras: &[Era::Legacy] });
     app.old_clients.lock().insert(id.clone(), Old { client: Arc::clone(&client), credential });
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let serving = Serving { app: Arc::clone(&app), id, client, permit };
@@ -146,7 +140,7 @@ pub(crate) async fn post(
     let limit = app.limits.body_bytes_max;
     match read_body(&head.headers, body, limit, &app, (&principal, &arrived.connection)).await {
         Ok(taken) => {
-            client.take(taken.bytes, taken.reserved).await;
+            client.take(&app.protocol, taken.bytes, taken.reserved).await;
             answer::empty(StatusCode::ACCEPTED)
         }
         Err(fault) => answer::detail(fault.status(), fault.message()),

@@ -18,11 +18,14 @@ use super::client::{Client, Parts};
 use crate::limits::{CANCEL_GRACE, END_OF_INPUT_GRACE, STREAM_QUEUE};
 use crate::protocol::Protocol;
 
+/// Says which protocol is in force, with the road behind it; asked for every message.
+pub type InForce = Arc<dyn Fn() -> Arc<Protocol> + Send + Sync>;
+
 /// What a client on byte streams is served with.
 #[derive(Clone)]
 pub struct Local {
-    /// The protocol, with the road behind it.
-    pub protocol: Arc<Protocol>,
+    /// What each of its messages is served by.
+    pub protocol: InForce,
     /// Who the client is.
     pub principal: Arc<Principal>,
     /// Bytes that one line may have.
@@ -48,14 +51,14 @@ where
 {
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let client = Client::new(Parts {
-        protocol: local.protocol,
         principal: local.principal,
         source: Source::default(),
         output: sender,
         eras: &[Era::Legacy, Era::Modern],
     });
     let writer = TaskTracker::new().spawn(write_all(output, receiver, client.gone.clone()));
-    let read = read_all(&client, LineReader::new(input, local.line_bytes_max), &shutdown).await;
+    let lines = LineReader::new(input, local.line_bytes_max);
+    let read = read_all(&client, lines, &local.protocol, &shutdown).await;
     client.quiet.cancel();
     client.calls.close();
     // A script that pipes its requests in still gets the answers that are about to come.
@@ -95,6 +98,7 @@ async fn write_all<W: AsyncWrite + Unpin>(
 async fn read_all<R: AsyncRead + Unpin>(
     client: &Arc<Client>,
     mut lines: LineReader<R>,
+    in_force: &InForce,
     shutdown: &CancellationToken,
 ) -> std::io::Result<()> {
     loop {
@@ -105,9 +109,10 @@ async fn read_all<R: AsyncRead + Unpin>(
         };
         match line {
             Some(Line::Message(bytes)) => {
-                let mut reserved = client.reserve();
+                let protocol = in_force();
+                let mut reserved = client.reserve(&protocol);
                 match reserved.grow(bytes.len()) {
-                    Ok(()) => client.take(bytes, reserved).await,
+                    Ok(()) => client.take(&protocol, bytes, reserved).await,
                     Err(exhausted) => client.send(Frame::error(None, &exhausted.into())).await,
                 }
             }

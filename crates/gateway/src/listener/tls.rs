@@ -1,18 +1,14 @@
-//! TLS: a certificate, its key, and perhaps an authority for clients, read as a whole and replaced while
-//! connections go on.
+//! TLS: a certificate, its key, and perhaps an authority for clients, read as a whole.
 //!
-//! What is in force changes in one step, and only for the better: files that don't make a whole are told in the log, and the old
-//! ones stay. A handshake takes the place of its connection and is bounded in time; what it leads to is served
-//! like any other connection.
+//! What is in force is part of the [`App`](super::App) and changes with it, in one step; connections that are there go on. A
+//! handshake takes the place of its connection and is bounded in time; what it leads to is served like any other connection.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
@@ -22,11 +18,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{CertificateError, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::limits::{TLS_FILE_BYTES_MAX, TLS_LOOK_INTERVAL};
+use crate::limits::TLS_FILE_BYTES_MAX;
 
 /// How a key begins that nobody can use without a password.
 const ENCRYPTED: &[u8] = b"BEGIN ENCRYPTED PRIVATE KEY";
@@ -52,75 +48,17 @@ pub struct TlsFault {
     pub reason: String,
 }
 
-/// What handshakes are made with.
+/// What handshakes are made with. It stays as it was read: when files change, another one takes its place.
 #[derive(Debug)]
-pub struct Tls {
-    files: TlsFiles,
-    current: ArcSwap<ServerConfig>,
-}
+pub struct Tls(Arc<ServerConfig>);
 
 impl Tls {
     /// Reads the files.
     ///
     /// # Errors
     /// Everything that is wrong with any of them.
-    pub fn load(files: TlsFiles) -> Result<Self, Vec<TlsFault>> {
-        let current = ArcSwap::from(config(&files)?);
-        Ok(Self { files, current })
-    }
-
-    /// Reads the files again. Connections that are there go on as they are; if there is a fault, new ones do, too.
-    ///
-    /// # Errors
-    /// Everything that is wrong with any of the files.
-    pub fn reload(&self) -> Result<(), Vec<TlsFault>> {
-        self.current.store(config(&self.files)?);
-        Ok(())
-    }
-
-    /// Reads the files again whenever they have changed, for as long as it is polled.
-    pub async fn follow(self: Arc<Self>) {
-        let mut ticks = interval(TLS_LOOK_INTERVAL);
-        let mut in_force = self.look();
-        let mut last = in_force.clone();
-        loop {
-            ticks.tick().await;
-            let seen = self.look();
-            // Somebody may be in the middle of writing them: they are read once they have come to rest.
-            if seen == last && seen != in_force {
-                in_force.clone_from(&seen);
-                let tls = Arc::clone(&self);
-                tokio::task::spawn_blocking(move || tls.reload_and_tell()).await.ok();
-            }
-            last = seen;
-        }
-    }
-
-    /// Reads the files again, and tells the log how that went.
-    pub fn reload_and_tell(&self) {
-        match self.reload() {
-            Ok(()) => {
-                tracing::info!(certificate = %self.files.certificate.display(), "new TLS files are in force");
-            }
-            Err(faults) => {
-                for fault in faults {
-                    tracing::error!(
-                        error = &fault as &dyn std::error::Error,
-                        "new TLS files are not used, the old ones stay in force"
-                    );
-                }
-            }
-        }
-    }
-
-    /// What distinguishes the files from any that take their places.
-    fn look(&self) -> Vec<Option<[i64; 4]>> {
-        let TlsFiles { certificate, key, client_ca } = &self.files;
-        [Some(certificate), Some(key), client_ca.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|path| look(path))
-            .collect()
+    pub fn load(files: &TlsFiles) -> Result<Self, Vec<TlsFault>> {
+        config(files).map(Self)
     }
 
     /// Makes the handshake. Whoever speaks HTTP without TLS is told so.
@@ -136,7 +74,7 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.0));
         let shaking = async {
             let mut first = [0];
             stream.peek(&mut first).await?;
@@ -169,12 +107,6 @@ async fn tell_plain<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Err
         Err(io::Error::new(io::ErrorKind::InvalidData, "a client spoke HTTP without TLS"))
     };
     told.await.unwrap_or_else(|error| error)
-}
-
-fn look(path: &Path) -> Option<[i64; 4]> {
-    let metadata = fs::metadata(path).ok()?;
-    let (inode, size) = (metadata.ino().cast_signed(), metadata.size().cast_signed());
-    Some([inode, size, metadata.ctime(), metadata.ctime_nsec()])
 }
 
 /// Everything that handshakes need, from files that fit together.

@@ -16,6 +16,12 @@ pub(crate) struct Admit {
     what: &'static str,
     calls_max: usize,
     per_principal_max: usize,
+    hall: Arc<Hall>,
+}
+
+/// Those who are in, whatever the bounds are that they came in under.
+#[derive(Debug, Default)]
+struct Hall {
     /// The parent of all strings: pulling it cancels every call.
     all: CancellationToken,
     state: Mutex<State>,
@@ -37,7 +43,7 @@ struct Seat {
 /// The right to run one call; given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    admit: Arc<Admit>,
+    hall: Arc<Hall>,
     principal: Arc<Principal>,
     /// Fires when the credential is revoked, or all calls have to end.
     pub(crate) pulled: CancellationToken,
@@ -53,10 +59,14 @@ impl Permit {
 }
 
 impl Admit {
-    pub(crate) fn new(what: &'static str, calls_max: u64, per_principal_max: u64) -> Arc<Self> {
+    pub(crate) fn new(what: &'static str, calls_max: u64, per_principal_max: u64) -> Self {
         let [calls_max, per_principal_max] = [calls_max, per_principal_max].map(super::count);
-        let all = CancellationToken::new();
-        Arc::new(Self { what, calls_max, per_principal_max, all, state: Mutex::default() })
+        Self { what, calls_max, per_principal_max, hall: Arc::default() }
+    }
+
+    /// The same with other bounds: who is in stays in, and counts for both.
+    pub(crate) fn with_max(&self, calls_max: u64, per_principal_max: u64) -> Self {
+        Self { hall: Arc::clone(&self.hall), ..Self::new(self.what, calls_max, per_principal_max) }
     }
 
     /// Lets a call in, or says how it may come in.
@@ -64,11 +74,11 @@ impl Admit {
     /// `is_current` is asked under the lock that [`Admit::revoke`] takes: whoever revokes takes the
     /// credential away first, so a call either finds it gone here or has a seat that is pulled there.
     pub(crate) fn enter(
-        self: &Arc<Self>,
+        &self,
         principal: &Arc<Principal>,
         is_current: impl FnOnce() -> bool,
     ) -> Result<Permit, ToolError> {
-        let mut state = self.lock();
+        let mut state = self.hall.lock();
         if !is_current() {
             return Err(revoked());
         }
@@ -76,7 +86,7 @@ impl Admit {
             return Err(self.busy("the server", self.calls_max));
         }
         if !state.seats.contains_key(&principal.credential) {
-            let seat = Seat { calls: 0, pulled: self.all.child_token() };
+            let seat = Seat { calls: 0, pulled: self.hall.all.child_token() };
             state.seats.insert(principal.credential.clone(), seat);
         }
         let pulled = match state.seats.get_mut(&principal.credential) {
@@ -87,7 +97,7 @@ impl Admit {
             _ => return Err(self.busy("this credential", self.per_principal_max)),
         };
         state.calls += 1;
-        Ok(Permit { admit: Arc::clone(self), principal: Arc::clone(principal), pulled, held: None })
+        Ok(Permit { hall: Arc::clone(&self.hall), principal: Arc::clone(principal), pulled, held: None })
     }
 
     fn busy(&self, who: &str, max: usize) -> ToolError {
@@ -97,16 +107,18 @@ impl Admit {
 
     /// Cancels every call.
     pub(crate) fn cancel_all(&self) {
-        self.all.cancel();
+        self.hall.all.cancel();
     }
 
     /// Cancels every call of a credential, which gets no further ones: it can't be identified any more.
     pub(crate) fn revoke(&self, credential: &str) {
-        if let Some(seat) = self.lock().seats.remove(credential) {
+        if let Some(seat) = self.hall.lock().seats.remove(credential) {
             seat.pulled.cancel();
         }
     }
+}
 
+impl Hall {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,7 +132,7 @@ pub(super) fn revoked() -> ToolError {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut state = self.admit.lock();
+        let mut state = self.hall.lock();
         state.calls -= 1;
         // A seat stays for the next call; there are as many as credentials, and revoking one takes it away.
         if let Some(seat) = state.seats.get_mut(&self.principal.credential) {
@@ -149,7 +161,25 @@ mod tests {
         drop(held);
         assert!(admit.enter(&named("a"), || true).is_ok());
         drop(other);
-        assert_eq!(admit.lock().calls, 0);
+        assert_eq!(admit.hall.lock().calls, 0);
+    }
+
+    #[test]
+    fn who_is_in_counts_under_new_bounds_and_stays_in() {
+        let admit = Admit::new("calls running", 9, 9);
+        let held: Vec<_> = (0..3).map(|_| admit.enter(&named("a"), || true).unwrap()).collect();
+        let narrower = admit.with_max(2, 2);
+        assert!(
+            narrower.enter(&named("a"), || true).is_err() && narrower.enter(&named("b"), || true).is_err()
+        );
+        assert!(held.iter().all(|permit| !permit.pulled.is_cancelled()));
+        assert!(narrower.with_max(4, 4).enter(&named("a"), || true).is_ok());
+        drop(held);
+        assert!(narrower.enter(&named("a"), || true).is_ok());
+        assert_eq!(admit.hall.lock().calls, 0);
+        let late = narrower.enter(&named("a"), || true).unwrap();
+        admit.revoke("a");
+        assert!(late.pulled.is_cancelled());
     }
 
     #[test]
@@ -165,6 +195,6 @@ mod tests {
     fn a_credential_that_was_revoked_meanwhile_gets_no_seat() {
         let admit = Admit::new("calls running", 9, 9);
         assert_eq!(admit.enter(&named("a"), || false).unwrap_err().code, "PermissionDenied");
-        assert!(admit.lock().seats.is_empty());
+        assert!(admit.hall.lock().seats.is_empty());
     }
 }

@@ -13,13 +13,13 @@ use crate::limits::Limits;
 
 pub(super) struct Places {
     /// Running calls.
-    pub(super) calls: Arc<Admit>,
+    pub(super) calls: Admit,
     /// The streams that are open outside of calls.
-    streams: Arc<Admit>,
+    streams: Admit,
     /// The streams of calls that can be come back to.
-    kept: Arc<Admit>,
+    kept: Admit,
     /// The tasks that are kept.
-    tasks: Arc<Admit>,
+    tasks: Admit,
     /// Fires when nobody is told of changes, or can answer, any more.
     quiet: CancellationToken,
 }
@@ -32,6 +32,18 @@ impl Places {
             kept: Admit::new("streams kept", limits.kept_streams_max, limits.kept_streams_per_principal_max),
             tasks: Admit::new("tasks kept", limits.tasks_max, limits.tasks_per_principal_max),
             quiet: CancellationToken::new(),
+        }
+    }
+
+    /// The same with these bounds: who has a place keeps it.
+    pub(super) fn under(&self, limits: &Limits) -> Self {
+        let Self { calls, streams, kept, tasks, quiet } = self;
+        Self {
+            calls: calls.with_max(limits.calls_max, limits.calls_per_principal_max),
+            streams: streams.with_max(limits.streams_max, limits.streams_per_principal_max),
+            kept: kept.with_max(limits.kept_streams_max, limits.kept_streams_per_principal_max),
+            tasks: tasks.with_max(limits.tasks_max, limits.tasks_per_principal_max),
+            quiet: quiet.clone(),
         }
     }
 

@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Writes the record of what goes down the road.
 pub(crate) struct Recorder {
-    log: Log,
+    log: Arc<Log>,
     secrets: Arc<Secrets>,
     /// The lowest tier whose records wait for the disk.
     strict_from: Option<Tier>,
@@ -73,7 +73,14 @@ impl Recorder {
         strict_from: Option<Tier>,
         patience: Duration,
     ) -> Self {
-        Self { log, secrets, strict_from, patience, meters: Arc::default() }
+        Self { log: Arc::new(log), secrets, strict_from, patience, meters: Arc::default() }
+    }
+
+    /// Writes to the same record, and waits for it from this tier on, and for so long.
+    pub(crate) fn under(&self, strict_from: Option<Tier>, patience: Duration) -> Self {
+        let (log, secrets, meters) =
+            (Arc::clone(&self.log), Arc::clone(&self.secrets), Arc::clone(&self.meters));
+        Self { log, secrets, strict_from, patience, meters }
     }
 
     /// Counts here what can't be recorded.

@@ -189,7 +189,7 @@ fn toml(settings: &[Setting], show_origin: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::keys::Key;
+    use crate::config::keys::{Change, Key};
 
     fn setting(name: &str, values: &[&str], takes: Takes) -> Setting {
         let key = Key {
@@ -198,6 +198,7 @@ mod tests {
             takes,
             default: Vec::new(),
             is_secret: name.ends_with("token"),
+            change: Change::Restart,
         };
         let values = values.iter().map(ToString::to_string).collect();
         Setting { key, values, origin: Origin::Default }

@@ -6,22 +6,21 @@ use std::sync::Arc;
 
 use hayward_audit::Mirror;
 use hayward_gateway::Sessions;
-use hayward_gateway::listener::{App, OldClients, Pace, Proxies, Threads, Tls, serve};
+use hayward_gateway::listener::{App, Front, OldClients, Pace, Threads, serve};
 use hayward_host::TransferConfig;
 use hayward_telemetry::Logging;
 use hayward_telemetry::metrics::{DEFAULT_PREFIX, parse_prefix};
 use hayward_telemetry::otlp::Otlp;
-use tokio::signal::unix::Signal;
 use tokio_util::task::TaskTracker;
 
-use crate::Further;
 use crate::config::{AllLimits, Common, Serving, otlp, sound};
 use crate::failure::Failure;
-use crate::network::{Checked, Doors, Network};
+use crate::network::{Checked, Doors, Handed, Network, Trust};
 use crate::notify::Notify;
+use crate::reload::{Looks, Reload, Reloads};
 use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
-use crate::{local, output, ready, runtime};
+use crate::{Start, local, output, ready, runtime};
 
 /// Files that are left for what isn't a connection: the record, the database, tools, commands.
 const FILES_OF_OURS: u64 = 512;
@@ -38,7 +37,7 @@ const MEMORY_PARTS: u64 = 4;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    network: Network,
+    pub(crate) network: Network,
 
     /// File that appears, mode 0600, when the server listens: JSON with url, pid, version and temporary tokens
     ///
@@ -67,19 +66,28 @@ pub(crate) struct Args {
     metrics_prefix: String,
 
     #[command(flatten)]
-    common: Common,
+    pub(crate) common: Common,
 
     #[command(flatten)]
-    serving: Serving,
+    pub(crate) serving: Serving,
 }
 
-pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
+pub(crate) fn run(args: Args, start: Start) -> Result<(), Failure> {
     let otlp = otlp()?;
     let log = args.common.start_log_for(otlp.as_ref())?;
     let mut faults = Vec::new();
     let mut limits = args.serving.limits_telling(&mut faults);
+    // Before they are read, so that a change meanwhile is seen.
+    let mut looks = start.layers.looks.clone();
+    looks.extend(args.network.looks());
     let checked = args.network.check(&mut faults);
     sound(&faults)?;
+    bound(&mut limits);
+    runtime::block_on(serve_until_signal(args, (limits, checked), (start, looks, otlp), &log))
+}
+
+/// Bounds limits to what this process may use of the machine.
+pub(crate) fn bound(limits: &mut AllLimits) {
     if let Some(max) = hayward_exec::raise_open_files() {
         // Every connection is one, and what serves it needs some.
         let places = max.saturating_sub(FILES_OF_OURS).max(1);
@@ -95,47 +103,48 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
             limits.gateway.held_bytes_max = held;
         }
     }
-    runtime::block_on(serve_until_signal(args, (limits, checked), (further, otlp), &log))
 }
 
 async fn serve_until_signal(
-    mut args: Args,
+    args: Args,
     (limits, checked): (AllLimits, Checked),
-    (further, otlp): (Further, Option<Otlp>),
+    (start, looks, otlp): (Start, Looks, Option<Otlp>),
     log: &Logging,
 ) -> Result<(), Failure> {
-    args.ready_file = absolute(args.ready_file, "--ready-file")?;
-    args.log_dir = absolute(args.log_dir, "--log-dir")?;
+    let args = args.absolute()?;
     let shutdown = runtime::shutdown_signal()?;
     let data = acquire(&args.common.data_dir()?)?;
     let data_dir = data.path().to_owned();
-    let (reload, notify) = (runtime::reload_signal()?, Notify::from_environment());
+    let (signal, notify) = (runtime::reload_signal()?, Notify::from_environment());
     let Checked { inherited, tls, proxies } = checked;
-    let Doors { open: doors, address, socket: socket_file } =
-        args.network.open(inherited, tls.clone()).await?;
+    let handed = Handed::of(&inherited);
+    let Doors { open: doors, address, socket: socket_file } = args.network.open(inherited).await?;
     if let Some(path) = &args.ready_file {
         // One that a killed process left would tell of a server that isn't there.
         std::fs::remove_file(path).ok();
     }
-    // The ready file holds tokens that may do more than whoever reads files with a lesser one.
-    let secrets = [&args.ready_file, &args.log_dir, &args.network.tls_key];
-    let secrets = secrets.into_iter().flatten().cloned().chain(own_outputs()).collect();
     let mirror_limits = limits.audit.clone();
     let prefix = Some(args.metrics_prefix.clone());
-    let beside = Beside { secrets, further: further(), transfers: args.transfers(address), prefix, otlp };
-    let stack = Stack::build(data, &args.serving, limits, beside).await?;
+    let (secrets, further, transfers) = (args.secrets(), (start.further)(), args.transfers(address));
+    let beside = Beside { secrets, further, transfers, prefix, otlp };
+    let mut stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;
 
     let mirrors = mirrors(&args, &data_dir.join("audit"), &mirror_limits)?;
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
-    let app = app(&args, &stack, desk, (address, proxies));
-    let socket = local::listen(&data_dir, &stack, shutdown.clone());
+    let front = Arc::new(Front::new(Arc::new(app(&args, &stack, desk, address, Trust { tls, proxies }))));
+    let protocol = Arc::clone(&front);
+    let in_force = Arc::new(move || Arc::clone(&protocol.app().protocol));
+    let socket = local::listen(&data_dir, &stack, in_force, shutdown.clone());
+    let reloads = Reloads::counted_by(&stack.meters);
+    let mut reload = Reload::new(start.layers, looks, (handed, address), reloads);
     // They go last: what a call has begun may live on its thread.
     let threads = Arc::new(step(Threads::start(), || "failed to start threads".to_owned())?);
-    let following = TaskTracker::new().spawn(follow(tls, reload, notify.clone()));
-    let serving = serve(doors, app, Arc::clone(&threads), shutdown.clone());
+    let living = notify.clone();
+    let living = TaskTracker::new().spawn(async move { living.live().await });
+    let serving = serve(doors, Arc::clone(&front), Arc::clone(&threads), shutdown.clone());
     let listening = TaskTracker::new().spawn(serving);
     let url = args.network.url(address);
     let socket_path = socket_file.as_ref().map(|file| file.path.as_path());
@@ -145,7 +154,7 @@ async fn serve_until_signal(
     output::tell(&banner((&url, &args.network.client_url(address)), socket_path, temporary.as_ref()));
     notify.ready(&url);
 
-    shutdown.cancelled().await;
+    reload.follow((signal, shutdown.clone()), &mut stack, &front, (log, &notify)).await;
     notify.stopping();
     listening.await.ok();
     drop(socket_file);
@@ -154,7 +163,7 @@ async fn serve_until_signal(
         socket.close().await;
     }
     stack.close().await;
-    following.abort();
+    living.abort();
     drop(threads);
     // What was recorded last is copied, too.
     drop(mirrors);
@@ -165,34 +174,28 @@ async fn serve_until_signal(
 }
 
 impl Args {
+    /// With paths that hold wherever this process goes.
+    pub(crate) fn absolute(mut self) -> Result<Self, Failure> {
+        self.ready_file = absolute(self.ready_file, "--ready-file")?;
+        self.log_dir = absolute(self.log_dir, "--log-dir")?;
+        Ok(self)
+    }
+
+    /// Files of ours that no caller may read beside the data directory: the ready file, say, holds tokens that may do more than
+    /// whoever reads files with a lesser one.
+    pub(crate) fn secrets(&self) -> Vec<PathBuf> {
+        let named = [&self.ready_file, &self.log_dir, &self.network.tls_key];
+        named.into_iter().flatten().cloned().chain(own_outputs()).collect()
+    }
+
     /// Where clients move files.
-    fn transfers(&self, address: Option<SocketAddr>) -> Option<TransferConfig> {
+    pub(crate) fn transfers(&self, address: Option<SocketAddr>) -> Option<TransferConfig> {
         let scheme = self.network.scheme();
         let local = address.filter(|address| address.ip().is_loopback());
         let local = local.map(|address| format!("{scheme}://{address}"));
         let public_url = self.network.public_url.as_ref().map(|url| url.text.clone());
         self.transfers.then_some(TransferConfig { public_url, local_url: local })
     }
-}
-
-/// Reads the files of TLS again when they change, and at every SIGHUP; and shows that we are alive.
-async fn follow(tls: Option<Arc<Tls>>, mut reload: Signal, notify: Notify) {
-    let changes = async {
-        match &tls {
-            Some(tls) => Arc::clone(tls).follow().await,
-            None => std::future::pending().await,
-        }
-    };
-    let hangups = async {
-        while reload.recv().await.is_some() {
-            notify.reloading();
-            if let Some(tls) = &tls {
-                tls.reload_and_tell();
-            }
-            notify.reloaded();
-        }
-    };
-    tokio::join!(changes, hangups, notify.live());
 }
 
 /// The copies of the record that were asked for.
@@ -221,25 +224,26 @@ fn own_outputs() -> impl Iterator<Item = PathBuf> {
         .filter_map(|stream| std::fs::read_link(stream).ok())
 }
 
-fn app(
-    args: &Args,
-    stack: &Stack,
-    desk: TokenDesk,
-    (address, proxies): (Option<SocketAddr>, Proxies),
-) -> Arc<App> {
+fn app(args: &Args, stack: &Stack, desk: TokenDesk, address: Option<SocketAddr>, trust: Trust) -> App {
     let limits = stack.limits.gateway.clone();
-    Arc::new(App {
+    App {
         protocol: Arc::clone(&stack.protocol),
         old_clients: OldClients::default(),
-        sessions: Sessions::new(usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)),
+        sessions: Sessions::new(capacity(&limits)),
         tokens: Arc::new(desk),
         transfers: Arc::clone(&stack.transfers),
         guard: args.network.guard(address),
         pace: Pace::new(&limits),
-        proxies,
+        proxies: trust.proxies,
+        tls: trust.tls,
         limits,
         version: VERSION,
-    })
+    }
+}
+
+/// How many sessions there may be.
+pub(crate) fn capacity(limits: &hayward_gateway::limits::Limits) -> usize {
+    usize::try_from(limits.sessions_max).unwrap_or(usize::MAX)
 }
 
 fn announce(

@@ -82,10 +82,10 @@ async fn alone(
     let data_dir = data.path().to_owned();
     let stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
-    let socket = local::listen(&data_dir, &stack, shutdown.clone());
+    let socket = local::listen(&data_dir, &stack, stack.in_force(), shutdown.clone());
     let principal =
         Arc::new(Principal { fence: stack.fence.clone(), ..Principal::local("stdio", args.role.ceiling()) });
-    let client = stack.local(principal);
+    let client = stack.local(principal, stack.in_force());
     let served = serve_stdio(tokio::io::stdin(), tokio::io::stdout(), client, shutdown.clone()).await;
     shutdown.cancel();
     if let Some(socket) = socket {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use toml_edit::{Document, Item, TableLike, Value};
@@ -25,6 +26,16 @@ pub(crate) struct Entry {
 pub(crate) enum Given {
     One(String),
     Many(Vec<String>),
+}
+
+/// What distinguishes a file from any that takes its place, or from itself with other content; nothing of one that isn't there.
+pub(crate) type Look = Option<[i64; 4]>;
+
+/// Looks at a file without reading it.
+pub(crate) fn look(path: &Path) -> Look {
+    let metadata = fs::metadata(path).ok()?;
+    let (inode, size) = (metadata.ino().cast_signed(), metadata.size().cast_signed());
+    Some([inode, size, metadata.ctime(), metadata.ctime_nsec()])
 }
 
 /// Text of a file that is there, `None` of one that isn't; why it can't be read, otherwise.

@@ -3,6 +3,7 @@
 //! Files and environment are read and checked as a whole before the command line is parsed; then what they say stands in
 //! the place of the defaults. So flags win, a command sees one set of values, and all faults are told together.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::file::{self, Entry, Given};
+use super::file::{self, Entry, Given, Look};
 use super::keys::{Key, Keys, Takes};
 use super::mymcp::{self, Became};
 use super::{AllLimits, sound};
@@ -63,6 +64,7 @@ pub(crate) struct Sources {
 }
 
 /// What all sources say together.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Layers {
     /// What is set, the last that says so having the word; in the order of the keys.
     pub(crate) settings: Vec<Setting>,
@@ -70,12 +72,14 @@ pub(crate) struct Layers {
     pub(crate) notes: Vec<String>,
     /// What is wrong, in the order in which it was found.
     pub(crate) faults: Vec<String>,
+    /// The files that were read, as they looked just before, those included that weren't there.
+    pub(crate) looks: BTreeMap<PathBuf, Look>,
 }
 
 impl Layers {
     /// Reads all sources, and checks each value as the command line would.
     pub(crate) fn read(root: &Command, keys: &Keys, sources: &Sources) -> Self {
-        let mut reading = Reading { root, keys, layers: Self::empty() };
+        let mut reading = Reading { root, keys, layers: Self::default() };
         if let Some(path) = &sources.file {
             reading.file(path, sources.is_named);
         }
@@ -93,13 +97,15 @@ impl Layers {
         layers
     }
 
-    fn empty() -> Self {
-        Self { settings: Vec::new(), notes: Vec::new(), faults: Vec::new() }
-    }
-
     /// These layers, unless something is wrong with them.
     pub(crate) fn sound(self) -> Result<Self, Failure> {
         sound(&self.faults).map(|()| self)
+    }
+
+    /// What a key is, said or not.
+    pub(crate) fn values<'a>(&'a self, key: &'a Key) -> &'a [String] {
+        let said = self.settings.iter().find(|setting| setting.key.name == key.name);
+        said.map_or(&key.default, |setting| &setting.values)
     }
 
     /// The command line with what is set in the place of its defaults. What the environment says under its own names the
@@ -154,6 +160,8 @@ impl Reading<'_> {
     }
 
     fn text(&mut self, path: &Path, is_named: bool) -> Option<String> {
+        // Before it is read: what changes meanwhile is seen to have changed.
+        self.layers.looks.insert(path.to_owned(), file::look(path));
         match file::read(path) {
             Ok(None) if is_named => {
                 self.fault(format!("{}: there is no such file", path.display()));

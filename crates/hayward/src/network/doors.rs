@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use hayward_gateway::listener::{Door, Listener, Tls};
+use hayward_gateway::listener::Door;
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::net::{TcpListener, UnixListener};
@@ -40,14 +39,10 @@ pub(crate) struct SocketFile {
 
 impl Network {
     /// Opens every door. What was inherited takes the place of the port.
-    pub(crate) async fn open(
-        &self,
-        inherited: Vec<Inherited>,
-        tls: Option<Arc<Tls>>,
-    ) -> Result<Doors, Failure> {
+    pub(crate) async fn open(&self, inherited: Vec<Inherited>) -> Result<Doors, Failure> {
         let mut doors = Vec::new();
         if inherited.is_empty() && !self.no_tcp {
-            doors.push(Listener::Tcp(bind(self.address()).await?));
+            doors.push(Door::Tcp(bind(self.address()).await?));
         }
         for socket in inherited {
             doors.push(step(adopt(socket), || "failed to take an inherited socket".to_owned())?);
@@ -55,33 +50,29 @@ impl Network {
         let socket = match &self.unix_socket {
             Some(path) => {
                 let (listener, file) = bind_socket(path, self.unix_socket_mode.0)?;
-                doors.push(Listener::Unix(listener));
+                doors.push(Door::Unix(listener));
                 Some(file)
             }
             None => None,
         };
-        let address = doors.iter().find_map(|listener| match listener {
-            Listener::Tcp(listener) => Some(listener.local_addr()),
-            Listener::Unix(_) => None,
+        let address = doors.iter().find_map(|door| match door {
+            Door::Tcp(listener) => Some(listener.local_addr()),
+            Door::Unix(_) => None,
         });
         let address = step(address.transpose(), || "failed to read the address".to_owned())?;
-        let doors = doors.into_iter().map(|listener| Door {
-            tls: tls.clone().filter(|_| matches!(listener, Listener::Tcp(_))),
-            listener,
-        });
-        Ok(Doors { open: doors.collect(), address, socket })
+        Ok(Doors { open: doors, address, socket })
     }
 }
 
-fn adopt(socket: Inherited) -> std::io::Result<Listener> {
+fn adopt(socket: Inherited) -> std::io::Result<Door> {
     Ok(match socket {
         Inherited::Tcp(listener) => {
             listener.set_nonblocking(true)?;
-            Listener::Tcp(TcpListener::from_std(listener)?)
+            Door::Tcp(TcpListener::from_std(listener)?)
         }
         Inherited::Unix(listener) => {
             listener.set_nonblocking(true)?;
-            Listener::Unix(UnixListener::from_std(listener)?)
+            Door::Unix(UnixListener::from_std(listener)?)
         }
     })
 }

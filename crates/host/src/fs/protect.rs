@@ -52,6 +52,12 @@ impl Protection {
         Self { roots, census, files_max }
     }
 
+    /// Whether it protects these paths and no others.
+    pub(super) fn is_of(&self, ours: &[PathBuf], extra: &[PathBuf]) -> bool {
+        let named = ours.iter().map(|path| (path, true)).chain(extra.iter().map(|path| (path, false)));
+        self.roots.iter().map(|root| (&root.shown, root.is_ours)).eq(named)
+    }
+
     /// The inventory of what is protected, at most this old.
     pub(super) fn census(&self, age_max: Duration) -> Arc<Census> {
         let mut census = self.census.lock().unwrap_or_else(PoisonError::into_inner);

@@ -36,7 +36,7 @@ pub(crate) fn lifetime(given: Option<i64>, limits: &Limits) -> Result<Duration, 
 
 /// Makes a ticket.
 pub(crate) fn mint(desk: &Desk, order: Order, ttl: Duration) -> Result<Minted, ToolError> {
-    let ticket = desk.tickets.make(order, ttl)?;
+    let ticket = desk.tickets.make(order, ttl, desk.tickets_max)?;
     let (path, config) = (format!("/files/raw/{ticket}"), &desk.config);
     let complete = |base: &Option<String>| base.as_ref().map(|base| format!("{base}{path}"));
     let url = complete(&config.public_url);

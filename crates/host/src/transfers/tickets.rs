@@ -13,8 +13,8 @@ use hayward_tool::{Caller, Direction, Part, Received, TicketView, ToolError, Tra
 use super::upload::Half;
 use crate::fs::{AbsPath, Overwrite};
 use crate::limits::{
-    HALF_UPLOADS_EACH_MAX, HALF_UPLOADS_LOOK, HALF_UPLOADS_MAX, Limits, RESENT_BYTES_MIN, TICKET_BYTES,
-    TICKET_REMEMBERED, size,
+    HALF_UPLOADS_EACH_MAX, HALF_UPLOADS_LOOK, HALF_UPLOADS_MAX, RESENT_BYTES_MIN, TICKET_BYTES,
+    TICKET_REMEMBERED,
 };
 
 /// What a ticket is for.
@@ -34,9 +34,9 @@ pub(crate) struct Order {
 }
 
 /// All tickets.
+#[derive(Default)]
 pub(crate) struct Tickets {
     entries: Mutex<HashMap<Arc<str>, Entry>>,
-    out_max: usize,
     /// Somebody looks after what broke off.
     has_keeper: AtomicBool,
 }
@@ -67,16 +67,8 @@ struct Progress {
 }
 
 impl Tickets {
-    pub(crate) fn new(limits: &Limits) -> Self {
-        Self {
-            entries: Mutex::default(),
-            out_max: size(limits.transfer_tickets_max),
-            has_keeper: AtomicBool::new(false),
-        }
-    }
-
-    /// Makes a ticket that is good for this long.
-    pub(crate) fn make(&self, order: Order, ttl: Duration) -> Result<Arc<str>, ToolError> {
+    /// Makes a ticket that is good for this long, if no more than so many are out.
+    pub(crate) fn make(&self, order: Order, ttl: Duration, out_max: usize) -> Result<Arc<str>, ToolError> {
         let mut random = [0; TICKET_BYTES];
         getrandom::fill(&mut random)
             .map_err(|error| ToolError::internal(format!("no randomness for a ticket: {error}")))?;
@@ -89,12 +81,12 @@ impl Tickets {
             theirs += usize::from(entry.order.credential() == of_caller);
         }
         // Nobody takes the places of all others.
-        if out >= self.out_max || theirs >= self.out_max.div_ceil(2) {
+        if out >= out_max || theirs >= out_max.div_ceil(2) {
             let message = "as many tickets as may be are out already";
             return Err(ToolError::new("TooManyTickets", Code::RateLimited, message)
                 .suggest("Use those that you have, or wait until they expire"));
         }
-        if entries.len() >= 2 * self.out_max {
+        if entries.len() >= 2 * out_max {
             // What is over is remembered for the sake of a better word only.
             entries.retain(|_, entry| entry.is_out());
         }

@@ -28,7 +28,7 @@ pub(crate) struct Tasks {
     bytes_max: usize,
     ttl: Duration,
     changes: Changes,
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 type Kept = HashMap<Arc<str>, Arc<Task>>;
@@ -137,8 +137,13 @@ impl Tasks {
             bytes_max: usize::try_from(limits.task_bytes_max).unwrap_or(usize::MAX),
             ttl: Duration::from_millis(limits.task_ttl_ms),
             changes,
-            kept: Mutex::default(),
+            kept: Arc::default(),
         }
+    }
+
+    /// The same tasks, and room for new ones under these limits.
+    pub(crate) fn under(&self, limits: &Limits) -> Self {
+        Self { kept: Arc::clone(&self.kept), ..Self::new(limits, self.changes.clone()) }
     }
 
     /// Begins a task for a call, if there is room for it.
