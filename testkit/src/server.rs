@@ -13,7 +13,7 @@ use hayward_audit::secrets::{Secrets, TagKey};
 use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
 use hayward_gateway::listener::{App, Door, Front, Guard, OldClients, Pace, Proxies, ROUTES, Threads, serve};
-use hayward_gateway::tokens::{TokenView, Tokens};
+use hayward_gateway::tokens::{Revoked, TokenView, Tokens};
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_store::{Store, StoreConfig};
@@ -317,7 +317,15 @@ impl Tokens for NoTokens {
         refuse()
     }
 
-    fn revoke(&self, _: String, _: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+    fn revoke(&self, _: String, _: Arc<Principal>) -> BoxFuture<'static, Result<Revoked, Error>> {
+        refuse()
+    }
+
+    fn rotate(&self, _: Role, _: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+        refuse()
+    }
+
+    fn revoke_role(&self, _: Role, _: Arc<Principal>) -> BoxFuture<'static, Result<Vec<Revoked>, Error>> {
         refuse()
     }
 }

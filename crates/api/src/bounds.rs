@@ -14,6 +14,9 @@ use crate::fence::tools::ToolPattern;
 /// Networks, and tools, that one token is bound to at most.
 pub const BOUNDS_MAX: usize = 64;
 
+/// Bits that all IPv4 addresses share that are written as IPv6 ones (RFC 4291, 2.5.5.2).
+const MAPPED_BITS: u8 = 96;
+
 /// The bounds of one token; none where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -92,6 +95,12 @@ impl Network {
         }
         let network: IpNet =
             text.parse().map_err(|_| wrong("write e.g. 192.168.1.0/24, 10.0.0.7 or fd00::/8".to_owned()))?;
+        let network = plain(network).ok_or_else(|| {
+            wrong(
+                "IPv4 addresses written as IPv6 ones share their first 96 bits: write e.g. 10.0.0.0/8"
+                    .to_owned(),
+            )
+        })?;
         if network.trunc() != network {
             return Err(wrong(format!("did you mean {}, or the address alone?", network.trunc())));
         }
@@ -101,6 +110,19 @@ impl Network {
     /// Whether the address is in it. An IPv4 address that came as an IPv6 one is the IPv4 one.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+}
+
+/// The network as its addresses are compared: one of IPv4 addresses that are written as IPv6 ones (`::ffff:10.0.0.0/104`) is the
+/// IPv4 one. None if it begins as such addresses do and is larger than all of them: nobody can mean that.
+pub fn plain(network: IpNet) -> Option<IpNet> {
+    let IpAddr::V6(address) = network.addr() else { return Some(network) };
+    match address.to_ipv4_mapped() {
+        None => Some(network),
+        Some(address) => {
+            let bits = network.prefix_len().checked_sub(MAPPED_BITS)?;
+            IpNet::new(address.into(), bits).ok()
+        }
     }
 }
 
@@ -141,6 +163,10 @@ mod tests {
             ("fd00::/8", &["fd00::1"], &["fe00::1", "10.0.0.1"]),
             ("::ffff:10.0.0.7", &["10.0.0.7"], &["::1"]),
             ("0.0.0.0/0", &["1.2.3.4"], &["::1"]),
+            ("::ffff:10.0.0.0/104", &["10.1.2.3", "::ffff:10.1.2.3"], &["11.0.0.1", "::1"]),
+            ("::ffff:0.0.0.0/96", &["1.2.3.4"], &["::1"]),
+            ("::ffff:10.0.0.7/128", &["10.0.0.7"], &["10.0.0.8"]),
+            ("::/0", &["::1", "fd00::1"], &["10.0.0.1"]),
         ] {
             let network = Network::parse(network).unwrap();
             assert!(inside.iter().all(|address| network.contains(address.parse().unwrap())), "{network}");
@@ -151,8 +177,17 @@ mod tests {
         {
             assert!(Network::parse(bad).is_err(), "{bad}");
         }
-        let hint = Network::parse("10.0.0.1/24").unwrap_err().hint.unwrap();
-        assert!(hint.contains("10.0.0.0/24"), "{hint}");
+        assert_eq!(Network::parse("::ffff:10.0.0.0/104").unwrap().to_string(), "10.0.0.0/8");
+        for (bad, expect) in [
+            ("10.0.0.1/24", "10.0.0.0/24"),
+            ("::ffff:10.0.0.1/120", "10.0.0.0/24"),
+            ("::ffff:10.0.0.0/95", "first 96 bits"),
+            ("::ffff:0.0.0.0/80", "first 96 bits"),
+            ("::ffff:10.0.0.0/8", "10.0.0.0/8"),
+        ] {
+            let hint = Network::parse(bad).unwrap_err().hint.unwrap();
+            assert!(hint.contains(expect), "{bad}: {hint}");
+        }
     }
 
     #[test]

@@ -231,7 +231,8 @@ mod tests {
         }
         let seq = log.intent(&intent).write().unwrap();
         let code = (ending != Ending::Ok).then_some("TimeoutError");
-        let outcome = Outcome { ending, code, message: code, duration_ms: Some(5), result_digest: None };
+        let outcome =
+            Outcome { ending, code, message: code, duration_ms: Some(5), result_digest: None, moved: None };
         log.outcome(seq, &outcome).unwrap().write().unwrap();
     }
 

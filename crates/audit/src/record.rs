@@ -65,6 +65,17 @@ pub struct Outcome<'a> {
     pub duration_ms: Option<u64>,
     /// The BLAKE3 of the bytes of the result, if there is one.
     pub result_digest: Option<Hash>,
+    /// What it has moved, if it was a transfer.
+    pub moved: Option<Moved>,
+}
+
+/// Bytes of a file that were moved past the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// How many.
+    pub bytes: u64,
+    /// The SHA-256 of the whole file that they complete, if somebody has computed it.
+    pub sha256: Option<Hash>,
 }
 
 /// A place in a chain: the record after which the next one goes.
@@ -112,6 +123,7 @@ pub(crate) const LEFT_OPEN: Outcome<'static> = Outcome {
     message: Some(LEFT_OPEN_MESSAGE),
     duration_ms: None,
     result_digest: None,
+    moved: None,
 };
 
 /// The outcome of an intent that could not be written when it was there.
@@ -121,6 +133,7 @@ pub(crate) const NOT_WRITTEN: Outcome<'static> = Outcome {
     message: Some("the record was closed when the call ended"),
     duration_ms: None,
     result_digest: None,
+    moved: None,
 };
 
 /// Why a chain begins, or goes on as another one, with a mark.
@@ -279,6 +292,10 @@ pub(crate) struct OutcomeBody<'a> {
     message: Option<Message<'a>>,
     duration_ms: Option<u64>,
     result_digest: Option<Hash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Hash>,
 }
 
 impl<'a> OutcomeBody<'a> {
@@ -290,6 +307,8 @@ impl<'a> OutcomeBody<'a> {
             message: outcome.message.map(Message),
             duration_ms: outcome.duration_ms,
             result_digest: outcome.result_digest,
+            bytes: outcome.moved.map(|moved| moved.bytes),
+            sha256: outcome.moved.and_then(|moved| moved.sha256),
         }
     }
 }

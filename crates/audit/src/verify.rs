@@ -48,6 +48,8 @@ pub struct Evidence {
     /// The keys of the node; without one, no checkpoint counts. From one alone, those before and behind it are found;
     /// several are all that count.
     pub keys: Vec<PublicKey>,
+    /// Whether each of the keys must have signed something that counts: whoever names one knows that it has.
+    pub has_named_keys: bool,
     /// Whether these are some files of a record only: then it is no fault that older ones are not there.
     pub is_part: bool,
 }

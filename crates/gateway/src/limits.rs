@@ -19,6 +19,10 @@ hayward_api::limits! {
         head_bytes_max: Bytes = 65_536 in 8_192..=1_048_576,
         /// Connections at once, as far as files may be open; then whoever keeps the server waiting makes room.
         connections_max: Count = 8_192 in 1..=1_000_000,
+        /// Connections of one address at once, the peer of the socket; further ones are closed at once; 0 for no bound.
+        connections_per_address_max: Count = 0 in 0..=1_000_000,
+        /// Requests of one address that are answered at once, event streams included; 0 for no bound.
+        requests_per_address_max: Count = 0 in 0..=1_000_000,
         /// Calls that run at once, all callers together.
         calls_max: Count = 256 in 1..=100_000,
         /// Calls that run at once for one credential.

@@ -1,6 +1,7 @@
 //! Listeners: bytes in, bytes out, bounded on every side.
 
 mod accept;
+mod addresses;
 mod admin;
 mod answer;
 mod body;
@@ -22,10 +23,11 @@ mod tls;
 
 pub use accept::{Front, serve};
 pub use door::Door;
+pub use files::ranges;
 pub use guard::Guard;
 pub use http::{App, ROUTES, router};
 pub use pace::Pace;
-pub use proxies::{Proxies, Trusted};
+pub use proxies::{Forwarded, Proxies, Trusted};
 pub use sse::OldClients;
 pub use stdio::{InForce, Local, serve_stdio};
 pub use threads::Threads;

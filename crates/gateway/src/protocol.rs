@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use hayward_api::{Code, Error, Principal, Source};
+use hayward_audit::Moved;
 use hayward_mcp::envelope::{Frame, Request, RequestId};
 use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::{INVALID_REQUEST, RpcError, UNSUPPORTED_PROTOCOL_VERSION};
@@ -302,7 +303,7 @@ impl Protocol {
         made.await.map_err(lost)?
     }
 
-    /// Moves bytes under a ticket, recorded like a call, to its end even if nobody waits for it any more.
+    /// Moves bytes under a ticket, recorded like a call with what was moved, to its end even if nobody waits for it any more.
     pub(crate) async fn transfer<T, F>(
         &self,
         arrival: Arrival,
@@ -310,7 +311,7 @@ impl Protocol {
     ) -> Result<T, TransferError>
     where
         T: Send + 'static,
-        F: Future<Output = Result<T, TransferError>> + Send,
+        F: Future<Output = Result<(T, Moved), TransferError>> + Send,
     {
         let road = Arc::clone(&self.road);
         let moved = self.calls.spawn(async move { road.transfer(&arrival, bytes).await });

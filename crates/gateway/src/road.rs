@@ -29,8 +29,8 @@ use std::time::Duration;
 
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Ending, Error, Principal, Source, Tier};
-use hayward_audit::Log;
 use hayward_audit::secrets::{Redaction, Secrets};
+use hayward_audit::{Log, Moved};
 use hayward_auth::{Credentials, Decision, decide};
 use hayward_mcp::envelope::RequestId;
 use hayward_mcp::era::Revision;
@@ -386,11 +386,12 @@ impl Road {
             self.recorder.denied(arrival, None, error).await;
             return Err(told.with_hint("ask another administrator for a new token"));
         }
-        self.recorder.around(arrival, change).await
+        self.recorder.around(arrival, async { Ok((change.await?, None)) }).await
     }
 
-    /// Moves bytes under a ticket, as a call of whoever made it. What it is given fires when that credential is revoked.
-    pub(crate) async fn transfer<T, F: Future<Output = Result<T, TransferError>>>(
+    /// Moves bytes under a ticket, as a call of whoever made it. What it is given fires when that credential is revoked; it says
+    /// what it has moved.
+    pub(crate) async fn transfer<T, F: Future<Output = Result<(T, Moved), TransferError>>>(
         &self,
         arrival: &Arrival,
         bytes: impl FnOnce(CancellationToken) -> F,
@@ -409,7 +410,9 @@ impl Road {
             }
         };
         let cancel = permit.pulled.child_token();
-        let mut moving = std::pin::pin!(self.recorder.around(arrival, bytes(cancel.clone())));
+        let bytes = bytes(cancel.clone());
+        let bytes = async { bytes.await.map(|(made, moved)| (made, Some(moved))) };
+        let mut moving = std::pin::pin!(self.recorder.around(arrival, bytes));
         loop {
             tokio::select! {
                 moved = &mut moving => return moved,

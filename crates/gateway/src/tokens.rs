@@ -1,4 +1,6 @@
-//! The port through which the token routes reach whatever keeps tokens.
+//! The port through which administrators reach whatever keeps tokens: by `/admin/tokens`, or as a process of this machine.
+
+pub mod recorded;
 
 use std::sync::Arc;
 
@@ -7,10 +9,10 @@ use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Bounds, Error, Fence, Principal, Time};
 use hayward_tool::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A token as lists show it. The token itself is shown once, when it is made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenView {
     /// Its public id.
     pub id: String,
@@ -36,6 +38,15 @@ pub struct TokenView {
     pub expires_at: Option<Time>,
 }
 
+/// A token that is revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// Its public id.
+    pub id: String,
+    /// The name that people gave it.
+    pub name: String,
+}
+
 /// What keeps tokens. A change is seen by `identify` before its future ends.
 pub trait Tokens: Send + Sync {
     /// Every token, by name.
@@ -49,7 +60,17 @@ pub trait Tokens: Send + Sync {
         actor: Arc<Principal>,
     ) -> BoxFuture<'static, Result<String, Error>>;
 
-    /// Revokes a token, named by itself, its id or a unique prefix of its id, and cancels what runs under
-    /// it; returns the id.
-    fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>>;
+    /// Revokes a token, named by itself, its id or a unique prefix of its id, and cancels what runs under it.
+    fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<Revoked, Error>>;
+
+    /// Puts a new token of this role in the place of all there are, and cancels what runs under those; returns it with
+    /// the secret that is shown once.
+    fn rotate(&self, role: Role, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>>;
+
+    /// Revokes every token of this role, and cancels what runs under them.
+    fn revoke_role(
+        &self,
+        role: Role,
+        actor: Arc<Principal>,
+    ) -> BoxFuture<'static, Result<Vec<Revoked>, Error>>;
 }

@@ -6,6 +6,7 @@ mod failure;
 mod fences;
 mod leftovers;
 mod local;
+mod moment;
 mod network;
 mod notify;
 mod output;

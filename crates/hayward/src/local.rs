@@ -1,13 +1,16 @@
 //! The socket of a running daemon, for processes of this machine.
 //!
 //! The kernel vouches for the peer: root and the daemon's own user get in, nobody else does. The first
-//! line says how much the peer wants to be able to do; from then on it is a client on a byte stream.
-//! A peer that greets otherwise gets one line that says so, a JSON-RPC error, and is hung up on.
+//! line says how much the peer wants to be able to do; from then on it is a client on a byte stream, or a command that
+//! asks one thing of the desk of tokens. A peer that greets otherwise gets one line that says so, a JSON-RPC error, and
+//! is hung up on.
 //!
 //! ```text
-//! hayward/1 rw\n
-//! {"jsonrpc":"2.0",…}\n
+//! hayward/1 rw\n              hayward/1 tokens\n
+//! {"jsonrpc":"2.0",…}\n       {"revoke":{"token":"…"}}\n
 //! ```
+
+mod tokens;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,7 @@ use hayward_mcp::envelope::Frame;
 use hayward_mcp::error::{INVALID_REQUEST, RpcError};
 use hayward_mcp::stdio::write_line;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -28,6 +32,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
 use crate::stack::{Stack, step};
+use crate::tokens::TokenDesk;
+
+pub(crate) use tokens::ask;
 
 /// Bytes of the first line.
 const GREETING_BYTES_MAX: u64 = 64;
@@ -62,12 +69,12 @@ impl Socket {
 /// Listens on the socket until `shutdown` fires. A daemon without its socket still serves: a path that is
 /// too long for a socket is told in the log.
 pub(crate) fn listen(
-    data_dir: &Path,
     stack: &Stack,
+    desk: TokenDesk,
     in_force: InForce,
     shutdown: CancellationToken,
 ) -> Option<Socket> {
-    let path = socket_path(data_dir);
+    let path = socket_path(stack.data_dir());
     // The directory is ours alone, so what lies there was left by a process that is gone.
     std::fs::remove_file(&path).ok();
     let listener = UnixListener::bind(&path).and_then(|listener| {
@@ -78,7 +85,7 @@ pub(crate) fn listen(
         Ok(listener) => {
             let local = stack.local(Arc::new(Principal::anonymous()), in_force);
             let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-            let clients = Clients { local, fence: stack.fence.clone(), places, shutdown };
+            let clients = Clients { local, fence: stack.fence.clone(), desk, places, shutdown };
             Some(Socket { path, accepting: TaskTracker::new().spawn(clients.accept(listener)) })
         }
         Err(error) => {
@@ -93,6 +100,8 @@ struct Clients {
     local: Local,
     /// What they may reach.
     fence: Fence,
+    /// What commands about tokens ask.
+    desk: TokenDesk,
     /// Bounds them.
     places: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -108,8 +117,7 @@ impl Clients {
             };
             match accepted {
                 Ok((stream, place)) if is_trusted(&stream) => {
-                    let fence = self.fence.clone();
-                    let serving = client(stream, self.local.clone(), fence, self.shutdown.clone());
+                    let serving = self.client(stream);
                     clients.spawn(async move {
                         serving.await;
                         drop(place);
@@ -127,6 +135,29 @@ impl Clients {
         }
         clients.close();
         clients.wait().await;
+    }
+
+    /// Serves one client, whom the kernel vouches for.
+    fn client(&self, stream: UnixStream) -> impl Future<Output = ()> + Send + use<> {
+        let (local, fence, desk) = (self.local.clone(), self.fence.clone(), self.desk.clone());
+        let shutdown = self.shutdown.clone();
+        async move {
+            let (input, mut output) = stream.into_split();
+            let mut input = BufReader::new(input);
+            match timeout(GREETING_TIMEOUT, greeting(&mut input)).await.ok().flatten() {
+                Some(Greeting::Calls(ceiling)) => {
+                    let principal = Arc::new(Principal { fence, ..Principal::local("local", ceiling) });
+                    call(input, output, Local { principal, ..local }, shutdown).await;
+                }
+                Some(Greeting::Tokens) => tokens::serve(input, output, &desk, shutdown).await,
+                None => {
+                    tracing::warn!("a local client did not greet");
+                    let answer = write_line(&mut output, Frame::error(None, &bad_greeting()));
+                    // A peer that doesn't read, or is gone, holds up nothing.
+                    timeout(GREETING_TIMEOUT, answer).await.ok();
+                }
+            }
+        }
     }
 
     /// The next client, once there is a place for it.
@@ -150,18 +181,12 @@ fn may_join(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 
-async fn client(stream: UnixStream, local: Local, fence: Fence, shutdown: CancellationToken) {
-    let (input, mut output) = stream.into_split();
-    let mut input = BufReader::new(input);
-    let Some(ceiling) = timeout(GREETING_TIMEOUT, greeting(&mut input)).await.ok().flatten() else {
-        tracing::warn!("a local client did not greet");
-        let answer = write_line(&mut output, Frame::error(None, &bad_greeting()));
-        // A peer that doesn't read, or is gone, holds up nothing.
-        timeout(GREETING_TIMEOUT, answer).await.ok();
-        return;
-    };
-    let principal = Arc::new(Principal { fence, ..Principal::local("local", ceiling) });
-    let local = Local { principal, ..local };
+async fn call(
+    input: BufReader<OwnedReadHalf>,
+    output: OwnedWriteHalf,
+    local: Local,
+    shutdown: CancellationToken,
+) {
     if let Err(error) = serve_stdio(input, output, local, shutdown).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "a local client ended early");
     }
@@ -170,21 +195,27 @@ async fn client(stream: UnixStream, local: Local, fence: Fence, shutdown: Cancel
 fn bad_greeting() -> RpcError {
     RpcError::new(
         INVALID_REQUEST,
-        "the first line is not `hayward/1 ro` or `hayward/1 rw`; hint: connect with the `hayward stdio` of \
-         the daemon's version",
+        "the first line is not `hayward/1 ro`, `hayward/1 rw` or `hayward/1 tokens`; hint: connect with the \
+         `hayward` of the daemon's version",
     )
 }
 
-async fn greeting<R: tokio::io::AsyncBufRead + Unpin>(input: &mut R) -> Option<Tier> {
+/// What a peer comes for.
+enum Greeting {
+    /// To call tools, up to this tier.
+    Calls(Tier),
+    /// To ask one thing of the desk of tokens.
+    Tokens,
+}
+
+async fn greeting<R: tokio::io::AsyncBufRead + Unpin>(input: &mut R) -> Option<Greeting> {
     let mut line = String::new();
     input.take(GREETING_BYTES_MAX).read_line(&mut line).await.ok()?;
     // Without its end it was cut, by us or by the peer: what follows would be read as a message.
-    line.strip_suffix('\n')?
-        .trim_end()
-        .strip_prefix("hayward/1 ")?
-        .parse()
-        .ok()
-        .filter(|ceiling| *ceiling <= Tier::Operate)
+    match line.strip_suffix('\n')?.trim_end().strip_prefix("hayward/1 ")? {
+        "tokens" => Some(Greeting::Tokens),
+        role => role.parse().ok().filter(|ceiling| *ceiling <= Tier::Operate).map(Greeting::Calls),
+    }
 }
 
 /// Connects standard input and output to the daemon that has this data directory.
@@ -238,7 +269,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let data = dir.path().join("data");
             let (stack, shutdown) = (Stack::for_test(&data).await, CancellationToken::new());
-            let socket = listen(&data, &stack, stack.in_force(), shutdown.clone()).unwrap();
+            let desk = TokenDesk::new(&stack, None);
+            let socket = listen(&stack, desk, stack.in_force(), shutdown.clone()).unwrap();
             Self { dir, stack, socket, shutdown }
         }
 
@@ -309,6 +341,22 @@ mod tests {
             assert!(message.starts_with("the first line is not `hayward/1 ro`"), "{bad:?}: {answer}");
             assert_eq!(answer["id"], json!(null));
         }
+        rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn the_desk_answers_one_question_that_it_understands() {
+        let rig = Rig::start().await;
+        let long = format!("{{\"revoke\":{{\"token\":\"{}\"}}}}\n", "x".repeat(70_000));
+        for bad in
+            ["\n", "list\n", "\"list\"", "{\"make\":{}}\n", "{\"rotate\":{\"role\":\"boss\"}}\n", &long]
+        {
+            let answers = rig.answers(&format!("hayward/1 tokens\n{bad}")).await;
+            let [answer] = answers.as_slice() else { panic!("{bad:?}: {answers:?}") };
+            assert_eq!(answer["error"]["code"], "invalid", "{bad:?}: {answer}");
+        }
+        let answers = rig.answers("hayward/1 tokens\n\"list\"\n\"list\"\n").await;
+        assert_eq!(answers, [json!({"ok": {"listed": []}})]);
         rig.end().await;
     }
 

@@ -192,7 +192,7 @@ impl Network {
         let is_everywhere = address.is_some_and(|address| address.ip().is_unspecified());
         hosts.extend(address.filter(|_| !is_everywhere).map(|address| address.ip().to_string()));
         hosts.extend(self.public_url.as_ref().map(|url| url.host.clone()));
-        let pages = self.public_url.as_ref().map(|url| url.origin().to_owned());
+        let pages = self.public_url.as_ref().map(|url| url.origin.clone());
         let port = address.map_or(0, |address| address.port());
         let guard = Guard::new(port, hosts, self.allowed_origins.iter().cloned().chain(pages));
         if is_default && is_everywhere { guard.with_own_addresses() } else { guard }

@@ -15,54 +15,48 @@ const TOKEN_BYTES_MAX: u64 = 4_096;
 /// The address of a server, with or without the path of its endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Url {
-    base: String,
+    whole: PublicUrl,
+    /// Its path, without that of the endpoint.
+    path: String,
 }
 
 impl Url {
     /// Reads `http://` or `https://`, a host, perhaps a port and a path. What would mean something in a shell is refused.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let url = PublicUrl::parse(text)?;
-        if url.text.contains(['$', '`', '<', '>', '|', ';', '&', '(', ')']) {
+        let whole = PublicUrl::parse(text)?;
+        if text.contains(['$', '`', '<', '>', '|', ';', '&', '(', ')']) {
             return Err("it has characters that don't belong there".to_owned());
         }
-        let base = url.text.strip_suffix("/mcp").unwrap_or(&url.text).to_owned();
-        Ok(Self { base })
+        let path = &whole.text[whole.origin.len()..];
+        let path = path.strip_suffix("/mcp").unwrap_or(path).to_owned();
+        Ok(Self { whole, path })
     }
 
     /// Whether it is reached through TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        self.base.starts_with("https://")
+        self.whole.origin.starts_with("https://")
     }
 
     /// Whether it is of this machine.
     pub(crate) fn is_loopback(&self) -> bool {
-        let (_, host, _) = self.authority();
+        let host = &self.whole.host;
         host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
-    /// Host and port as they stand in the address; the host of a socket without brackets; the port.
+    /// Host and port as a request names them; the host of a socket without brackets; the port.
     fn authority(&self) -> (&str, &str, u16) {
-        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or_default();
-        let bare =
-            authority.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let (host, port) = match bare {
-            Some((host, port)) => (host, port.parse().ok()),
-            None => (authority, None),
-        };
-        let port = port.unwrap_or(if self.is_tls() { 443 } else { 80 });
-        (authority, host.trim_start_matches('[').trim_end_matches(']'), port)
+        let authority = self.whole.origin.split_once("://").map_or("", |(_, authority)| authority);
+        (authority, &self.whole.host, self.whole.port)
     }
 
     /// The path of a route, behind that of the server.
     fn path(&self, route: &str) -> String {
-        let rest = self.base.split_once("://").map_or("", |(_, rest)| rest);
-        format!("{}{route}", rest.find('/').map_or("", |at| &rest[at..]))
+        format!("{}{route}", self.path)
     }
 
     /// The address of a route, e.g. `/mcp`.
     pub(crate) fn at(&self, route: &str) -> String {
-        format!("{}{route}", self.base)
+        format!("{}{}{route}", self.whole.origin, self.path)
     }
 }
 
@@ -99,6 +93,8 @@ mod tests {
         for (text, expect, path) in [
             ("https://nas.example.org/x", ("nas.example.org", "nas.example.org", 443), "/x/health"),
             ("http://nas", ("nas", "nas", 80), "/health"),
+            ("http://mcp", ("mcp", "mcp", 80), "/health"),
+            ("http://mcp/mcp/", ("mcp", "mcp", 80), "/health"),
             ("http://[::1]:8765", ("[::1]:8765", "::1", 8765), "/health"),
             ("https://[2001:db8::1]", ("[2001:db8::1]", "2001:db8::1", 443), "/health"),
         ] {

@@ -275,6 +275,8 @@ impl Stack {
 pub(crate) struct Locked {
     /// Whether a process has it.
     pub(crate) is_held: bool,
+    /// Whether a process may have it that lets us in: it is known to have it, or the directory is another user's.
+    pub(crate) is_elsewhere: bool,
     /// What to tell.
     pub(crate) failure: Failure,
 }
@@ -282,8 +284,9 @@ pub(crate) struct Locked {
 impl From<LockError> for Locked {
     fn from(error: LockError) -> Self {
         let is_held = matches!(error, LockError::Held { .. });
+        let is_elsewhere = is_held || matches!(error, LockError::Foreign { .. });
         let hint = error.hint();
-        Self { is_held, failure: Failure::unavailable(error).hint(hint) }
+        Self { is_held, is_elsewhere, failure: Failure::unavailable(error).hint(hint) }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Tokens: the temporary ones of a first start, and the desk that makes and revokes stored ones.
 
+mod alone;
+mod ask;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +10,11 @@ use std::time::Duration;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Bounds, Error, Fence, Principal, Time};
+use hayward_api::{Bounds, Code, Error, Fence, Principal, Time};
 use hayward_audit::secrets::{Secret, Secrets};
 use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
 use hayward_gateway::Protocol;
-use hayward_gateway::tokens::{TokenView, Tokens};
+use hayward_gateway::tokens::{Revoked, TokenView, Tokens};
 use hayward_store::{Actor, Store, TokenEntry};
 use hayward_tool::BoxFuture;
 use tokio::sync::Mutex;
@@ -20,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
 use crate::fences::checked;
-use crate::fences::tools::checked_tools;
+use crate::fences::tools::{checked_tools, known};
 use crate::stack::Stack;
+
+pub(crate) use alone::alone;
+pub(crate) use ask::{Ask, Told};
 
 /// How often it is written down which tokens were used.
 const NOTE_EVERY: Duration = Duration::from_mins(1);
@@ -111,6 +117,23 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
     }
 }
 
+/// What was asked for, with the real paths of its roots, if it can be meant and granted on this machine.
+fn meant(spec: TokenSpec, data_dir: &Path) -> Result<TokenSpec, Error> {
+    spec.bounds.tools.iter().try_for_each(known)?;
+    if let Some(end) = spec.expires_at.filter(|end| end.unix() <= jiff::Timestamp::now().as_second()) {
+        let error =
+            Error::new(Code::Invalid, format!("the token would be over before it is made: {end} is past"));
+        return Err(error.with_hint("name a time to come, or leave it out for a token without an end"));
+    }
+    let fence = checked(&spec.fence, data_dir)?;
+    let tool_fences = checked_tools(&spec.tool_fences, data_dir)?;
+    Ok(TokenSpec { fence, tool_fences, ..spec })
+}
+
+fn revoked(entry: &TokenEntry) -> Revoked {
+    Revoked { id: entry.id.to_string(), name: entry.metadata.name.to_string() }
+}
+
 fn rfc3339(unix: i64) -> Option<String> {
     jiff::Timestamp::from_second(unix).ok().map(|time| time.to_string())
 }
@@ -147,11 +170,35 @@ impl TokenDesk {
     }
 
     /// Revokes a temporary token that is meant by its name or its whole id, if it is still accepted.
-    fn revoke_temporary(&self, word: &str) -> Option<TokenId> {
+    fn revoke_temporary(&self, word: &str) -> Option<Revoked> {
         let means = |(id, name): &&TemporaryName| name == word || id.as_str() == word;
-        let (id, _) = self.temporary.iter().find(means)?;
-        self.credentials.remove(*id).then_some(*id)
+        let (id, name) = self.temporary.iter().find(means)?;
+        self.credentials.remove(*id).then(|| Revoked { id: id.to_string(), name: name.clone() })
     }
+
+    /// Lets in whom the store knows under this id. Only the new one is added: temporary tokens stand in no store.
+    async fn accept(&self, id: TokenId) -> Result<(), Error> {
+        let stored = self.store.credential_records().await?;
+        if let Some(record) = stored.into_iter().find(|record| record.id == id) {
+            self.credentials.insert(record);
+        }
+        Ok(())
+    }
+
+    /// The stored tokens are revoked, and with them the temporary one of their role: first nobody is let in under them
+    /// any more, then what runs is ended.
+    fn end_role(&self, role: Role, stored: &[TokenEntry]) -> Vec<Revoked> {
+        for entry in stored {
+            self.credentials.remove(entry.id);
+        }
+        let temporary = self.revoke_temporary(&role.temporary_name());
+        let ended: Vec<_> = stored.iter().map(revoked).chain(temporary).collect();
+        for token in &ended {
+            self.protocol.road().revoke(&token.id);
+        }
+        ended
+    }
+
     /// Writes down which tokens were used, now and then until `shutdown` fires and once more then.
     pub(crate) async fn note_uses_until(self, shutdown: CancellationToken) {
         loop {
@@ -196,35 +243,53 @@ impl Tokens for TokenDesk {
     ) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
-            let fence = checked(&spec.fence, &desk.data_dir)?;
-            let tool_fences = checked_tools(&spec.tool_fences, &desk.data_dir)?;
-            let spec = TokenSpec { fence, tool_fences, ..spec };
+            let spec = meant(spec, &desk.data_dir)?;
             let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;
-            // Only the new one is added: temporary tokens stand in no store.
-            let stored = desk.store.credential_records().await?;
-            if let Some(record) = stored.into_iter().find(|record| record.id == token.id()) {
-                desk.credentials.insert(record);
-            }
+            desk.accept(token.id()).await?;
             Ok(token.reveal().to_owned())
         })
     }
 
-    fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+    fn revoke(&self, token: String, actor: Arc<Principal>) -> BoxFuture<'static, Result<Revoked, Error>> {
         let desk = self.clone();
         Box::pin(async move {
             let _change = desk.change.lock().await;
             let word = named(&token);
             // First nobody is let in under it any more, then what runs is ended.
-            let id = if let Some(id) = desk.revoke_temporary(&word) {
-                id.to_string()
+            let ended = if let Some(temporary) = desk.revoke_temporary(&word) {
+                temporary
             } else {
-                let revoked = desk.store.revoke_token(&word, &Actor::from(&*actor)).await?;
-                desk.credentials.remove(revoked.id);
-                revoked.id.to_string()
+                let stored = desk.store.revoke_token(&word, &Actor::from(&*actor)).await?;
+                desk.credentials.remove(stored.id);
+                revoked(&stored)
             };
-            desk.protocol.road().revoke(&id);
-            Ok(id)
+            desk.protocol.road().revoke(&ended.id);
+            Ok(ended)
+        })
+    }
+
+    fn rotate(&self, role: Role, actor: Arc<Principal>) -> BoxFuture<'static, Result<String, Error>> {
+        let desk = self.clone();
+        Box::pin(async move {
+            let _change = desk.change.lock().await;
+            let (token, old) = desk.store.rotate_role(role, &Actor::from(&*actor)).await?;
+            desk.end_role(role, &old);
+            desk.accept(token.id()).await?;
+            Ok(token.reveal().to_owned())
+        })
+    }
+
+    fn revoke_role(
+        &self,
+        role: Role,
+        actor: Arc<Principal>,
+    ) -> BoxFuture<'static, Result<Vec<Revoked>, Error>> {
+        let desk = self.clone();
+        Box::pin(async move {
+            let _change = desk.change.lock().await;
+            let stored = desk.store.revoke_role(role, &Actor::from(&*actor)).await?;
+            Ok(desk.end_role(role, &stored))
         })
     }
 }

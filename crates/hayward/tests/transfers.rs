@@ -352,6 +352,45 @@ async fn the_digest_that_was_announced_must_be_the_one_that_comes() {
 }
 
 #[tokio::test]
+async fn the_record_says_how_much_was_moved_and_what_it_was() {
+    let rig = Rig::start(&[]);
+    let (path, seven) = (rig.path("x"), rig.path("seven"));
+    fs::write(&seven, "0123456").unwrap();
+    // sha256("abc"), FIPS 180-2.
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let url = rig.ticket("prepare_upload", json!({"dest_path": path, "sha256": abc})).await;
+    assert_eq!(rig.put(&url, b"abd").await.status(), 422);
+    let url = rig.ticket("prepare_upload", json!({"dest_path": path, "sha256": abc})).await;
+    let part = rig.send("PUT", &url, &[("content-range", "bytes 0-1/3")], b"ab").await;
+    assert_eq!(part.status(), 202);
+    let rest = rig.send("PUT", &url, &[("content-range", "bytes 2-2/3")], b"c").await;
+    assert_eq!(rest.status(), 200);
+    assert_eq!(rig.put(&rig.upload(&path).await, b"ABCDE").await.status(), 200);
+    let url = rig.download(&seven).await;
+    assert_eq!(rig.send("GET", &url, &[("range", "bytes=2-4")], b"").await.status(), 206);
+    assert_eq!(rig.get(&url).await.status(), 200);
+
+    let shown = |call: &Value| {
+        let args = ["audit", "show", &call["seq"].to_string(), "-o", "json"];
+        let output = command(BINARY, args).env("HAYWARD_DATA_DIR", rig.path("data")).output().unwrap();
+        let call: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let of = |name: &str| call["outcome"].get(name).cloned();
+        (of("bytes"), of("sha256"))
+    };
+    let all: Vec<_> = rig.recorded().iter().map(shown).collect();
+    let bytes = |count: u64| Some(json!(count));
+    let expected = [
+        (None, None),
+        (bytes(2), None),
+        (bytes(1), Some(json!(abc))),
+        (bytes(5), None),
+        (bytes(3), None),
+        (bytes(7), None),
+    ];
+    assert_eq!(all, expected);
+}
+
+#[tokio::test]
 async fn an_upload_that_breaks_off_goes_on_where_it_was() {
     let rig = Rig::start(&[]);
     fs::create_dir(rig.path("in")).unwrap();

@@ -190,6 +190,10 @@ impl Claim for Redemption {
         self.taken.received()
     }
 
+    fn sha256(&self) -> Option<[u8; 32]> {
+        self.taken.order.sha256
+    }
+
     fn timeout(&self) -> Duration {
         Duration::from_millis(self.host.limits.transfer_timeout_ms)
     }

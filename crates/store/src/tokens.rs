@@ -116,14 +116,18 @@ impl Store {
         Ok(revoked)
     }
 
-    /// Puts a new token of this role, called as the role is, in the place of all there are of it. The secret is in
-    /// the answer and nowhere else.
-    pub async fn rotate_role(&self, role: Role, actor: &Actor) -> Result<Token, StoreError> {
+    /// Puts a new token of this role, called as the role is, in the place of all there are of it; those are told, too. The
+    /// secret is in the answer and nowhere else.
+    pub async fn rotate_role(
+        &self,
+        role: Role,
+        actor: &Actor,
+    ) -> Result<(Token, Vec<TokenEntry>), StoreError> {
         let mut change = self.begin().await?;
-        change.revoke_role(role, actor).await?;
+        let revoked = change.revoke_role(role, actor).await?;
         let token = change.create_token(role.as_str(), role.into(), actor).await?.1;
         change.commit().await?;
-        Ok(token)
+        Ok((token, revoked))
     }
 
     /// What `identify` needs of every token, disabled ones included.

@@ -75,6 +75,9 @@ pub trait Claim: Send {
     /// Bytes of an upload that have come so far.
     fn received(&self) -> u64;
 
+    /// The SHA-256 that the file of an upload has when it is whole, if its maker has named one.
+    fn sha256(&self) -> Option<[u8; 32]>;
+
     /// How long the transfer may take.
     fn timeout(&self) -> Duration;
 

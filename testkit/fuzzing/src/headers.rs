@@ -24,20 +24,28 @@ pub(crate) fn check(input: &[u8]) {
 }
 
 /// The headers up to an empty line, as many as can be sent, and what stands behind it.
-fn read(input: &[u8]) -> (HeaderMap, &[u8]) {
+pub(crate) fn read(input: &[u8]) -> (HeaderMap, &[u8]) {
     let mut headers = HeaderMap::new();
     let mut rest = input;
-    while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-        let (line, behind) = (&rest[..end], &rest[end + 1..]);
+    while rest.contains(&b'\n') {
+        let (found, behind) = line(rest);
         rest = behind;
-        if line.is_empty() {
+        if found.is_empty() {
             break;
         }
-        if let Some((name, value)) = header(line) {
+        if let Some((name, value)) = header(found) {
             headers.append(name, value);
         }
     }
     (headers, rest)
+}
+
+/// The first line, and what stands behind it.
+pub(crate) fn line(input: &[u8]) -> (&[u8], &[u8]) {
+    match input.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&input[..end], &input[end + 1..]),
+        None => (input, &[]),
+    }
 }
 
 fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {

@@ -1,7 +1,7 @@
-//! What holds of every input of the protocol crate and of the check of the record, whatever it is: the checks that the fuzz targets
-//! in `fuzz/` and the tests that replay their corpora share.
+//! What holds of every input of the protocol crate, of what a listener reads in headers, and of the check of the record, whatever it is:
+//! the checks that the fuzz targets in `fuzz/` and the tests that replay their corpora share.
 //!
-//! Each check compares `hayward-mcp` with something made another way: `serde_json`, a few lines of
+//! Each check compares our code with something made another way: `serde_json`, a few lines of
 //! model, or itself on the same input in other pieces. A check that fails panics; it must not look
 //! at the clock, at the disk or at chance, so that an input that failed once fails again.
 
@@ -10,6 +10,8 @@ mod events;
 mod headers;
 mod lines;
 mod pieces;
+mod proxies;
+mod ranges;
 mod records;
 mod requests;
 mod states;
@@ -30,10 +32,12 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "differential", check: emitted::check },
     Target { name: "envelope", check: envelope::check },
     Target { name: "headers", check: headers::check },
+    Target { name: "proxies", check: proxies::check },
+    Target { name: "ranges", check: ranges::check },
     Target { name: "requests", check: requests::check },
     Target { name: "sse", check: events::check },
     Target { name: "state", check: states::check },

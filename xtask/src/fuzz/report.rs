@@ -7,7 +7,8 @@ use crate::{output, step, workspace};
 
 const HEAD: &str = "# Fuzzing
 
-What `cargo xtask fuzz` found, newest first. Each target feeds a part of the protocol crate, or the check of the record, with what libFuzzer makes up
+What `cargo xtask fuzz` found, newest first. Each target feeds a part of the protocol crate, a reader of headers, or the check of the record, with what libFuzzer makes
+up
 (optimised, with debug assertions and checked arithmetic; no sanitizer, as the code has no `unsafe`) and compares what
 comes of it with something made another way. `testkit/fuzzing` holds the checks, `fuzz/corpus/` the inputs that every run
 of the tests tries again. An input has up to 4 KiB, may take 5 s, and a target 256 MiB.
@@ -17,6 +18,8 @@ of the tests tries again. An input has up to 4 KiB, may take 5 s, and a target 2
 | `differential` | what we emit is read as it was meant: by `serde_json`, as a line, as an event |
 | `envelope` | a message is accepted if and only if `serde_json` and a model of JSON-RPC accept it; nothing of it is lost |
 | `headers` | a modern request is served only if every header says what the body says |
+| `proxies` | who isn't named changes nothing; the client is who the chain of trusted proxies vouches for |
+| `ranges` | a range lies within its file, and a part of an upload within its whole |
 | `sse` | events are what the algorithm of the standard gives, in whatever pieces the stream comes; none is beyond the limit |
 | `stdio` | lines are what splitting gives, in whatever pieces they come and wherever reading is cancelled; none is beyond the limit |
 | `verify` | of a signed record no change passes, and no record stops the check |

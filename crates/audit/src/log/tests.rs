@@ -22,8 +22,14 @@ use crate::reader::{Line, Record, read_records};
 use crate::redact::{self, Redacted};
 use hayward_api::Ending;
 
-const OK: Outcome<'static> =
-    Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: Some(3), result_digest: None };
+const OK: Outcome<'static> = Outcome {
+    ending: Ending::Ok,
+    code: None,
+    message: None,
+    duration_ms: Some(3),
+    result_digest: None,
+    moved: None,
+};
 
 struct Sample {
     principal: Principal,

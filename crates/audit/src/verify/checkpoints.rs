@@ -29,10 +29,21 @@ pub(super) struct Signed {
 pub(super) fn load(evidence: &Evidence, report: &mut Report) -> Result<Vec<Signed>, AuditError> {
     let own = evidence.checkpoints.iter().map(|path| CheckpointFile::read(path));
     let own = own.collect::<Result<Vec<_>, _>>()?;
-    let files = || own.iter().chain(evidence.copies.iter().map(AsRef::as_ref));
+    let copies = || evidence.copies.iter().map(AsRef::as_ref);
+    let files = || own.iter().chain(copies());
     let (mut signed, trust) = (Vec::new(), Trust::new(&evidence.keys, files()));
     if !trust.is_empty() {
-        files().for_each(|file| judge(file, &trust, &mut signed, report));
+        // Those of the record are all there are: what was before the first of them is known.
+        let own = own.iter().map(|file| (file, Some(Hash::ZERO)));
+        for file in own.chain(copies().map(|file| (file, None))) {
+            judge(file, &trust, &mut signed, report);
+        }
+    }
+    // Of some files without their checkpoints nobody can tell.
+    if evidence.has_named_keys && !(evidence.is_part && evidence.checkpoints.is_empty()) {
+        for key in trust.silent(&evidence.keys, files()) {
+            report.find(Finding::signed_nothing(&key));
+        }
     }
     if let Some(note) = unsigned_note(!trust.is_empty(), files().count()) {
         report.note(Note::at(String::new(), Place::default(), note));
@@ -51,8 +62,14 @@ struct Reading<'a> {
     doubtful: Option<(Place, Refused)>,
 }
 
-fn judge(file: &CheckpointFile, trust: &Trust, signed: &mut Vec<Signed>, report: &mut Report) {
-    let mut reading = Reading { path: &file.path, prev: None, doubtful: None };
+/// Judges the lines of a file, which begins behind a line of this hash, if that is known.
+fn judge(
+    (file, prev): (&CheckpointFile, Option<Hash>),
+    trust: &Trust,
+    signed: &mut Vec<Signed>,
+    report: &mut Report,
+) {
+    let mut reading = Reading { path: &file.path, prev, doubtful: None };
     for (line, number) in file.lines.iter().zip(1..) {
         let place = Place { line: number, ..Place::default() };
         match line {

@@ -176,6 +176,15 @@ impl Finding {
         }
     }
 
+    pub(super) fn signed_nothing(key: &PublicKey) -> Self {
+        let what = format!(
+            "the key {key} has signed nothing here that counts: checkpoints are gone, or it is no key of this record"
+        );
+        let finding = Self::new(String::new(), Place::default(), "signed_nothing", what);
+        // Behind whatever shows why.
+        Self { order: (usize::MAX, 0), ..finding }
+    }
+
     pub(super) fn checkpoint_missing(file: String, place: Place) -> Self {
         Self::new(
             file,

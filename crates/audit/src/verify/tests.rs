@@ -109,8 +109,14 @@ fn call(log: &Log) {
         decision: "allow",
     };
     let seq = log.intent(&intent).write().unwrap();
-    let outcome =
-        Outcome { ending: Ending::Ok, code: None, message: None, duration_ms: None, result_digest: None };
+    let outcome = Outcome {
+        ending: Ending::Ok,
+        code: None,
+        message: None,
+        duration_ms: None,
+        result_digest: None,
+        moved: None,
+    };
     log.outcome(seq, &outcome).and_then(|queued| queued.write()).unwrap();
 }
 

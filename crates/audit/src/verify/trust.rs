@@ -65,18 +65,37 @@ impl Trust {
         if !named.is_empty() {
             files.into_iter().for_each(|file| claims.read(file));
         }
-        let mut keys = named.to_vec();
-        if let [only] = named {
+        // One that is named twice is one.
+        let mut keys: Vec<_> = named.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        if let &[only] = &keys[..] {
             let line = claims.succession();
             // Both end: on the way, the numbers of the records only grow, or only fall.
-            keys.extend(iter::successors(line.after(*only), |key| line.after(*key)));
-            keys.extend(iter::successors(line.before(*only), |key| line.before(*key)));
+            keys.extend(iter::successors(line.after(only), |key| line.after(*key)));
+            keys.extend(iter::successors(line.before(only), |key| line.before(*key)));
         }
         Self(keys.iter().map(|key| Trusted { key: *key, until: claims.until.get(key).copied() }).collect())
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Which of these keys have signed nothing in these files that counts, nor taken over by something that does. Without this,
+    /// whoever has stolen an old key could sign all of the record anew, and leave out that it had handed over.
+    pub(super) fn silent<'a>(
+        &self,
+        named: &[PublicKey],
+        files: impl IntoIterator<Item = &'a CheckpointFile>,
+    ) -> BTreeSet<PublicKey> {
+        let mut silent: BTreeSet<_> = named.iter().copied().collect();
+        let lines = files.into_iter().flat_map(|file| file.lines.iter().flatten());
+        for Said { checkpoint, is_handover, .. } in lines.filter(|said| self.counts(&said.checkpoint)) {
+            silent.remove(&checkpoint.signer());
+            if *is_handover {
+                silent.remove(&checkpoint.signs_next());
+            }
+        }
+        silent
     }
 
     /// Whether the key that has signed this could sign it then.

@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::response::Response;
 use futures_util::future::join_all;
 use hayward_api::{Principal, Source};
+use hayward_telemetry::metrics::{Kind, Observed};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -23,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::addresses::{Addresses, Full, Held, holding};
 use super::answer::OnRecord;
 use super::door::{self, Door, Stream};
-use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router};
+use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router, too_fast};
 use super::mcp;
 use super::places::{Connection, Place, Places};
 use super::stall::Stalling;
@@ -72,8 +74,11 @@ impl Serves {
 /// Accepts connections at every door until `shutdown` fires, then lets requests in flight end.
 pub async fn serve(doors: Vec<Door>, front: Arc<Front>, threads: Arc<Threads>, shutdown: CancellationToken) {
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+    let addresses = Arc::<Addresses>::default();
+    front.app().protocol.road().meters().observe(refusals(&addresses));
     let hall = Hall {
         places: Places::new(usize::try_from(front.app().limits.connections_max).unwrap_or(usize::MAX)),
+        addresses,
         front: Arc::clone(&front),
         threads,
         connections: connections.clone(),
@@ -100,10 +105,26 @@ pub async fn serve(doors: Vec<Door>, front: Arc<Front>, threads: Arc<Threads>, s
     }
 }
 
+/// What a connection takes: a place, and one of those that its address may have.
+type Taken = (Place, Option<Held>);
+
+/// Connections that were closed because their address had as many as it may.
+fn refusals(addresses: &Arc<Addresses>) -> Observed {
+    let addresses = Arc::clone(addresses);
+    Observed {
+        name: "connections_refused_total",
+        help: "Connections that were closed because their address had as many as it may.",
+        kind: Kind::Counter,
+        label: None,
+        read: Box::new(move || vec![("", addresses.refused())]),
+    }
+}
+
 /// What stands behind every door.
 struct Hall {
     front: Arc<Front>,
     places: Arc<Places>,
+    addresses: Arc<Addresses>,
     threads: Arc<Threads>,
     connections: TaskTracker,
     cut: CancellationToken,
@@ -119,20 +140,25 @@ impl Hall {
                 accepted = self.accept_one(&door) => accepted,
             };
             match accepted {
-                Ok((stream, place)) => self.let_in(stream, place),
+                Ok(Some((stream, place))) => self.let_in(stream, place),
+                // Its address has as many as it may: it is closed, and takes nobody's place.
+                Ok(None) => {}
                 Err(error) => pause_after(&error).await,
             }
         }
     }
 
-    /// The next connection, once there is a place for it.
-    async fn accept_one(&self, door: &Door) -> std::io::Result<(Stream, Place)> {
+    /// The next connection, once there is a place for it; none if its address has too many.
+    async fn accept_one(&self, door: &Door) -> std::io::Result<Option<(Stream, Taken)>> {
         let stream = door.accept().await?;
+        let max = self.front.app().limits.connections_per_address_max;
+        let Ok(held) = self.addresses.hold(stream.peer().map(|peer| peer.ip()), max) else { return Ok(None) };
         // Children, as every token has a lock that all who wait for it share.
-        Ok((stream, self.places.take(self.cut.child_token()).await))
+        let place = self.places.take(self.cut.child_token()).await;
+        Ok(Some((stream, (place, held))))
     }
 
-    fn let_in(&self, stream: Stream, place: Place) {
+    fn let_in(&self, stream: Stream, (place, held): Taken) {
         let app = self.front.app();
         let serving = Serving {
             front: Arc::clone(&self.front),
@@ -145,7 +171,7 @@ impl Hall {
             if let Some(Err(error)) = place.connection.cut.run_until_cancelled(served).await {
                 tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended early");
             }
-            drop(place);
+            drop((place, held));
         });
     }
 
@@ -265,8 +291,9 @@ async fn answer(
     let forwarded = app.proxies.read(*peer, request.headers());
     let source = forwarded.source;
     let pending = app.protocol.road().meters().http().begin(request.uri().path(), request.method().as_str());
-    let (response, has_entered) = match enter(app, &forwarded, connection, &request) {
-        Ok(arrived) => (respond(request, app, routes, arrived).await, true),
+    let entered = enter(app, &forwarded, connection, &request).and_then(|arrived| begin(app, arrived));
+    let (response, has_entered) = match entered {
+        Ok((arrived, held)) => (hold(respond(request, app, routes, arrived).await, held), true),
         Err(refused) => (refused, false),
     };
     pending.answered(response.status().as_u16());
@@ -287,6 +314,22 @@ async fn answer(
         connection.waits();
     }
     Ok(response)
+}
+
+/// The address of a request has one more that is being answered.
+fn begin(app: &App, arrived: Arrived) -> Result<(Arrived, Option<Held>), Response> {
+    match app.pace.begin(arrived.source.ip()) {
+        Ok(held) => Ok((arrived, held)),
+        Err(Full) => Err(named(too_fast("this address at once", Duration::from_secs(1)), &arrived.id)),
+    }
+}
+
+/// It has it until the answer is sent.
+fn hold(response: Response, held: Option<Held>) -> Response {
+    match held {
+        Some(held) => response.map(|body| holding(body, held)),
+        None => response,
+    }
 }
 
 /// A request that was refused for who sent it, or from where.

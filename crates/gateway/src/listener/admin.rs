@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ::http::request::Parts;
 use ::http::{HeaderMap, Request, StatusCode};
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
@@ -13,8 +12,6 @@ use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Bounds, Error, Fence, Principal, Time};
 use hayward_auth::{Action, Decision, decide};
-use hayward_mcp::json::Raw;
-use hayward_tool::{Abilities, Round};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -22,11 +19,8 @@ use super::answer;
 use super::body::read as read_body;
 use super::http::{App, Arrived, authenticate};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
-use crate::road::{Arrival, Beside};
 use crate::tokens::TokenView;
-
-/// Characters of a token that the record shows: kind and public id at most.
-const SHOWN_CHARS: usize = 22;
+use crate::tokens::recorded::{self, Author};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -99,13 +93,10 @@ pub(crate) async fn create(
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
         let Wanted { name, min_protocol, fence, tool_fences, bounds, expires_at, .. } = wanted;
         let spec = TokenSpec { min_protocol, fence, tool_fences, bounds, expires_at, ..role.into() };
-        let told = json!({
-            "name": name, "role": role, "min_protocol": spec.min_protocol, "fence": spec.fence,
-            "tool_fences": spec.tool_fences, "bounds": spec.bounds, "expires_at": spec.expires_at,
-        });
-        let arrival = arrival(&head, &actor, "tokens.create", &told);
-        let change = app.tokens.create(name.clone(), spec, actor);
-        let token = app.protocol.change(arrival, change).await.map_err(|error| failed(&error))?;
+        let made =
+            recorded::create(&app.protocol, &*app.tokens, author(&arrived, actor), (name.clone(), spec))
+                .await;
+        let token = made.map_err(|error| failed(&error))?;
         let shown = json!({ "token": token, "name": name, "role": role });
         Ok(answer::object(StatusCode::OK, &shown))
     };
@@ -136,11 +127,8 @@ pub(crate) async fn revoke(
         Ok(actor) => actor,
         Err(refused) => return refused,
     };
-    // A whole token in the path would be a secret in the record: its public beginning says enough.
-    let shown: String = token.chars().take(SHOWN_CHARS).collect();
-    let arrival = arrival(&head, &actor, "tokens.revoke", &json!({ "token": shown }));
-    match app.protocol.change(arrival, app.tokens.revoke(token, actor)).await {
-        Ok(id) => answer::object(StatusCode::OK, &json!({ "revoked": id })),
+    match recorded::revoke(&app.protocol, &*app.tokens, author(&arrived, actor), token).await {
+        Ok(revoked) => answer::object(StatusCode::OK, &json!({ "revoked": revoked.id })),
         Err(error) if error.code == hayward_api::Code::NotFound => {
             answer::detail(StatusCode::NOT_FOUND, "Token not found")
         }
@@ -148,26 +136,8 @@ pub(crate) async fn revoke(
     }
 }
 
-/// What the record is told of a change.
-fn arrival(head: &Parts, actor: &Arc<Principal>, name: &str, arguments: &Value) -> Arrival {
-    let arrived = head.extensions.get::<Arrived>();
-    Arrival {
-        principal: Arc::clone(actor),
-        source: arrived.map(|arrived| arrived.source).unwrap_or_default(),
-        request_id: arrived.map(|arrived| Arc::clone(&arrived.id)).unwrap_or_default(),
-        client: Arc::default(),
-        rpc_id: None,
-        trace_parent: None,
-        revision: None,
-        abilities: Abilities::default(),
-        verb: None,
-        name: name.to_owned(),
-        arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
-        round: Round::default(),
-        idempotency_key: None,
-        spends: None,
-        beside: Beside::ADMIN,
-    }
+fn author(arrived: &Arrived, principal: Arc<Principal>) -> Author {
+    Author { principal, source: arrived.source, request_id: Some(Arc::clone(&arrived.id)) }
 }
 
 fn administrator(app: &App, arrived: &Arrived, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {

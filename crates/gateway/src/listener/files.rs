@@ -5,7 +5,7 @@
 //! ```
 
 mod body;
-mod ranges;
+pub mod ranges;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use axum::extract::{Extension, Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use hayward_api::{Code, Tier};
+use hayward_audit::{Hex, Moved};
 use hayward_mcp::json::Raw;
 use hayward_tool::{
     Abilities, Claim, Cx, Direction, Incoming, Received, Round, Source, ToolError, TransferError,
@@ -63,7 +64,9 @@ pub(crate) async fn put(
             let (sender, receiver) = mpsc::channel::<Incoming>(RECEIVED_CHUNKS);
             let pumped = pump(body, sender, stall, &arrived.connection);
             let pumped = cancel.run_until_cancelled(pumped);
-            tokio::join!(claim.receive(&cx, part, receiver), pumped).0
+            let received = tokio::join!(claim.receive(&cx, part, receiver), pumped).0?;
+            let sha256 = claim.sha256().filter(|_| received.is_whole).map(Hex);
+            Ok((received, Moved { bytes: received.bytes.saturating_sub(part.offset), sha256 }))
         });
         moved.await.map(|received| (path, received))
     };
@@ -144,19 +147,19 @@ struct Sent {
     wanted: Wanted,
 }
 
-/// Sends a file as far as it is wanted, all but the last chunk, which it returns.
+/// Sends a file as far as it is wanted, all but the last chunk, which it returns with what was sent.
 async fn send(
     mut claim: Box<dyn Claim>,
     cancel: CancellationToken,
     headers: HeaderMap,
     opened: oneshot::Sender<Sent>,
     out: mpsc::Sender<Bytes>,
-) -> Result<Option<Bytes>, TransferError> {
+) -> Result<(Option<Bytes>, Moved), TransferError> {
     let cx = Cx::new(claim.timeout(), cancel.clone());
     let source = claim.open(&cx).await?;
     let wanted = Wanted::of(&headers, &source)?;
     claim.spend(wanted.bytes())?;
-    let range = wanted.range.clone();
+    let (range, moved) = (wanted.range.clone(), Moved { bytes: wanted.bytes(), sha256: None });
     opened.send(Sent { source, wanted }).map_err(|_| TransferError::StreamAborted { bytes: 0 })?;
     let (chunks, mut coming) = mpsc::channel::<Bytes>(SENT_CHUNKS);
     let forward = async move {
@@ -178,7 +181,7 @@ async fn send(
         }
     };
     let (sent, held) = tokio::join!(claim.send(&cx, range, chunks), forward);
-    sent.map(|_| held)
+    sent.map(|_| (held, moved))
 }
 
 fn download(sent: &Sent, body: FileBody) -> Response {

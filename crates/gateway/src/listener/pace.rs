@@ -1,5 +1,5 @@
-//! How fast requests may come: from one address, and under one credential; and how long whoever fails to say who it is
-//! has to wait for that to be told.
+//! How fast requests may come: from one address, and under one credential; how many of one address are answered at once;
+//! and how long whoever fails to say who it is has to wait for that to be told.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hayward_api::Principal;
 
+use super::addresses::{Addresses, Full, Held};
 use crate::limits::{
     FAILURE_DELAY_MIN, FAILURES_FREE, FAILURES_WINDOW, Limits, PACED_MAX, PACED_SWEEP_INTERVAL,
 };
@@ -20,12 +21,14 @@ pub struct Pace {
     per_address: u64,
     per_principal: u64,
     delay_max: Duration,
+    at_once: u64,
     senders: Arc<Senders>,
 }
 
 /// What is known of senders, whatever the paces are.
 #[derive(Default)]
 struct Senders {
+    at_once: Arc<Addresses>,
     addresses: Mutex<Known<IpAddr, Instant>>,
     principals: Mutex<Known<String, Instant>>,
     failures: Mutex<Known<IpAddr, Failures>>,
@@ -50,6 +53,7 @@ impl Pace {
             per_address: limits.address_requests_per_minute,
             per_principal: limits.principal_requests_per_minute,
             delay_max: Duration::from_millis(limits.failure_delay_ms_max),
+            at_once: limits.requests_per_address_max,
             senders: Arc::default(),
         }
     }
@@ -66,6 +70,11 @@ impl Pace {
             return Ok(());
         }
         spend(&mut lock(&self.senders.addresses), sender(address), self.per_address, Instant::now())
+    }
+
+    /// A request of this address is being answered until what it gets is dropped.
+    pub(crate) fn begin(&self, address: Option<IpAddr>) -> Result<Option<Held>, Full> {
+        self.senders.at_once.hold(address, self.at_once)
     }
 
     /// Counts a request under this credential, by its own bound or that of all; else says how long to wait.
@@ -128,7 +137,7 @@ impl<K: Eq + Hash, V> Known<K, V> {
 }
 
 /// Who sends from there. Whoever has one IPv6 address has all of its network's.
-fn sender(address: IpAddr) -> IpAddr {
+pub(super) fn sender(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

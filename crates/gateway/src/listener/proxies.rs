@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use ::http::{HeaderMap, HeaderName};
 use hayward_api::Source;
+use hayward_api::bounds::plain;
 use hayward_api::source::Proxy;
 use ipnet::IpNet;
 
@@ -32,14 +33,14 @@ pub enum Trusted {
 
 /// What a request says of whom it was sent on for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Forwarded<'a> {
+pub struct Forwarded<'a> {
     /// Where it comes from.
-    pub(crate) source: Source,
+    pub source: Source,
     /// The names under which the client reached the proxies: the whole of a header, which may be a list. None from whom
     /// isn't believed.
-    pub(crate) hosts: Vec<&'a str>,
+    pub hosts: Vec<&'a str>,
     /// `http` or `https`, as the client spoke to the proxy.
-    pub(crate) scheme: Option<&'static str>,
+    pub scheme: Option<&'static str>,
 }
 
 impl FromStr for Trusted {
@@ -50,11 +51,12 @@ impl FromStr for Trusted {
             return Ok(Self::Socket);
         }
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match network {
-            Ok(network) if network.prefix_len() == 0 => {
+        match network.map(plain) {
+            Ok(None) => Err("IPv4 addresses written as IPv6 ones share their first 96 bits".to_owned()),
+            Ok(Some(network)) if network.prefix_len() == 0 => {
                 Err("it would believe everybody: name the addresses of your proxies".to_owned())
             }
-            Ok(network) => Ok(Self::Network(network.trunc())),
+            Ok(Some(network)) => Ok(Self::Network(network.trunc())),
             Err(_) => Err("write an address, a network such as 10.0.0.0/8, or `unix`".to_owned()),
         }
     }
@@ -67,7 +69,7 @@ impl Proxies {
     }
 
     /// What of these headers is believed, sent by this peer.
-    pub(crate) fn read<'a>(&self, peer: Option<SocketAddr>, headers: &'a HeaderMap) -> Forwarded<'a> {
+    pub fn read<'a>(&self, peer: Option<SocketAddr>, headers: &'a HeaderMap) -> Forwarded<'a> {
         let source = Source::peer(peer);
         let proxy = match peer {
             Some(peer) if self.trusts(peer.ip()) => Proxy::Address(peer),
@@ -213,7 +215,13 @@ mod tests {
         for bad in ["", "x", "10.0.0.0/33", "10.0.0", "0.0.0.0/0", "::/0", "10.0.0.1:80", "unix:/x"] {
             assert!(bad.parse::<Trusted>().is_err(), "{bad}");
         }
-        assert_eq!("10.1.2.3/8".parse::<Trusted>(), "10.0.0.0/8".parse());
+        for mapped in ["::ffff:0:0/96", "::ffff:10.0.0.0/90"] {
+            assert!(mapped.parse::<Trusted>().is_err(), "{mapped}");
+        }
+        for same in ["10.1.2.3/8", "::ffff:10.1.2.3/104"] {
+            assert_eq!(same.parse::<Trusted>(), "10.0.0.0/8".parse(), "{same}");
+        }
+        assert_eq!("::ffff:10.1.2.3".parse::<Trusted>(), "10.1.2.3".parse());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error, Principal, Tier};
 use hayward_audit::secrets::Secrets;
-use hayward_audit::{AuditError, Hash, Intent, Log, Queued, Redacted, Seq, redact};
+use hayward_audit::{AuditError, Hash, Intent, Log, Moved, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
 use hayward_telemetry::metrics::Meters;
 use hayward_tool::{Outcome, Reply, ToolError, TransferError, Verb, Verdict};
@@ -147,7 +147,7 @@ impl Recorder {
             Reply::Result(raw) => Some(Hash::blake3(raw.as_bytes())),
             Reply::Ask { .. } | Reply::GoOn { .. } | Reply::Error { .. } => None,
         };
-        match self.close(open, &outcome.verdict, digest).await {
+        match self.close(open, &outcome.verdict, (digest, None)).await {
             Ok(()) => outcome,
             Err(error) => Outcome::failed(verb, unrecorded(&error, "although the call has run")),
         }
@@ -195,11 +195,12 @@ impl Recorder {
         self.recorded(&queued, Durability::Process).await.map(drop)
     }
 
-    /// Records a change that is made beside the tools, around the change itself.
+    /// Records a change that is made beside the tools, around the change itself, which says what it has moved, if it is a
+    /// transfer.
     pub(crate) async fn around<T, E: Failure>(
         &self,
         arrival: &Arrival,
-        change: impl Future<Output = Result<T, E>>,
+        change: impl Future<Output = Result<(T, Option<Moved>), E>>,
     ) -> Result<T, E> {
         let open = self.intent(arrival, &arrival.principal, None).await.map_err(E::refused)?;
         // A panic must not leave the intent open.
@@ -210,17 +211,18 @@ impl Recorder {
         };
         let changed = AssertUnwindSafe(change).catch_unwind().await.unwrap_or_else(lost);
         let verdict = changed.as_ref().map_or_else(E::verdict, |_| Verdict::ok());
-        self.close(open, &verdict, None)
+        let moved = changed.as_ref().ok().and_then(|(_, moved)| *moved);
+        self.close(open, &verdict, (None, moved))
             .await
             .map_err(|error| E::refused(unrecorded(&error, "although the change was made")))?;
-        changed
+        changed.map(|(made, _)| made)
     }
 
     async fn close(
         &self,
         open: Open,
         verdict: &Verdict,
-        result_digest: Option<Hash>,
+        (result_digest, moved): (Option<Hash>, Option<Moved>),
     ) -> Result<(), AuditError> {
         let redaction = self.secrets.current();
         let message = verdict.message.as_deref().map(|message| recorded(&redaction, message));
@@ -230,6 +232,7 @@ impl Recorder {
             message: message.as_deref(),
             duration_ms: millis(open.since.elapsed()),
             result_digest,
+            moved,
         };
         let queued = self.log.outcome(open.seq, &outcome)?;
         self.recorded(&queued, open.durability).await.map(drop)
@@ -263,6 +266,7 @@ impl Recorder {
                 message: Some("its record was late, so nothing was done"),
                 duration_ms: None,
                 result_digest: None,
+                moved: None,
             };
             // If it is owed one by now, that one is written as soon as anything can be.
             drop(self.log.outcome(seq, &outcome));

@@ -65,7 +65,7 @@ impl Road {
         let arguments = Raw::of(changes).unwrap_or_else(|_| Raw::empty_object());
         let made = async {
             change();
-            Ok(())
+            Ok(((), None))
         };
         self.recorder.around(&reload(arguments), made).await
     }

@@ -134,10 +134,11 @@ async fn serve_until_signal(
     let mirrors = mirrors(&args, &data_dir.join("audit"), &mirror_limits)?;
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
-    let front = Arc::new(Front::new(Arc::new(app(&args, &stack, desk, address, Trust { tls, proxies }))));
+    let app = app(&args, &stack, desk.clone(), address, Trust { tls, proxies });
+    let front = Arc::new(Front::new(Arc::new(app)));
     let protocol = Arc::clone(&front);
     let in_force = Arc::new(move || Arc::clone(&protocol.app().protocol));
-    let socket = local::listen(&data_dir, &stack, in_force, shutdown.clone());
+    let socket = local::listen(&stack, desk, in_force, shutdown.clone());
     let reloads = Reloads::counted_by(&stack.meters);
     let mut reload = Reload::new(start.layers, looks, (handed, address), reloads);
     // They go last: what a call has begun may live on its thread.

@@ -13,6 +13,7 @@ use crate::Further;
 use crate::config::{AllLimits, Common, Serving, otlp};
 use crate::failure::Failure;
 use crate::stack::{Beside, Locked, Stack, acquire};
+use crate::tokens::TokenDesk;
 use crate::{local, runtime};
 
 /// Serves this machine's tools on standard input and output.
@@ -62,7 +63,7 @@ async fn serve(args: Args, limits: AllLimits, beside: Beside, log: &Logging) -> 
         Err(Locked { is_held: true, .. }) if args.serving.is_default() => {
             local::join(&path, args.role.ceiling()).await
         }
-        Err(Locked { is_held: true, failure }) => {
+        Err(Locked { is_held: true, failure, .. }) => {
             let hint = "leave out the options of serving: the daemon that has the directory has its own";
             Err(failure.hint(hint))
         }
@@ -79,10 +80,10 @@ async fn alone(
     log: &Logging,
 ) -> Result<(), Failure> {
     let shutdown = runtime::shutdown_signal()?;
-    let data_dir = data.path().to_owned();
     let stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
-    let socket = local::listen(&data_dir, &stack, stack.in_force(), shutdown.clone());
+    let desk = TokenDesk::new(&stack, None);
+    let socket = local::listen(&stack, desk, stack.in_force(), shutdown.clone());
     let principal =
         Arc::new(Principal { fence: stack.fence.clone(), ..Principal::local("stdio", args.role.ceiling()) });
     let client = stack.local(principal, stack.in_force());

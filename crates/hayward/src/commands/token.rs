@@ -1,4 +1,4 @@
-//! `hayward token`: makes, lists and revokes tokens in a data directory that no daemon has.
+//! `hayward token`: makes, lists and revokes tokens, through the daemon that has the data directory or without one.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -6,27 +6,24 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use hayward_api::bounds::{Bounds, Network};
-use hayward_api::error::did_you_mean;
 use hayward_api::fence::tools::ToolPattern;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Code, Error, Principal, Tier, Time};
+use hayward_api::{Error, Time};
 use hayward_gateway::tokens::TokenView;
-use hayward_store::{Actor, Store};
 
-use crate::config::{AllLimits, Common};
+use crate::config::Common;
 use crate::failure::Failure;
 use crate::fences::FenceArgs;
 use crate::fences::tools::{ToolFenceArg, checked_tools, together, tool_fence};
 use crate::output::Form;
-use crate::stack::{acquire, open_store};
-use crate::tokens::view;
-use crate::{output, runtime};
+use crate::tokens::{Ask, Told};
+use crate::{local, moment, output, runtime};
 
 /// Makes, lists and revokes tokens.
 ///
-/// Works on the data directory itself, so no daemon may be running on it; with a running daemon use
-/// its /admin/tokens routes.
+/// Asks the daemon that has the data directory, if one has, and a change is in force at once; else works on the directory
+/// itself. Either way a change is recorded. A daemon listens to its own user and to root alone.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -130,113 +127,77 @@ fn hinted(error: Error) -> String {
 
 /// A moment to come, or how far away it is.
 fn end(text: &str) -> Result<Time, String> {
-    if let Ok(time) = Time::parse(text) {
-        return Ok(time);
-    }
-    let wrong =
-        || format!("`{text}` is no time such as 2027-01-31T00:00:00Z, and no duration such as 12h or 30d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let count: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let ahead = count.checked_mul(seconds).filter(|ahead| *ahead > 0).ok_or_else(wrong)?;
-    let now = jiff::Timestamp::now().as_second();
-    now.checked_add(ahead).and_then(Time::from_unix).ok_or_else(wrong)
-}
-
-/// Refuses what is no tool of ours: a token that is bound to a misspelt one could call nothing.
-fn known(tools: Vec<ToolPattern>) -> Result<Vec<ToolPattern>, Failure> {
-    let is_known = |pattern: &ToolPattern| hayward_host::TOOL_NAMES.iter().any(|name| pattern.matches(name));
-    match tools.iter().find(|pattern| !is_known(pattern)) {
-        None => Ok(tools),
-        Some(unknown) => {
-            let error = Error::new(Code::Invalid, format!("there is no tool `{unknown}`"));
-            let meant = did_you_mean(unknown.as_str(), hayward_host::TOOL_NAMES);
-            Err(match meant {
-                Some(meant) => error.with_hint(format!("did you mean `{meant}`?")),
-                None => error.with_hint(format!("the tools are {}", hayward_host::TOOL_NAMES.join(", "))),
-            }
-            .into())
-        }
-    }
+    let moment = moment::parse(text, moment::Side::Ahead)?;
+    Time::from_unix(moment.as_second()).ok_or_else(|| format!("`{text}` is too far away"))
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
-    runtime::block_on(async move {
-        let data = acquire(&args.common.data_dir()?)?;
-        let store = open_store(data.path(), &AllLimits::read(&[])?).await?;
-        let done = act(&store, data.path(), args.action).await;
-        store.close().await;
-        done
+    let data_dir = args.common.data_dir()?;
+    let (ask, shown) = read(args.action, &data_dir)?;
+    show(shown, runtime::block_on(local::ask(&data_dir, ask))?)
+}
+
+/// What is shown of the answer.
+enum Shown {
+    Token(Output, String, Role),
+    Bare,
+    List(Form),
+    Revoked,
+    Metrics,
+}
+
+/// What is asked for, and how the answer is to be shown.
+fn read(action: Action, data_dir: &Path) -> Result<(Ask, Shown), Failure> {
+    Ok(match action {
+        Action::Add(add) => {
+            let Add { name, role, output, .. } = &*add;
+            let shown = Shown::Token(*output, name.clone(), Role::from(*role));
+            (Ask::Create { name: name.clone(), spec: Box::new(spec(*add, data_dir)?) }, shown)
+        }
+        Action::List { output } => (Ask::List, Shown::List(output)),
+        Action::Revoke { token } => (Ask::Revoke { token: named(&token)? }, Shown::Revoked),
+        Action::RotateAdmin => (Ask::Rotate { role: Role::Admin }, Shown::Bare),
+        Action::RotateMetrics => (Ask::Rotate { role: Role::Metrics }, Shown::Bare),
+        Action::DisableMetrics => (Ask::RevokeRole { role: Role::Metrics }, Shown::Metrics),
     })
 }
 
-async fn act(store: &Store, data_dir: &Path, action: Action) -> Result<(), Failure> {
-    let written = match action {
-        Action::Add(add) => {
-            let Add {
-                name,
-                role,
-                min_protocol,
-                expires,
-                sources,
-                tools,
-                requests_per_minute,
-                fence,
-                tool_fences,
-                output,
-            } = *add;
-            let fence = fence.read(data_dir)?;
-            let tool_fences = checked_tools(&together(&tool_fences)?, data_dir)?;
-            let bounds = Bounds { sources, tools: known(tools)?, requests_per_minute };
-            let spec = TokenSpec {
-                min_protocol,
-                fence,
-                tool_fences,
-                bounds,
-                expires_at: expires,
-                ..Role::from(role).into()
-            };
-            let (_, token) = store.create_token(&name, spec, &actor()).await.map_err(Error::from)?;
-            match output {
-                Output::Text => output::data(&format!("{}\n", token.reveal())),
-                Output::Json => output::json(&serde_json::json!({
-                    "id": token.id().to_string(), "name": name, "role": Role::from(role), "token": token.reveal(),
-                })),
-            }
+fn spec(add: Add, data_dir: &Path) -> Result<TokenSpec, Failure> {
+    let Add { role, min_protocol, expires, sources, tools, requests_per_minute, fence, tool_fences, .. } =
+        add;
+    Ok(TokenSpec {
+        min_protocol,
+        fence: fence.read(data_dir)?,
+        tool_fences: checked_tools(&together(&tool_fences)?, data_dir)?,
+        bounds: Bounds { sources, tools, requests_per_minute },
+        expires_at: expires,
+        ..Role::from(role).into()
+    })
+}
+
+fn show(shown: Shown, told: Told) -> Result<(), Failure> {
+    let written = match (shown, told) {
+        (Shown::List(form), Told::Listed(tokens)) => return list(form, &tokens),
+        (Shown::Token(Output::Json, name, role), Told::Made(token)) => {
+            let id = crate::tokens::named(&token);
+            output::json(&serde_json::json!({ "id": id, "name": name, "role": role, "token": token }))
         }
-        Action::List { output } => return list(store, output).await,
-        Action::Revoke { token } => {
-            let revoked = store.revoke_token(&named(&token)?, &actor()).await.map_err(Error::from)?;
-            output::data(&format!("revoked {} ({})\n", revoked.id, revoked.metadata.name))
+        (Shown::Token(Output::Text, ..) | Shown::Bare, Told::Made(token)) => {
+            output::data(&format!("{token}\n"))
         }
-        Action::RotateAdmin => rotate(store, Role::Admin).await?,
-        Action::RotateMetrics => rotate(store, Role::Metrics).await?,
-        Action::DisableMetrics => {
-            let revoked = store.revoke_role(Role::Metrics, &actor()).await.map_err(Error::from)?;
-            output::data(&match revoked.len() {
-                0 => "there is no metrics token: /metrics is off\n".to_owned(),
-                count => format!("revoked {count} metrics token(s): /metrics is off\n"),
-            })
+        (Shown::Revoked, Told::Revoked(tokens)) => {
+            let lines = tokens.iter().map(|token| format!("revoked {} ({})\n", token.id, token.name));
+            output::data(&lines.collect::<String>())
         }
+        (Shown::Metrics, Told::Revoked(tokens)) => output::data(&match tokens.len() {
+            0 => "there is no metrics token: /metrics is off\n".to_owned(),
+            count => format!("revoked {count} metrics token(s): /metrics is off\n"),
+        }),
+        _ => return Err(anyhow::anyhow!("the daemon answered something else than it was asked").into()),
     };
     written.context("failed to write the answer")?;
     Ok(())
-}
-
-async fn rotate(store: &Store, role: Role) -> Result<std::io::Result<()>, Failure> {
-    let token = store.rotate_role(role, &actor()).await.map_err(Error::from)?;
-    Ok(output::data(&format!("{}\n", token.reveal())))
-}
-
-/// Who changes things from the command line: a process of this machine.
-fn actor() -> Actor {
-    Actor::from(&Principal::local("cli", Tier::Operate))
 }
 
 /// A secret never stands in an argument: `@FILE` names the file that holds it.
@@ -249,9 +210,8 @@ fn named(token: &str) -> Result<String, Failure> {
     Ok(crate::tokens::named(text.trim()))
 }
 
-async fn list(store: &Store, form: Form) -> Result<(), Failure> {
-    let tokens: Vec<_> = store.list_tokens().await.map_err(Error::from)?.into_iter().map(view).collect();
-    output::show(form, &tokens, || {
+fn list(form: Form, tokens: &Vec<TokenView>) -> Result<(), Failure> {
+    output::show(form, tokens, || {
         let rows: Vec<Vec<String>> = tokens.iter().map(row).collect();
         output::table(&["ID", "NAME", "ROLE", "ENABLED", "CREATED", "EXPIRES", "BOUNDS", "FENCE"], &rows)
     })

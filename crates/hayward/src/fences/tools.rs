@@ -84,7 +84,9 @@ pub(crate) fn is_known(tool: &ToolPattern) -> bool {
     TOOL_NAMES.iter().any(|name| tool.matches(name))
 }
 
-fn known(tool: &ToolPattern) -> Result<(), Error> {
+/// Refuses what is no tool of this machine: a fence for a misspelt one would hold nothing, and a token that is bound to one
+/// could call nothing.
+pub(crate) fn known(tool: &ToolPattern) -> Result<(), Error> {
     if is_known(tool) {
         return Ok(());
     }

@@ -17,6 +17,7 @@ use super::Fs;
 use super::directory::is_kernels;
 use super::error::FsError;
 use super::handle::Handle;
+use super::metadata;
 use super::temp::reserve;
 
 impl Fs {
@@ -38,6 +39,7 @@ impl Fs {
         if expected.is_some_and(|expected| expected != old) {
             return Err(FsError::Conflict { path: path.to_owned() });
         }
+        metadata::lend_nothing(&file).map_err(failed)?;
         let written = put(&file, content, old.len()).and_then(|()| self.sync(&file));
         written.map_err(|errno| match put(&file, &old, content.len()) {
             Ok(()) => failed(errno),

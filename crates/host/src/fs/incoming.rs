@@ -215,7 +215,7 @@ mod tests {
         let (root, fs) = (TempDir::new().unwrap(), Fs::bare());
         let (new, old) = (root.path().join("sub/new"), root.path().join("old"));
         std::fs::write(&old, "old").unwrap();
-        std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o6640)).unwrap();
         for (path, mode) in [(&new, 0o600), (&old, 0o640)] {
             let mut incoming = fs.begin_incoming(&abs(path)).unwrap();
             incoming.append(b"first ").unwrap();
@@ -223,7 +223,7 @@ mod tests {
             incoming.append(b"second").unwrap();
             fs.settle(&cx(), &abs(path), incoming, Overwrite::Allow).unwrap();
             assert_eq!(std::fs::read(path).unwrap(), b"first second");
-            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, mode);
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o7777, mode, "no rights are lent");
         }
         assert_eq!(names(&root), 2, "nothing else is left");
     }

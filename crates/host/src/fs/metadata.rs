@@ -18,7 +18,11 @@ const ACL: &[u8] = b"system.posix_acl_access";
 /// and only the kernel sets the others.
 const OF_CONTENT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
 
-/// Copies owner, attributes (ACL and security label among them) and mode.
+/// Bits that lend a program the rights of its owner or group. New content must not come by those of the old one; the kernel
+/// drops them on a write as well, but for root.
+const LENDING: u32 = 0o6000;
+
+/// Copies owner, attributes (ACL and security label among them) and mode, but for the bits that lend rights.
 ///
 /// An error means that the file can't be replaced without losing some of them.
 pub(super) fn copy(from: &Handle, to: &File) -> Result<(), Errno> {
@@ -28,7 +32,20 @@ pub(super) fn copy(from: &Handle, to: &File) -> Result<(), Errno> {
         fchown(to, Some(Uid::from_raw(old.st_uid)), Some(Gid::from_raw(old.st_gid)))?;
     }
     copy_attributes(from, to)?;
-    fchmod(to, Mode::from_raw_mode(old.st_mode))
+    fchmod(to, Mode::from_raw_mode(old.st_mode & !LENDING))
+}
+
+/// Drops the bits that lend rights from a file whose content is about to change where it stands.
+pub(super) fn lend_nothing(file: &File) -> Result<(), Errno> {
+    let mode = fstat(file)?.st_mode;
+    if mode & LENDING == 0 {
+        return Ok(());
+    }
+    match fchmod(file, Mode::from_raw_mode(mode & !LENDING)) {
+        // Another user's: the kernel drops them when it is written to.
+        Err(Errno::PERM) => Ok(()),
+        changed => changed,
+    }
 }
 
 fn copy_attributes(from: &Handle, to: &File) -> Result<(), Errno> {

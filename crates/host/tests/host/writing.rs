@@ -49,13 +49,40 @@ async fn owner_mode_and_attributes_are_kept() {
         }
         let new = std::fs::metadata(&path).unwrap();
         assert_ne!(std::mem::replace(&mut last, new.ino()), new.ino(), "it was replaced");
-        assert_eq!((old.mode(), old.uid(), old.gid()), (new.mode(), new.uid(), new.gid()));
+        assert_eq!((old.uid(), old.gid()), (new.uid(), new.gid()));
+        assert_eq!(
+            mode(&path),
+            old.mode() & 0o1777,
+            "new content has not the rights that the old one was lent"
+        );
         let mut value = [0; 8];
         let length = getxattr(&path, "user.note", &mut value).unwrap();
         assert_eq!(&value[..length], b"kept");
         assert_eq!(old_acl, acl(&path));
         assert!(old_acl.is_some());
     }
+}
+
+#[tokio::test]
+async fn content_that_changes_where_it_stands_is_not_lent_the_rights_of_the_old_one() {
+    let rig = Rig::new();
+    let path = rig.file("x", "old");
+    std::fs::hard_link(&path, rig.work("second name")).unwrap();
+    let number = std::fs::metadata(&path).unwrap().ino();
+    let edit = json!({"file_path": path, "old_string": "new", "new_string": "edited"});
+    let write = json!({"file_path": path, "content": "new"});
+    for (tool, arguments) in [("write_file", write), ("edit_file", edit)] {
+        for bits in [0o4000, 0o2000, 0o6000] {
+            std::fs::write(&path, "new").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o751 | bits)).unwrap();
+            rig.ok(tool, arguments.clone()).await;
+            assert_eq!(mode(&path), 0o751, "{tool} {bits:o}");
+        }
+    }
+    // A sticky bit lends nothing.
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o1751)).unwrap();
+    rig.ok("write_file", json!({"file_path": path, "content": "new"})).await;
+    assert_eq!((mode(&path), std::fs::metadata(&path).unwrap().ino()), (0o1751, number));
 }
 
 const ACL: &str = "system.posix_acl_access";

@@ -132,8 +132,9 @@ async fn a_rotated_role_has_one_token_and_the_others_stay() {
     let (_dir, store) = fresh().await;
     let (_, ro) = store.create_token("ci", Role::Ro, &actor()).await.unwrap();
     let (_, first) = store.create_token("grafana", Role::Metrics, &actor()).await.unwrap();
-    let second = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
-    let third = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
+    let (second, _) = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
+    let (third, old) = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
+    assert_eq!(old.iter().map(|entry| entry.id).collect::<Vec<_>>(), [second.id()]);
     let credentials = Credentials::new();
     credentials.replace(store.credential_records().await.unwrap());
     assert!(

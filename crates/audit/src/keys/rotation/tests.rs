@@ -69,7 +69,7 @@ impl Rig {
     }
 
     fn check(&self, keys: &[PublicKey]) -> Report {
-        let mut evidence = Evidence { keys: keys.to_vec(), ..Evidence::default() };
+        let mut evidence = Evidence { keys: keys.to_vec(), has_named_keys: true, ..Evidence::default() };
         evidence.add(&self.audit()).unwrap();
         verify(&evidence).unwrap()
     }
@@ -271,6 +271,15 @@ fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
         rig.forge(checkpoints, Some(&own_next));
         let report = rig.check(&[next]);
         assert!(!report.is_sound, "{what}: {report:#?}");
+        // Nor does anybody who knows the old key as well, and so that the next one has signed something.
+        for keys in [[stolen.public(), next], [next, stolen.public()]] {
+            let report = rig.check(&keys);
+            let silent = report.findings.iter().find(|finding| finding.kind == "signed_nothing");
+            assert!(
+                silent.is_some_and(|silent| silent.what.contains(&next.to_string())),
+                "{what}: {report:#?}"
+            );
+        }
         // Whoever knows the old key only has no way to tell, but for the note.
         let report = rig.check(&[stolen.public()]);
         assert!(report.is_sound, "{what}: {report:#?}");
@@ -288,6 +297,56 @@ fn who_has_stolen_the_old_key_convinces_nobody_who_knows_the_next_one() {
     }
     fs::write(rig.audit().join(CHECKPOINTS), genuine).unwrap();
     rig.assert_sound(&[next]);
+}
+
+#[test]
+fn each_key_that_is_named_has_signed_something() {
+    let rig = Rig::new();
+    let first = rig.keys().public();
+    let second = rig.rotate();
+    // It has taken over, and nothing else yet.
+    rig.assert_sound(&[first, second]);
+    rig.live();
+    rig.assert_sound(&[first, second]);
+    rig.assert_sound(&[second, second]);
+    let other = Keys::open(&rig.dir.path().join("other")).unwrap().public();
+    let silent = |keys: &[PublicKey]| {
+        let findings = rig.check(keys).findings;
+        let silent = findings.into_iter().filter(|finding| finding.kind == "signed_nothing");
+        silent.map(|finding| finding.what).collect::<Vec<_>>()
+    };
+    let [told] = &silent(&[first, other, second])[..] else { panic!("one of them is silent") };
+    assert!(told.contains(&other.to_string()), "{told}");
+    fs::remove_file(rig.audit().join(CHECKPOINTS)).unwrap();
+    assert_eq!((silent(&[second]).len(), silent(&[first, second]).len()), (1, 2));
+}
+
+#[test]
+fn the_checkpoints_of_a_record_begin_with_the_first_one() {
+    let rig = Rig::new();
+    rig.live();
+    let next = rig.rotate();
+    rig.live();
+    rig.live();
+    let genuine = fs::read_to_string(rig.audit().join(CHECKPOINTS)).unwrap();
+    let count = genuine.lines().count();
+    assert!(count >= 4, "{genuine}");
+    for dropped in 1..count {
+        let rest: String = genuine.split_inclusive('\n').skip(dropped).collect();
+        fs::write(rig.audit().join(CHECKPOINTS), rest).unwrap();
+        let report = rig.check(&[next]);
+        assert!(!report.is_sound, "{dropped}: {report:#?}");
+        let missing = report.findings.iter().any(|finding| finding.kind == "checkpoint_missing");
+        assert!(missing, "{dropped}: {report:#?}");
+    }
+    // A copy of one of them that was kept elsewhere begins where it begins.
+    fs::write(rig.audit().join(CHECKPOINTS), &genuine).unwrap();
+    let kept = rig.dir.path().join("kept");
+    fs::write(&kept, format!("{}\n", genuine.lines().last().unwrap())).unwrap();
+    let copies = vec![Arc::new(crate::CheckpointFile::kept(&kept).unwrap())];
+    let mut evidence = Evidence { keys: vec![next], copies, has_named_keys: true, ..Evidence::default() };
+    evidence.add(&rig.audit()).unwrap();
+    assert!(verify(&evidence).unwrap().is_sound);
 }
 
 #[test]

@@ -7,15 +7,17 @@ use hayward_tool::{Part, Source, TransferError};
 
 /// What of a file is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) range: Range<u64>,
-    pub(super) is_part: bool,
+pub struct Wanted {
+    /// The bytes, within the file.
+    pub range: Range<u64>,
+    /// Whether a part was asked for, which may be all of it.
+    pub is_part: bool,
 }
 
 impl Wanted {
     /// All of it, unless one range of this very version is asked for. A list of ranges, and what is no range, counts
     /// as none.
-    pub(super) fn of(headers: &HeaderMap, source: &Source) -> Result<Self, TransferError> {
+    pub fn of(headers: &HeaderMap, source: &Source) -> Result<Self, TransferError> {
         let whole = Self { range: 0..source.bytes, is_part: false };
         let is_same = single(headers, &header::IF_RANGE)
             .map_or_else(|| !headers.contains_key(header::IF_RANGE), |version| version == etag(source));
@@ -34,7 +36,8 @@ impl Wanted {
         Ok(Self { range, is_part: true })
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    /// How many they are.
+    pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 }
@@ -68,17 +71,17 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// The version of a file, as a header has it.
-pub(super) fn etag(source: &Source) -> String {
+pub fn etag(source: &Source) -> String {
     format!("\"{}\"", source.version)
 }
 
 /// Which part of how much is sent.
-pub(super) fn content_range(range: &Range<u64>, bytes: u64) -> String {
+pub fn content_range(range: &Range<u64>, bytes: u64) -> String {
     format!("bytes {}-{}/{bytes}", range.start, range.end.saturating_sub(1))
 }
 
 /// Which part of an upload comes: the whole of it, if nothing is said.
-pub(super) fn part_of(headers: &HeaderMap) -> Result<Part, TransferError> {
+pub fn part_of(headers: &HeaderMap) -> Result<Part, TransferError> {
     let bad = |what| TransferError::BadLength { what };
     let bytes = if headers.contains_key(header::CONTENT_LENGTH) {
         let length = single(headers, &header::CONTENT_LENGTH).and_then(number);

@@ -24,7 +24,7 @@ pub(super) struct VerifyArgs {
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
     /// Public key of the node, or a file with one on each line; may be repeated: then only these count, else also those
-    /// that rotations lead to from it
+    /// that rotations lead to from it. Each must have signed something
     #[arg(long = "key", value_name = "KEY")]
     keys: Vec<String>,
     /// Form of the output
@@ -77,7 +77,8 @@ fn known(args: &VerifyArgs, folders: &Folders) -> Result<Evidence, Failure> {
     let unfit =
         |error| unrecorded(error).hint("name a file that `hayward audit checkpoint --out` wrote, as it was");
     let copies = copies.collect::<Result<_, _>>().map_err(unfit)?;
-    Ok(Evidence { keys: keys(args, folders)?, copies, ..Evidence::default() })
+    let has_named_keys = !args.keys.is_empty();
+    Ok(Evidence { keys: keys(args, folders)?, has_named_keys, copies, ..Evidence::default() })
 }
 
 fn evidence(args: &VerifyArgs, folders: &Folders, known: &Evidence) -> Result<Evidence, Failure> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hayward_api::{Code, Error};
 use hayward_audit::{Call, Calls, Filter, Follow, Line};
-use jiff::{Timestamp, ToSpan as _};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Folders, Form, json, plain, show as show_as, written, yaml};
 use crate::failure::Failure;
 use crate::stack::unrecorded;
-use crate::{output, runtime};
+use crate::{moment, output, runtime};
 
 /// How often a record that is followed is looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -98,22 +98,7 @@ impl Which {
 
 /// A time, or how long ago it is.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let wrong =
-        || format!("`{text}` is no time such as 2026-01-31T00:00:00Z, and no duration such as 2h or 7d");
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let count: i64 = text[..text.len() - unit.len_utf8()].parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let ago = count.checked_mul(seconds).and_then(|seconds| 0.seconds().try_seconds(seconds).ok());
-    ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok()).ok_or_else(wrong)
+    moment::parse(text, moment::Side::Ago)
 }
 
 /// The calls that are asked for, the newest of them.
@@ -266,24 +251,4 @@ fn table(calls: &[Call]) -> String {
     };
     let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
     output::table(&["SEQ", "TIME", "PRINCIPAL", "TOOL", "TIER", "RESULT", "MS", "WHY"], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_one_or_how_long_ago_it_is() {
-        assert_eq!(time("2026-01-31T00:00:00Z"), Ok("2026-01-31T00:00:00Z".parse().unwrap()));
-        let ago = |text: &str| {
-            let time = time(text).unwrap();
-            Timestamp::now().duration_since(time).as_secs()
-        };
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("2h", 7200), ("7d", 604_800)] {
-            assert!((seconds..seconds + 5).contains(&ago(text)), "{text}");
-        }
-        for bad in ["", "h", "yesterday", "5w", "9999999999999999d", "-", "5ä"] {
-            assert!(time(bad).is_err(), "{bad}");
-        }
-    }
 }

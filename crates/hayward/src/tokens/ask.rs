@@ -1,0 +1,66 @@
+//! What a command asks of the desk, as a value that crosses a socket, and what it is told.
+
+use std::sync::Arc;
+
+use hayward_api::kinds::token::{Role, TokenSpec};
+use hayward_api::{Error, Principal, Source, Tier};
+use hayward_gateway::tokens::recorded::{self, Author};
+use hayward_gateway::tokens::{Revoked, TokenView, Tokens};
+use serde::{Deserialize, Serialize};
+
+use super::TokenDesk;
+
+/// What is to be done.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Ask {
+    /// Lists tokens.
+    List,
+    /// Makes one.
+    Create { name: String, spec: Box<TokenSpec> },
+    /// Revokes one.
+    Revoke { token: String },
+    /// Puts a new one in the place of every one of a role.
+    Rotate { role: Role },
+    /// Revokes every one of a role.
+    RevokeRole { role: Role },
+}
+
+/// What came of it. It may hold a token, so it has no `Debug`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    Listed(Vec<TokenView>),
+    /// The token, as it is shown once.
+    Made(String),
+    Revoked(Vec<Revoked>),
+}
+
+impl TokenDesk {
+    /// Does what a process of this machine asks for, that may manage tokens; a change is recorded.
+    pub(crate) async fn answer(&self, ask: Ask) -> Result<Told, Error> {
+        let (protocol, author) = (&*self.protocol, author());
+        Ok(match ask {
+            Ask::List => Told::Listed(self.list().await?),
+            Ask::Create { name, spec } => {
+                Told::Made(recorded::create(protocol, self, author, (name, *spec)).await?)
+            }
+            Ask::Revoke { token } => {
+                Told::Revoked(vec![recorded::revoke(protocol, self, author, token).await?])
+            }
+            Ask::Rotate { role } => Told::Made(recorded::rotate(protocol, self, author, role).await?),
+            Ask::RevokeRole { role } => {
+                Told::Revoked(recorded::revoke_role(protocol, self, author, role).await?)
+            }
+        })
+    }
+}
+
+/// Who changes things from the command line: a process of this machine.
+fn author() -> Author {
+    Author {
+        principal: Arc::new(Principal::local("cli", Tier::Operate)),
+        source: Source::default(),
+        request_id: None,
+    }
+}
