@@ -14,6 +14,7 @@ mod new;
 mod output;
 mod run;
 mod step;
+mod systemd;
 mod test;
 mod tidy;
 mod toolbox;
@@ -52,6 +53,8 @@ enum Task {
     Load(load::Arguments),
     /// Kill the server, cut its power and let its disk fail, and write what held to `docs/reliability.md`.
     Torture(torture::Arguments),
+    /// Live as a service of a real systemd: install, serve over TLS, upgrade, take over from mymcp, remove.
+    Systemd(systemd::Arguments),
     /// Build and run the server.
     Run(run::Arguments),
     /// Start a new part from its recipe.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Coverage => coverage::run(),
         Task::Load(arguments) => load::run(&arguments),
         Task::Torture(arguments) => torture::run(&arguments),
+        Task::Systemd(arguments) => systemd::run(&arguments),
         Task::Run(arguments) => run::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
     };

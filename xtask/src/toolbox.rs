@@ -6,8 +6,10 @@
 
 mod cargo_tools;
 mod debian;
+pub(crate) mod docker;
 mod node;
 mod python;
+pub(crate) mod rootfs;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

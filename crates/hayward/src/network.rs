@@ -15,6 +15,9 @@ use crate::public_url::PublicUrl;
 
 pub(crate) use self::doors::Doors;
 
+/// Among the allowed hosts: every name.
+const EVERY_NAME: &str = "*";
+
 /// Where to listen, and for whom.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Network {
@@ -75,7 +78,7 @@ pub(crate) struct Network {
     /// Name that clients may reach the server under, beside loopback; may be repeated [default: this machine's name and addresses]
     ///
     /// The default has those addresses that are listened on. The address of `--host` and the host of `--public-url` are always
-    /// among the names.
+    /// among the names. `*` stands for every name: then requests aren't held to ours, and pages of other names still are.
     #[arg(long = "allowed-host", env = "HAYWARD_ALLOWED_HOSTS", value_name = "NAME", value_delimiter = ',')]
     pub(crate) allowed_hosts: Vec<String>,
 
@@ -167,9 +170,9 @@ impl Network {
             faults.extend(self.check_bind(self.host));
         }
         faults.extend(handed.addresses.iter().filter_map(|address| self.check_bind(address.ip())));
-        faults.extend(self.allowed_hosts.iter().filter(|host| !is_host(host)).map(|host| {
+        faults.extend(self.named_hosts().filter(|host| !is_host(host)).map(|host| {
             format!(
-                "`--allowed-host` `{host}`: write a name or an address, without scheme, port and wildcard"
+                "`--allowed-host` `{host}`: write a name or an address, without scheme, port and wildcard, or `*` alone"
             )
         }));
         let mut trusted = Vec::new();
@@ -184,8 +187,8 @@ impl Network {
 
     /// What every request must pass at a server that listens at this address; none: on no port.
     pub(crate) fn guard(&self, address: Option<SocketAddr>) -> Guard {
-        let is_default = self.allowed_hosts.is_empty();
-        let mut hosts = self.allowed_hosts.clone();
+        let mut hosts: Vec<String> = self.named_hosts().cloned().collect();
+        let is_default = hosts.is_empty();
         if is_default {
             hosts.extend(names_of_machine());
         }
@@ -195,7 +198,14 @@ impl Network {
         let pages = self.public_url.as_ref().map(|url| url.origin.clone());
         let port = address.map_or(0, |address| address.port());
         let guard = Guard::new(port, hosts, self.allowed_origins.iter().cloned().chain(pages));
-        if is_default && is_everywhere { guard.with_own_addresses() } else { guard }
+        let guard = if is_default && is_everywhere { guard.with_own_addresses() } else { guard };
+        let is_every_name = self.allowed_hosts.iter().any(|host| host == EVERY_NAME);
+        if is_every_name { guard.with_every_host() } else { guard }
+    }
+
+    /// The names that were given one by one.
+    fn named_hosts(&self) -> impl Iterator<Item = &String> {
+        self.allowed_hosts.iter().filter(|host| *host != EVERY_NAME)
     }
 
     /// The scheme of our URLs.
@@ -218,7 +228,7 @@ impl Network {
         }
         let everywhere = address.filter(|address| address.ip().is_unspecified());
         let named = everywhere.and_then(|address| {
-            let name = self.allowed_hosts.first().cloned().or_else(|| names_of_machine().next())?;
+            let name = self.named_hosts().next().cloned().or_else(|| names_of_machine().next())?;
             let name = if name.contains(':') { format!("[{name}]") } else { name };
             Some(format!("{}://{name}:{}/mcp", self.scheme(), address.port()))
         });
@@ -337,6 +347,7 @@ mod tests {
             told(&["--allowed-host", "nas", "--tls-cert", "x"], Some("0.0.0.0:1")),
             "https://nas:1/mcp"
         );
+        assert_eq!(told(&["--allowed-host", "*,nas"], Some("0.0.0.0:1")), "http://nas:1/mcp");
         assert_eq!(told(&[], None), "http://localhost/mcp");
     }
 
@@ -353,7 +364,7 @@ mod tests {
     #[test]
     fn proxies_and_hosts_that_name_nothing_are_told() {
         assert!(faults(&["--behind-proxy", "10.0.0.0/8,unix", "::1"]).is_empty());
-        assert!(faults(&["--allowed-host", "nas.lan,192.0.2.1,::1"]).is_empty());
+        assert!(faults(&["--allowed-host", "nas.lan,192.0.2.1,::1,*"]).is_empty());
         let bad = ["--behind-proxy", "0.0.0.0/0,x", "--allowed-host", "*.lan,http://a,a:80"];
         let told = faults(&bad);
         assert_eq!(told.len(), 5, "{told:?}");

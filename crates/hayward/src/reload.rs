@@ -213,6 +213,7 @@ impl Fresh {
         looks.extend(asked.looks.clone());
         unless(std::mem::take(&mut asked.faults))?;
         let (wanted, matches) = parsed(&root, &asked, &words)?;
+        let wanted_layers = asked.clone();
         let plan = plan(&keys, in_force, asked, |key| is_open(&root, &matches, key));
         let (args, _) = parsed(&root, &plan.layers, &words)?;
         looks.extend(wanted.network.looks().chain(args.network.looks()));
@@ -220,14 +221,26 @@ impl Fresh {
         let (mut faults, mut later) = (Vec::new(), Vec::new());
         let (mut limits, trust, of_all) = checked(&args, opened, data_dir, &mut faults);
         checked(&wanted, opened, data_dir, &mut later);
-        faults.extend(wanted.serving.fence.read(data_dir).map_err(|error| told(&error.into())).err());
+        later.extend(wanted.serving.fence.read(data_dir).map_err(|error| told(&error.into())).err());
         later.retain(|fault| !faults.contains(fault));
         faults.extend(later);
         let args = args.absolute().map_err(|failure| vec![told(&failure)])?;
-        unless(faults)?;
+        unless(placed(&wanted_layers, faults))?;
         bound(&mut limits);
         Ok(Self { plan, args, limits, trust, of_all })
     }
+}
+
+/// Faults of flags, each behind the place in a file that says what is wrong, if one does.
+pub(crate) fn placed(layers: &Layers, faults: Vec<String>) -> Vec<String> {
+    if faults.is_empty() {
+        return faults;
+    }
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let root = crate::line();
+    let Ok((_, matches)) = parsed(&root, layers, &words) else { return faults };
+    let is_open = |key: &Key| is_open(&root, &matches, key);
+    faults.into_iter().map(|fault| layers.placed(&root, is_open, fault)).collect()
 }
 
 /// What the settings name, as far as it is good.
@@ -240,11 +253,13 @@ fn checked(
     let limits = args.serving.limits_telling(faults);
     let trust = args.network.check_with(&opened.handed, faults);
     if let Err(error) = hayward_telemetry::check_level(&args.common.log_level) {
-        faults.push(told(&Failure::configuration(error)));
+        faults.push(format!("`--log-level` {}", told(&Failure::configuration(error))));
     }
     let fences = together(&args.serving.tool_fences)
         .and_then(|fences| checked_tools(&fences, data_dir).map_err(Failure::from));
-    let of_all = fences.map_err(|failure| faults.push(told(&failure))).unwrap_or_default();
+    let of_all = fences
+        .map_err(|failure| faults.push(format!("`--tool-fence` {}", told(&failure))))
+        .unwrap_or_default();
     (limits, trust, of_all)
 }
 

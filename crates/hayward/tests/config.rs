@@ -116,6 +116,23 @@ fn all_faults_are_told_at_once_with_file_and_line_or_variable() {
 }
 
 #[test]
+fn what_only_a_start_finds_out_is_told_with_its_place_too_unless_a_flag_has_the_say() {
+    let rig =
+        Rig::new("# proxies\nbehind.proxy = [\"0.0.0.0/0\"]\ntls.cert = \"/no/c\"\ntls.key = \"/no/k\"\n");
+    let file = rig.file().display().to_string();
+    let output = rig.run(&["serve", "--port", "0", "--tls-key", "/no/other"]);
+    assert_eq!(output.status.code(), Some(78));
+    let told = told(&output);
+    for expect in [
+        format!("\n  {file}:2: `--behind-proxy` `0.0.0.0/0`: it would believe everybody"),
+        format!("\n  {file}:3: `--tls-cert` `/no/c`: it can't be read"),
+        "\n  `--tls-key` `/no/other`: it can't be read".to_owned(),
+    ] {
+        assert!(told.contains(&expect), "{expect}: {told}");
+    }
+}
+
+#[test]
 fn no_line_is_so_odd_that_it_is_not_told_with_its_place() {
     for (text, line) in [
         ("port", 1),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use hayward_testkit::client::{request, send_raw};
 use hayward_testkit::daemon::{Daemon, command};
 use serde_json::json;
 use tempfile::TempDir;
@@ -87,6 +88,8 @@ async fn old_clients_go_on(rig: &Rig) {
     {
         assert_eq!(tools(&daemon, refused).await, None, "{refused}");
     }
+    let asked = request("GET", daemon.address, "/health", &[("Host", "nas.lan:8765")], "");
+    assert_eq!(send_raw(daemon.address, &asked).await.unwrap().status, 200, "whatever it was called");
     let listed = daemon.send("GET", "/admin/tokens", ADMIN, "").await.unwrap();
     assert_eq!(listed.status, 200);
     let listed = listed.json().to_string();
@@ -177,4 +180,21 @@ fn what_is_not_there_or_cannot_be_read_is_refused_and_nothing_is_taken_over() {
     }
     let named = rig.run("--legacy-dir", &[]);
     assert_eq!(named.status.code(), Some(3));
+}
+
+#[test]
+fn what_another_user_s_service_has_is_told_before_anything_is_taken_over() {
+    let rig = Rig::new("MYMCP_");
+    fs::create_dir(rig.data()).unwrap();
+    if std::os::unix::fs::chown(rig.data(), Some(12_345), None).is_err() {
+        eprintln!("skipped: only root gives directories away");
+        return;
+    }
+    let output = rig.run("--from", &[]);
+    let told = told(&output);
+    assert!(
+        !output.status.success() && told.contains("chown -R root:") && !told.contains("takes over"),
+        "{told}"
+    );
+    assert!(fs::read_to_string(rig.file()).unwrap().is_empty());
 }

@@ -149,6 +149,19 @@ async fn a_server_on_every_address_is_reached_under_the_names_of_its_machine() {
 }
 
 #[tokio::test]
+async fn under_every_name_requests_are_served_and_pages_of_others_are_not() {
+    let (_dir, data) = scratch();
+    let daemon = Daemon::start(BINARY, &data, &["--allowed-host", "*"]).unwrap();
+    for host in ["nas.lan", "what.ever:1", "203.0.113.1"] {
+        assert_eq!(health(daemon.address, &[("Host", host)]).await, 200, "{host}");
+        let page = format!("http://{}:{}", host.split(':').next().unwrap(), daemon.address.port());
+        let headers = [("Host", host), ("Origin", page.as_str())];
+        assert_eq!(health(daemon.address, &headers).await, 403, "{page}");
+    }
+    assert_eq!(health(daemon.address, &[("Host", "a b")]).await, 403);
+}
+
+#[tokio::test]
 async fn beyond_loopback_it_takes_a_proxy_or_an_explicit_word_and_every_fault_is_told() {
     let (_dir, data) = scratch();
     let serve = |flags: &[&str]| {
@@ -163,7 +176,7 @@ async fn beyond_loopback_it_takes_a_proxy_or_an_explicit_word_and_every_fault_is
         "10.0.0.0/40",
         "0.0.0.0/0",
         "--allowed-host",
-        "*",
+        "*.lan",
         "--tls-cert",
         "/x",
         "--limit",
@@ -171,9 +184,13 @@ async fn beyond_loopback_it_takes_a_proxy_or_an_explicit_word_and_every_fault_is
     ];
     let (code, told) = serve(&wrong);
     assert_eq!(code, Some(78), "{told}");
-    for part in
-        ["`10.0.0.0/40`", "`0.0.0.0/0`", "`--allowed-host` `*`", "without `--tls-key`", "unknown limit `y`"]
-    {
+    for part in [
+        "`10.0.0.0/40`",
+        "`0.0.0.0/0`",
+        "`--allowed-host` `*.lan`",
+        "without `--tls-key`",
+        "unknown limit `y`",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
     let daemon =

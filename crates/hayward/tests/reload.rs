@@ -379,15 +379,21 @@ async fn what_is_wrong_changes_nothing_and_is_told_with_file_and_line() {
         ("log.level = \n", vec![format!("{file}:2: ")]),
         (
             "behind.proxy = [\"0.0.0.0/0\"]\nlog.level = \"a=b=c\"\n",
-            vec!["would believe everybody".to_owned(), "log level `a=b=c` is not one".to_owned()],
+            vec![
+                format!("{file}:2: `--behind-proxy` `0.0.0.0/0`: it would believe everybody"),
+                format!("{file}:3: `--log-level` log level `a=b=c` is not one"),
+            ],
         ),
         (
             "tool.fences = [\"grep:profile=confined,root=/nonexistent\"]\n",
-            vec!["`/nonexistent` can't be used".to_owned()],
+            vec![format!("{file}:2: `--tool-fence` "), "`/nonexistent` can't be used".to_owned()],
         ),
         (
             "tls.cert = \"/nonexistent/c\"\ntls.key = \"/nonexistent/k\"\n",
-            vec!["`--tls-cert` `/nonexistent/c`".to_owned(), "`--tls-key` `/nonexistent/k`".to_owned()],
+            vec![
+                format!("{file}:2: `--tls-cert` `/nonexistent/c`"),
+                format!("{file}:3: `--tls-key` `/nonexistent/k`"),
+            ],
         ),
         // It would wait for a restart, which would then fail.
         ("host = \"0.0.0.0\"\n", vec!["without encryption".to_owned()]),

@@ -97,6 +97,9 @@ fn a_dry_run_shows_the_unit_and_changes_nothing() {
             && told(&output).contains("run systemctl enable")
     );
     rig.good(&["uninstall-service", "--dry-run"]);
+    let purged = told(&rig.good(&["uninstall-service", "--dry-run", "--purge"]));
+    assert!(purged.contains("run systemctl kill --kill-whom=all --signal=KILL hayward.service"), "{purged}");
+    assert!(!purged.contains("system user"), "users elsewhere are somebody else's: {purged}");
     assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 0);
 }
 

@@ -62,7 +62,10 @@ impl LockError {
         match self {
             Self::Held { .. } => "stop that process, or use another `--data-dir`".to_owned(),
             Self::Exposed { path, .. } => format!("run `chmod 700 {}`", path.display()),
-            Self::Foreign { .. } | Self::Io { .. } => "use a `--data-dir` that you own".to_owned(),
+            Self::Foreign { owner, .. } => {
+                format!("run it as that user (`sudo -u '#{owner}' …`), or use a `--data-dir` that you own")
+            }
+            Self::Io { .. } => "use a `--data-dir` that you own".to_owned(),
         }
     }
 }

@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 use super::{ensure_debian, interop, once_per_pins};
 use crate::{output, step, workspace};
 
+/// What wheels are built for, the C library of Debian 12 or an older one.
+const PLATFORMS: [&str; 4] = ["manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34"];
+
 /// An environment with its packages.
 pub(crate) struct Python {
     /// Its folder of programs.
@@ -36,6 +39,37 @@ impl Python {
             step::run(pip.arg(&list)).context("failed to install Python packages")
         })?;
         Ok(Self { bin })
+    }
+
+    /// A folder with `pins` (the text of a requirements file) and what they need as wheels, for this `version` of Python
+    /// on a Linux of 2022 or later that has no network.
+    pub(crate) fn wheels(name: &str, pins: &str, version: &str) -> Result<PathBuf> {
+        let folder = workspace::cache().join(name);
+        let wheels = folder.join("wheels");
+        once_per_pins(&folder, &format!("{version}\n{pins}"), || {
+            output::note(format!("fetching the Python packages `{name}` (once)"));
+            ensure_debian(&[("python3", "python3")])?;
+            let environment = folder.join("environment");
+            make_environment(&environment)?;
+            let list = folder.join("requirements.txt");
+            std::fs::write(&list, pins).context("failed to write the requirements")?;
+            let mut pip = step::command(environment.join("bin/python"));
+            pip.args([
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary=:all:",
+            ]);
+            pip.args(["--python-version", version, "--implementation", "cp"]);
+            for platform in PLATFORMS {
+                pip.arg("--platform").arg(format!("{platform}_{}", std::env::consts::ARCH));
+            }
+            pip.arg("--dest").arg(&wheels).arg("-r").arg(&list);
+            step::run(&mut pip).context("failed to fetch Python packages")
+        })?;
+        Ok(wheels)
     }
 
     /// The interpreter.

@@ -20,6 +20,7 @@ pub struct Guard {
     origins: HashSet<String>,
     port: u16,
     takes_own_addresses: bool,
+    takes_every_host: bool,
 }
 
 /// Why a request goes no further.
@@ -61,13 +62,20 @@ impl Guard {
     ) -> Self {
         let hosts = hosts.into_iter().map(|host| host.to_lowercase()).collect();
         let origins = origins.into_iter().map(|origin| origin.trim_end_matches('/').to_lowercase()).collect();
-        Self { hosts, origins, port, takes_own_addresses: false }
+        Self { hosts, origins, port, takes_own_addresses: false, takes_every_host: false }
     }
 
     /// Accepts every address of this machine, too, whichever it has at the time: for a server that listens on all of them.
     #[must_use]
     pub fn with_own_addresses(self) -> Self {
         Self { takes_own_addresses: true, ..self }
+    }
+
+    /// Accepts requests under every name, as for clients that know a server by names that it doesn't know itself. Pages must
+    /// go on to be ours.
+    #[must_use]
+    pub fn with_every_host(self) -> Self {
+        Self { takes_every_host: true, ..self }
     }
 
     /// Checks the head of a request.
@@ -99,7 +107,7 @@ impl Guard {
             return false;
         };
         let is_port_right = port.is_none_or(|port| port.parse::<u16>().is_ok());
-        is_port_right && self.is_our_name(name)
+        is_port_right && (self.takes_every_host || self.is_our_name(name))
     }
 
     fn is_our_name(&self, name: &str) -> bool {
@@ -111,7 +119,8 @@ impl Guard {
     fn check_origin(&self, headers: &HeaderMap, forwarded: &Forwarded<'_>) -> Result<(), Objection> {
         if headers.contains_key(header::ORIGIN) {
             let origin = single(headers, &header::ORIGIN).ok_or(Objection::Origin)?;
-            return if self.is_allowed_origin(origin) || is_forwarded(origin, headers, forwarded) {
+            let is_page_of_proxy = is_forwarded(origin, headers, forwarded) && self.is_our_page(origin);
+            return if self.is_allowed_origin(origin) || is_page_of_proxy {
                 Ok(())
             } else {
                 Err(Objection::Origin)
@@ -131,12 +140,22 @@ impl Guard {
         if self.origins.contains(&origin) {
             return true;
         }
-        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        host.and_then(split_port).is_some_and(|(name, port)| {
+        host_of(&origin).is_some_and(|(name, port)| {
             let is_our_port = port.is_some_and(|port| port.parse() == Ok(self.port));
             is_our_port && self.is_our_name(name)
         })
     }
+
+    /// Whether a page is of a name of ours, on whatever port.
+    fn is_our_page(&self, origin: &str) -> bool {
+        host_of(&origin.to_lowercase()).is_some_and(|(name, _)| self.is_our_name(name))
+    }
+}
+
+/// The name and the port of a page's origin.
+fn host_of(origin: &str) -> Option<(&str, Option<&str>)> {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.and_then(split_port)
 }
 
 /// The value of a header that may stand once.
@@ -241,6 +260,28 @@ mod tests {
         assert!(guard.is_our_host("127.0.0.1:1") && is_own_address("127.0.0.1"));
         for other in ["0.0.0.0", "[::]", "192.0.2.1", "224.0.0.1", "evil.com", "255.255.255.256"] {
             assert!(!guard.is_our_host(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn under_every_name_requests_pass_and_foreign_pages_do_not() {
+        let guard = Guard::new(8765, ["nas.lan".to_owned()], []).with_every_host();
+        let forwarded = Forwarded { hosts: vec!["evil.com"], scheme: Some("https"), ..Forwarded::default() };
+        for (host, origin, expect) in [
+            ("what.ever:1", "", Ok(())),
+            ("a@b", "", Err(Objection::Host)),
+            ("nas.lan:8765", "http://nas.lan:8765", Ok(())),
+            ("evil.com:8765", "http://evil.com:8765", Err(Objection::Origin)),
+            ("evil.com", "https://evil.com", Err(Objection::Origin)),
+        ] {
+            let mut request = Request::builder().uri("/mcp").header("host", host);
+            if !origin.is_empty() {
+                request = request.header("origin", origin);
+            }
+            let request = request.body(()).unwrap();
+            assert_eq!(guard.check(&request, &Forwarded::default()), expect, "{host} {origin}");
+            let through = guard.check(&request, &forwarded);
+            assert_eq!(through, expect, "{host} {origin} through a proxy");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::config::{AllLimits, Common, Serving, otlp, sound};
 use crate::failure::Failure;
 use crate::network::{Checked, Doors, Handed, Network, Trust};
 use crate::notify::Notify;
-use crate::reload::{Looks, Reload, Reloads};
+use crate::reload::{Looks, Reload, Reloads, placed};
 use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{Start, local, output, ready, runtime};
@@ -81,7 +81,9 @@ pub(crate) fn run(args: Args, start: Start) -> Result<(), Failure> {
     let mut looks = start.layers.looks.clone();
     looks.extend(args.network.looks());
     let checked = args.network.check(&mut faults);
-    sound(&faults)?;
+    if !faults.is_empty() {
+        sound(&placed(&start.layers, faults))?;
+    }
     bound(&mut limits);
     runtime::block_on(serve_until_signal(args, (limits, checked), (start, looks, otlp), &log))
 }

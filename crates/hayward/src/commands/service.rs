@@ -26,6 +26,8 @@ use unit::{MARK, NAME, Profile, Unit};
 
 /// Where units are.
 const UNITS: &str = "/etc/systemd/system";
+/// The configuration that root's commands read when nothing is said.
+const ROOT_CONFIG: &str = "/etc/hayward/hayward.toml";
 /// The user of a gateway.
 const GATEWAY_USER: &str = "hayward";
 /// Where a gateway sees nothing.
@@ -94,7 +96,8 @@ pub(crate) struct UninstallArgs {
     #[command(flatten)]
     folders: Folders,
 
-    /// Also deletes the configuration, the logs, and everything that was kept: tokens, and the record
+    /// Also deletes the configuration, the logs, everything that was kept (tokens, and the record), and the system user that was made for
+    /// the service, and ends what its commands left running
     #[arg(long)]
     purge: bool,
 
@@ -188,6 +191,16 @@ impl InstallArgs {
             config += &format!("log.dir = {}\n", text(&self.folders.log_dir));
         }
         config
+    }
+
+    /// How a token is made while the service is stopped: as its user, who alone opens what it keeps.
+    fn token_command(&self) -> String {
+        let file = self.folders.config_dir.join("hayward.toml");
+        match self.user() {
+            "root" if file == Path::new(ROOT_CONFIG) => "hayward token add".to_owned(),
+            "root" => format!("hayward token add --config '{}'", file.display()),
+            user => format!("sudo -u {user} hayward token add --config '{}'", file.display()),
+        }
     }
 
     /// What is done before tokens are made.
@@ -340,8 +353,9 @@ fn tell_of(args: &InstallArgs, made: &[Made]) -> Result<(), Failure> {
     }
     let first = args.how.root.is_none().then_some("start it with `systemctl start hayward`, and ");
     output::tell(&format!(
-        "installed: {}make tokens for clients at /admin/tokens or, while it is stopped, with `hayward token add`\n",
-        first.unwrap_or_default()
+        "installed: {}make tokens for clients at /admin/tokens or, while it is stopped, with `{}`\n",
+        first.unwrap_or_default(),
+        args.token_command()
     ));
     Ok(())
 }
@@ -386,6 +400,8 @@ impl UninstallArgs {
             run(&["daemon-reload"]),
         ];
         if self.purge {
+            // What commands left running on purpose, and a supervisor that is still writing.
+            steps.insert(1, run(&["kill", "--kill-whom=all", "--signal=KILL", NAME]));
             let Folders { config_dir, log_dir, data_dir } = &self.folders;
             for (path, known) in
                 [(config_dir, "hayward.toml"), (log_dir, "audit.log"), (data_dir, "hayward.db")]
@@ -393,6 +409,9 @@ impl UninstallArgs {
                 if is_ours(&place.at(path), known)? {
                     steps.push(Step::RemoveFolder(path.clone()));
                 }
+            }
+            if self.how.root.is_none() {
+                steps.extend(system::users_made().into_iter().map(Step::RemoveUser));
             }
         }
         Ok(steps)

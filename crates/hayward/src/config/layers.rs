@@ -108,6 +108,20 @@ impl Layers {
         said.map_or(&key.default, |setting| &setting.values)
     }
 
+    /// A fault of a flag (`` `--flag` … ``), behind the place in a file that says it, if one has the say about it.
+    pub(crate) fn placed(&self, root: &Command, is_open: impl Fn(&Key) -> bool, fault: String) -> String {
+        let flag = fault.strip_prefix("`--").and_then(|rest| rest.split('`').next());
+        let args = root.get_subcommands().flat_map(Command::get_arguments);
+        let variable = args.filter(|arg| arg.get_long() == flag).find_map(Arg::get_env);
+        let says = |setting: &&Setting| {
+            variable == Some(OsStr::new(&setting.key.variable)) && flag.is_some() && is_open(&setting.key)
+        };
+        match self.settings.iter().find(says).map(|setting| &setting.origin) {
+            Some(place @ Origin::File(..)) => format!("{place}: {fault}"),
+            _ => fault,
+        }
+    }
+
     /// The command line with what is set in the place of its defaults. What the environment says under its own names the
     /// command line reads by itself.
     pub(crate) fn apply(&self, command: Command) -> Command {

@@ -6,6 +6,7 @@
 mod decide;
 mod old;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -89,11 +90,31 @@ pub(super) fn run(args: &MymcpArgs, common: &Common) -> Result<(), Failure> {
 
 /// Where tokens go; root's go where a service looks for them.
 fn data_dir(common: &Common, plan: &mut Plan) -> Result<PathBuf, Failure> {
-    if common.data_dir.is_some() || !rustix::process::geteuid().is_root() {
+    if !rustix::process::geteuid().is_root() {
         return common.data_dir();
     }
-    plan.settings.push(("data.dir".to_owned(), vec![SERVICE_DATA.to_owned()]));
-    Ok(PathBuf::from(SERVICE_DATA))
+    let dir = if common.data_dir.is_some() {
+        common.data_dir()?
+    } else {
+        plan.settings.push(("data.dir".to_owned(), vec![SERVICE_DATA.to_owned()]));
+        PathBuf::from(SERVICE_DATA)
+    };
+    refuse_foreign(&dir)?;
+    Ok(dir)
+}
+
+/// What a service of another user has, that user alone opens; and that user can't read what mymcp has.
+fn refuse_foreign(dir: &Path) -> Result<(), Failure> {
+    let owner = std::fs::metadata(dir).map_or(0, |metadata| metadata.uid());
+    if owner == 0 {
+        return Ok(());
+    }
+    let message = format!("`{}` belongs to the user of an installed service (uid {owner})", dir.display());
+    let hint = format!(
+        "stop the service, run `chown -R root: {}`, take over, and run `hayward install-service` with its options once more, which gives it back",
+        dir.display()
+    );
+    Err(Error::new(Code::Conflict, message).with_hint(hint).into())
 }
 
 /// The file with all settings, or why it can't have them.

@@ -30,6 +30,8 @@ pub(super) enum Step {
     Run { words: Vec<String>, may_fail: bool },
     /// What lies below a directory goes to the user.
     Own { path: PathBuf, owner: String },
+    /// A system user that an installation made goes.
+    RemoveUser(String),
     /// A file goes.
     Remove(PathBuf),
     /// A directory goes with all that is in it.
@@ -50,6 +52,9 @@ impl fmt::Display for Step {
             }
             Self::Run { words, .. } => write!(f, "run {}", words.join(" ")),
             Self::Own { path, owner } => write!(f, "give {} to {owner}", path.display()),
+            Self::RemoveUser(name) => {
+                write!(f, "remove the system user `{name}`, which an installation made")
+            }
             Self::Remove(path) => write!(f, "remove {}", path.display()),
             Self::RemoveFolder(path) => write!(f, "remove {} with all that is in it", path.display()),
         }
@@ -75,6 +80,7 @@ impl Place<'_> {
         let failed = || format!("failed to {what}");
         match what {
             Step::User(name) => self.system.map_or(Ok(()), |system| system.add_user(name)),
+            Step::RemoveUser(name) => self.system.map_or(Ok(()), |system| system.remove_user(name)),
             Step::Run { words, may_fail } => match self.system {
                 Some(system) => {
                     system.run(words).or_else(|failure| if *may_fail { Ok(()) } else { Err(failure) })

@@ -23,6 +23,11 @@ const SAID_BYTES_MAX: usize = 4_096;
 /// Where its commands are looked for.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What users are called whom an installation made, so that they can be told from others.
+const MADE: &str = "Made by hayward install-service";
+/// The users of this machine, see passwd(5).
+const USERS: &str = "/etc/passwd";
+
 /// The running system, to be changed by root.
 pub(super) struct System {
     /// The environment of its commands.
@@ -87,10 +92,28 @@ impl System {
             "/nonexistent",
             "--shell",
             "/usr/sbin/nologin",
+            "--comment",
+            MADE,
             name,
         ];
         self.run(&words.map(str::to_owned))
     }
+
+    /// Removes a system user, with the group of the same name.
+    pub(super) fn remove_user(&self, name: &str) -> Result<(), Failure> {
+        self.run(&["userdel", name].map(str::to_owned))
+    }
+}
+
+/// The users of this machine whom installations made.
+pub(super) fn users_made() -> Vec<String> {
+    made(&std::fs::read_to_string(USERS).unwrap_or_default())
+}
+
+fn made(passwd: &str) -> Vec<String> {
+    let users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let ours = users.filter(|fields| fields.get(4) == Some(&MADE));
+    ours.map(|fields| fields[0].to_owned()).collect()
 }
 
 async fn finish(job: Job) -> Result<(Ending, String), Failure> {
@@ -100,4 +123,18 @@ async fn finish(job: Job) -> Result<(Ending, String), Failure> {
     let finished = finished.map_err(Failure::unavailable)?;
     let said = [finished.stderr.bytes, finished.stdout.bytes].concat();
     Ok((finished.ending, String::from_utf8_lossy(&said).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_removed_that_were_made_and_no_others() {
+        let passwd = format!(
+            "root:x:0:0:root:/root:/bin/bash\nhayward:x:999:999:{MADE}:/nonexistent:/usr/sbin/nologin\n\
+             ann:x:1000:1000:{MADE} or so:/home/ann:/bin/bash\n:\n"
+        );
+        assert_eq!(made(&passwd), ["hayward"]);
+    }
 }

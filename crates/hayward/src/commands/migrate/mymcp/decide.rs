@@ -102,6 +102,12 @@ fn own_settings(old: &Old, keys: &Keys, plan: &mut Plan) {
             "it goes on listening on `{host}` without encryption, as mymcp did: tokens cross the network in clear; better put TLS before it"
         ));
     }
+    // Which names its clients know is nowhere written.
+    plan.set("allowed.hosts", vec!["*".to_owned()]);
+    plan.notes.push(
+        "it goes on answering under every name, as mymcp did; better name those that clients use: `hayward config set allowed.hosts NAME…`"
+            .to_owned(),
+    );
     if logs(old) && old.variable("AUDIT_LOG_DIR").is_none() {
         plan.set("log.dir", vec![LOG_DIR.to_owned()]);
     }
@@ -189,13 +195,16 @@ mod tests {
         for (key, value) in [
             ("host", "0.0.0.0"),
             ("insecure.http", "true"),
+            ("allowed.hosts", "*"),
             ("port", "9000"),
             ("log.dir", "/var/log/mymcp"),
             ("protected.paths", "/a,/etc/mymcp"),
         ] {
             assert_eq!(set(&plan, key).as_deref(), Some(value), "{key}");
         }
-        assert!(plan.notes.iter().any(|note| note.contains("without encryption")));
+        for told in ["without encryption", "under every name"] {
+            assert!(plan.notes.iter().any(|note| note.contains(told)), "{told}");
+        }
     }
 
     #[test]
