@@ -6,12 +6,13 @@
 use anyhow::{Result, bail};
 
 use crate::step::{self, Stopwatch};
-use crate::{bench, load, output, systemd, test, tidy, toolbox, torture};
+use crate::{bench, dist, load, output, systemd, test, tidy, toolbox, torture};
 
 /// What to check.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also check advisories, build the release, measure speed once, put it on trial, torture it, run it under systemd, and run the soak tests.
+    /// Also check advisories, build the release, measure speed once, put it on trial, torture it, run it under systemd,
+    /// install the packages, and run the soak tests.
     #[arg(long)]
     full: bool,
 }
@@ -32,6 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         watch.step("load", load::check);
         watch.step("torture", torture::check);
         watch.step("systemd", systemd::check);
+        watch.step("dist", dist::check);
         watch.step("soak", soak);
     }
     watch.step("test", || test::run(&test::Arguments::default()));

@@ -7,6 +7,7 @@
 mod bench;
 mod ci;
 mod coverage;
+mod dist;
 mod fuzz;
 mod generate;
 mod load;
@@ -55,6 +56,8 @@ enum Task {
     Torture(torture::Arguments),
     /// Live as a service of a real systemd: install, serve over TLS, upgrade, take over from mymcp, remove.
     Systemd(systemd::Arguments),
+    /// Make the packages: a static binary in a tarball, a Debian package, what an image is built of.
+    Dist(dist::Arguments),
     /// Build and run the server.
     Run(run::Arguments),
     /// Start a new part from its recipe.
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Load(arguments) => load::run(&arguments),
         Task::Torture(arguments) => torture::run(&arguments),
         Task::Systemd(arguments) => systemd::run(&arguments),
+        Task::Dist(arguments) => dist::run(&arguments),
         Task::Run(arguments) => run::run(&arguments),
         Task::New(arguments) => new::run(&arguments),
     };

@@ -6,10 +6,12 @@
 
 mod cargo_tools;
 mod debian;
+mod debian_root;
 pub(crate) mod docker;
 mod node;
 mod python;
 pub(crate) mod rootfs;
+mod rust_target;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,8 +22,10 @@ use crate::{step, workspace};
 
 pub(crate) use cargo_tools::cargo_deny;
 pub(crate) use debian::ensure as ensure_debian;
+pub(crate) use debian_root::ensure as ensure_debian_root;
 pub(crate) use node::Node;
 pub(crate) use python::Python;
+pub(crate) use rust_target::ensure as ensure_rust_target;
 
 /// Cargo with `cargo-nextest` on its path.
 pub(crate) fn cargo_with_nextest() -> Result<Command> {

@@ -45,6 +45,25 @@ fn a_running_server_is_asked_as_its_clients_ask_it() {
 }
 
 #[test]
+fn a_check_that_comes_again_and_again_leaves_nothing_in_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let daemon = Daemon::start(BINARY, &data, &[]).unwrap();
+    let url = format!("http://{}", daemon.address);
+    let (code, found, told) = report(&["--url", &url, "--health-only"]);
+    assert_eq!((code, verdict(&found, "health")), (Some(0), "ok"), "{found} {told}");
+    assert_eq!(verdict(&found, "strangers"), "none");
+    let query = ["audit", "query", "--data-dir", data.to_str().unwrap()];
+    let denied =
+        || String::from_utf8_lossy(&command(BINARY, query).output().unwrap().stdout).contains("denied");
+    assert!(!denied());
+    assert!(report(&["--url", &url]).0 == Some(0) && denied(), "whoever has no token is in the record");
+    assert_eq!(report(&["--health-only"]).0, Some(2));
+    drop(daemon);
+    assert_eq!(report(&["--url", &url, "--health-only"]).0, Some(1));
+}
+
+#[test]
 fn what_does_not_answer_or_is_something_else_fails_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(BINARY, &dir.path().join("data"), &[]).unwrap();

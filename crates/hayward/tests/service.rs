@@ -104,6 +104,30 @@ fn a_dry_run_shows_the_unit_and_changes_nothing() {
 }
 
 #[test]
+fn what_packages_bring_is_printed_and_nothing_changes() {
+    let print = |args: &[&str]| command(BINARY, [&["install-service"], args].concat()).output().unwrap();
+    for (file, line) in [
+        ("unit", "Environment=\"HAYWARD_CONFIG=/etc/hayward/hayward.toml\""),
+        ("user-unit", "EnvironmentFile=-%E/hayward/hayward.env"),
+        ("config", "data.dir = \"/var/lib/hayward\""),
+    ] {
+        let output = print(&["--program", "/usr/bin/hayward", "--print", file]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.lines().any(|found| found == line), "{file} {text}");
+        assert_eq!(text.contains("ExecStart=\"/usr/bin/hayward\" serve\n"), file != "config", "{text}");
+    }
+    for args in [
+        &["--print", "unit", "--yes"][..],
+        &["--print", "unit", "--root", "/tmp/x"],
+        &["--print", "else"],
+        &["--print", "unit", "--program", "bin/hayward"],
+        &["--print", "unit", "--program", "/usr/../hayward"],
+    ] {
+        assert_eq!(print(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
 fn what_is_removed_is_asked_for_and_hayward_s_own() {
     let rig = Rig::new();
     rig.good(&["install-service", "--yes"]);

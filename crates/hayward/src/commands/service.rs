@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context;
+use clap::ValueEnum;
 use hayward_api::kinds::token::Role;
 use hayward_api::{Code, Error, Principal, Tier};
 use hayward_store::Actor;
@@ -22,7 +23,7 @@ use crate::stack::{acquire, open_store};
 use crate::{output, runtime};
 use plan::{Place, Step};
 use system::System;
-use unit::{MARK, NAME, Profile, Unit};
+use unit::{MARK, Manager, NAME, Profile, Unit};
 
 /// Where units are.
 const UNITS: &str = "/etc/systemd/system";
@@ -86,8 +87,27 @@ pub(crate) struct InstallArgs {
     #[arg(long, hide = true)]
     skip_ripgrep: bool,
 
+    /// Path of the program in the unit, if that is not where it is now [default: this program]
+    #[arg(long, value_name = "PATH", value_parser = plain)]
+    program: Option<PathBuf>,
+
+    /// Prints one of the files that are written, and does nothing: for packages
+    #[arg(long, value_enum, value_name = "FILE", conflicts_with_all = ["dry_run", "yes", "root"])]
+    print: Option<Printed>,
+
     #[command(flatten)]
     how: How,
+}
+
+/// What packages bring along.
+#[derive(ValueEnum, Clone, Copy)]
+enum Printed {
+    /// The unit of the system's manager
+    Unit,
+    /// A unit for the manager of each user, where the service may do what that user may
+    UserUnit,
+    /// The first configuration
+    Config,
 }
 
 /// Removes the service; what it kept stays, unless asked for otherwise.
@@ -140,13 +160,19 @@ struct How {
 
 /// A directory of ours: absolute, without `..`, and not one of the system's own.
 fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = plain(text)?;
+    if path.components().count() < 3 {
+        return Err("it is a directory of the system, and a directory of Hayward's own is wanted".to_owned());
+    }
+    Ok(path)
+}
+
+/// A path that is absolute and without `..`.
+fn plain(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let is_plain = |part: Component| matches!(part, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() || !path.components().all(is_plain) || text.chars().any(char::is_control) {
         return Err("it is no absolute path without `..`".to_owned());
-    }
-    if path.components().count() < 3 {
-        return Err("it is a directory of the system, and a directory of Hayward's own is wanted".to_owned());
     }
     Ok(path)
 }
@@ -225,7 +251,7 @@ impl InstallArgs {
         steps.push(Step::File {
             path: Path::new(UNITS).join(NAME),
             mode: 0o644,
-            text: self.unit(program).text(),
+            text: self.unit(program).text(Manager::System),
         });
         steps
     }
@@ -248,11 +274,21 @@ fn systemctl(words: &[&str]) -> Step {
 }
 
 pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
-    let program = std::env::current_exe().context("failed to find this program")?;
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().context("failed to find this program")?,
+    };
     let unit = args.unit(program.clone());
+    if let Some(printed) = args.print {
+        return output::written(output::data(&match printed {
+            Printed::Unit => unit.text(Manager::System),
+            Printed::UserUnit => unit.text(Manager::User),
+            Printed::Config => args.config(),
+        }));
+    }
     let steps = args.plan(program);
     if args.how.dry_run {
-        return shown(steps.iter().chain(&args.last()), &unit.text());
+        return shown(steps.iter().chain(&args.last()), &unit.text(Manager::System));
     }
     let root = args.how.root.clone().unwrap_or_else(|| PathBuf::from("/"));
     let system = args.how.root.is_none().then(System::here).transpose()?;

@@ -19,6 +19,15 @@ pub(crate) enum Profile {
     Gateway,
 }
 
+/// Which systemd runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manager {
+    /// The system's.
+    System,
+    /// That of one user: paths are the user's own, and so are the rights.
+    User,
+}
+
 /// What a unit is made of.
 pub(super) struct Unit {
     pub(super) profile: Profile,
@@ -77,32 +86,46 @@ const NEVER: Hardening = ("ProtectControlGroups=yes", "each command is held in a
 const CONFINED: &str = "SystemCallErrorNumber=EPERM\nDevicePolicy=closed\nUMask=0077\n";
 
 impl Unit {
-    /// The text of the unit.
-    pub(super) fn text(&self) -> String {
-        format!("{}\n{}{}{INSTALL}", self.head(), self.service(), self.hardening())
+    /// The text of the unit, for this manager.
+    pub(super) fn text(&self, manager: Manager) -> String {
+        let rest = match manager {
+            Manager::System => self.hardening(),
+            Manager::User => USERS.to_owned(),
+        };
+        format!("{}\n{}{rest}{}", self.head(manager), self.service(manager), install(manager))
     }
 
-    fn head(&self) -> String {
-        let what = match self.profile {
-            Profile::Host => "Hayward: AI agents operate this machine, with a record",
-            Profile::Gateway => "Hayward: a gateway for AI agents, with a record",
+    fn head(&self, manager: Manager) -> String {
+        let what = match (manager, self.profile) {
+            (Manager::User, _) => "Hayward: AI agents operate what is this user's, with a record",
+            (_, Profile::Host) => "Hayward: AI agents operate this machine, with a record",
+            (_, Profile::Gateway) => "Hayward: a gateway for AI agents, with a record",
+        };
+        let (edit, after) = match manager {
+            Manager::System => ("", "Wants=network-online.target\nAfter=network-online.target\n"),
+            Manager::User => (" --user", ""),
         };
         format!(
-            "{MARK}, which writes it again: put changes into a drop-in\n# (`systemctl edit hayward`).\n\
-             [Unit]\nDescription={what}\nDocumentation=man:hayward(1)\nWants=network-online.target\n\
-             After=network-online.target\nStartLimitIntervalSec=60\nStartLimitBurst=5\n"
+            "{MARK}, which writes it again: put changes into a drop-in\n# (`systemctl{edit} edit hayward`).\n\
+             [Unit]\nDescription={what}\nDocumentation=man:hayward(1)\n{after}\
+             StartLimitIntervalSec=60\nStartLimitBurst=5\n"
         )
     }
 
-    fn service(&self) -> String {
+    fn service(&self, manager: Manager) -> String {
         let program = quoted(&self.program);
+        let own = match manager {
+            Manager::System => self.of_system(),
+            // Configuration and data are where they are without a service, see docs/guides/configuration.md.
+            Manager::User => "EnvironmentFile=-%E/hayward/hayward.env\n".to_owned(),
+        };
+        format!("[Service]\nType=notify\nExecStart={program} serve\n{RELOAD}{own}{LIFE}")
+    }
+
+    fn of_system(&self) -> String {
         let config = quoted_assignment("HAYWARD_CONFIG", &self.config_dir.join("hayward.toml"));
         let variables = escaped(&self.config_dir.join("hayward.env"));
-        let user = &self.user;
-        format!(
-            "[Service]\nType=notify\nExecStart={program} serve\nExecReload=/bin/kill -HUP $MAINPID\nUser={user}\n\
-                 Environment={config}\nEnvironmentFile=-{variables}\n{LIFE}"
-        )
+        format!("User={}\nEnvironment={config}\nEnvironmentFile=-{variables}\n", self.user)
     }
 
     fn hardening(&self) -> String {
@@ -130,6 +153,9 @@ impl Unit {
     }
 }
 
+/// How it is told of new files. A small system has a shell, and no `/bin/kill`.
+const RELOAD: &str = "ExecReload=/bin/sh -c \"kill -HUP $MAINPID\"\n";
+
 /// How the service lives and ends.
 const LIFE: &str = "\
 Restart=on-failure
@@ -148,8 +174,19 @@ KillMode=process
 LimitNOFILE=65536
 ";
 
+/// What a user's unit says in the place of what keeps a service small.
+const USERS: &str = "
+# It may do what its user may. Tokens have fences for less (docs/guides/fences.md).
+";
+
 /// When it starts.
-const INSTALL: &str = "\n[Install]\nWantedBy=multi-user.target\n";
+fn install(manager: Manager) -> String {
+    let target = match manager {
+        Manager::System => "multi-user.target",
+        Manager::User => "default.target",
+    };
+    format!("\n[Install]\nWantedBy={target}\n")
+}
 
 /// A directive that isn't there, and why.
 fn left_out((directive, why): &Hardening) -> String {
@@ -187,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_unit_says_how_it_lives_and_each_directive_that_it_lacks() {
-        let (host, gateway) = (unit(Profile::Host).text(), unit(Profile::Gateway).text());
+        let (host, gateway) =
+            (unit(Profile::Host).text(Manager::System), unit(Profile::Gateway).text(Manager::System));
         for text in [&host, &gateway] {
             assert!(text.starts_with(MARK));
             for line in [
@@ -211,8 +249,17 @@ mod tests {
     }
 
     #[test]
+    fn a_user_s_unit_names_nothing_of_the_system_s() {
+        let text = unit(Profile::Host).text(Manager::User);
+        assert!(text.contains("WantedBy=default.target\n") && text.contains(LIFE) && text.starts_with(MARK));
+        for foreign in ["User=", "/etc/", "/var/", "network-online", "multi-user"] {
+            assert!(!text.contains(foreign), "{foreign}\n{text}");
+        }
+    }
+
+    #[test]
     fn paths_mean_themselves() {
         let odd = Unit { program: "/opt/a b%\"c".into(), ..unit(Profile::Host) };
-        assert!(odd.text().contains("ExecStart=\"/opt/a b%%\\\"c\" serve\n"));
+        assert!(odd.text(Manager::System).contains("ExecStart=\"/opt/a b%%\\\"c\" serve\n"));
     }
 }
