@@ -389,7 +389,7 @@ fn tell_of(args: &InstallArgs, made: &[Made]) -> Result<(), Failure> {
     }
     let first = args.how.root.is_none().then_some("start it with `systemctl start hayward`, and ");
     output::tell(&format!(
-        "installed: {}make tokens for clients at /admin/tokens or, while it is stopped, with `{}`\n",
+        "installed: {}make tokens for clients at /admin/tokens or, on this machine, with `{}`\n",
         first.unwrap_or_default(),
         args.token_command()
     ));
