@@ -150,6 +150,7 @@ impl Clients {
                     call(input, output, Local { principal, ..local }, shutdown).await;
                 }
                 Some(Greeting::Tokens) => tokens::serve(input, output, &desk, shutdown).await,
+                Some(Greeting::Gone) => {}
                 None => {
                     tracing::warn!("a local client did not greet");
                     let answer = write_line(&mut output, Frame::error(None, &bad_greeting()));
@@ -206,9 +207,14 @@ enum Greeting {
     Calls(Tier),
     /// To ask one thing of the desk of tokens.
     Tokens,
+    /// For nothing: `hayward doctor` only looks whether somebody listens.
+    Gone,
 }
 
 async fn greeting<R: tokio::io::AsyncBufRead + Unpin>(input: &mut R) -> Option<Greeting> {
+    if input.fill_buf().await.ok()?.is_empty() {
+        return Some(Greeting::Gone);
+    }
     let mut line = String::new();
     input.take(GREETING_BYTES_MAX).read_line(&mut line).await.ok()?;
     // Without its end it was cut, by us or by the peer: what follows would be read as a message.

@@ -18,15 +18,25 @@ pub(crate) use self::doors::Doors;
 /// Among the allowed hosts: every name.
 const EVERY_NAME: &str = "*";
 
+/// An address, which no name stands for.
+pub(crate) fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| "use an IP address, e.g. 127.0.0.1 or ::".to_owned())
+}
+
+/// A port.
+pub(crate) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| format!("use a whole number from 0 to {}", u16::MAX))
+}
+
 /// Where to listen, and for whom.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct Network {
     /// Address to listen on; one beyond loopback needs TLS, a proxy or `--insecure-http`
-    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = address)]
     pub(crate) host: IpAddr,
 
     /// Port to listen on; 0 picks a free one
-    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765)]
+    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765, value_parser = port)]
     pub(crate) port: u16,
 
     /// Socket in the file system to listen on beside the port, for HTTP without TLS

@@ -100,7 +100,7 @@ fn all_faults_are_told_at_once_with_file_and_line_or_variable() {
         let told = told(&output);
         for expect in [
             "h.toml:1: unknown key `prt`: did you mean `port`?",
-            "h.toml:2: `port` is `70000`: 70000 is not in 0..=65535",
+            "h.toml:2: `port` is `70000`: use a whole number from 0 to 65535",
             "h.toml:3: `log.format` is `xml`: use text, json",
             "h.toml:4: `insecure.http` is `maybe`: use true or false",
             "h.toml:6: `shell`: it takes one value",

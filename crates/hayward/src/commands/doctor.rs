@@ -22,8 +22,8 @@ use crate::failure::Failure;
 use crate::fences::misfenced;
 use crate::fences::tools::{checked_tools, together};
 use crate::output::{self, Form, show};
-use crate::runtime;
 use crate::stack::executor;
+use crate::{network, runtime};
 use fences::Fenced;
 
 /// Says what this machine holds of what is promised; exits with 1 if something can't be held.
@@ -41,11 +41,11 @@ pub(crate) struct Args {
     live: live::Live,
 
     /// Address that the daemon listens on
-    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    #[arg(long, env = "HAYWARD_HOST", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_parser = network::address)]
     host: IpAddr,
 
     /// Port that the daemon listens on
-    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765)]
+    #[arg(long, env = "HAYWARD_PORT", default_value_t = 8765, value_parser = network::port)]
     port: u16,
 
     #[command(flatten)]
@@ -118,7 +118,7 @@ impl Check {
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let limits = args.serving.limits()?;
-    let form = args.output;
+    let (form, is_remote) = (args.output, args.live.url.is_some());
     let report = runtime::block_on(async {
         match args.live.url.clone() {
             Some(url) => Ok(Report::of(args.live.checks(&url).await?, Vec::new())),
@@ -129,8 +129,11 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if report.is_sound {
         return Ok(());
     }
-    Err(Failure::from(anyhow!("something that is promised can't be held here"))
-        .hint("what is marked `failed` says what"))
+    let failed = match is_remote {
+        true => "the server doesn't answer as it should",
+        false => "something that is promised can't be held here",
+    };
+    Err(Failure::from(anyhow!(failed)).hint("what is marked `failed` says what"))
 }
 
 async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {

@@ -154,7 +154,10 @@ async fn serve_until_signal(
     if let Some(path) = &args.ready_file {
         announce(path, (&url, socket_path), temporary.as_ref())?;
     }
-    output::tell(&banner((&url, &args.network.client_url(address)), socket_path, temporary.as_ref()));
+    // Without a port clients reach us under an address only if there is a proxy, whose it is.
+    let is_reached = address.is_some() || args.network.public_url.is_some();
+    let clients = is_reached.then(|| args.network.client_url(address));
+    output::tell(&banner((&url, clients.as_deref()), socket_path, temporary.as_ref()));
     notify.ready(&url);
 
     reload.follow((signal, shutdown.clone()), &mut stack, &front, (log, &notify)).await;
@@ -268,8 +271,12 @@ fn announce(
         .map_err(|failure| failure.hint("name a file in a directory that is there and that you may write"))
 }
 
-/// What a person needs to connect a client: where we listen, and the address that clients reach us under.
-fn banner((listens, url): (&str, &str), socket: Option<&Path>, temporary: Option<&Temporary>) -> String {
+/// What a person needs to connect a client: where we listen, and the address that clients reach us under, if there is one.
+fn banner(
+    (listens, url): (&str, Option<&str>),
+    socket: Option<&Path>,
+    temporary: Option<&Temporary>,
+) -> String {
     let beside = socket.map(|path| format!(", socket {}", path.display())).unwrap_or_default();
     let Some(temporary) = temporary else {
         return format!("hayward {VERSION} listens on {listens}{beside}\n");
@@ -278,6 +285,17 @@ fn banner((listens, url): (&str, &str), socket: Option<&Path>, temporary: Option
     let ro = temporary.ro.reveal();
     let admin = temporary.admin.reveal();
     let metrics = temporary.metrics.reveal();
+    let connect = match url {
+        Some(url) => format!(
+            "Claude Code:\n\
+             \x20 claude mcp add --transport http hayward {url} --header \"Authorization: Bearer {rw}\"\n\
+             \n\
+             Other clients:\n\
+             \x20 {{\"mcpServers\": {{\"hayward\": {{\"type\": \"http\", \"url\": \"{url}\", \"headers\": {{\"Authorization\": \"Bearer {rw}\"}}}}}}}}\n"
+        ),
+        None => "Only clients that speak HTTP over the socket reach this; others start `hayward stdio`.\n"
+            .to_owned(),
+    };
     format!(
         "hayward {VERSION} listens on {listens}{beside}\n\
          \n\
@@ -287,11 +305,7 @@ fn banner((listens, url): (&str, &str), socket: Option<&Path>, temporary: Option
          \x20 ro      {ro}\n\
          \x20 metrics {metrics}\n\
          \n\
-         Claude Code:\n\
-         \x20 claude mcp add --transport http hayward {url} --header \"Authorization: Bearer {rw}\"\n\
-         \n\
-         Other clients:\n\
-         \x20 {{\"mcpServers\": {{\"hayward\": {{\"type\": \"http\", \"url\": \"{url}\", \"headers\": {{\"Authorization\": \"Bearer {rw}\"}}}}}}}}\n\
+         {connect}\
          \n\
          Use the ro token for agents that may only look. Stop with Ctrl-C.\n"
     )

@@ -9,8 +9,9 @@ use hayward_api::bounds::{Bounds, Network};
 use hayward_api::fence::tools::ToolPattern;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Error, Time};
+use hayward_api::{Code, Error, Time};
 use hayward_gateway::tokens::TokenView;
+use jiff::Timestamp;
 
 use crate::config::Common;
 use crate::failure::Failure;
@@ -45,7 +46,7 @@ enum Action {
     },
     /// Revokes a token
     Revoke {
-        /// Its id, or a unique beginning of it; or a file that holds the token, as @FILE
+        /// Its name, its id, or a unique beginning of its id; or a file that holds the token, as @FILE
         token: String,
     },
     /// Puts a new admin token in the place of every stored one, and prints it, once
@@ -77,7 +78,7 @@ struct Add {
     #[arg(long = "allow-tool", value_name = "TOOL", value_parser = |text: &str| ToolPattern::parse(text).map_err(hinted), help_heading = "Bounds")]
     tools: Vec<ToolPattern>,
     /// Requests in a minute that are answered; a quarter of them may come at once
-    #[arg(long, value_name = "N", help_heading = "Bounds")]
+    #[arg(long, value_name = "N", value_parser = pace, help_heading = "Bounds")]
     requests_per_minute: Option<NonZeroU32>,
     #[command(flatten)]
     fence: FenceArgs,
@@ -125,6 +126,11 @@ fn hinted(error: Error) -> String {
     }
 }
 
+/// A number of requests.
+fn pace(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "use a whole number from 1; leave it out for no bound".to_owned())
+}
+
 /// A moment to come, or how far away it is.
 fn end(text: &str) -> Result<Time, String> {
     let moment = moment::parse(text, moment::Side::Ahead)?;
@@ -135,7 +141,16 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let data_dir = args.common.data_dir()?;
     let (ask, shown) = read(args.action, &data_dir)?;
-    show(shown, runtime::block_on(local::ask(&data_dir, ask))?)
+    let told = runtime::block_on(local::ask(&data_dir, ask)).map_err(found)?;
+    show(shown, told)
+}
+
+/// A token that isn't there is looked for in the list.
+fn found(failure: Failure) -> Failure {
+    match failure.exit_code == Code::NotFound.exit_code() && failure.hint.is_none() {
+        true => failure.hint("`hayward token list` shows all that are stored"),
+        false => failure,
+    }
 }
 
 /// What is shown of the answer.
@@ -218,7 +233,12 @@ fn list(form: Form, tokens: &Vec<TokenView>) -> Result<(), Failure> {
 }
 
 fn row(token: &TokenView) -> Vec<String> {
-    let enabled = if token.enabled { "yes" } else { "no" };
+    let is_over = token.expires_at.is_some_and(|end| end.unix() <= Timestamp::now().as_second());
+    let enabled = match token.enabled {
+        true if is_over => "expired",
+        true => "yes",
+        false => "no",
+    };
     let (id, name, role) = (token.id.clone(), token.name.clone(), token.role.as_str().to_owned());
     let fence = if token.tool_fences.is_empty() {
         token.fence.to_string()

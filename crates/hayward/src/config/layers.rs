@@ -324,10 +324,12 @@ fn parsed(command: &Command, long: &str, value: &str) -> Result<(), String> {
     if !is_value || usage::flag_of(&error).is_none_or(|flag| flag != format!("--{long}")) {
         return Ok(());
     }
-    if let Some(ContextValue::Strings(words)) = error.get(ContextKind::ValidValue) {
+    if let Some(ContextValue::Strings(words)) = error.get(ContextKind::ValidValue)
+        && !words.is_empty()
+    {
         return Err(format!("use {}", words.join(", ")));
     }
-    Err(std::error::Error::source(&error).map_or_else(|| "it can't be meant".to_owned(), ToString::to_string))
+    Err(std::error::Error::source(&error).map_or_else(|| "give a value".to_owned(), ToString::to_string))
 }
 
 /// What a command was told about where to look, before it is parsed.

@@ -57,6 +57,9 @@ pub(super) struct ShowArgs {
     output: Form,
 }
 
+/// What `--result` takes: the endings of calls, and what stands in their place.
+const ENDINGS: [&str; 8] = ["ok", "error", "denied", "cancelled", "timeout", "unknown", "open", "noted"];
+
 #[derive(clap::Args)]
 struct Which {
     /// Name, credential or kind of who asked
@@ -65,11 +68,11 @@ struct Which {
     /// Tool, or method, that was asked for
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
-    /// Tier: read, operate or danger
-    #[arg(long, value_name = "TIER")]
+    /// Tier of the tool
+    #[arg(long, value_name = "TIER", value_parser = ["read", "operate", "danger"])]
     tier: Option<String>,
-    /// How it ended: ok, error, denied, cancelled, timeout, unknown, or open; noted if it is no call
-    #[arg(long, value_name = "ENDING")]
+    /// How it ended; open if it has not, noted if it is no call
+    #[arg(long, value_name = "ENDING", value_parser = ENDINGS)]
     result: Option<String>,
     /// Not before this: a time (2026-01-31T00:00:00Z), or so long ago (2h, 30m, 7d)
     #[arg(long, value_name = "TIME", value_parser = time)]

@@ -48,8 +48,7 @@ impl Live {
         let health = match asking.get("/health", None).await {
             Ok(health) => health,
             Err(why) => {
-                let hint =
-                    "is it started, and is this its address? For a certificate of your own give --ca-file";
+                let hint = way_out(&why);
                 return Ok(vec![Check::new("health", Verdict::Failed, why).hint(hint)]);
             }
         };
@@ -65,6 +64,18 @@ impl Live {
                 .push(Check::new("token", Verdict::Ok, "none was tried").hint("name one with --token-file")),
         }
         Ok(checks)
+    }
+}
+
+/// What to do about a server that can't be asked.
+fn way_out(why: &str) -> &'static str {
+    match why {
+        _ if !why.starts_with("TLS failed") => "is it started, and is this its address?",
+        _ if why.contains("CaUsedAsEndEntity") => {
+            "its certificate is one of an authority: make one with `basicConstraints=critical,CA:FALSE`"
+        }
+        _ if why.contains("InvalidContentType") => "if it speaks no TLS, ask with http://",
+        _ => "for a certificate of your own give --ca-file",
     }
 }
 

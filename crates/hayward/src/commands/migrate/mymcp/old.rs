@@ -68,7 +68,8 @@ fn installation(dir: &Path, prefix: &str) -> Result<Option<Old>, Failure> {
         Ok(Given::One(value)) => Some((entry.spelled.strip_prefix(prefix)?.to_owned(), value)),
         _ => None,
     });
-    let mut old = Old { dir: dir.to_owned(), variables: named.collect(), ..Old::default() };
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let mut old = Old { dir: absolute, variables: named.collect(), ..Old::default() };
     // Relative paths are of the directory that it ran in.
     let store = old.variable("TOKEN_FILE").map_or_else(|| dir.join("tokens.json"), |named| dir.join(named));
     if let Some(text) = read(&store).map_err(wrong)? {
