@@ -1,12 +1,12 @@
 //! `cargo xtask dist`: what is handed out, in `target/dist`.
 //!
 //! ```text
-//!  build (static binary) ─► contents (what goes along, made by that binary) ─► tree ─► tarball
-//!                                                                                  ├─► Debian package
-//!                                                                                  └─► what an image is built of
+//!  build ─► static binary ─┬─► contents ─► tree ─► tarball
+//!        │                 └───────────────► tree ─► what an image is built of
+//!        └► linked binary ───► contents ─► tree ─► Debian package
 //! ```
 //!
-//! The same binary gives the same packages, byte by byte: everything in them has the time of the commit, root as
+//! Contents are what goes along, made by the binary. The same binaries give the same packages, byte by byte: everything in them has the time of the commit, root as
 //! its owner, and its place by name. It must not hold what the binary can say itself.
 
 mod build;
@@ -23,16 +23,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::{output, step, toolbox, workspace};
+use build::Binaries;
 
 /// The version that is packed: all crates have one.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What packing takes beside Rust, and its Debian packages.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("dpkg-deb", "dpkg"),
     ("git", "git"),
     ("gzip", "gzip"),
     ("musl-gcc", "musl-tools"),
+    ("readelf", "binutils"),
     ("sha256sum", "coreutils"),
     ("tar", "tar"),
 ];
@@ -47,8 +49,7 @@ pub(crate) struct Arguments {
 
 /// The packages.
 pub(crate) struct Packages {
-    /// The static binary, as it was built.
-    binary: PathBuf,
+    binaries: Binaries,
     tarball: PathBuf,
     deb: PathBuf,
     /// The folder that an image is built of.
@@ -86,10 +87,10 @@ fn made() -> Result<Packages> {
         bail!("packages are made on x86_64 alone: the binary itself says what goes along with it");
     }
     toolbox::ensure_debian(&PROGRAMS)?;
-    output::step("static binary");
-    let binary = build::binary()?;
+    output::step("binaries");
+    let binaries = build::binaries()?;
     output::step("packages");
-    let packages = packed(&folder(), &binary, epoch()?)?;
+    let packages = packed(&folder(), &binaries, epoch()?)?;
     let names = [name_of(&packages.deb)?, name_of(&packages.tarball)?];
     let sums = step::capture(step::command("sha256sum").args(names).current_dir(folder()))?;
     fs::write(folder().join("SHA256SUMS"), sums).context("failed to write SHA256SUMS")?;
@@ -97,14 +98,14 @@ fn made() -> Result<Packages> {
     Ok(packages)
 }
 
-/// Packs this binary into `folder`, everything with this time.
-fn packed(folder: &Path, binary: &Path, epoch: u64) -> Result<Packages> {
+/// Packs these binaries into `folder`, everything with this time.
+fn packed(folder: &Path, binaries: &Binaries, epoch: u64) -> Result<Packages> {
     fs::create_dir_all(folder).with_context(|| format!("failed to make `{}`", folder.display()))?;
     Ok(Packages {
-        tarball: tarball::make(folder, binary, epoch)?,
-        deb: deb::make(folder, binary, epoch)?,
-        context: container::context(folder, binary, epoch)?,
-        binary: binary.to_owned(),
+        tarball: tarball::make(folder, &binaries.alone, epoch)?,
+        deb: deb::make(folder, &binaries.linked, epoch)?,
+        context: container::context(folder, &binaries.alone, epoch)?,
+        binaries: binaries.clone(),
     })
 }
 
@@ -131,8 +132,13 @@ fn name_of(path: &Path) -> Result<String> {
 
 /// How large everything is.
 fn sizes(packages: &Packages) -> Result<Vec<String>> {
-    let Packages { binary, tarball, deb, .. } = packages;
-    let files = [("binary", binary), ("tarball", tarball), ("Debian package", deb)];
+    let Packages { binaries, tarball, deb, .. } = packages;
+    let files = [
+        ("static binary", &binaries.alone),
+        ("linked binary", &binaries.linked),
+        ("tarball", tarball),
+        ("Debian package", deb),
+    ];
     files.into_iter().map(|(what, path)| Ok(size(what, file_bytes(path)?))).collect()
 }
 

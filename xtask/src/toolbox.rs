@@ -6,7 +6,6 @@
 
 mod cargo_tools;
 mod debian;
-mod debian_root;
 pub(crate) mod docker;
 mod node;
 mod python;
@@ -22,7 +21,6 @@ use crate::{step, workspace};
 
 pub(crate) use cargo_tools::cargo_deny;
 pub(crate) use debian::ensure as ensure_debian;
-pub(crate) use debian_root::ensure as ensure_debian_root;
 pub(crate) use node::Node;
 pub(crate) use python::Python;
 pub(crate) use rust_target::ensure as ensure_rust_target;

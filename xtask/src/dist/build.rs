@@ -1,6 +1,6 @@
-//! The static binary: the release, built for musl.
+//! The binaries: the release, built for musl and for glibc.
 //!
-//! Where it was built is not in it: paths of sources are cut to what is the same everywhere.
+//! Where they were built is not in them: paths of sources are cut to what is the same everywhere.
 
 use std::path::PathBuf;
 
@@ -8,17 +8,33 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{step, toolbox, workspace};
 
-/// What it is built for.
-const TARGET: &str = "x86_64-unknown-linux-musl";
+const MUSL: &str = "x86_64-unknown-linux-musl";
+const GLIBC: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds it; returns where it is.
-pub(super) fn binary() -> Result<PathBuf> {
-    toolbox::ensure_rust_target(TARGET)?;
+/// The binaries, as they were built.
+#[derive(Clone)]
+pub(super) struct Binaries {
+    /// It needs nothing but a kernel: musl is in it.
+    pub(super) alone: PathBuf,
+    /// It needs the system's glibc, and takes less processor time.
+    pub(super) linked: PathBuf,
+}
+
+/// Builds them.
+pub(super) fn binaries() -> Result<Binaries> {
     let mut cargo = step::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "hayward", "--target", TARGET]);
+    cargo.args(["build", "--release", "--locked", "--package", "hayward"]);
+    for target in [MUSL, GLIBC] {
+        toolbox::ensure_rust_target(target)?;
+        cargo.args(["--target", target]);
+    }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?);
     step::run(&mut cargo)?;
-    let binary = workspace::target().join(TARGET).join("release/hayward");
+    Ok(Binaries { alone: built(MUSL)?, linked: built(GLIBC)? })
+}
+
+fn built(target: &str) -> Result<PathBuf> {
+    let binary = workspace::target().join(target).join("release/hayward");
     ensure!(binary.is_file(), "Cargo built no `{}`", binary.display());
     Ok(binary)
 }

@@ -1,6 +1,8 @@
-//! The Debian package. Its binary is the static one, so it depends on nothing and installs anywhere.
+//! The Debian package. Its binary is the linked one, so it depends on what that asks of the system's libraries.
 //!
 //! What happens when it comes and goes is in the scripts beside this file.
+
+mod depends;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,9 +32,6 @@ const COPYRIGHT: &str = include_str!("deb/copyright");
 
 /// What Debian's checker is told of what is meant to be so.
 const OVERRIDES: &str = "\
-# It is to run on every system.
-hayward: statically-linked-binary [usr/bin/hayward]
-hayward: shared-library-lacks-prerequisites [usr/bin/hayward]
 # What an administrator enabled is disabled when the program goes.
 hayward: maintainer-script-calls-systemctl [prerm:*]
 ";
@@ -46,7 +45,7 @@ pub(super) fn make(folder: &Path, binary: &Path, epoch: u64) -> Result<PathBuf> 
     tree.put("usr/share/doc/hayward/copyright", 0o644, COPYRIGHT.as_bytes())?;
     tree.put("usr/share/lintian/overrides/hayward", 0o644, OVERRIDES.as_bytes())?;
     tree.put(CONFIG, 0o644, contents::config(binary)?.as_bytes())?;
-    put_control(&tree)?;
+    put_control(&tree, &depends::of(binary)?)?;
     tree.seal()?;
     let deb = folder.join(format!("hayward_{VERSION}_amd64.deb"));
     let mut dpkg = step::command("dpkg-deb");
@@ -66,19 +65,19 @@ fn changelog(epoch: u64) -> Result<String> {
 }
 
 /// What dpkg is told, made last, of what is there.
-fn put_control(tree: &Tree) -> Result<()> {
+fn put_control(tree: &Tree, depends: &str) -> Result<()> {
     let files = tree.files()?;
     let bytes: u64 = files.iter().map(|name| file_bytes(&tree.at(name))).sum::<Result<u64>>()?;
     let mut sums = step::command("md5sum");
     sums.args(files.iter().filter(|name| !name.starts_with("etc/"))).current_dir(tree.root());
     let sums = step::capture(&mut sums).context("failed to sum up the files")?;
-    tree.put("DEBIAN/control", 0o644, control(bytes).as_bytes())?;
+    tree.put("DEBIAN/control", 0o644, control(bytes, depends).as_bytes())?;
     tree.put("DEBIAN/conffiles", 0o644, format!("/{CONFIG}\n").as_bytes())?;
     tree.put("DEBIAN/md5sums", 0o644, sums.as_bytes())?;
     SCRIPTS.iter().try_for_each(|(name, text)| tree.put(&format!("DEBIAN/{name}"), 0o755, text.as_bytes()))
 }
 
-fn control(bytes: u64) -> String {
+fn control(bytes: u64, depends: &str) -> String {
     let mut text = String::new();
     let kib = bytes.div_ceil(1024);
     for (field, value) in [
@@ -87,6 +86,7 @@ fn control(bytes: u64) -> String {
         ("Architecture", "amd64"),
         ("Maintainer", MAINTAINER),
         ("Installed-Size", &kib.to_string()),
+        ("Depends", depends),
         ("Recommends", "ca-certificates"),
         ("Section", "admin"),
         ("Priority", "optional"),
@@ -113,8 +113,9 @@ mod tests {
 
     #[test]
     fn each_field_is_a_line_and_sizes_are_in_kibibytes() {
-        let text = control(2_049);
-        assert!(text.contains("\nInstalled-Size: 3\n") && text.ends_with("installation.\n"), "{text}");
+        let text = control(2_049, "libc6 (>= 2.34)");
+        assert!(text.contains("\nInstalled-Size: 3\nDepends: libc6 (>= 2.34)\n"), "{text}");
+        assert!(text.ends_with("installation.\n"), "{text}");
         let is_field = |line: &str| line.starts_with(' ') || line.contains(": ");
         assert!(text.lines().all(is_field), "{text}");
     }

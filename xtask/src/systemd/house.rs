@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::certificates;
-use crate::toolbox::docker::{Container, Docker, until};
+use crate::toolbox::docker::{Container, Docker, FOR_SYSTEMD, until};
 use crate::toolbox::{Python, rootfs};
 use crate::{output, step, workspace};
 
@@ -24,25 +24,6 @@ const PYTHON: &str = "3.11";
 /// What both machines have beside what every Debian has.
 const PACKAGES: [&str; 8] =
     ["systemd-sysv", "dbus", "procps", "curl", "ca-certificates", "openssl", "python3", "python3-venv"];
-/// What systemd needs of a container.
-const OPTIONS: [&str; 15] = [
-    "--cap-add",
-    "SYS_ADMIN",
-    // For `PrivateUsers=` beside `ProtectProc=`, and what root of a machine has anyway.
-    "--cap-add",
-    "SYS_PTRACE",
-    "--security-opt",
-    "seccomp=unconfined",
-    "--security-opt",
-    "apparmor=unconfined",
-    "--tmpfs",
-    "/run:exec",
-    "--tmpfs",
-    "/tmp:exec",
-    "--stop-signal=SIGRTMIN+3",
-    "--volume",
-    "/sys/fs/cgroup:/sys/fs/cgroup:ro",
-];
 const IMAGE: &str = "debian-systemd";
 const NETWORK: &str = "hayward-systemd";
 /// How long a machine may take to start, and whatever else is waited for.
@@ -78,7 +59,7 @@ impl House {
         let docker = Docker::start()?;
         docker.import(&root, IMAGE)?;
         docker.network(NETWORK)?;
-        let options = [&OPTIONS[..], &["--volume", &volume, "--network", NETWORK]].concat();
+        let options = [&FOR_SYSTEMD[..], &["--volume", &volume, "--network", NETWORK]].concat();
         let host = docker.run("host", &options, IMAGE, &["/sbin/init"])?;
         let options = ["--volume", &volume, "--network", NETWORK];
         let client = docker.run("client", &options, IMAGE, &["sleep", "infinity"])?;

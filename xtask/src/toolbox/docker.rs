@@ -1,11 +1,14 @@
-//! A Docker engine of our own: private socket, data and pidfile, and nothing of it is left behind.
+//! A Docker engine of our own: private socket, data, network and mounts, and nothing of it is left behind.
 //!
-//! It pulls nothing: images are imported. It changes no rule of the firewall and no setting of the kernel, so containers
-//! reach each other over a bridge and nobody else.
+//! It pulls nothing: images are imported or built. Its bridges and the ports that it opens are in a network of its own,
+//! where containers reach each other and what is started [beside](Docker::beside) it reaches them, and nobody else. It
+//! needs no firewall there: ports are forwarded by a program.
+
+mod container;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
@@ -16,9 +19,41 @@ use tempfile::TempDir;
 use super::ensure_debian;
 use crate::{output, step};
 
+pub(crate) use container::{Container, Said};
+
 /// What it is made of, and its Debian packages.
-const PROGRAMS: [(&str, &str); 4] =
-    [("dockerd", "docker.io"), ("docker", "docker.io"), ("iptables", "iptables"), ("timeout", "coreutils")];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("docker", "docker.io"),
+    ("dockerd", "docker.io"),
+    ("ip", "iproute2"),
+    ("mount", "mount"),
+    ("nsenter", "util-linux"),
+    ("timeout", "coreutils"),
+    ("unshare", "util-linux"),
+];
+/// Makes the engine's own network ready, and becomes the engine. A containerd of the machine would be used if it were seen,
+/// and would not see the engine's mounts.
+const BEGIN: &str = "ip link set lo up && { ! [ -d /run/containerd ] || mount -t tmpfs none /run/containerd; } && \
+     exec dockerd \"$@\"";
+/// What systemd needs of a container that it starts in, as options of `docker run`.
+pub(crate) const FOR_SYSTEMD: [&str; 15] = [
+    "--cap-add",
+    "SYS_ADMIN",
+    // For `PrivateUsers=` beside `ProtectProc=`, and what root of a machine has anyway.
+    "--cap-add",
+    "SYS_PTRACE",
+    "--security-opt",
+    "seccomp=unconfined",
+    "--security-opt",
+    "apparmor=unconfined",
+    "--tmpfs",
+    "/run:exec",
+    "--tmpfs",
+    "/tmp:exec",
+    "--stop-signal=SIGRTMIN+3",
+    "--volume",
+    "/sys/fs/cgroup:/sys/fs/cgroup:ro",
+];
 /// How the names of engines' folders begin.
 const PREFIX: &str = "hayward-engine-";
 /// The file that says whose engine it is: the number of that process.
@@ -49,12 +84,16 @@ impl Docker {
             .context("failed to sign the engine's folder")?;
         // Whatever the machine's own engine is set to is not for ours.
         std::fs::write(at("settings"), "{}").context("failed to write the engine's settings")?;
-        let mut dockerd = step::command("dockerd");
-        dockerd.arg(format!("--host=unix://{}", at("socket").display()));
+        let mut dockerd = step::command("unshare");
+        dockerd.args(["--net", "--mount", "sh", "-c", BEGIN, "dockerd"]);
+        dockerd.arg(format!("--host={}", address(scratch.path())));
         dockerd.arg("--data-root").arg(at("data")).arg("--exec-root").arg(at("run"));
         dockerd.arg("--pidfile").arg(at("pid")).arg("--config-file").arg(at("settings"));
-        dockerd.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
-        dockerd.stdout(log.try_clone().context("failed to share the engine's log")?).stderr(log);
+        dockerd.args(["--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
+        dockerd
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("failed to share the engine's log")?)
+            .stderr(log);
         let daemon = dockerd.spawn().context("failed to start `dockerd`")?;
         let mut docker = Self { scratch, daemon };
         docker.wait()?;
@@ -75,23 +114,37 @@ impl Docker {
         bail!("`dockerd` does not answer (it needs root and a kernel with bridges): {}", last.join("; "));
     }
 
-    /// The client, speaking to this engine.
-    fn client(&self) -> Command {
-        client(&self.scratch.path().join("socket"))
+    /// A client of this engine: `docker`, or `docker-compose`, which whoever uses it has to install.
+    pub(crate) fn client(&self, program: &str) -> Command {
+        client(self.scratch.path(), program)
     }
 
-    fn output(&self, words: &[&str]) -> Result<Output> {
-        step::output_of(self.client().args(words))
+    /// Runs `docker` with these words, whatever its end.
+    pub(crate) fn output(&self, words: &[&str]) -> Result<Output> {
+        step::output_of(self.client("docker").args(words))
+    }
+
+    /// Runs `docker` with these words, which has to end well; returns what it wrote to stdout, without white space at
+    /// its ends.
+    pub(crate) fn good(&self, words: &[&str]) -> Result<String> {
+        Ok(step::capture(self.client("docker").args(words))?.trim().to_owned())
+    }
+
+    /// A program of this machine in the engine's network, where its published ports are.
+    pub(crate) fn beside(&self, program: &str) -> Command {
+        let mut command = step::command("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.daemon.id())).arg(program);
+        command
     }
 
     /// Makes an image of the tar of a root.
     pub(crate) fn import(&self, tar: &Path, image: &str) -> Result<()> {
-        step::capture(self.client().arg("import").arg(tar).arg(image)).map(drop)
+        step::capture(self.client("docker").arg("import").arg(tar).arg(image)).map(drop)
     }
 
     /// Makes a network that containers may be in.
     pub(crate) fn network(&self, name: &str) -> Result<()> {
-        step::capture(self.client().args(["network", "create", name])).map(drop)
+        self.good(&["network", "create", name]).map(drop)
     }
 
     /// Starts a container with these options (of `docker run`) and command.
@@ -102,10 +155,9 @@ impl Docker {
         image: &str,
         command: &[&str],
     ) -> Result<Container> {
-        let mut run = self.client();
-        run.args(["run", "--detach", "--name", name, "--hostname", name]).args(options).arg(image);
-        step::capture(run.args(command))?;
-        Ok(Container { socket: self.scratch.path().join("socket"), name: name.to_owned() })
+        let run = ["run", "--detach", "--name", name, "--hostname", name];
+        self.good(&[&run[..], options, &[image], command].concat())?;
+        Ok(Container { engine: self.scratch.path().to_owned(), name: name.to_owned() })
     }
 
     /// Ends it, with all that it has made; what stays is told.
@@ -113,7 +165,7 @@ impl Docker {
         if !matches!(self.daemon.try_wait(), Ok(None)) {
             return Ok(());
         }
-        let listed = step::capture(self.client().args(["ps", "--all", "--quiet"])).unwrap_or_default();
+        let listed = self.good(&["ps", "--all", "--quiet"]).unwrap_or_default();
         let containers: Vec<_> = listed.split_whitespace().collect();
         if !containers.is_empty() {
             self.output(&[&["rm", "--force", "--volumes"], &containers[..]].concat())?;
@@ -137,12 +189,8 @@ impl Drop for Docker {
     }
 }
 
-/// Removes the folder of an engine that has ended.
+/// Removes the folder of an engine that has ended: what was mounted in it went with its mounts.
 fn clear(folder: &Path) -> Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").context("failed to read the mounts")?;
-    for mount in mounts_below(&mounts, &folder.display().to_string()) {
-        step::capture(step::command("umount").arg("--lazy").arg(mount))?;
-    }
     std::fs::remove_dir_all(folder).with_context(|| format!("`{}` stays", folder.display()))
 }
 
@@ -164,20 +212,17 @@ fn is_dead(folder: &Path) -> bool {
     owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
 }
 
-/// What is mounted below a folder, the innermost first.
-fn mounts_below(mounts: &str, folder: &str) -> Vec<String> {
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let mut below: Vec<_> =
-        points.filter(|point| Path::new(point).starts_with(folder)).map(str::to_owned).collect();
-    below.reverse();
-    below
+/// A client of the engine in this folder, with nobody's settings and the builder that is always there.
+fn client(folder: &Path, program: &str) -> Command {
+    let mut client = step::command("timeout");
+    client.args(["--kill-after=5", COMMAND_SECONDS, program]);
+    client.env("DOCKER_HOST", address(folder)).env("DOCKER_CONFIG", folder);
+    client.env("DOCKER_BUILDKIT", "0").env_remove("DOCKER_CONTEXT");
+    client
 }
 
-fn client(socket: &Path) -> Command {
-    let mut client = step::command("timeout");
-    client.args(["--kill-after=5", COMMAND_SECONDS, "docker"]);
-    client.arg(format!("--host=unix://{}", socket.display()));
-    client
+fn address(folder: &Path) -> String {
+    format!("unix://{}", folder.join("socket").display())
 }
 
 /// Whether something comes true in that time.
@@ -194,90 +239,9 @@ pub(crate) fn until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool
     }
 }
 
-/// A container, for as long as its engine.
-#[derive(Clone)]
-pub(crate) struct Container {
-    socket: PathBuf,
-    name: String,
-}
-
-/// How a command ended in a container.
-#[derive(Debug)]
-pub(crate) struct Said {
-    /// Its exit code; none if a signal ended it.
-    pub(crate) code: Option<i32>,
-    /// What it wrote to stdout, without white space at its ends.
-    pub(crate) stdout: String,
-    /// The same of stderr.
-    pub(crate) stderr: String,
-}
-
-impl Said {
-    fn of(answer: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        Self { code: answer.status.code(), stdout: text(&answer.stdout), stderr: text(&answer.stderr) }
-    }
-
-    /// Whether it ended well.
-    pub(crate) fn is_good(&self) -> bool {
-        self.code == Some(0)
-    }
-}
-
-impl Container {
-    /// Runs a script of the shell as root, whatever its end.
-    pub(crate) fn run(&self, script: &str) -> Result<Said> {
-        let mut exec = client(&self.socket);
-        exec.args(["exec", &self.name, "sh", "-c", script]);
-        Ok(Said::of(&step::output_of(&mut exec)?))
-    }
-
-    /// Runs a script that has to end well, and returns what it wrote to stdout.
-    pub(crate) fn good(&self, script: &str) -> Result<String> {
-        let said = self.run(script)?;
-        if !said.is_good() {
-            let Self { name, .. } = self;
-            let Said { code, stdout, stderr } = said;
-            bail!("in `{name}`: `{script}` ended with {code:?}: {stderr} {stdout}");
-        }
-        Ok(said.stdout)
-    }
-
-    /// Ends its first process with this signal and, when it is gone, starts it again: its file system stays.
-    pub(crate) fn boot(&self, signal: &str) -> Result<()> {
-        for words in [&["kill", "--signal", signal][..], &["wait"], &["start"]] {
-            step::capture(client(&self.socket).args(words).arg(&self.name))?;
-        }
-        Ok(())
-    }
-
-    /// Copies a file or folder into it.
-    pub(crate) fn put(&self, from: &Path, to: &str) -> Result<()> {
-        let mut copy = client(&self.socket);
-        copy.args(["cp", "--follow-link"]).arg(from).arg(format!("{}:{to}", self.name));
-        step::capture(&mut copy).map(drop)
-    }
-
-    /// Its address in a network.
-    pub(crate) fn address(&self, network: &str) -> Result<String> {
-        let form = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");
-        let mut inspect = client(&self.socket);
-        let address = step::capture(inspect.args(["inspect", "--format", &form, &self.name]))?;
-        Ok(address.trim().to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_lies_below_a_folder_is_unmounted_innermost_first() {
-        let mounts =
-            "a / ext4 rw 0 0\nb /tmp/x ext4 rw 0 0\nc /tmp/x/y tmpfs rw 0 0\nd /tmp/xy tmpfs rw 0 0\n";
-        assert_eq!(mounts_below(mounts, "/tmp/x"), ["/tmp/x/y", "/tmp/x"]);
-        assert!(mounts_below(mounts, "/srv").is_empty());
-    }
 
     #[test]
     fn folders_of_engines_whose_owner_is_gone_are_removed() {

@@ -1,4 +1,4 @@
-//! Roots of Debian 12 for containers: made once by `debootstrap`, kept as a tar that an engine imports.
+//! Roots of Debian 12: made once by `debootstrap`, kept as a tar that an engine imports or a folder is filled from.
 
 use std::path::{Path, PathBuf};
 

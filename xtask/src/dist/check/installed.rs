@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::super::{Packages, VERSION};
 use super::ask::{Asked, call};
+use super::debian;
 use super::root::Root;
 use crate::bench::server::Server;
-use crate::{step, toolbox};
+use crate::step;
 
 /// Files that are there while it is installed.
 const FILES: [&str; 11] = [
@@ -43,9 +44,9 @@ const PURGED: [&str; 4] = [
 const PACKAGE: &str = "/tmp/hayward.deb";
 
 pub(super) fn check(packages: &Packages) -> Result<Vec<String>> {
-    let root = Root::copy_of(&toolbox::ensure_debian_root()?)?;
+    let root = Root::of(&debian()?)?;
     fs::copy(&packages.deb, root.at(PACKAGE)).context("failed to copy the package")?;
-    let mut lines = vec![installed(&root)?, units(&root)?, used(&root)?, upgraded(&root)?];
+    let mut lines = vec![installed(&root)?, linked(&root)?, units(&root)?, used(&root)?, upgraded(&root)?];
     lines.extend(gone(&root)?);
     Ok(lines)
 }
@@ -76,6 +77,25 @@ fn installed(root: &Root) -> Result<String> {
     let odd = root.run(&["dpkg", "--verify", "hayward"])?;
     ensure!(odd.is_empty(), "dpkg finds {odd}");
     Ok(format!("dpkg -i in a clean Debian: version {VERSION}, files, modes, pages of the manual"))
+}
+
+/// That its binary uses the system's libraries, and that these are what the package depends on.
+fn linked(root: &Root) -> Result<String> {
+    let mut readelf = step::command("readelf");
+    readelf.args(["--program-headers", "--wide"]).arg(root.at("usr/bin/hayward"));
+    ensure!(step::capture(&mut readelf)?.contains("INTERP"), "the package has the static binary");
+    let depends = root.run(&["dpkg-query", "--show", "--showformat=${Depends}", "hayward"])?;
+    // The loader says them instead of starting the program.
+    let loaded = root.run(&["sh", "-c", "LD_TRACE_LOADED_OBJECTS=1 hayward"])?;
+    let paths = loaded.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    for path in paths {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let owner = root.run(&["dpkg-query", "--search", &format!("*/{name}")])?;
+        let owner = owner.split(':').next().unwrap_or_default().to_owned();
+        ensure!(depends.contains(&owner), "`{path}` is of `{owner}`, and the package depends on {depends}");
+    }
+    ensure!(loaded.contains("libc.so.6"), "the loader finds no glibc: {loaded}");
+    Ok(format!("its binary uses the system's libraries, all of packages that it depends on: {depends}"))
 }
 
 /// What systemd says of the units, and that nothing was started or enabled.

@@ -28,13 +28,13 @@ impl Root {
         Ok(Self { folder: scratch()? })
     }
 
-    /// A copy of another.
-    pub(super) fn copy_of(root: &Path) -> Result<Self> {
-        let copy = Self::empty()?;
-        let mut all = step::command("cp");
-        all.args(["--archive", "--reflink=auto", "--"]).arg(root.join(".")).arg(copy.folder.path());
-        step::run(&mut all).context("failed to copy the root")?;
-        Ok(copy)
+    /// One that holds what is in a tar.
+    pub(super) fn of(tar: &Path) -> Result<Self> {
+        let root = Self::empty()?;
+        let mut unpack = step::command("tar");
+        unpack.args(["--extract", "--preserve-permissions", "--numeric-owner", "--file"]).arg(tar);
+        step::run(unpack.arg("--directory").arg(root.folder.path())).context("failed to unpack the root")?;
+        Ok(root)
     }
 
     /// Where a path of it is.
