@@ -149,7 +149,9 @@ impl Clients {
                     let principal = Arc::new(Principal { fence, ..Principal::local("local", ceiling) });
                     call(input, output, Local { principal, ..local }, shutdown).await;
                 }
-                Some(Greeting::Tokens) => tokens::serve(input, output, &desk, shutdown).await,
+                Some(Greeting::Tokens) => {
+                    tokens::serve(input, output, (&desk, local.protocol), shutdown).await;
+                }
                 Some(Greeting::Gone) => {}
                 None => {
                     tracing::warn!("a local client did not greet");
@@ -272,11 +274,15 @@ mod tests {
 
     impl Rig {
         async fn start() -> Self {
+            Self::start_under(Stack::in_force).await
+        }
+
+        async fn start_under(in_force: impl FnOnce(&Stack) -> InForce) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let data = dir.path().join("data");
             let (stack, shutdown) = (Stack::for_test(&data).await, CancellationToken::new());
             let desk = TokenDesk::new(&stack, None);
-            let socket = listen(&stack, desk, stack.in_force(), shutdown.clone()).unwrap();
+            let socket = listen(&stack, desk, in_force(&stack), shutdown.clone()).unwrap();
             Self { dir, stack, socket, shutdown }
         }
 
@@ -364,6 +370,22 @@ mod tests {
         let answers = rig.answers("hayward/1 tokens\n\"list\"\n\"list\"\n").await;
         assert_eq!(answers, [json!({"ok": {"listed": []}})]);
         rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_of_tokens_is_recorded_under_what_is_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = Stack::for_test(dir.path()).await;
+        let rig = Rig::start_under(|_| other.in_force()).await;
+        let create = json!({"create": {"name": "a", "spec": {"role": "ro"}}});
+        let answers = rig.answers(&format!("hayward/1 tokens\n{create}\n")).await;
+        assert!(answers[0]["ok"]["made"].is_string(), "{answers:?}");
+        let says = |data: &Path| {
+            std::fs::read_to_string(data.join("audit/record.jsonl")).unwrap().contains("tokens.create")
+        };
+        assert!(says(dir.path()) && !says(&rig.dir.path().join("data")));
+        rig.end().await;
+        other.close().await;
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) fn tell(text: &str) {
     io::stderr().lock().write_all(text.as_bytes()).ok();
 }
 
-/// Tells a failure with its causes and its hint.
+/// Tells a failure with its causes and its hint; nothing of it steers a terminal.
 pub(crate) fn failure(failure: &Failure) -> ExitCode {
     let mut text = format!("error: {}\n", failure.error);
     for cause in failure.error.chain().skip(1) {
@@ -43,7 +43,7 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
     if let Some(hint) = &failure.hint {
         text += &format!("hint: {hint}\n");
     }
-    tell(&text);
+    tell(&plain(&text));
     ExitCode::from(failure.exit_code)
 }
 

@@ -10,6 +10,7 @@ mod watch;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,7 +132,7 @@ impl Reload {
         (log, notify): (&Logging, &Notify),
     ) {
         loop {
-            // A reload that has begun is not cut off: it is recorded to its end.
+            // What is being put in force is not cut off: it is recorded to its end.
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -139,7 +140,13 @@ impl Reload {
                 () = self.watch.changed() => {}
             }
             notify.reloading();
-            let outcome = self.reload(stack, front, log).await;
+            // Files may lie where reading them takes forever, and nothing has changed so far.
+            let reading = self.read(stack.data_dir().to_owned());
+            let Some(fresh) = shutdown.run_until_cancelled(reading).await else { return };
+            let outcome = match fresh {
+                Ok(fresh) => self.put_in_force(fresh, stack, front, log).await,
+                Err(faults) => Err(faults),
+            };
             if let Err(faults) = &outcome {
                 for fault in faults {
                     tracing::error!(%fault, "the new configuration is not used, the old one stays in force");
@@ -151,10 +158,9 @@ impl Reload {
         }
     }
 
-    /// Reads it, and puts it in force unless something is wrong; then says what.
-    async fn reload(&mut self, stack: &mut Stack, front: &Front, log: &Logging) -> Result<(), Vec<String>> {
+    /// Reads and checks it; says what is wrong with it, if anything is.
+    async fn read(&mut self, data_dir: PathBuf) -> Result<Fresh, Vec<String>> {
         let (in_force, opened) = (self.in_force.clone(), self.opened.clone());
-        let data_dir = stack.data_dir().to_owned();
         let reading = tokio::task::spawn_blocking(move || {
             let mut looks = Looks::new();
             let fresh = Fresh::read(&in_force, &opened, &data_dir, &mut looks);
@@ -162,7 +168,17 @@ impl Reload {
         });
         let (fresh, looks) = reading.await.map_err(|error| vec![format!("it can't be read: {error}")])?;
         self.watch.were_read(looks);
-        let fresh = fresh?;
+        fresh
+    }
+
+    /// Puts it in force, as a whole or not at all.
+    async fn put_in_force(
+        &mut self,
+        fresh: Fresh,
+        stack: &mut Stack,
+        front: &Front,
+        log: &Logging,
+    ) -> Result<(), Vec<String>> {
         let (args, address) = (&fresh.args, self.opened.address);
         let renewal = Renewal {
             serving: &args.serving,
@@ -180,16 +196,20 @@ impl Reload {
             stack.take(renewed);
             is_made = true;
         });
-        let made = made.await.map_err(|error| vec![told(&error.into())]);
-        if !is_made {
-            return made;
+        if let Err(error) = made.await {
+            let what = told(&error.into());
+            if !is_made {
+                return Err(vec![what]);
+            }
+            // To say that it was refused would be wrong.
+            tracing::error!(error = what, "the new configuration is in force, and the record lacks that");
         }
         if let Err(error) = log.set_level(&args.common.log_level) {
             tracing::error!(error = &error as &dyn std::error::Error, "the log keeps its level");
         }
         tell(&fresh.plan);
         self.in_force = fresh.plan.layers;
-        made
+        Ok(())
     }
 }
 
@@ -209,6 +229,9 @@ impl Fresh {
         // A file that was there, and said something, is not missed in silence.
         let was_there = |path: &PathBuf| in_force.looks.get(path).is_some_and(Option::is_some);
         sources.is_named |= sources.file.as_ref().is_some_and(was_there);
+        // A pipe says what it says once; empty, it would take back all that was set, and without a writer it never ends.
+        let pipes = sources.file.iter().chain(in_force.looks.keys()).filter(|path| is_pipe(path));
+        unless(pipes.take(1).map(|path| format!("{}: a pipe is not read again", path.display())).collect())?;
         let mut asked = Layers::read(&root, &keys, &sources);
         looks.extend(asked.looks.clone());
         unless(std::mem::take(&mut asked.faults))?;
@@ -261,6 +284,10 @@ fn checked(
         .map_err(|failure| faults.push(format!("`--tool-fence` {}", told(&failure))))
         .unwrap_or_default();
     (limits, trust, of_all)
+}
+
+fn is_pipe(path: &PathBuf) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
 }
 
 fn unless(faults: Vec<String>) -> Result<(), Vec<String>> {

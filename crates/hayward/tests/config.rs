@@ -116,6 +116,18 @@ fn all_faults_are_told_at_once_with_file_and_line_or_variable() {
 }
 
 #[test]
+fn a_file_full_of_faults_is_told_of_as_far_as_anybody_reads() {
+    let keys: Vec<String> = (0..80_000).map(|number| format!("k{number}.x = 1")).collect();
+    let rig = Rig::new(&keys.join("\n"));
+    let output = rig.run(&["serve"]);
+    assert_eq!(output.status.code(), Some(78));
+    let told = told(&output);
+    assert!(told.contains("h.toml:100: unknown key `k99.x`"), "{told}");
+    assert!(told.contains("h.toml:101: from here on nothing is looked at"), "{told}");
+    assert_eq!(told.matches("h.toml:").count(), 101);
+}
+
+#[test]
 fn what_only_a_start_finds_out_is_told_with_its_place_too_unless_a_flag_has_the_say() {
     let rig =
         Rig::new("# proxies\nbehind.proxy = [\"0.0.0.0/0\"]\ntls.cert = \"/no/c\"\ntls.key = \"/no/k\"\n");

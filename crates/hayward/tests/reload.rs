@@ -442,6 +442,22 @@ async fn a_file_that_vanishes_changes_nothing_and_one_that_comes_back_does() {
 }
 
 #[tokio::test]
+async fn a_pipe_in_the_place_of_the_file_changes_nothing_and_holds_nothing_up() {
+    let mut rig = Rig::new("allowed.hosts = [\"old.test\"]\n");
+    fs::remove_file(rig.file()).unwrap();
+    let pipe = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, rig.file(), pipe, rustix::fs::Mode::RUSR, 0).unwrap();
+    rig.hang_up("error").await;
+    assert!(rig.log().contains("h.toml: a pipe is not read again"), "{}", rig.log());
+    // A writer that says nothing would have it read as an empty file.
+    let _writer = fs::File::options().read(true).write(true).open(rig.file()).unwrap();
+    rig.hang_up("error").await;
+    assert_eq!(rig.get(&[("host", "old.test")]).await.status, 200);
+    rig.daemon.signal(Signal::TERM).unwrap();
+    assert!(rig.daemon.wait().unwrap().success());
+}
+
+#[tokio::test]
 async fn a_file_that_is_being_written_is_read_once_it_is_at_rest() {
     let rig = Rig::new("log.level = \"info\"\n");
     let mut file = fs::File::create(rig.file()).unwrap();

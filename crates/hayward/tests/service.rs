@@ -2,7 +2,7 @@
 #![cfg(test)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -149,6 +149,28 @@ fn what_is_removed_is_asked_for_and_hayward_s_own() {
         assert!(!rig.at(gone).exists(), "{gone}");
     }
     rig.good(&["uninstall-service", "--yes", "--purge"]);
+}
+
+#[test]
+fn a_link_out_of_the_root_leads_nowhere() {
+    let (rig, outside) = (Rig::new(), tempfile::tempdir().unwrap());
+    let theirs = outside.path().join("hayward/hayward.db");
+    fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+    fs::write(&theirs, "theirs").unwrap();
+    fs::create_dir_all(rig.at("var")).unwrap();
+    symlink(outside.path(), rig.at("var/lib")).unwrap();
+    for args in [&["install-service", "--yes"][..], &["uninstall-service", "--yes", "--purge"]] {
+        let refused = rig.run(args);
+        assert!(!refused.status.success() && told(&refused).contains("out of"), "{}", told(&refused));
+    }
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+    assert!(!rig.at(UNIT).exists());
+    // One that stays within is the image's own affair.
+    fs::remove_file(rig.at("var/lib")).unwrap();
+    fs::create_dir_all(rig.at("srv")).unwrap();
+    symlink("../srv", rig.at("var/lib")).unwrap();
+    rig.good(&["install-service", "--yes"]);
+    assert!(rig.at("srv/hayward/hayward.db").exists());
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `hayward token` through a running daemon, and without one: the same words, the same codes, the same record.
 #![cfg(test)]
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -283,4 +284,33 @@ fn root_is_let_in_by_the_daemon_of_another_user() {
     let mut log = String::new();
     daemon.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(told(made).starts_with("hwd_"), "{log}");
+}
+
+#[test]
+fn a_daemon_does_not_steer_the_terminal_of_who_asks_it() {
+    let (_dir, data) = scratch();
+    let _held = hayward_store::DataDir::acquire(&data).unwrap();
+    let daemon = UnixListener::bind(data.join("hayward.sock")).unwrap();
+    for (answer, args) in [
+        (json!({"ok": {"made": "\u{1b}]0;evil"}}), &["rotate-admin"][..]),
+        (json!({"ok": {"made": "\u{1b}]0;evil"}}), &["add", "--name", "a"]),
+        (json!({"ok": {"made": "\u{1b}]0;evil"}}), &["add", "--name", "a", "-o", "json"]),
+        (json!({"ok": {"revoked": [{"id": "x", "name": "\u{1b}]0;evil"}]}}), &["revoke", "a"]),
+        (json!({"error": {"code": "invalid", "message": "\u{1b}]0;evil"}}), &["revoke", "a"]),
+        (json!({"error": {"code": "invalid", "message": "m", "hint": "\u{1b}]0;evil"}}), &["revoke", "a"]),
+    ] {
+        let asking = hayward(&data, &[&["token"], args].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut asked = BufReader::new(daemon.accept().unwrap().0);
+        for _line in 0..2 {
+            asked.read_line(&mut String::new()).unwrap();
+        }
+        asked.get_mut().write_all(format!("{answer}\n").as_bytes()).unwrap();
+        let output = asking.wait_with_output().unwrap();
+        let all = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(all.contains("evil") && !all.contains('\u{1b}'), "{answer}: {all:?}");
+    }
 }

@@ -305,6 +305,7 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
             "note: the service will not see `{program}`: put the program into /usr/local/bin\n"
         ));
     }
+    place.refuse_outside(steps.iter().chain(&args.last()))?;
     steps.iter().try_for_each(|step| place.perform(step))?;
     let made = make_tokens(args, &place)?;
     args.last().iter().try_for_each(|step| place.perform(step))?;
@@ -479,6 +480,7 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), Failure> {
     let place = Place { root: &root, system: system.as_ref() };
     refuse_foreign(&place)?;
     let steps = args.plan(&place)?;
+    place.refuse_outside(steps.iter())?;
     agreed(&args.how, steps.iter())?;
     steps.iter().try_for_each(|step| place.perform(step))?;
     let kept = if args.purge { "" } else { "; configuration, tokens and record are kept" };

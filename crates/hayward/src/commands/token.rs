@@ -191,19 +191,19 @@ fn spec(add: Add, data_dir: &Path) -> Result<TokenSpec, Failure> {
     })
 }
 
+/// What a daemon says is its user's, and a terminal may be root's: nothing of it steers the terminal.
 fn show(shown: Shown, told: Told) -> Result<(), Failure> {
+    let text = |text: &str| output::data(&output::plain(text));
     let written = match (shown, told) {
         (Shown::List(form), Told::Listed(tokens)) => return list(form, &tokens),
         (Shown::Token(Output::Json, name, role), Told::Made(token)) => {
             let id = crate::tokens::named(&token);
             output::json(&serde_json::json!({ "id": id, "name": name, "role": role, "token": token }))
         }
-        (Shown::Token(Output::Text, ..) | Shown::Bare, Told::Made(token)) => {
-            output::data(&format!("{token}\n"))
-        }
+        (Shown::Token(Output::Text, ..) | Shown::Bare, Told::Made(token)) => text(&format!("{token}\n")),
         (Shown::Revoked, Told::Revoked(tokens)) => {
             let lines = tokens.iter().map(|token| format!("revoked {} ({})\n", token.id, token.name));
-            output::data(&lines.collect::<String>())
+            text(&lines.collect::<String>())
         }
         (Shown::Metrics, Told::Revoked(tokens)) => output::data(&match tokens.len() {
             0 => "there is no metrics token: /metrics is off\n".to_owned(),

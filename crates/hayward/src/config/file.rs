@@ -65,17 +65,18 @@ pub(crate) fn toml(text: &str) -> Result<Vec<Entry>, (usize, String)> {
         let at = error.span().map_or(0, |span| span.start);
         (line(text, at), error.message().trim().replace('\n', ", "))
     })?;
-    let mut entries = Vec::new();
-    walk(text, document.as_table(), "", &mut entries);
+    let (mut entries, ends) = (Vec::new(), line_ends(text));
+    walk(&ends, document.as_table(), "", &mut entries);
     entries.sort_by_key(|entry| entry.line);
     Ok(entries)
 }
 
-fn walk(text: &str, table: &dyn TableLike, above: &str, entries: &mut Vec<Entry>) {
+fn walk(ends: &[usize], table: &dyn TableLike, above: &str, entries: &mut Vec<Entry>) {
     for (name, item) in table.iter() {
         let spelled = if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
         let key = table.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
-        let line = line(text, key.map_or(0, |span| span.start));
+        let at = key.map_or(0, |span| span.start);
+        let line = 1 + ends.partition_point(|end| *end < at);
         match item {
             Item::Value(value) if !value.is_inline_table() => {
                 entries.push(Entry { spelled, line, value: given(value) });
@@ -85,7 +86,7 @@ fn walk(text: &str, table: &dyn TableLike, above: &str, entries: &mut Vec<Entry>
             }
             _ => {
                 if let Some(inner) = item.as_table_like() {
-                    walk(text, inner, &spelled, entries);
+                    walk(ends, inner, &spelled, entries);
                 }
             }
         }
@@ -111,6 +112,11 @@ fn word(value: &Value) -> Option<String> {
         Value::Boolean(answer) => Some(answer.value().to_string()),
         _ => None,
     }
+}
+
+/// Where the lines end: found once, as a file may have as many keys as lines.
+fn line_ends(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter_map(|(at, byte)| (byte == b'\n').then_some(at)).collect()
 }
 
 fn line(text: &str, at: usize) -> usize {

@@ -21,6 +21,9 @@ use crate::usage;
 /// The argument that takes the limits of files.
 const LIMITS: &str = "configured-limit";
 
+/// Faults after which a file is not looked at further: nobody mends more at once, and each costs a search for what was meant.
+const FAULTS_MAX: usize = 100;
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -193,8 +196,19 @@ impl Reading<'_> {
         let Some(text) = self.text(path, is_named) else { return };
         let shown = path.display();
         match file::toml(&text) {
-            Ok(entries) => entries.into_iter().for_each(|entry| self.entry(path, entry)),
+            Ok(entries) => self.entries(path, entries),
             Err((line, message)) => self.fault(format!("{shown}:{line}: {message}")),
+        }
+    }
+
+    fn entries(&mut self, path: &Path, entries: Vec<Entry>) {
+        for entry in entries {
+            if self.layers.faults.len() >= FAULTS_MAX {
+                let place = format!("{}:{}", path.display(), entry.line);
+                return self
+                    .fault(format!("{place}: from here on nothing is looked at: mend the others first"));
+            }
+            self.entry(path, entry);
         }
     }
 
@@ -220,7 +234,7 @@ impl Reading<'_> {
     fn env_file(&mut self, path: &Path) {
         let Some(text) = self.text(path, true) else { return };
         let (entries, faults) = file::variables(&text);
-        for (line, fault) in faults {
+        for (line, fault) in faults.into_iter().take(FAULTS_MAX) {
             self.fault(format!("{}:{line}: {fault}", path.display()));
         }
         for Entry { spelled, line, value } in entries {

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use hayward_api::{Code, Error};
+use hayward_gateway::listener::InForce;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -33,16 +34,17 @@ enum Answer {
     Error(Error),
 }
 
-/// Answers one question. What it changes is changed as a whole, even if nobody waits for it any more.
+/// Answers one question, under what is in force by then. What it changes is changed as a whole, even if nobody waits for it
+/// any more.
 pub(super) async fn serve(
     input: BufReader<OwnedReadHalf>,
     mut output: OwnedWriteHalf,
-    desk: &TokenDesk,
+    (desk, in_force): (&TokenDesk, InForce),
     shutdown: CancellationToken,
 ) {
     let asked = shutdown.run_until_cancelled(timeout(GREETING_TIMEOUT, question(input))).await;
     let answer = if let Some(ask) = asked.and_then(Result::ok).flatten() {
-        desk.answer(ask).await.map_or_else(Answer::Error, Answer::Ok)
+        desk.answer(&in_force(), ask).await.map_or_else(Answer::Error, Answer::Ok)
     } else {
         let error = Error::new(Code::Invalid, "no question about tokens came that is understood here");
         Answer::Error(error.with_hint("ask with the `hayward token` of the daemon's version"))

@@ -45,7 +45,7 @@ async fn change(data: &DataDir, store: &Store, limits: &AllLimits, ask: Ask) -> 
         data_dir: data.path().into(),
         change: Arc::new(Mutex::default()),
     };
-    let told = desk.answer(ask).await;
+    let told = desk.answer(&protocol, ask).await;
     protocol.close().await;
     Ok(told?)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::{Error, Principal, Source, Tier};
+use hayward_gateway::Protocol;
 use hayward_gateway::tokens::recorded::{self, Author};
 use hayward_gateway::tokens::{Revoked, TokenView, Tokens};
 use serde::{Deserialize, Serialize};
@@ -37,9 +38,9 @@ pub(crate) enum Told {
 }
 
 impl TokenDesk {
-    /// Does what a process of this machine asks for, that may manage tokens; a change is recorded.
-    pub(crate) async fn answer(&self, ask: Ask) -> Result<Told, Error> {
-        let (protocol, author) = (&*self.protocol, author());
+    /// Does what a process of this machine asks for, that may manage tokens; a change is recorded by this protocol.
+    pub(crate) async fn answer(&self, protocol: &Protocol, ask: Ask) -> Result<Told, Error> {
+        let author = author();
         Ok(match ask {
             Ask::List => Told::Listed(self.list().await?),
             Ask::Create { name, spec } => {

@@ -3,8 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
+
+use hayward_api::{Code, Error};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, fchown, openat, statat};
+use rustix::io::Errno;
+use rustix::path::Arg;
 
 use crate::failure::Failure;
 use crate::fences::passwd;
@@ -36,6 +42,22 @@ pub(super) enum Step {
     Remove(PathBuf),
     /// A directory goes with all that is in it.
     RemoveFolder(PathBuf),
+}
+
+impl Step {
+    /// What it changes, if that is a file or a directory.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Folder { path, .. }
+            | Self::DataFolder(path)
+            | Self::File { path, .. }
+            | Self::FirstFile { path, .. }
+            | Self::Own { path, .. }
+            | Self::Remove(path)
+            | Self::RemoveFolder(path) => Some(path),
+            Self::User(_) | Self::RemoveUser(_) | Self::Run { .. } => None,
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -73,6 +95,25 @@ impl Place<'_> {
     /// Where a path is.
     pub(super) fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Refuses steps that a link leads out of the root: what an image links to is not this system's.
+    pub(super) fn refuse_outside<'a>(&self, steps: impl Iterator<Item = &'a Step>) -> Result<(), Failure> {
+        let real = |path: &Path| {
+            let path = std::path::absolute(path).ok()?;
+            path.ancestors().find_map(|above| above.canonicalize().ok())
+        };
+        let root = real(self.root).unwrap_or_default();
+        for path in steps.filter_map(Step::path).map(|path| self.at(path)) {
+            if real(&path).is_none_or(|real| !real.starts_with(&root)) {
+                let message = format!("a link leads from `{}` out of `{}`", path.display(), root.display());
+                let error = Error::new(Code::Conflict, message);
+                return Err(error
+                    .with_hint("nothing was changed; make it a directory, or a relative link")
+                    .into());
+            }
+        }
+        Ok(())
     }
 
     /// Does one step.
@@ -128,19 +169,84 @@ impl Place<'_> {
 
     fn own_all(&self, path: &Path, owner: &str) -> Result<(), Failure> {
         self.own(path, owner)?;
-        let entries = step(fs::read_dir(path), || format!("failed to list `{}`", path.display()))?;
-        for entry in entries.flatten() {
-            // Links are nobody's of ours.
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => self.own_all(&entry.path(), owner)?,
-                Ok(kind) if kind.is_file() => self.own(&entry.path(), owner)?,
-                _ => {}
-            }
+        if self.system.is_none() {
+            return Ok(());
         }
-        Ok(())
+        let owned = passwd(owner)?;
+        let failed = || format!("failed to give what is in `{}` to {owner}", path.display());
+        step(
+            opened(CWD, path, OFlags::empty()).and_then(|dir| own_below(&dir, owned)).map_err(Into::into),
+            failed,
+        )
     }
+}
+
+/// Gives what lies below a directory to this user and group. By handles: whoever may rename there meanwhile, leads nowhere
+/// else. Links, and whatever is no file, are nobody's of ours.
+fn own_below(dir: &OwnedFd, owner: (u32, u32)) -> Result<(), Errno> {
+    let (uid, gid) = (Some(Uid::from_raw(owner.0)), Some(Gid::from_raw(owner.1)));
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let found = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::Directory => {
+                let inner = opened(dir, name, OFlags::NOFOLLOW)?;
+                fchown(&inner, uid, gid)?;
+                own_below(&inner, owner)?;
+            }
+            FileType::RegularFile => chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn opened(at: impl AsFd, path: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+    openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | flags, Mode::empty())
 }
 
 fn gone(result: std::io::Result<()>) -> std::io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_is_below_a_directory_is_given_away_and_nothing_that_took_its_place() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, outside) = (root.path().join("data"), root.path().join("outside"));
+        let file = |path: PathBuf| {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        file(data.join("audit/record"));
+        file(outside.join("audit/record"));
+        symlink(&outside, data.join("link")).unwrap();
+        let dir = opened(CWD, &data, OFlags::empty()).unwrap();
+        fs::rename(&data, root.path().join("old")).unwrap();
+        symlink(&outside, &data).unwrap();
+        let own = fs::metadata(&outside).unwrap();
+        // Whoever isn't root can give only to themselves, and is refused where it would be to another one.
+        let is_root = rustix::process::geteuid().is_root();
+        let to = if is_root { (own.uid() + 1, own.gid() + 1) } else { (own.uid(), own.gid()) };
+        own_below(&dir, to).unwrap();
+        let owner = |path: &str| {
+            let found = fs::symlink_metadata(root.path().join(path)).unwrap();
+            (found.uid(), found.gid())
+        };
+        for given in ["old/audit", "old/audit/record"] {
+            assert_eq!(owner(given), to, "{given}");
+        }
+        for kept in ["outside", "outside/audit", "outside/audit/record", "old/link"] {
+            assert_eq!(owner(kept), (own.uid(), own.gid()), "{kept}");
+        }
+    }
 }
