@@ -11,8 +11,8 @@ use crate::{bench, dist, load, output, systemd, test, tidy, toolbox, torture};
 /// What to check.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Also check advisories, build the release, measure speed once, put it on trial, torture it, run it under systemd,
-    /// install the packages, and run the soak tests.
+    /// Also check advisories, install the packages, run it under systemd, measure speed once, put it on trial, torture
+    /// it, and run the soak tests.
     #[arg(long)]
     full: bool,
 }
@@ -29,11 +29,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     watch.step("clippy", clippy);
     if arguments.full {
         watch.step("advisories", advisories);
+        watch.step("dist", dist::check);
+        watch.step("systemd", systemd::check);
         watch.step("bench", || bench::run(&bench::Arguments::quick()));
         watch.step("load", load::check);
         watch.step("torture", torture::check);
-        watch.step("systemd", systemd::check);
-        watch.step("dist", dist::check);
         watch.step("soak", soak);
     }
     watch.step("test", || test::run(&test::Arguments::default()));

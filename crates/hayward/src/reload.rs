@@ -235,6 +235,18 @@ impl Fresh {
         let mut asked = Layers::read(&root, &keys, &sources);
         looks.extend(asked.looks.clone());
         unless(std::mem::take(&mut asked.faults))?;
+        // A full disk, or a save that broke off, leaves it so: every protection in it would be gone.
+        let emptied = sources.file.iter().filter(|path| is_emptied(in_force, &asked, path));
+        unless(
+            emptied
+                .map(|path| {
+                    format!(
+                        "{}: it is empty and was not; hint: if that is meant, write a comment (`#`) into it",
+                        path.display()
+                    )
+                })
+                .collect(),
+        )?;
         let (wanted, matches) = parsed(&root, &asked, &words)?;
         let wanted_layers = asked.clone();
         let plan = plan(&keys, in_force, asked, |key| is_open(&root, &matches, key));
@@ -284,6 +296,12 @@ fn checked(
         .map_err(|failure| faults.push(format!("`--tool-fence` {}", told(&failure))))
         .unwrap_or_default();
     (limits, trust, of_all)
+}
+
+/// Whether a file has nothing in it now, and had something.
+fn is_emptied(in_force: &Layers, asked: &Layers, path: &Path) -> bool {
+    let size = |layers: &Layers| layers.looks.get(path).copied().flatten().map(|[_inode, size, ..]| size);
+    size(in_force).is_some_and(|size| size > 0) && size(asked) == Some(0)
 }
 
 fn is_pipe(path: &PathBuf) -> bool {

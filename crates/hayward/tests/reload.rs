@@ -191,7 +191,7 @@ async fn a_new_value_is_in_force_from_the_next_request_on_and_so_is_the_old_one_
         assert!(!sees(&rig).await, "{line} before");
         rig.take(line).await;
         assert!(sees(&rig).await, "{line}: {}", rig.log());
-        rig.take("").await;
+        rig.take("#").await;
         assert!(!sees(&rig).await, "{line} after: {}", rig.log());
     }
     let is_line = |line: &&str| ["INFO", "WARN", "ERROR"].iter().any(|level| line.contains(level));
@@ -438,6 +438,19 @@ async fn a_file_that_vanishes_changes_nothing_and_one_that_comes_back_does() {
     rig.write("allowed.hosts = [\"new.test\"]\n");
     rig.until("ok", 1).await;
     assert_eq!(rig.get(&[("host", "new.test")]).await.status, 200);
+    assert_eq!(rig.get(&[("host", "old.test")]).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_file_that_was_emptied_changes_nothing_and_one_that_says_so_with_a_comment_does() {
+    let rig = Rig::new("allowed.hosts = [\"old.test\"]\n");
+    rig.write("");
+    rig.until("error", 1).await;
+    assert!(rig.log().contains("h.toml: it is empty and was not"), "{}", rig.log());
+    rig.hang_up("error").await;
+    assert_eq!(rig.get(&[("host", "old.test")]).await.status, 200);
+    rig.write("# As it comes.\n");
+    rig.until("ok", 1).await;
     assert_eq!(rig.get(&[("host", "old.test")]).await.status, 403);
 }
 
