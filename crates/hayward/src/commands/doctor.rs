@@ -129,9 +129,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     if report.is_sound {
         return Ok(());
     }
-    let failed = match is_remote {
-        true => "the server doesn't answer as it should",
-        false => "something that is promised can't be held here",
+    let failed = if is_remote {
+        "the server doesn't answer as it should"
+    } else {
+        "something that is promised can't be held here"
     };
     Err(Failure::from(anyhow!(failed)).hint("what is marked `failed` says what"))
 }

@@ -147,10 +147,10 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
 
 /// A token that isn't there is looked for in the list.
 fn found(failure: Failure) -> Failure {
-    match failure.exit_code == Code::NotFound.exit_code() && failure.hint.is_none() {
-        true => failure.hint("`hayward token list` shows all that are stored"),
-        false => failure,
+    if failure.exit_code == Code::NotFound.exit_code() && failure.hint.is_none() {
+        return failure.hint("`hayward token list` shows all that are stored");
     }
+    failure
 }
 
 /// What is shown of the answer.
