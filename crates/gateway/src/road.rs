@@ -9,6 +9,7 @@
 
 mod admit;
 mod approve;
+mod beside;
 mod clock;
 mod fenced;
 mod meter;
@@ -52,6 +53,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::limits::{CREDENTIAL_LOOK_INTERVAL, Limits};
 pub(crate) use admit::Permit;
+pub(crate) use beside::Beside;
 use clock::Clock;
 pub use fenced::Fencing;
 use once::Keyed;
@@ -151,23 +153,6 @@ pub struct Arrival {
     pub(crate) spends: Option<Spends>,
     /// What it is, if it is no call.
     pub(crate) beside: Beside,
-}
-
-/// What goes the road beside calls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Beside {
-    /// The word for it in the record.
-    pub(crate) method: &'static str,
-    /// Its tier, if it has one.
-    pub(crate) tier: Option<Tier>,
-}
-
-impl Beside {
-    /// A change of who may do what.
-    pub(crate) const ADMIN: Self = Self { method: "admin", tier: None };
-
-    /// A change of settings.
-    const CONFIG: Self = Self { method: "config", tier: None };
 }
 
 /// A state that is good for one round.

@@ -19,9 +19,7 @@ use bytes::Bytes;
 use hayward_api::{Code, Tier};
 use hayward_audit::{Hex, Moved};
 use hayward_mcp::json::Raw;
-use hayward_tool::{
-    Abilities, Claim, Cx, Direction, Incoming, Received, Round, Source, ToolError, TransferError,
-};
+use hayward_tool::{Claim, Cx, Direction, Incoming, Received, Source, ToolError, TransferError};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -266,23 +264,9 @@ fn arrival(
         Direction::Upload => Tier::Operate,
         Direction::Download => Tier::Read,
     };
-    Arrival {
-        principal: Arc::clone(claim.principal()),
-        source: arrived.source,
-        request_id: Arc::clone(&arrived.id),
-        client: Arc::default(),
-        rpc_id: None,
-        trace_parent: None,
-        revision: None,
-        abilities: Abilities::default(),
-        verb: None,
-        name: "transfer_redeem".to_owned(),
-        arguments: Raw::of(&told).unwrap_or_else(|_| Raw::empty_object()),
-        round: Round::default(),
-        idempotency_key: None,
-        spends: None,
-        beside: Beside { method: "files", tier: Some(tier) },
-    }
+    let who = (Arc::clone(claim.principal()), arrived.source, Arc::clone(&arrived.id));
+    let arguments = Raw::of(&told).unwrap_or_else(|_| Raw::empty_object());
+    Arrival::beside(Beside { method: "files", tier: Some(tier) }, who, "transfer_redeem", arguments)
 }
 
 fn failed(error: &TransferError) -> Response {

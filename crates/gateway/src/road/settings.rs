@@ -9,7 +9,7 @@ use std::time::Duration;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Principal, Source, Tier};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Abilities, Round, ToolError, Toolset};
+use hayward_tool::{ToolError, Toolset};
 use serde::Serialize;
 
 use super::route::Router;
@@ -82,21 +82,6 @@ impl Road {
 fn reload(arguments: Raw) -> Arrival {
     let operator =
         Principal { kind: PrincipalKind::Local, name: "operator".to_owned(), ..Principal::anonymous() };
-    Arrival {
-        principal: Arc::new(operator),
-        source: Source::default(),
-        request_id: Arc::default(),
-        client: Arc::default(),
-        rpc_id: None,
-        trace_parent: None,
-        revision: None,
-        abilities: Abilities::default(),
-        verb: None,
-        name: "reload".to_owned(),
-        arguments,
-        round: Round::default(),
-        idempotency_key: None,
-        spends: None,
-        beside: Beside::CONFIG,
-    }
+    let who = (Arc::new(operator), Source::default(), Arc::default());
+    Arrival::beside(Beside::CONFIG, who, "reload", arguments)
 }

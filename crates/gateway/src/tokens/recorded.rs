@@ -7,7 +7,6 @@ use std::sync::Arc;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::{Error, Principal, Source};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Abilities, Round};
 use serde_json::{Value, json};
 
 use super::{Revoked, Tokens};
@@ -78,21 +77,7 @@ pub async fn revoke_role(
 }
 
 fn arrival(protocol: &Protocol, author: Author, name: &str, arguments: &Value) -> Arrival {
-    Arrival {
-        principal: author.principal,
-        source: author.source,
-        request_id: author.request_id.unwrap_or_else(|| protocol.request_id()),
-        client: Arc::default(),
-        rpc_id: None,
-        trace_parent: None,
-        revision: None,
-        abilities: Abilities::default(),
-        verb: None,
-        name: name.to_owned(),
-        arguments: Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object()),
-        round: Round::default(),
-        idempotency_key: None,
-        spends: None,
-        beside: Beside::ADMIN,
-    }
+    let request_id = author.request_id.unwrap_or_else(|| protocol.request_id());
+    let arguments = Raw::of(arguments).unwrap_or_else(|_| Raw::empty_object());
+    Arrival::beside(Beside::ADMIN, (author.principal, author.source, request_id), name, arguments)
 }

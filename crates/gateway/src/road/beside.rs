@@ -1,0 +1,54 @@
+//! What goes the road beside calls: changes of who may do what, other settings, transfers.
+
+use std::sync::Arc;
+
+use hayward_api::{Principal, Source, Tier};
+use hayward_mcp::json::Raw;
+use hayward_tool::{Abilities, Round};
+
+use super::Arrival;
+
+/// What it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Beside {
+    /// The word for it in the record.
+    pub(crate) method: &'static str,
+    /// Its tier, if it has one.
+    pub(crate) tier: Option<Tier>,
+}
+
+impl Beside {
+    /// A change of who may do what.
+    pub(crate) const ADMIN: Self = Self { method: "admin", tier: None };
+
+    /// A change of settings.
+    pub(super) const CONFIG: Self = Self { method: "config", tier: None };
+}
+
+impl Arrival {
+    /// Something of this name that is no call of a client: who wants it, from where, and under which id.
+    pub(crate) fn beside(
+        beside: Beside,
+        (principal, source, request_id): (Arc<Principal>, Source, Arc<str>),
+        name: &str,
+        arguments: Raw,
+    ) -> Self {
+        Self {
+            principal,
+            source,
+            request_id,
+            client: Arc::default(),
+            rpc_id: None,
+            trace_parent: None,
+            revision: None,
+            abilities: Abilities::default(),
+            verb: None,
+            name: name.to_owned(),
+            arguments,
+            round: Round::default(),
+            idempotency_key: None,
+            spends: None,
+            beside,
+        }
+    }
+}
