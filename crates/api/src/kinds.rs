@@ -1,4 +1,9 @@
 //! The table of resource kinds: one file and two lines here for each.
+//!
+//! What follows from it comes by itself: routes, their description, nouns of permissions, words and tables of the command
+//! line, the order of `apply`, reference pages, and the tests of all these.
+
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -8,14 +13,42 @@ pub mod token;
 pub struct Descriptor {
     /// The name in files and in the store, e.g. `token`.
     pub name: &'static str,
-    /// The name in routes and in keyed lists, e.g. `tokens`.
+    /// The name in keyed lists, and the noun of permissions, e.g. `tokens`.
     pub plural: &'static str,
+    /// The name in routes, e.g. `tokens`; most often the plural.
+    pub route: &'static str,
     /// Short names that the command line accepts.
     pub aliases: &'static [&'static str],
-    /// Fields of the spec that hold secrets; never in history, watches or YAML.
-    pub sensitive: &'static [&'static str],
-    /// Checks a spec that is about to be stored.
-    pub validate: fn(&serde_json::Value) -> Result<(), Error>,
+    /// What it is for, as one sentence.
+    pub about: &'static str,
+    /// The member of a document that holds the name, e.g. `name`.
+    pub identity: &'static str,
+    /// What names look like.
+    pub names: Names,
+    /// Whether resources belong to a project.
+    pub scope: Scope,
+    /// Who makes them.
+    pub made_by: MadeBy,
+    /// Where they are kept.
+    pub kept: Kept,
+    /// Members of the spec that hold secrets; never in history, watches or files.
+    pub sensitive: &'static [Sensitive],
+    /// The columns of `get`, after the name.
+    pub columns: &'static [Column],
+    /// The sections of `describe`.
+    pub sections: &'static [Section],
+    /// Its place in `apply`, in lists of all kinds and in backups: what others refer to comes first.
+    pub order: u8,
+    /// What is there from the beginning; deleting one of these resets it.
+    pub builtins: fn() -> Vec<Builtin>,
+    /// Reads a spec that somebody wrote: the same in canonical form, or what is wrong with it and where.
+    pub read: fn(Value) -> Result<Value, Error>,
+    /// What a canonical spec refers to.
+    pub references: fn(&Value) -> Vec<Reference>,
+    /// What is to be said of a canonical spec as it is, without a look at the world.
+    pub conditions: fn(&Value) -> Vec<Condition>,
+    /// The JSON Schema of the spec.
+    pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 
 /// A resource kind: the type of its spec, and its descriptor.
@@ -24,15 +57,132 @@ pub trait Kind: serde::Serialize + serde::de::DeserializeOwned {
     const DESCRIPTOR: &'static Descriptor;
 }
 
+/// What names of a kind look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Letters, digits, `.`, `_` and `-`.
+    Plain,
+    /// An address of mail, or a plain name.
+    Email,
+}
+
+/// Whether resources of a kind belong to a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Never: one name means one resource of the whole system.
+    System,
+    /// Always.
+    Project,
+    /// As they say.
+    Either,
+}
+
+/// Who makes resources of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeBy {
+    /// Whoever may.
+    Anybody,
+    /// The system itself, from what others want; people may look at them and delete them.
+    Reconciliation,
+}
+
+/// Where resources of a kind are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In the table of resources.
+    Stored,
+    /// In the list `servers` of projects, of which they are another view.
+    InProjects,
+}
+
+/// A member of a spec that holds secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sensitive {
+    /// An object of this name, each of whose values is sealed and shown as `***`.
+    Values(&'static str),
+    /// A member of this name that is taken and never shown at all: only a digest of it is kept.
+    Password(&'static str),
+}
+
+/// A column of `get`.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// What stands above it.
+    pub heading: &'static str,
+    /// What stands in it: a path into the document, e.g. `status.phase`; of a list, its entries; of an object, its keys.
+    pub path: &'static str,
+    /// Whether only `-o wide` shows it.
+    pub is_wide: bool,
+}
+
+impl Column {
+    /// A column that is always there.
+    pub const fn new(heading: &'static str, path: &'static str) -> Self {
+        Self { heading, path, is_wide: false }
+    }
+
+    /// A column of `-o wide`.
+    pub const fn wide(heading: &'static str, path: &'static str) -> Self {
+        Self { heading, path, is_wide: true }
+    }
+}
+
+/// A section of `describe`.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// What stands above it.
+    pub heading: &'static str,
+    /// The members that it shows, as paths into the document; lists of objects become tables.
+    pub paths: &'static [&'static str],
+}
+
+/// A resource that is there from the beginning, for the whole system.
+pub struct Builtin {
+    /// Its name.
+    pub name: &'static str,
+    /// Its spec, in canonical form.
+    pub spec: Value,
+}
+
+/// A resource that a spec refers to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// The name of its kind.
+    pub kind: &'static str,
+    /// Its name, in the same project or in none.
+    pub name: String,
+    /// The member that refers to it, e.g. `env[0].valueFrom.secretRef`.
+    pub field: String,
+}
+
+/// What is the case for a resource, in the words of the field.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What is said, e.g. `NotEnforced`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it holds: `True`, `False` or `Unknown`.
+    pub status: String,
+    /// Why, as one word.
+    pub reason: String,
+    /// Why, as a sentence with the way out.
+    pub message: String,
+}
+
 /// Every kind.
 pub static KINDS: &[&Descriptor] = &[&token::DESCRIPTOR];
 
-/// The kind of this name, plural or alias.
+/// The kind of this name, plural, route or alias.
 pub fn find(word: &str) -> Option<&'static Descriptor> {
-    KINDS
-        .iter()
-        .copied()
-        .find(|kind| kind.name == word || kind.plural == word || kind.aliases.contains(&word))
+    KINDS.iter().copied().find(|kind| {
+        kind.name == word || kind.plural == word || kind.route == word || kind.aliases.contains(&word)
+    })
+}
+
+/// For kinds that have nothing of the sort.
+pub fn none<T>(_spec: &Value) -> Vec<T> {
+    Vec::new()
 }
 
 #[cfg(test)]
@@ -45,8 +195,10 @@ mod tests {
     fn no_two_kinds_answer_to_one_word() {
         let mut seen = HashSet::new();
         for kind in KINDS {
-            for word in [kind.name, kind.plural].iter().chain(kind.aliases) {
-                assert!(seen.insert(*word), "`{word}` is used twice");
+            let words: HashSet<&str> =
+                [kind.name, kind.plural, kind.route].iter().chain(kind.aliases).copied().collect();
+            for word in words {
+                assert!(seen.insert(word), "`{word}` is used twice");
                 assert!(std::ptr::eq(find(word).unwrap(), *kind));
             }
         }

@@ -4,6 +4,7 @@
 //! and no clock: times are values that somebody else took.
 
 pub mod bounds;
+mod caller;
 mod ending;
 pub mod error;
 pub mod fence;
@@ -17,6 +18,7 @@ pub mod tier;
 pub mod time;
 
 pub use bounds::Bounds;
+pub use caller::Caller;
 pub use ending::Ending;
 pub use error::{Code, Error};
 pub use fence::Fence;

@@ -5,8 +5,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Descriptor, Kind};
+use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
 use crate::bounds::Bounds;
 use crate::error::{Code, Error};
 use crate::fence::Fence;
@@ -107,19 +108,40 @@ fn enabled() -> bool {
 pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "token",
     plural: "tokens",
+    route: "tokens",
     aliases: &["tok"],
+    about: "A bearer credential, and what it may do.",
+    identity: "name",
+    names: Names::Plain,
+    scope: Scope::System,
+    made_by: MadeBy::Anybody,
+    kept: Kept::Stored,
     sensitive: &[],
-    validate: |spec| {
-        let spec = serde_json::from_value::<TokenSpec>(spec.clone()).map_err(|error| {
-            Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
-                "a token has `role` (ro, rw, admin or metrics), `enabled`, `minProtocol` (a date), `expiresAt` (a time), `bounds`, `fence` and `toolFences`",
-            )
-        })?;
-        spec.fence.check()?;
-        spec.bounds.check()?;
-        spec.tool_fences.check()
-    },
+    columns: &[
+        Column::new("ROLE", "role"),
+        Column::new("ENABLED", "enabled"),
+        Column::new("EXPIRES", "expiresAt"),
+    ],
+    sections: &[Section { heading: "Fence", paths: &["fence", "toolFences", "bounds"] }],
+    order: 90,
+    builtins: Vec::new,
+    read,
+    references: none,
+    conditions: none,
+    schema: |generator| generator.subschema_for::<TokenSpec>(),
 };
+
+fn read(spec: Value) -> Result<Value, Error> {
+    let spec = serde_json::from_value::<TokenSpec>(spec).map_err(|error| {
+        Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
+            "a token has `role` (ro, rw, admin or metrics), `enabled`, `minProtocol` (a date), `expiresAt` (a time), `bounds`, `fence` and `toolFences`",
+        )
+    })?;
+    spec.fence.check()?;
+    spec.bounds.check()?;
+    spec.tool_fences.check()?;
+    Ok(serde_json::json!(spec))
+}
 
 impl Kind for TokenSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -150,7 +172,7 @@ mod tests {
         let with = |more: serde_json::Value| {
             let mut spec = json!({"role": "ro"});
             spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            (DESCRIPTOR.validate)(&spec)
+            (DESCRIPTOR.read)(spec)
         };
         assert!(
             with(json!({"bounds": {"sources": ["10.0.0.0/8"]}, "expiresAt": "2027-01-31T00:00:00Z"})).is_ok()
@@ -162,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_fence_that_cannot_be_meant_is_refused() {
-        let with = |fence| (DESCRIPTOR.validate)(&json!({"role": "rw", "fence": fence}));
+        let with = |fence| (DESCRIPTOR.read)(json!({"role": "rw", "fence": fence}));
         assert!(with(json!({"profile": "confined", "roots": ["/srv/a"]})).is_ok());
         assert!(with(json!({"profile": "confined", "roots": ["a"]})).is_err());
         assert!(with(json!({"roots": ["/srv/a"]})).is_err());
@@ -170,11 +192,11 @@ mod tests {
 
     #[test]
     fn a_fence_of_a_tool_that_cannot_be_meant_is_refused() {
-        let with = |fences| (DESCRIPTOR.validate)(&json!({"role": "rw", "toolFences": fences}));
+        let with = |fences| (DESCRIPTOR.read)(json!({"role": "rw", "toolFences": fences}));
         assert!(with(json!({"bash_execute": {"profile": "confined", "roots": ["/srv/a"]}})).is_ok());
         assert!(with(json!({"bash_execute": {"profile": "confined", "roots": ["a"]}})).is_err());
         assert!(with(json!({"bash_execute": {"profile": "confined", "newer": true}})).is_err());
-        assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "tool_fences": {}})).is_err());
+        assert!((DESCRIPTOR.read)(json!({"role": "rw", "tool_fences": {}})).is_err());
     }
 
     #[test]
@@ -186,9 +208,9 @@ mod tests {
             json!({}),
             json!(null),
         ] {
-            assert!((DESCRIPTOR.validate)(&bad).is_err(), "{bad}");
+            assert!((DESCRIPTOR.read)(bad.clone()).is_err(), "{bad}");
         }
-        assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "minProtocol": "2026-07-28"})).is_ok());
-        assert!((DESCRIPTOR.validate)(&json!({"role": "rw", "enabled": false})).is_ok());
+        assert!((DESCRIPTOR.read)(json!({"role": "rw", "minProtocol": "2026-07-28"})).is_ok());
+        assert!((DESCRIPTOR.read)(json!({"role": "rw", "enabled": false})).is_ok());
     }
 }
