@@ -1,0 +1,1 @@
+//! The typed REST client of the control plane.

@@ -1,0 +1,1 @@
+//! Management of everything: REST in front, the store behind.
