@@ -5,11 +5,15 @@
 //! | `sessions` | a crowd of idle sessions costs little memory and no one's time |
 //! | `slow` | peers that dribble or don't read keep nobody else from being served |
 //! | `listeners` | news reaches a crowd of subscriptions at once |
+//! | `nodes` | what was acknowledged by one of several nodes is there, whole, and told by all of them |
+//! | `followers` | a crowd of watches costs little memory, and all of them hear of a change at once |
 //! | `markers` | no answer goes to another client, though all of them use the same request ids |
 
 mod callers;
+pub mod followers;
 pub mod listeners;
 pub mod markers;
+pub mod nodes;
 pub mod sessions;
 pub mod slow;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use hayward_peers::trial::{listeners, markers, sessions, slow};
+use hayward_peers::trial::{followers, listeners, markers, nodes, sessions, slow};
 use hayward_peers::wire::Target;
 
 /// Puts a server on trial. The bearer token of ordinary callers comes from `LOAD_TOKEN`.
@@ -29,6 +29,39 @@ enum Trial {
     Markers(Clients),
     /// A crowd of subscriptions.
     Listeners(Crowd),
+    /// Nodes of one control plane.
+    Nodes(Nodes),
+    /// A crowd of watches of one node.
+    Followers(Followers),
+}
+
+#[derive(clap::Args)]
+struct Nodes {
+    /// Where a further node listens.
+    #[arg(long)]
+    other: Option<String>,
+    /// Servers that are declared.
+    #[arg(long, default_value_t = 10_000)]
+    servers: usize,
+    /// Writers at once.
+    #[arg(long, default_value_t = 200)]
+    writers: usize,
+    /// Changes that each of them makes.
+    #[arg(long, default_value_t = 20)]
+    changes: usize,
+}
+
+#[derive(clap::Args)]
+struct Followers {
+    /// Watches.
+    #[arg(long, default_value_t = 1_000)]
+    watches: usize,
+    /// How often something changes.
+    #[arg(long, default_value_t = 30)]
+    changes: usize,
+    /// The node's process.
+    #[arg(long)]
+    pid: u32,
 }
 
 #[derive(clap::Args)]
@@ -98,7 +131,7 @@ const CALLERS: u32 = 50;
 #[tokio::main]
 async fn main() -> Result<()> {
     let Arguments { url, token, trial } = Arguments::parse();
-    let target = Target::parse(&url, token)?;
+    let target = Target::parse(&url, token.clone())?;
     match trial {
         Trial::Sessions(arguments) => {
             hayward_peers::answer(&sessions::run(arguments.plan(target)).await.context("trial `sessions`")?)
@@ -109,6 +142,16 @@ async fn main() -> Result<()> {
         Trial::Listeners(Crowd { listeners, changes }) => {
             let plan = listeners::Plan { target, listeners, changes };
             hayward_peers::answer(&listeners::run(plan).await.context("trial `listeners`")?)
+        }
+        Trial::Nodes(Nodes { other, servers, writers, changes }) => {
+            let other = other.map(|url| Target::parse(&url, token)).transpose()?;
+            let nodes = std::iter::once(target).chain(other).collect();
+            let plan = nodes::Plan { nodes, servers, writers, changes };
+            hayward_peers::answer(&nodes::run(plan).await.context("trial `nodes`")?)
+        }
+        Trial::Followers(Followers { watches, changes, pid }) => {
+            let plan = followers::Plan { target, watches, changes, pid };
+            hayward_peers::answer(&followers::run(plan).await.context("trial `followers`")?)
         }
         Trial::Markers(Clients { clients, calls }) => {
             let plan = markers::Plan { target, clients, calls };

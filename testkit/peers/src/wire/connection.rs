@@ -78,17 +78,21 @@ impl Connection {
 
     async fn chunks(&mut self) -> Result<Vec<u8>> {
         let mut body = Vec::new();
-        loop {
-            let at = self.line_end().await?;
-            let line = String::from_utf8_lossy(&self.buffer[..at]).into_owned();
-            let length = usize::from_str_radix(line.trim(), 16).context("bad chunk length")?;
-            self.buffer.drain(..at + 2);
-            let chunk = self.take(length + 2).await?;
-            if length == 0 {
-                return Ok(body);
-            }
-            body.extend_from_slice(&chunk[..length]);
+        while let Some(chunk) = self.chunk().await? {
+            body.extend(chunk);
         }
+        Ok(body)
+    }
+
+    /// The next piece of a body that comes in pieces, after [`Self::begin`]; none at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        let at = self.line_end().await?;
+        let line = String::from_utf8_lossy(&self.buffer[..at]).into_owned();
+        let length = usize::from_str_radix(line.trim(), 16).context("bad chunk length")?;
+        self.buffer.drain(..at + 2);
+        let mut chunk = self.take(length + 2).await?;
+        chunk.truncate(length);
+        Ok((length > 0).then_some(chunk))
     }
 
     async fn line_end(&mut self) -> Result<usize> {

@@ -160,6 +160,14 @@ impl Target {
         target.post(&target.headers(None, &ask), &body)
     }
 
+    /// A request of the management API: any path, JSON or nothing as its body.
+    pub fn manage(&self, method: &str, path: &str, body: &str) -> Vec<u8> {
+        let target = Self { path: path.to_owned(), accept: Accept::Json, ..self.clone() };
+        let head = target.head(method, "");
+        let length = body.len();
+        format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    }
+
     fn initialize(&self) -> Vec<u8> {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{LEGACY_VERSION}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}}}}}"#
