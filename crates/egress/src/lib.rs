@@ -1,15 +1,19 @@
 //! Outbound HTTP: the one place from which a request of ours goes somewhere else.
 //!
-//! So far one thing goes out: what is told to an OpenTelemetry collector, whose address the operator names. A request
-//! is sent there and nowhere else: no redirect is followed, and no proxy of the environment is asked. It has a
-//! deadline, and of the answer a bounded part is read. TLS is rustls with ring and the certificates that this
-//! machine trusts.
+//! So far two things go out, to addresses that the operator names: what is told to an OpenTelemetry collector, and what
+//! a command asks a server of ours. A request is sent there and nowhere else: no redirect is followed, and no proxy of
+//! the environment is asked. It has a deadline, and of the answer a bounded part is read, at once ([`Client::post`]) or
+//! as it comes ([`Client::send`]). TLS is rustls with ring and the certificates that this machine or a file trusts.
+
+mod exchange;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::RETRY_AFTER;
+
+pub use exchange::{Options, ReadError, Request, Response, Trust};
 
 /// Bytes of an answer that are read.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -35,6 +39,12 @@ pub enum SendError {
     /// The client can't be made.
     #[error("failed to set up an HTTP client")]
     SetUp(#[source] reqwest::Error),
+    /// The certificates to trust can't be read.
+    #[error("the certificates to trust can't be used")]
+    Certificates(#[source] reqwest::Error),
+    /// There is no certificate among what is to be trusted.
+    #[error("there is no certificate among what is to be trusted")]
+    NoCertificate,
     /// The request was not sent, or its answer not read, in time or at all.
     #[error("failed to send a request")]
     Send(#[source] reqwest::Error),
@@ -43,13 +53,10 @@ pub enum SendError {
 impl Client {
     /// A client whose requests take no longer than this, from the first byte to the last.
     pub fn new(deadline: Duration) -> Result<Self, SendError> {
-        // Whoever was first has chosen the same.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let builder = reqwest::Client::builder()
-            .timeout(deadline)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(1);
+        Self::build(builder().timeout(deadline))
+    }
+
+    fn build(builder: reqwest::ClientBuilder) -> Result<Self, SendError> {
         // Without this, errors would show the credentials that may stand in an address.
         let client = builder.build().map_err(|error| SendError::SetUp(error.without_url()))?;
         Ok(Self(client))
@@ -72,6 +79,16 @@ impl Client {
         }
         Ok(Answer { status, retry_after_s, body })
     }
+}
+
+/// What holds for every client.
+fn builder() -> reqwest::ClientBuilder {
+    // Whoever was first has chosen the same.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(1)
 }
 
 #[cfg(test)]
