@@ -122,6 +122,7 @@ impl Server {
             sessions: Sessions::new(usize::try_from(limits.sessions_max)?),
             tokens: Arc::new(NoTokens),
             transfers: Arc::new(NoTransfers),
+            management: None,
             proxies: Proxies::default(),
             tls: None,
             guard: Guard::new(address.port(), [], []),

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod metadata;
 pub mod names;
 pub mod principal;
+pub mod problem;
 pub mod source;
 pub mod tier;
 pub mod time;

@@ -11,6 +11,7 @@ mod budget;
 pub mod limits;
 pub mod listener;
 mod listening;
+pub mod management;
 mod protocol;
 mod request_id;
 pub mod road;

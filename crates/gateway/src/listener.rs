@@ -10,6 +10,7 @@ mod door;
 mod files;
 mod guard;
 pub mod http;
+pub mod management;
 mod mcp;
 mod metrics;
 mod pace;

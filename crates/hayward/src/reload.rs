@@ -353,6 +353,7 @@ fn app(old: &App, renewed: &Renewed, guard: Guard, trust: Trust) -> App {
         old_clients: old.old_clients.clone(),
         tokens: Arc::clone(&old.tokens),
         transfers: Arc::clone(&renewed.transfers),
+        management: old.management.clone(),
         proxies: trust.proxies,
         tls: trust.tls,
         guard,

@@ -28,6 +28,7 @@ use super::addresses::{Addresses, Full, Held, holding};
 use super::answer::OnRecord;
 use super::door::{self, Door, Stream};
 use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router, too_fast};
+use super::management;
 use super::mcp;
 use super::places::{Connection, Place, Places};
 use super::stall::Stalling;
@@ -357,6 +358,9 @@ async fn respond(
     // The one route that is asked thousands of times a second needs no search for it.
     if is_call(&request) {
         return named(mcp::post(app, arrived, request).await, &id);
+    }
+    if let Some(routes) = app.management.as_ref().filter(|_| management::is_its(request.uri().path())) {
+        return named(management::answer(app, routes, arrived, request).await, &id);
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(arrived);

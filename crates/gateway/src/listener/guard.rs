@@ -9,6 +9,7 @@ use std::net::{IpAddr, UdpSocket};
 
 use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 
+use super::management;
 use super::proxies::Forwarded;
 
 /// Which names of ours, and which foreign pages, are accepted.
@@ -87,8 +88,13 @@ impl Guard {
             return Err(Objection::Host);
         }
         self.check_origin(headers, forwarded)?;
-        let has_json_body = request.method() == Method::POST || request.method() == Method::PATCH;
-        if has_json_body && !hayward_mcp::http::is_json(headers) {
+        let has_body = request.method() == Method::POST || request.method() == Method::PATCH;
+        let is_declared = if management::is_its(request.uri().path()) {
+            management::is_declared(headers)
+        } else {
+            hayward_mcp::http::is_json(headers)
+        };
+        if has_body && !is_declared {
             return Err(Objection::ContentType);
         }
         Ok(())

@@ -38,6 +38,8 @@ pub struct App {
     pub tokens: Arc<dyn Tokens>,
     /// What redeems tickets for files.
     pub transfers: Arc<dyn Transfers>,
+    /// What answers `/api/…` and `/healthz`, if anything does; see [`management`](super::management).
+    pub management: Option<Router>,
     /// Peers that are believed what they say of their clients.
     pub proxies: Proxies,
     /// What connections to ports begin with; none: HTTP at once.

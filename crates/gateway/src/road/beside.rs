@@ -21,6 +21,12 @@ impl Beside {
     /// A change of who may do what.
     pub(crate) const ADMIN: Self = Self { method: "admin", tier: None };
 
+    /// A change of what is declared, or of who is signed in.
+    pub(crate) const MANAGE: Self = Self { method: "manage", tier: None };
+
+    /// A look at what is declared.
+    pub(crate) const LOOK: Self = Self { method: "manage", tier: Some(Tier::Read) };
+
     /// A change of settings.
     pub(super) const CONFIG: Self = Self { method: "config", tier: None };
 }

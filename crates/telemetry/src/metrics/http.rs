@@ -8,7 +8,7 @@ use super::calls::OTHER;
 use super::{Family, Histogram, Kind, Name, Point, Value};
 
 /// The methods that are told apart; the last one is for all others.
-const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", OTHER];
+const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", OTHER];
 /// The statuses that there are.
 const STATUSES: std::ops::Range<u16> = 100..600;
 const STATUS_COUNT: usize = (STATUSES.end - STATUSES.start) as usize;
