@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::toolbox::{self, Node, Python};
+use crate::toolbox::{self, Disk, Node, Postgres, Python};
 use crate::{output, step, workspace};
 
 /// Programs that tests start, and their Debian packages.
@@ -29,6 +29,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut nextest = toolbox::cargo_with_nextest()?;
     nextest.args(["nextest", "run", "--workspace"]).args(&arguments.nextest);
+    let postgres = (!arguments.fast).then(|| Postgres::start(Disk::Unsynced)).transpose()?;
+    if let Some(postgres) = &postgres {
+        // Each test makes a database of its own there.
+        nextest.env("HAYWARD_TEST_POSTGRES", postgres.url());
+    }
     if workspace::is_ci() {
         nextest.env("HAYWARD_TEST_REQUIRED", "1");
     }

@@ -8,6 +8,7 @@ mod cargo_tools;
 mod debian;
 pub(crate) mod docker;
 mod node;
+mod postgres;
 mod python;
 pub(crate) mod rootfs;
 mod rust_target;
@@ -22,6 +23,7 @@ use crate::{step, workspace};
 pub(crate) use cargo_tools::cargo_deny;
 pub(crate) use debian::ensure as ensure_debian;
 pub(crate) use node::Node;
+pub(crate) use postgres::{Disk, Postgres};
 pub(crate) use python::Python;
 pub(crate) use rust_target::ensure as ensure_rust_target;
 

@@ -28,6 +28,9 @@ pub(crate) struct Endpoint {
     /// A token that may read.
     #[serde(default)]
     pub(crate) ro_token: String,
+    /// A token that manages.
+    #[serde(default)]
+    pub(crate) admin_token: String,
     /// Its process.
     #[serde(default)]
     pub(crate) pid: u32,

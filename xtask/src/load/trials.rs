@@ -1,5 +1,6 @@
 //! The trials, their sizes and what is wanted.
 
+mod control;
 mod listeners;
 mod markers;
 mod sessions;
@@ -20,7 +21,7 @@ pub(super) struct Trial {
 }
 
 /// All of them.
-pub(super) const ALL: [Trial; 10] = [
+pub(super) const ALL: [Trial; 13] = [
     Trial { name: "idle sessions", play: sessions::alone },
     Trial { name: "idle sessions with streams", play: sessions::with_streams },
     Trial { name: "slow heads", play: |rig, size| slow::beyond_places(rig, size, "heads") },
@@ -34,6 +35,9 @@ pub(super) const ALL: [Trial; 10] = [
     },
     Trial { name: "subscriptions", play: listeners::play },
     Trial { name: "equal request ids", play: markers::play },
+    Trial { name: "control plane, one node", play: control::one_node },
+    Trial { name: "control plane, two nodes", play: control::two_nodes },
+    Trial { name: "control plane, watches", play: control::watches },
 ];
 
 /// How large a crowd is.
