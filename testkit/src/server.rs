@@ -104,6 +104,7 @@ impl Server {
             store,
             secrets: Arc::clone(&secrets),
             credentials: Arc::clone(&credentials),
+            policies: Arc::default(),
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),
             fencing: Fencing::default(),
@@ -274,6 +275,7 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
         fence: hayward_api::Fence::default(),
         tool_fences: hayward_api::fence::tools::ToolFences::default(),
         bounds: hayward_api::Bounds::default(),
+        impersonator: None,
     };
     credentials.insert(CredentialRecord {
         id: token.id,

@@ -127,6 +127,9 @@ pub struct Error {
     /// What the caller can do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The member of a document that is wrong, e.g. `env[0].valueFrom.secretRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     /// What the log should say beside the message. Never leaves the process.
     #[serde(skip)]
     pub detail: Option<String>,
@@ -135,13 +138,24 @@ pub struct Error {
 impl Error {
     /// An error without a hint.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, detail: None }
+        Self { code, message: message.into(), hint: None, field: None, detail: None }
     }
 
     /// The same error with the way out.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same error of this member of a document. Where it says another one already, that one lies below this.
+    #[must_use]
+    pub fn at(mut self, field: &str) -> Self {
+        self.field = Some(match self.field.take() {
+            Some(below) if below.starts_with('[') || field.is_empty() => format!("{field}{below}"),
+            Some(below) => format!("{field}.{below}"),
+            None => field.to_owned(),
+        });
         self
     }
 

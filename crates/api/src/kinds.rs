@@ -5,9 +5,29 @@
 
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::names::{is_address, is_plain};
 
+pub mod definition;
+pub mod group;
+pub mod instance;
+mod member;
+pub mod policy;
+pub mod project;
+pub mod prompt;
+pub mod promptrequest;
+pub mod proxymodel;
+pub mod rbac;
+pub mod samples;
+pub mod secret;
+pub mod server;
+pub mod serverattachment;
+pub mod template;
 pub mod token;
+pub mod user;
+
+/// The condition of what asks for something that isn't done yet.
+pub const NOT_ENFORCED: &str = "NotEnforced";
 
 /// What the rest of the system needs to know of a kind.
 pub struct Descriptor {
@@ -33,6 +53,8 @@ pub struct Descriptor {
     pub kept: Kept,
     /// Members of the spec that hold secrets; never in history, watches or files.
     pub sensitive: &'static [Sensitive],
+    /// Members of the spec that are sets: lists in which each entry stands once, so that merging keeps the entries of others.
+    pub sets: &'static [&'static str],
     /// The columns of `get`, after the name.
     pub columns: &'static [Column],
     /// The sections of `describe`.
@@ -64,6 +86,21 @@ pub enum Names {
     Plain,
     /// An address of mail, or a plain name.
     Email,
+}
+
+impl Names {
+    /// The name in the form in which it is kept, or the rule that it breaks. Addresses of mail are kept in lower case.
+    pub fn canonical(self, name: &str) -> Result<String, Error> {
+        let plain = "use 1 to 100 letters, digits, `.`, `_` and `-`, starting with a letter or digit";
+        let rule = match self {
+            _ if is_plain(name) && self == Self::Plain => return Ok(name.to_owned()),
+            Self::Email if is_plain(name) || is_address(name) => return Ok(name.to_lowercase()),
+            Self::Plain => plain.to_owned(),
+            Self::Email => format!("write an address of mail, or {plain}"),
+        };
+        let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+        Err(Error::new(Code::Invalid, format!("invalid name `{shown}`")).with_hint(rule))
+    }
 }
 
 /// Whether resources of a kind belong to a project.
@@ -170,14 +207,50 @@ pub struct Condition {
     pub message: String,
 }
 
-/// Every kind.
-pub static KINDS: &[&Descriptor] = &[&token::DESCRIPTOR];
+impl Condition {
+    /// What is the case.
+    pub fn new(kind: &str, status: &str, reason: &str, message: impl Into<String>) -> Self {
+        let (kind, status, reason) = (kind.to_owned(), status.to_owned(), reason.to_owned());
+        Self { kind, status, reason, message: message.into() }
+    }
+}
+
+/// Every kind, in the order in which `apply` takes them.
+pub static KINDS: &[&Descriptor] = &[
+    &secret::DESCRIPTOR,
+    &template::DESCRIPTOR,
+    &proxymodel::DESCRIPTOR,
+    &policy::DESCRIPTOR,
+    &user::DESCRIPTOR,
+    &group::DESCRIPTOR,
+    &server::DESCRIPTOR,
+    &instance::DESCRIPTOR,
+    &project::DESCRIPTOR,
+    &serverattachment::DESCRIPTOR,
+    &prompt::DESCRIPTOR,
+    &promptrequest::DESCRIPTOR,
+    &rbac::DESCRIPTOR,
+    &token::DESCRIPTOR,
+];
 
 /// The kind of this name, plural, route or alias.
 pub fn find(word: &str) -> Option<&'static Descriptor> {
     KINDS.iter().copied().find(|kind| {
         kind.name == word || kind.plural == word || kind.route == word || kind.aliases.contains(&word)
     })
+}
+
+/// What a member of a canonical spec refers to, if it is the name of a resource of this kind or a list of such.
+fn refer(spec: &Value, member: &str, kind: &'static str) -> Vec<Reference> {
+    let to = |name: &str, field: String| Reference { kind, name: name.to_owned(), field };
+    match spec.get(member) {
+        Some(Value::String(name)) => vec![to(name, member.to_owned())],
+        Some(Value::Array(names)) => {
+            let named = names.iter().enumerate().filter_map(|(at, name)| Some((at, name.as_str()?)));
+            named.map(|(at, name)| to(name, format!("{member}[{at}]"))).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// For kinds that have nothing of the sort.
@@ -203,5 +276,36 @@ mod tests {
             }
         }
         assert!(find("nothing").is_none());
+    }
+
+    #[test]
+    fn what_others_refer_to_comes_first() {
+        assert!(KINDS.windows(2).all(|pair| pair[0].order < pair[1].order));
+        for kind in KINDS {
+            for reference in (kind.references)(&(kind.read)(samples::spec(kind)).unwrap()) {
+                assert!(find(reference.kind).unwrap().order <= kind.order, "{} {reference:?}", kind.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_built_in_is_canonical() {
+        for kind in KINDS {
+            let builtins = (kind.builtins)();
+            let names: HashSet<&str> = builtins.iter().map(|builtin| builtin.name).collect();
+            assert_eq!(names.len(), builtins.len(), "{}", kind.name);
+            for Builtin { name, spec } in builtins {
+                assert_eq!(kind.names.canonical(name).unwrap(), name);
+                assert_eq!((kind.read)(spec.clone()).unwrap().to_string(), spec.to_string(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_of_mail_are_names_of_accounts_only() {
+        assert_eq!(Names::Email.canonical("Ann@Example.org").unwrap(), "ann@example.org");
+        assert_eq!(Names::Plain.canonical("My-Server").unwrap(), "My-Server");
+        assert!(Names::Plain.canonical("ann@example.org").unwrap_err().hint.is_some());
+        assert!(Names::Email.canonical("ann @x").is_err() && Names::Email.canonical("").is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod bounds;
 mod caller;
+pub mod document;
 mod ending;
 pub mod error;
 pub mod fence;
@@ -14,12 +15,14 @@ pub mod metadata;
 pub mod names;
 pub mod principal;
 pub mod problem;
+pub mod selector;
 pub mod source;
 pub mod tier;
 pub mod time;
 
 pub use bounds::Bounds;
 pub use caller::Caller;
+pub use document::Document;
 pub use ending::Ending;
 pub use error::{Code, Error};
 pub use fence::Fence;

@@ -4,6 +4,8 @@
 //! struct that the code reads, the setting by key (file, environment, flag) and the line
 //! in the generated reference.
 
+pub mod spec;
+
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

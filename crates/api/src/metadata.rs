@@ -1,5 +1,7 @@
 //! What every resource has beside its spec.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::names::ResourceName;
@@ -24,4 +26,16 @@ pub struct Metadata {
     pub resource_version: u64,
     /// When it was made (RFC 3339, UTC).
     pub created_at: String,
+    /// When its spec, its labels or its annotations last changed (RFC 3339, UTC); empty where nobody kept it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub updated_at: String,
+    /// What selectors ask for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What people and tools note beside it; nothing follows from that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    /// The uid of the resource that it goes with, e.g. the server of an instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }

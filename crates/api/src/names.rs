@@ -91,13 +91,39 @@ name!(
 
 name!(
     /// The name of a resource of any kind.
+    ///
+    /// Most kinds are stricter: they take [`is_plain`] names only ([`Names`](crate::kinds::Names)).
     ResourceName,
     "resource name",
     "use 1 to 100 of a-z A-Z 0-9 . _ -, starting with a letter or digit",
-    |name| (1..=100).contains(&name.len())
+    |name| is_plain(name) || is_address(name)
+);
+
+/// Whether it is 1 to 100 letters, digits, `.`, `_` and `-`, of which the first is a letter or digit.
+pub fn is_plain(name: &str) -> bool {
+    (1..=100).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-);
+}
+
+/// Whether it is an address of mail, as most of the world writes them: `local@domain` in ASCII, up to 254 bytes.
+pub fn is_address(name: &str) -> bool {
+    let Some((local, domain)) = name.split_once('@') else { return false };
+    let is_local = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
+    (1..=64).contains(&local.len())
+        && name.len() <= 254
+        && local.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && local.bytes().all(is_local)
+        && domain.split('.').all(is_label)
+}
+
+/// A part of a domain's name between dots.
+fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
 
 #[cfg(test)]
 mod tests {
@@ -118,6 +144,17 @@ mod tests {
         assert!(ResourceName::parse("my-claude.desktop").is_ok());
         for bad in ["-x", ".x", "a/b", "", "a\0", "../x"] {
             assert!(ResourceName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_mail_is_a_name_and_not_a_plain_one() {
+        for good in ["ann@example.org", "a.b+c@host", "A_1@x-y.example.org"] {
+            assert!(is_address(good) && ResourceName::parse(good).is_ok() && !is_plain(good), "{good}");
+        }
+        for bad in ["@x", "a@", "a@b@c", "-a@x", "a b@x", "a@-x", "a@x-", "a@x..y", "a@x/y", "ä@x", "a@x\n"]
+        {
+            assert!(!is_address(bad) && ResourceName::parse(bad).is_err(), "{bad:?}");
         }
     }
 

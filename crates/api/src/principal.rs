@@ -35,6 +35,9 @@ pub struct Principal {
     /// Where its credential is accepted from, what it may call, how often.
     #[serde(default, skip_serializing_if = "Bounds::is_none")]
     pub bounds: Bounds,
+    /// Who acts as this principal, if it isn't itself: both are recorded, and the permissions are the principal's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonator: Option<String>,
 }
 
 /// A revision of the protocol by its date, e.g. `2026-07-28`; later ones are greater.
@@ -92,6 +95,10 @@ pub enum PrincipalKind {
     Metrics,
     /// A process of this machine, vouched for by the kernel or by having started us.
     Local,
+    /// A person with a login of the control plane: may what rules grant, and calls no tool.
+    User,
+    /// An account of a program: the same, granted to other subjects.
+    ServiceAccount,
 }
 
 impl From<Role> for PrincipalKind {
@@ -100,6 +107,7 @@ impl From<Role> for PrincipalKind {
             Role::Ro | Role::Rw => Self::Token,
             Role::Admin => Self::Admin,
             Role::Metrics => Self::Metrics,
+            Role::Account => Self::ServiceAccount,
         }
     }
 }
@@ -116,6 +124,7 @@ impl Principal {
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
             bounds: Bounds::default(),
+            impersonator: None,
         }
     }
 
@@ -130,6 +139,7 @@ impl Principal {
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
             bounds: Bounds::default(),
+            impersonator: None,
         }
     }
 
@@ -138,11 +148,13 @@ impl Principal {
         self.min_protocol.as_ref().is_none_or(|min| revision >= min.as_str())
     }
 
-    /// The role word of the record: `ro`, `rw`, `danger`, `admin`, `metrics` or `none`.
+    /// The role word of the record: `ro`, `rw`, `danger`, `admin`, `metrics`, `user`, `account` or `none`.
     pub fn role(&self) -> &'static str {
         match (self.kind, self.ceiling) {
             (PrincipalKind::Admin, _) => "admin",
             (PrincipalKind::Metrics, _) => "metrics",
+            (PrincipalKind::User, _) => "user",
+            (PrincipalKind::ServiceAccount, _) => "account",
             (_, Some(ceiling)) => ceiling.role(),
             (_, None) => "none",
         }

@@ -164,7 +164,11 @@ impl Credentials {
     pub fn is_current(&self, principal: &Principal, now_unix: i64) -> bool {
         match principal.kind {
             PrincipalKind::Anonymous | PrincipalKind::Local => true,
-            PrincipalKind::Token | PrincipalKind::Admin | PrincipalKind::Metrics => {
+            PrincipalKind::Token
+            | PrincipalKind::Admin
+            | PrincipalKind::Metrics
+            | PrincipalKind::User
+            | PrincipalKind::ServiceAccount => {
                 let table = self.table.load();
                 TokenId::parse(&principal.credential).and_then(|id| table.get(&id)).is_some_and(|entry| {
                     entry.record.is_live(now_unix) && *entry.record.principal == *principal
@@ -192,6 +196,7 @@ mod tests {
             fence: hayward_api::Fence::default(),
             tool_fences: hayward_api::fence::tools::ToolFences::default(),
             bounds: hayward_api::Bounds::default(),
+            impersonator: None,
         };
         CredentialRecord {
             id: token.id(),

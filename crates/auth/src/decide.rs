@@ -6,6 +6,9 @@
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Principal, Tier};
 
+use crate::policy::{Policy, Visible};
+use crate::{Operation, Verb};
+
 /// The toolset of this machine: the only one that a token reaches until more is granted.
 const HOST: &str = "host";
 
@@ -21,7 +24,20 @@ pub enum Action<'a> {
         /// How risky it is.
         tier: Tier,
     },
-    /// To list, make or revoke tokens.
+    /// To look at resources, to change them, to use them.
+    Manage {
+        /// What is done.
+        verb: Verb,
+        /// The plural of their kind, or `audit`.
+        noun: &'a str,
+        /// The one that is meant; without a name: some of the kind, whichever.
+        name: Option<&'a str>,
+        /// The project that it is in.
+        project: Option<&'a str>,
+    },
+    /// To do something to the whole system.
+    Operate(Operation),
+    /// To list, make or revoke any token.
     ManageTokens,
     /// To read what is counted.
     ReadMetrics,
@@ -63,32 +79,51 @@ pub enum Reason {
     /// The credential doesn't reach this toolset.
     #[error("the credential does not reach this toolset")]
     ToolsetNotGranted,
+    /// No rule grants it.
+    #[error("no rule grants this")]
+    NotGranted,
 }
 
-/// Whether this principal may do this.
-pub fn decide(principal: &Principal, action: &Action<'_>) -> Decision {
-    match objection(principal, action) {
+/// Whether this principal may do this, by these rules.
+pub fn decide(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Decision {
+    match objection(policy, principal, action) {
         None => Decision::Allow,
         Some(reason) => Decision::Deny { reason },
     }
 }
 
-fn objection(principal: &Principal, action: &Action<'_>) -> Option<Reason> {
-    match (principal.kind, action) {
-        (PrincipalKind::Anonymous, _) => Some(Reason::NoCredential),
-        (PrincipalKind::Admin, Action::ManageTokens) | (PrincipalKind::Metrics, Action::ReadMetrics) => None,
-        (_, Action::ManageTokens) => Some(Reason::NotAdmin),
-        (_, Action::ReadMetrics) => Some(Reason::NotMetrics),
-        (PrincipalKind::Admin | PrincipalKind::Metrics, Action::Use { .. }) => {
-            Some(Reason::ToolsetNotGranted)
+fn objection(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Option<Reason> {
+    match *action {
+        _ if principal.kind == PrincipalKind::Anonymous => Some(Reason::NoCredential),
+        Action::Use { toolset, name, tier } => not_to_use(principal, toolset, name, tier),
+        Action::ReadMetrics => (principal.kind != PrincipalKind::Metrics).then_some(Reason::NotMetrics),
+        Action::ManageTokens => {
+            let may = policy.scope(principal, Verb::Edit, "tokens") == Visible::All;
+            (!may).then_some(Reason::NotAdmin)
         }
-        (PrincipalKind::Token, Action::Use { toolset, .. }) if *toolset != HOST => {
-            Some(Reason::ToolsetNotGranted)
+        Action::Manage { verb, noun, name, project } => {
+            let may = policy.allows(principal, verb, noun, name, project);
+            (!may).then_some(Reason::NotGranted)
         }
-        (PrincipalKind::Token | PrincipalKind::Local, Action::Use { name, tier, .. }) => {
-            let is_within = principal.ceiling.is_some_and(|ceiling| *tier <= ceiling);
+        Action::Operate(operation) => {
+            (!policy.allows_operation(principal, operation)).then_some(Reason::NotGranted)
+        }
+    }
+}
+
+/// What speaks against using a tool. Rules grant none yet: whoever manages calls no tool.
+fn not_to_use(principal: &Principal, toolset: &str, name: &str, tier: Tier) -> Option<Reason> {
+    match principal.kind {
+        PrincipalKind::Anonymous => Some(Reason::NoCredential),
+        PrincipalKind::Admin
+        | PrincipalKind::Metrics
+        | PrincipalKind::User
+        | PrincipalKind::ServiceAccount => Some(Reason::ToolsetNotGranted),
+        PrincipalKind::Token if toolset != HOST => Some(Reason::ToolsetNotGranted),
+        PrincipalKind::Token | PrincipalKind::Local => {
+            let is_within = principal.ceiling.is_some_and(|ceiling| tier <= ceiling);
             if !is_within {
-                return Some(Reason::AboveCeiling { needs: *tier });
+                return Some(Reason::AboveCeiling { needs: tier });
             }
             (!principal.bounds.may_use(name)).then_some(Reason::NotBoundTo)
         }
@@ -102,12 +137,14 @@ mod tests {
 
     use super::*;
 
-    const KINDS: [PrincipalKind; 5] = [
+    const KINDS: [PrincipalKind; 7] = [
         PrincipalKind::Anonymous,
         PrincipalKind::Token,
         PrincipalKind::Admin,
         PrincipalKind::Metrics,
         PrincipalKind::Local,
+        PrincipalKind::User,
+        PrincipalKind::ServiceAccount,
     ];
     const CEILINGS: [Option<Tier>; 4] = [None, Some(Tier::Read), Some(Tier::Operate), Some(Tier::Danger)];
 
@@ -125,7 +162,7 @@ mod tests {
     }
 
     fn is_allowed(principal: &Principal, action: &Action<'_>) -> bool {
-        decide(principal, action) == Decision::Allow
+        decide(&Policy::default(), principal, action) == Decision::Allow
     }
 
     /// One line for each kind and ceiling; columns: host and another toolset at read, operate,
@@ -151,6 +188,14 @@ mod tests {
         local     read     + C C  + C C  A  M
         local     operate  + + C  + + C  A  M
         local     danger   + + +  + + +  A  M
+        user      none     T T T  T T T  A  M
+        user      read     T T T  T T T  A  M
+        user      operate  T T T  T T T  A  M
+        user      danger   T T T  T T T  A  M
+        account   none     T T T  T T T  A  M
+        account   read     T T T  T T T  A  M
+        account   operate  T T T  T T T  A  M
+        account   danger   T T T  T T T  A  M
     ";
 
     fn letter(decision: Decision, tier: Option<Tier>) -> &'static str {
@@ -161,6 +206,7 @@ mod tests {
             Decision::Deny { reason: Reason::NotMetrics } => "M",
             Decision::Deny { reason: Reason::ToolsetNotGranted } => "T",
             Decision::Deny { reason: Reason::NotBoundTo } => "B",
+            Decision::Deny { reason: Reason::NotGranted } => "R",
             Decision::Deny { reason: Reason::AboveCeiling { needs } } => {
                 assert_eq!(Some(needs), tier);
                 "C"
@@ -175,7 +221,7 @@ mod tests {
         let letters = |principal: &Principal| {
             ["read_file", "grep"].map(|name| {
                 let action = Action::Use { toolset: "host", name, tier: Tier::Operate };
-                letter(decide(principal, &action), Some(Tier::Operate))
+                letter(decide(&Policy::default(), principal, &action), Some(Tier::Operate))
             })
         };
         assert_eq!(letters(&bound(PrincipalKind::Token, Some(Tier::Operate))), ["+", "B"]);
@@ -199,11 +245,11 @@ mod tests {
             let mut row: Vec<&str> = Vec::new();
             for toolset in ["host", "ops"] {
                 for tier in Tier::ALL {
-                    row.push(letter(decide(principal, &call(toolset, tier)), Some(tier)));
+                    row.push(letter(decide(&Policy::default(), principal, &call(toolset, tier)), Some(tier)));
                 }
             }
-            row.push(letter(decide(principal, &Action::ManageTokens), None));
-            row.push(letter(decide(principal, &Action::ReadMetrics), None));
+            row.push(letter(decide(&Policy::default(), principal, &Action::ManageTokens), None));
+            row.push(letter(decide(&Policy::default(), principal, &Action::ReadMetrics), None));
             assert_eq!(row, line, "{principal:?}");
         }
     }

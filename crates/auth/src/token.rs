@@ -3,7 +3,7 @@
 //! ```text
 //! hwd_rw_3fK2p0QxYz1A8sD…32 random…Zk4Tn0w1Bq
 //!  │  │  └─ public id, 12 │         └─ CRC-32 of all before it, 6
-//!  │  └─ role, for the eyes: what counts is the stored record
+//!  │  └─ role (or `login`, `invite`), for the eyes: what counts is the stored record
 //!  └─ prefix that secret scanners find
 //! ```
 //!
@@ -31,6 +31,45 @@ const FOREIGN_DIGITS: std::ops::RangeInclusive<usize> = 32..=128;
 const FOREIGN_ID: &str = "hayward: the id of a token of mymcp\n";
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// What a token is for: the word in it that people read. What counts is the stored record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A credential of this role.
+    Role(Role),
+    /// What a login gave to a person.
+    Login,
+    /// What lets somebody make an account, once.
+    Invite,
+}
+
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 7] = [
+        Self::Role(Role::Ro),
+        Self::Role(Role::Rw),
+        Self::Role(Role::Admin),
+        Self::Role(Role::Metrics),
+        Self::Role(Role::Account),
+        Self::Login,
+        Self::Invite,
+    ];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Role(role) => role.as_str(),
+            Self::Login => "login",
+            Self::Invite => "invite",
+        }
+    }
+}
+
+impl From<Role> for Purpose {
+    fn from(role: Role) -> Self {
+        Self::Role(role)
+    }
+}
 
 /// The public half of a token: names it in lists, in the record and to whom revokes it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,14 +159,14 @@ pub struct Token {
 }
 
 impl Token {
-    /// Makes a new token of this role.
-    pub fn mint(role: Role) -> Self {
-        let role = role.as_str();
-        let id_at = PREFIX.len() + role.len() + 1;
+    /// Makes a new token of this role, or for a login or an invite.
+    pub fn mint(purpose: impl Into<Purpose>) -> Self {
+        let word = purpose.into().as_str();
+        let id_at = PREFIX.len() + word.len() + 1;
         // The full capacity at once: growing would leave copies of the secret behind.
         let mut text = Zeroizing::new(String::with_capacity(id_at + ID + SECRET + CHECKSUM));
         text.push_str(PREFIX);
-        text.push_str(role);
+        text.push_str(word);
         text.push('_');
         push_random(&mut text, ID + SECRET);
         let checksum = base62(CRC.checksum(text.as_bytes()));
@@ -156,10 +195,10 @@ impl Token {
         let Some(rest) = text.strip_prefix(PREFIX) else {
             return foreign(text).ok_or(TokenError::Shape);
         };
-        let (role, tail) = rest.split_once('_').ok_or(TokenError::Shape)?;
-        let is_role = Role::ALL.iter().any(|known| known.as_str() == role);
+        let (word, tail) = rest.split_once('_').ok_or(TokenError::Shape)?;
+        let is_known = Purpose::ALL.iter().any(|known| known.as_str() == word);
         let is_base62 = tail.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_role || !is_base62 || tail.len() != ID + SECRET + CHECKSUM {
+        if !is_known || !is_base62 || tail.len() != ID + SECRET + CHECKSUM {
             return Err(TokenError::Shape);
         }
         let (body, checksum) = text.split_at(text.len() - CHECKSUM);
@@ -222,9 +261,10 @@ mod tests {
 
     #[test]
     fn a_minted_token_is_read_back_as_itself() {
-        for role in Role::ALL {
-            let token = Token::mint(role);
-            assert!(token.reveal().starts_with(&format!("hwd_{}_", role.as_str())));
+        assert!(Role::ALL.iter().all(|role| Purpose::ALL.contains(&Purpose::from(*role))));
+        for purpose in Purpose::ALL {
+            let token = Token::mint(purpose);
+            assert!(token.reveal().starts_with(&format!("hwd_{}_", purpose.as_str())));
             let presented = Token::parse(token.reveal()).unwrap();
             assert_eq!(presented.id, token.id());
             assert!(is_same(&presented.digest, &token.digest()));

@@ -32,7 +32,7 @@ use hayward_api::principal::PrincipalKind;
 use hayward_api::{Ending, Error, Principal, Source, Tier};
 use hayward_audit::secrets::{Redaction, Secrets};
 use hayward_audit::{Log, Moved};
-use hayward_auth::{Credentials, Decision, decide};
+use hayward_auth::{Credentials, Decision, Policies, Policy, decide};
 use hayward_mcp::envelope::RequestId;
 use hayward_mcp::era::Revision;
 use hayward_mcp::error::RpcError;
@@ -74,6 +74,8 @@ pub struct Road {
     /// Where everything that changes is told.
     changes: Changes,
     credentials: Arc<Credentials>,
+    /// What rules grant, at this moment.
+    policies: Arc<Policies>,
     recorder: Recorder,
     result_bytes_max: usize,
     /// The states of rounds that were used up.
@@ -108,6 +110,8 @@ pub struct RoadParts<'a> {
     pub store: Store,
     /// Who has which credential, at this moment.
     pub credentials: Arc<Credentials>,
+    /// What rules grant, at this moment; whoever follows the store replaces it.
+    pub policies: Arc<Policies>,
     /// The limits of the gateway.
     pub limits: &'a Limits,
     /// The limits of the contract with toolsets.
@@ -196,6 +200,7 @@ impl Road {
             router: Router::new(toolsets, &parts.meters),
             changes,
             credentials: parts.credentials,
+            policies: parts.policies,
             recorder: Recorder::new(
                 parts.record,
                 Arc::clone(&parts.secrets),
@@ -219,7 +224,7 @@ impl Road {
 
     /// The elements of a list: what the principal may use, and nothing else.
     pub fn list(&self, list: List, principal: &Principal) -> Raw {
-        self.router.list(list, principal)
+        self.router.list(list, &self.policy(), principal)
     }
 
     /// What is offered beside tools.
@@ -234,17 +239,17 @@ impl Road {
 
     /// Whether the principal may use this.
     pub(crate) fn is_visible(&self, verb: Verb, name: &str, principal: &Principal) -> bool {
-        self.router.find_visible(verb, name, principal).is_some()
+        self.router.find_visible(verb, name, &self.policy(), principal).is_some()
     }
 
     /// The headers that repeat the arguments of a tool which the principal may call.
     pub(crate) fn param_headers(&self, tool: &str, principal: &Principal) -> Option<&ParamHeaders> {
-        self.router.find_visible(Verb::CallTool, tool, principal)?.param_headers()
+        self.router.find_visible(Verb::CallTool, tool, &self.policy(), principal)?.param_headers()
     }
 
     /// Whether this runs as a task only.
     pub(crate) fn needs_task(&self, verb: Verb, name: &str, principal: &Principal) -> bool {
-        self.router.find_visible(verb, name, principal).is_some_and(Route::needs_task)
+        self.router.find_visible(verb, name, &self.policy(), principal).is_some_and(Route::needs_task)
     }
 
     /// Whether doing it twice may matter.
@@ -271,6 +276,11 @@ impl Road {
     /// Seconds since 1970 by the time that has passed since we started: for what we seal and open ourselves.
     pub(crate) fn counted_unix(&self) -> i64 {
         self.clock.counted_unix()
+    }
+
+    /// What rules grant, at this moment.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policies.current()
     }
 
     /// What no client is shown.
@@ -440,7 +450,7 @@ impl Road {
         // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
         let route = self.router.find(arrival.form(), &arrival.name).ok_or_else(|| self.unknown(arrival))?;
         // 5 decide: the same function that lists.
-        if let Decision::Deny { reason } = decide(&arrival.principal, &route.action()) {
+        if let Decision::Deny { reason } = decide(&self.policy(), &arrival.principal, &route.action()) {
             return Err(self.denied(arrival, route, reason));
         }
         if route.tier() > Tier::Read {

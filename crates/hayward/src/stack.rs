@@ -142,6 +142,7 @@ impl Stack {
             secrets: Arc::clone(&held),
             store: store.clone(),
             credentials: Arc::clone(&credentials),
+            policies: Arc::default(),
             limits: &limits.gateway,
             tool_limits: &limits.tool,
             fencing: Fencing { of_all, ground: ground(&limits.host) },

@@ -90,6 +90,7 @@ fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
         fence,
         tool_fences: ToolFences::default(),
         bounds: Bounds::default(),
+        impersonator: None,
     };
     CredentialRecord {
         id: token.id(),

@@ -1,8 +1,10 @@
 //! A resource as it is stored: metadata and a spec, whatever its kind.
 
-use hayward_api::kinds::{Descriptor, Sensitive};
+use std::collections::BTreeMap;
+
+use hayward_api::kinds::{Descriptor, Names, Sensitive};
 use hayward_api::metadata::API_VERSION;
-use hayward_api::names::{InvalidName, ResourceName};
+use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Kind, Metadata, Principal};
 use serde_json::Value;
@@ -42,15 +44,11 @@ impl<'a> Key<'a> {
 
     /// Checks that a resource may be called so.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        for name in self.scope.into_iter().chain([self.name]) {
-            ResourceName::parse(name).map_err(|error| invalid_name(&error))?;
-        }
-        Ok(())
+        self.scope
+            .map_or(Ok(()), |name| Names::Plain.canonical(name).map(drop))
+            .map_err(StoreError::Invalid)?;
+        self.kind.names.canonical(self.name).map(drop).map_err(StoreError::Invalid)
     }
-}
-
-fn invalid_name(error: &InvalidName) -> StoreError {
-    StoreError::Invalid(Error::new(Code::Invalid, error.to_string()).with_hint(error.rule))
 }
 
 /// Who changes something, as history shows it.
@@ -77,6 +75,8 @@ impl From<&Principal> for Actor {
             PrincipalKind::Admin => "admin",
             PrincipalKind::Metrics => "metrics",
             PrincipalKind::Local => "local",
+            PrincipalKind::User => "user",
+            PrincipalKind::ServiceAccount => "account",
         };
         Self(format!("{kind}:{}", principal.name))
     }
@@ -124,6 +124,10 @@ impl Resource {
                 generation: number("generation")?,
                 resource_version: number("resource_version")?,
                 created_at: text("created_at")?,
+                updated_at: text("updated_at")?,
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                owner: None,
             },
             spec: parse(&text("spec")?)?,
             updated_at: text("updated_at")?,

@@ -228,6 +228,7 @@ impl Stored {
             fence: spec.fence,
             tool_fences: spec.tool_fences,
             bounds: spec.bounds,
+            impersonator: None,
         };
         CredentialRecord {
             id,
@@ -276,6 +277,8 @@ fn pick(tokens: Vec<TokenEntry>, word: &str) -> Result<TokenEntry, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use hayward_api::names::ResourceName;
 
     use super::*;
@@ -289,6 +292,10 @@ mod tests {
                 generation: 1,
                 resource_version: 1,
                 created_at: String::new(),
+                updated_at: String::new(),
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                owner: None,
             },
             spec: Role::Ro.into(),
             id: TokenId::parse(id).unwrap(),

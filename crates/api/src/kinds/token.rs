@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
+use super::member::{self, Spec, wrong};
+use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, refer};
 use crate::bounds::Bounds;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
 use crate::principal::ProtocolRevision;
@@ -28,11 +29,13 @@ pub enum Role {
     Admin,
     /// Reads `/metrics`, and nothing else.
     Metrics,
+    /// Acts as an account of the control plane, whose permissions it has; calls no tool.
+    Account,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Ro, Self::Rw, Self::Admin, Self::Metrics];
+    pub const ALL: [Self; 5] = [Self::Ro, Self::Rw, Self::Admin, Self::Metrics, Self::Account];
 
     /// The name of the token of this role that dies with a daemon: no stored one may bear it.
     pub fn temporary_name(self) -> String {
@@ -46,6 +49,7 @@ impl Role {
             Self::Rw => "rw",
             Self::Admin => "admin",
             Self::Metrics => "metrics",
+            Self::Account => "account",
         }
     }
 
@@ -54,7 +58,7 @@ impl Role {
         match self {
             Self::Ro => Some(Tier::Read),
             Self::Rw => Some(Tier::Operate),
-            Self::Admin | Self::Metrics => None,
+            Self::Admin | Self::Metrics | Self::Account => None,
         }
     }
 }
@@ -65,6 +69,9 @@ impl Role {
 pub struct TokenSpec {
     /// What it may do.
     pub role: Role,
+    /// The account that it acts as, if its role is `account`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// A disabled token is refused as if it did not exist.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -90,6 +97,7 @@ impl From<Role> for TokenSpec {
     fn from(role: Role) -> Self {
         Self {
             role,
+            account: None,
             enabled: true,
             min_protocol: None,
             fence: Fence::default(),
@@ -117,30 +125,39 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     made_by: MadeBy::Anybody,
     kept: Kept::Stored,
     sensitive: &[],
+    sets: &[],
     columns: &[
         Column::new("ROLE", "role"),
         Column::new("ENABLED", "enabled"),
         Column::new("EXPIRES", "expiresAt"),
+        Column::wide("ACCOUNT", "account"),
     ],
     sections: &[Section { heading: "Fence", paths: &["fence", "toolFences", "bounds"] }],
     order: 90,
     builtins: Vec::new,
-    read,
-    references: none,
+    read: member::read::<TokenSpec>,
+    references: |spec: &Value| refer(spec, "account", "user"),
     conditions: none,
     schema: |generator| generator.subschema_for::<TokenSpec>(),
 };
 
-fn read(spec: Value) -> Result<Value, Error> {
-    let spec = serde_json::from_value::<TokenSpec>(spec).map_err(|error| {
-        Error::new(Code::Invalid, format!("invalid token spec: {error}")).with_hint(
-            "a token has `role` (ro, rw, admin or metrics), `enabled`, `minProtocol` (a date), `expiresAt` (a time), `bounds`, `fence` and `toolFences`",
-        )
-    })?;
-    spec.fence.check()?;
-    spec.bounds.check()?;
-    spec.tool_fences.check()?;
-    Ok(serde_json::json!(spec))
+impl Spec for TokenSpec {
+    fn settle(&mut self) -> Result<(), Error> {
+        self.fence.check().map_err(|error| error.at("fence"))?;
+        self.bounds.check().map_err(|error| error.at("bounds"))?;
+        self.tool_fences.check().map_err(|error| error.at("toolFences"))?;
+        match (self.role, &self.account) {
+            (Role::Account, None) => {
+                Err(wrong("account", "it is missing").with_hint("name the account that the token acts as"))
+            }
+            (Role::Account, Some(account)) => {
+                self.account = Some(Names::Email.canonical(account).map_err(|error| error.at("account"))?);
+                Ok(())
+            }
+            (_, Some(_)) => Err(wrong("account", "only tokens of role `account` act as one")),
+            (_, None) => Ok(()),
+        }
+    }
 }
 
 impl Kind for TokenSpec {
@@ -180,6 +197,16 @@ mod tests {
         assert!(with(json!({"bounds": {"sources": ["nas"]}})).is_err());
         assert!(with(json!({"bounds": {"source": []}})).is_err());
         assert!(with(json!({"expiresAt": "soon"})).is_err());
+    }
+
+    #[test]
+    fn a_token_of_an_account_names_it_and_no_other_does() {
+        let spec = (DESCRIPTOR.read)(json!({"role": "account", "account": "CI@x.org"})).unwrap();
+        assert_eq!(spec, json!({"role": "account", "account": "ci@x.org", "enabled": true}));
+        assert_eq!((DESCRIPTOR.references)(&spec)[0].kind, "user");
+        for bad in [json!({"role": "account"}), json!({"role": "ro", "account": "ci"})] {
+            assert_eq!((DESCRIPTOR.read)(bad).unwrap_err().field.as_deref(), Some("account"));
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn author(arrived: &Arrived, principal: Arc<Principal>) -> Author {
 fn administrator(app: &App, arrived: &Arrived, headers: &HeaderMap) -> Result<Arc<Principal>, Response> {
     let refused = || answer::detail(StatusCode::FORBIDDEN, "Admin token required");
     let principal = authenticate(app, arrived, headers)?.ok_or_else(refused)?;
-    match decide(&principal, &Action::ManageTokens) {
+    match decide(&app.protocol.road().policy(), &principal, &Action::ManageTokens) {
         Decision::Allow => Ok(principal),
         Decision::Deny { .. } => {
             let mut response = refused();

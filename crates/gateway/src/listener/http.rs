@@ -186,9 +186,11 @@ pub(crate) fn identify(
     // The administrator's token manages and that for metrics watches: neither is a caller of tools.
     match principal.kind {
         PrincipalKind::Token | PrincipalKind::Local => Ok(principal),
-        PrincipalKind::Admin | PrincipalKind::Metrics | PrincipalKind::Anonymous => {
-            Err(unauthenticated("Invalid or disabled token"))
-        }
+        PrincipalKind::Admin
+        | PrincipalKind::Metrics
+        | PrincipalKind::Anonymous
+        | PrincipalKind::User
+        | PrincipalKind::ServiceAccount => Err(unauthenticated("Invalid or disabled token")),
     }
 }
 

@@ -24,7 +24,8 @@ pub(crate) async fn get(
     }
     // Whatever speaks against it, the answer is the same.
     let shown = authenticate(&app, &arrived, &headers).ok().flatten();
-    let may = shown.is_some_and(|principal| decide(&principal, &Action::ReadMetrics) == Decision::Allow);
+    let may = shown
+        .is_some_and(|principal| decide(&road.policy(), &principal, &Action::ReadMetrics) == Decision::Allow);
     if !may {
         return unauthenticated("Unauthorized");
     }

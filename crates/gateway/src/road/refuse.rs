@@ -40,7 +40,7 @@ impl Road {
                 ToolError::new("NotFound", Code::NotFound, message).with_data(data)
             }
         };
-        let error = match self.router.suggest(verb, name, &arrival.principal) {
+        let error = match self.router.suggest(verb, name, &self.policy(), &arrival.principal) {
             Some(meant) => error.suggest(format!("did you mean `{meant}`?")),
             None => error.suggest(match verb {
                 Verb::CallTool => "call one of the tools that tools/list names",
@@ -75,7 +75,8 @@ impl Road {
             | Reason::NoCredential
             | Reason::NotAdmin
             | Reason::NotMetrics
-            | Reason::ToolsetNotGranted => self.unknown(arrival),
+            | Reason::ToolsetNotGranted
+            | Reason::NotGranted => self.unknown(arrival),
         }
     }
 }

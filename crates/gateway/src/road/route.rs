@@ -7,7 +7,7 @@ use std::time::Duration;
 use hayward_api::error::did_you_mean;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Principal, Tier};
-use hayward_auth::{Action, Decision, decide};
+use hayward_auth::{Action, Decision, Policy, decide};
 use hayward_mcp::json::{ArrayWriter, Object, Raw};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
@@ -160,8 +160,8 @@ impl Shelf {
         self.by_name.get(name).map(|index| &self.routes[*index])
     }
 
-    fn visible(&self, principal: &Principal) -> impl Iterator<Item = &Route> {
-        self.routes.iter().filter(|route| decide(principal, &route.action()) == Decision::Allow)
+    fn visible<'a>(&'a self, policy: &Policy, principal: &Principal) -> impl Iterator<Item = &'a Route> {
+        self.routes.iter().filter(|route| decide(policy, principal, &route.action()) == Decision::Allow)
     }
 }
 
@@ -233,38 +233,52 @@ impl Router {
     }
 
     /// Where this name leads for this principal.
-    pub(crate) fn find_visible(&self, verb: Verb, name: &str, principal: &Principal) -> Option<&Route> {
-        self.find(verb, name).filter(|route| decide(principal, &route.action()) == Decision::Allow)
+    pub(crate) fn find_visible(
+        &self,
+        verb: Verb,
+        name: &str,
+        policy: &Policy,
+        principal: &Principal,
+    ) -> Option<&Route> {
+        self.find(verb, name).filter(|route| decide(policy, principal, &route.action()) == Decision::Allow)
     }
 
     /// The name that was probably meant, of those that the principal may see.
-    pub(crate) fn suggest(&self, verb: Verb, name: &str, principal: &Principal) -> Option<String> {
+    pub(crate) fn suggest(
+        &self,
+        verb: Verb,
+        name: &str,
+        policy: &Policy,
+        principal: &Principal,
+    ) -> Option<String> {
         let shelf = match verb {
             Verb::CallTool => &self.tools,
             Verb::GetPrompt | Verb::CompletePrompt => &self.prompts,
             Verb::ReadResource => &self.resources,
             Verb::CompleteTemplate => &self.templates,
         };
-        did_you_mean(name, shelf.visible(principal).map(Route::name)).map(ToOwned::to_owned)
+        did_you_mean(name, shelf.visible(policy, principal).map(Route::name)).map(ToOwned::to_owned)
     }
 
     /// The elements of a list: what this principal may use, and nothing else.
-    pub(crate) fn list(&self, list: List, principal: &Principal) -> Raw {
+    pub(crate) fn list(&self, list: List, policy: &Policy, principal: &Principal) -> Raw {
         let shelf = match list {
             List::Tools => &self.tools,
             List::Resources => &self.resources,
             List::Templates => &self.templates,
             List::Prompts => &self.prompts,
         };
+        let make = || {
+            let mut array = ArrayWriter::new(4096);
+            shelf.visible(policy, principal).for_each(|route| array.push(&route.definition()));
+            array.end()
+        };
+        // What is kept is the same for all of a kind and ceiling. Whoever is bound to certain tools has a list of its own.
+        if !principal.bounds.tools.is_empty() {
+            return make();
+        }
         let key = (list, principal.kind, principal.ceiling);
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        lists
-            .entry(key)
-            .or_insert_with(|| {
-                let mut array = ArrayWriter::new(4096);
-                shelf.visible(principal).for_each(|route| array.push(&route.definition()));
-                array.end()
-            })
-            .clone()
+        lists.entry(key).or_insert_with(make).clone()
     }
 }

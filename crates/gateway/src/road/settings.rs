@@ -42,6 +42,7 @@ impl Road {
             router: Router::new(toolsets, &self.meters),
             changes: self.changes.clone(),
             credentials: Arc::clone(&self.credentials),
+            policies: Arc::clone(&self.policies),
             recorder: self.recorder.under(strict_from, Duration::from_millis(limits.record_ms_max)),
             secrets: Arc::clone(&self.secrets),
             result_bytes_max: count(tool_limits.result_bytes_max),

@@ -59,6 +59,7 @@ fn protocol(data: &DataDir, store: &Store, limits: &AllLimits) -> Result<Protoco
         secrets: Arc::new(Secrets::new(tag_key)),
         store: store.clone(),
         credentials: Arc::new(Credentials::new()),
+        policies: Arc::default(),
         limits: &limits.gateway,
         tool_limits: &limits.tool,
         fencing: Fencing { of_all: ToolFences::default(), ground: ground(&limits.host) },

@@ -1,0 +1,190 @@
+//! Documents: what people write and read. A flat object with the name, what every resource has, and the members of the spec.
+//!
+//! ```text
+//! { "name": "ha", "labels": {…}, "command": ["serve"], …,                  what people say
+//!   "id": …, "generation": 1, "version": 57, "createdAt": …, "status": … }  what the system says; ignored where it is read
+//! ```
+//!
+//! Where a kind has a member of its own with the name of one that the system says (`version` of templates), the kind's is meant.
+
+mod merge;
+mod meta;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Error, did_you_mean};
+use crate::kinds::{Descriptor, KINDS, Scope, find};
+use crate::metadata::{API_VERSION, Metadata};
+
+pub use merge::{merge, merge3};
+pub(crate) use meta::is_key;
+
+/// Stands for a value that must not be shown; where it is read, it means the value that is there.
+pub const HIDDEN: &str = "***";
+
+/// Members that the system says, in the order in which they are shown.
+pub const READ_ONLY: [&str; 8] =
+    ["id", "generation", "version", "createdAt", "updatedAt", "ownerId", "builtin", "status"];
+
+/// A document that was read.
+#[derive(Clone, PartialEq)]
+pub struct Document {
+    /// Its name, in the form in which it is kept.
+    pub name: String,
+    /// Its project; none for the whole system.
+    pub project: Option<String>,
+    /// What selectors ask for.
+    pub labels: BTreeMap<String, String>,
+    /// What people and tools note beside it.
+    pub annotations: BTreeMap<String, String>,
+    /// Its spec, in canonical form; members that are sensitive are as they were said, `***` included.
+    pub spec: Value,
+    /// The version that it was written for, if it says one.
+    pub version: Option<u64>,
+    /// The uid that it says it has.
+    pub id: Option<String>,
+}
+
+/// Without the spec, which may hold secrets.
+impl std::fmt::Debug for Document {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Document");
+        shown.field("name", &self.name).field("project", &self.project).field("version", &self.version);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// The members of the specs of each kind, by the name of the kind.
+static MEMBERS: LazyLock<HashMap<&str, Vec<String>>> = LazyLock::new(|| {
+    let members = |kind: &Descriptor| {
+        let mut settings = schemars::generate::SchemaSettings::default();
+        settings.inline_subschemas = true;
+        let schema = (kind.schema)(&mut settings.into_generator());
+        let properties = schema.get("properties").and_then(Value::as_object);
+        properties.map(|members| members.keys().cloned().collect()).unwrap_or_default()
+    };
+    KINDS.iter().map(|kind| (kind.name, members(kind))).collect()
+});
+
+/// Names of what is built in, by the name of the kind.
+static BUILTINS: LazyLock<HashMap<&str, HashSet<&str>>> = LazyLock::new(|| {
+    let names = |kind: &Descriptor| (kind.builtins)().into_iter().map(|builtin| builtin.name).collect();
+    KINDS.iter().map(|kind| (kind.name, names(kind))).collect()
+});
+
+/// The members of a kind's spec.
+pub fn members(kind: &Descriptor) -> &'static [String] {
+    MEMBERS.get(kind.name).map_or(&[], Vec::as_slice)
+}
+
+/// Whether a resource is one that is there from the beginning.
+pub fn is_builtin(kind: &Descriptor, name: &str, project: Option<&str>) -> bool {
+    project.is_none() && BUILTINS.get(kind.name).is_some_and(|names| names.contains(name))
+}
+
+/// Members that the system says of this kind.
+fn read_only(kind: &Descriptor) -> impl Iterator<Item = &'static str> {
+    READ_ONLY.into_iter().filter(|member| !members(kind).iter().any(|own| own == member))
+}
+
+/// A resource as people read it. The spec holds no secrets: whoever keeps them hides them.
+pub fn show(kind: &Descriptor, meta: &Metadata, spec: &Value, status: Option<&Value>) -> Value {
+    let mut shown = Map::new();
+    let (name, project) = (meta.name.as_str(), meta.scope.as_ref().map(crate::names::ResourceName::as_str));
+    shown.insert(kind.identity.to_owned(), name.into());
+    if let Some(project) = project {
+        shown.insert("project".to_owned(), project.into());
+    }
+    for (member, pairs) in [("labels", &meta.labels), ("annotations", &meta.annotations)] {
+        if !pairs.is_empty() {
+            shown.insert(member.to_owned(), serde_json::json!(pairs));
+        }
+    }
+    shown.extend(spec.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+    for member in read_only(kind) {
+        let value = match member {
+            "id" => Some(meta.uid.as_str().into()),
+            "generation" => Some(meta.generation.into()),
+            "version" => Some(meta.resource_version.into()),
+            "createdAt" => Some(meta.created_at.as_str().into()),
+            "updatedAt" => (!meta.updated_at.is_empty()).then(|| meta.updated_at.as_str().into()),
+            "ownerId" => meta.owner.as_deref().map(Value::from),
+            "builtin" => is_builtin(kind, name, project).then_some(Value::Bool(true)),
+            _ => status.cloned(),
+        };
+        shown.extend(value.map(|value| (member.to_owned(), value)));
+    }
+    Value::Object(shown)
+}
+
+/// Takes away what the system says: what is left can be written again.
+pub fn strip(kind: &Descriptor, document: &mut Value) {
+    let Some(members) = document.as_object_mut() else { return };
+    members.retain(|name, _| !read_only(kind).any(|member| member == name));
+}
+
+/// What somebody wrote, checked.
+pub fn read(kind: &Descriptor, document: Value) -> Result<Document, Error> {
+    let Value::Object(mut members) = document else {
+        let found = Error::new(Code::Invalid, format!("a {} is an object", kind.name));
+        return Err(found.with_hint(format!("write e.g. `{}: …`", kind.identity)));
+    };
+    meta::check_kind(kind, &mut members)?;
+    let mut said: HashMap<&str, Value> = HashMap::new();
+    for member in read_only(kind) {
+        said.extend(members.shift_remove(member).map(|value| (member, value)));
+    }
+    let name = meta::name(kind, &mut members)?;
+    let project = meta::project(kind, &mut members)?;
+    let labels = meta::labels(members.shift_remove("labels"))?;
+    let annotations = meta::annotations(members.shift_remove("annotations"))?;
+    let spec = (kind.read)(Value::Object(members)).map_err(|error| suggest(kind, error))?;
+    let version = said.remove("version").map_or(Ok(None), |version| meta::version(&version))?;
+    let id = said.remove("id").and_then(|id| id.as_str().map(ToOwned::to_owned));
+    Ok(Document { name, project, labels, annotations, spec, version, id })
+}
+
+/// An unknown member may be meant for one that every document has.
+fn suggest(kind: &Descriptor, error: Error) -> Error {
+    let Some(word) = error.field.clone().filter(|_| error.message.starts_with("unknown member")) else {
+        return error;
+    };
+    let common = [kind.identity, "labels", "annotations", "project", "kind", "apiVersion"];
+    let is_meant = error.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean"));
+    match did_you_mean(&word, common) {
+        Some(meant) if !is_meant && !word.contains(['.', '[']) => {
+            error.with_hint(format!("did you mean `{meant}`?"))
+        }
+        _ => error,
+    }
+}
+
+/// What a document becomes with a patch (RFC 7396): null takes a member away, an object goes into the one that is there,
+/// everything else replaces. Neither the name nor the project can be changed.
+pub fn patch(kind: &Descriptor, current: &Value, patch: &Value) -> Result<Document, Error> {
+    if !patch.is_object() {
+        return Err(
+            Error::new(Code::Invalid, "a patch is an object").with_hint("name the members that change")
+        );
+    }
+    let mut document = current.clone();
+    strip(kind, &mut document);
+    let fixed = |document: &Value| [kind.identity, "project"].map(|member| document.get(member).cloned());
+    let before = fixed(&document);
+    merge(&mut document, patch);
+    for (member, (before, after)) in
+        [kind.identity, "project"].into_iter().zip(before.into_iter().zip(fixed(&document)))
+    {
+        if before != after {
+            let error = Error::new(Code::Invalid, format!("`{member}` can't be changed")).at(member);
+            return Err(error.with_hint(format!("create another {}, and delete this one", kind.name)));
+        }
+    }
+    read(kind, document)
+}
+
+#[cfg(test)]
+mod tests;

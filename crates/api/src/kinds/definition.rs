@@ -1,0 +1,395 @@
+//! What a server and the template of one have in common: how it starts, what it needs, how it is looked after.
+
+use std::num::NonZeroU16;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::member::{arguments, bounded, distinct, each, free, line, optional, text, url, within, wrong};
+use crate::error::Error;
+use crate::limits::spec::{LINE_BYTES, LIST, PROBE_SECONDS, REPLICAS, WORD_BYTES};
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Transport {
+    /// Lines on standard input and output.
+    Stdio,
+    /// The old transport of events.
+    Sse,
+    /// Requests and answers over HTTP.
+    StreamableHttp,
+}
+
+/// How a package starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// With `npx`.
+    Node,
+    /// With `uvx`.
+    Python,
+}
+
+/// Where instances run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// In Docker if an engine is configured, else as a process.
+    #[default]
+    Auto,
+    /// In Hayward itself: the toolset that is called as the server is.
+    Builtin,
+    /// As a process of this machine.
+    Process,
+    /// In a container.
+    Docker,
+    /// In a cluster.
+    Kubernetes,
+    /// Elsewhere, at `externalUrl`.
+    Remote,
+}
+
+/// How much of what goes through a server is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditLevel {
+    /// All of it, redacted.
+    #[default]
+    Full,
+    /// Digests of it.
+    HashOnly,
+    /// That a call was made.
+    Disabled,
+}
+
+/// A key of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecretRef {
+    /// The name of the secret.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ValueFrom {
+    /// A key of a secret.
+    pub secret_ref: SecretRef,
+}
+
+/// A variable of the environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EnvEntry {
+    /// Its name.
+    pub name: String,
+    /// Its value, for everybody to see; or
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// where its value comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_from: Option<ValueFrom>,
+}
+
+/// A tool that is called again and again to see whether an instance is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// The tool.
+    pub tool: String,
+    /// Its arguments; none if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
+    /// Seconds from one call to the next; 15 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<u32>,
+    /// Seconds after which a call has failed; 10 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// Failures in a row after which an instance is unwell; 3 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_threshold: Option<u32>,
+}
+
+impl HealthCheck {
+    /// Seconds from one call to the next.
+    pub fn interval_seconds(&self) -> u32 {
+        self.interval_seconds.unwrap_or(15)
+    }
+
+    /// Seconds after which a call has failed.
+    pub fn timeout_seconds(&self) -> u32 {
+        self.timeout_seconds.unwrap_or(10)
+    }
+
+    /// Failures in a row after which an instance is unwell.
+    pub fn failure_threshold(&self) -> u32 {
+        self.failure_threshold.unwrap_or(3)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        text("healthCheck.tool", &self.tool, WORD_BYTES)?;
+        free("healthCheck.arguments", self.arguments.as_ref())?;
+        within("healthCheck.intervalSeconds", self.interval_seconds, 1..=PROBE_SECONDS)?;
+        within("healthCheck.timeoutSeconds", self.timeout_seconds, 1..=PROBE_SECONDS)?;
+        within("healthCheck.failureThreshold", self.failure_threshold, 1..=1000)
+    }
+}
+
+/// What an instance may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Resources {
+    /// Memory in MiB; 512 if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u32>,
+    /// Processors, e.g. 0.5, which it is if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
+}
+
+impl Resources {
+    /// Memory in MiB.
+    pub fn memory_mib(&self) -> u32 {
+        self.memory_mib.unwrap_or(512)
+    }
+
+    /// Processors.
+    pub fn cpus(&self) -> f64 {
+        self.cpus.unwrap_or(0.5)
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        within("resources.memoryMib", self.memory_mib, 16..=1_048_576)?;
+        within("resources.cpus", self.cpus, 0.01..=1024.0)
+    }
+}
+
+/// Declares a definition: what it has for itself first, then what all have.
+macro_rules! definition {
+    ($(#[$meta:meta])* pub struct $type:ident { $($own:tt)* } env: $env:ty) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields, rename_all = "camelCase")]
+        pub struct $type {
+            $($own)*
+            /// What it is for.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub description: Option<String>,
+            /// How it is spoken to; `STDIO` if nothing is said, and `STREAMABLE_HTTP` at an `externalUrl`.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub transport: Option<$crate::kinds::definition::Transport>,
+            /// The package that it is: one of four ways to start.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub package_name: Option<String>,
+            /// How the package starts; `node` if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub runtime: Option<$crate::kinds::definition::Runtime>,
+            /// The image that it is: one of four ways to start.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub docker_image: Option<String>,
+            /// The program and its first arguments: one of four ways to start; with an image, what starts in it.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub command: Vec<String>,
+            /// Where it runs already: one of four ways to start.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub external_url: Option<String>,
+            /// Further arguments of whatever starts.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub args: Vec<String>,
+            /// The port on which it listens in its container.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub container_port: Option<std::num::NonZeroU16>,
+            /// How many copies run, 0 to 100.
+            #[serde(default = "super::definition::one")]
+            pub replicas: u32,
+            /// Its environment.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub env: Vec<$env>,
+            /// How it is seen whether it is well; not at all if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub health_check: Option<$crate::kinds::definition::HealthCheck>,
+            /// What an instance may use; 512 MiB and half a processor if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub resources: Option<$crate::kinds::definition::Resources>,
+            /// Where instances run; `auto` if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub placement: Option<$crate::kinds::definition::Placement>,
+            /// How much of what goes through it is recorded; `full` if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub audit_level: Option<$crate::kinds::definition::AuditLevel>,
+        }
+
+        impl $type {
+            /// What it says of how it starts and runs.
+            fn start(&self) -> $crate::kinds::definition::Start<'_> {
+                $crate::kinds::definition::Start {
+                    description: self.description.as_ref(),
+                    transport: self.transport,
+                    package_name: self.package_name.as_ref(),
+                    runtime: self.runtime,
+                    docker_image: self.docker_image.as_ref(),
+                    command: &self.command,
+                    external_url: self.external_url.as_ref(),
+                    args: &self.args,
+                    container_port: self.container_port,
+                    replicas: self.replicas,
+                    health_check: self.health_check.as_ref(),
+                    resources: self.resources.as_ref(),
+                    placement: self.placement.unwrap_or_default(),
+                }
+            }
+        }
+    };
+}
+
+pub(super) use definition;
+
+pub(super) fn one() -> u32 {
+    1
+}
+
+/// What is checked of a definition, whatever else it is.
+pub(super) struct Start<'a> {
+    pub(super) description: Option<&'a String>,
+    pub(super) transport: Option<Transport>,
+    pub(super) package_name: Option<&'a String>,
+    pub(super) runtime: Option<Runtime>,
+    pub(super) docker_image: Option<&'a String>,
+    pub(super) command: &'a [String],
+    pub(super) external_url: Option<&'a String>,
+    pub(super) args: &'a [String],
+    pub(super) container_port: Option<NonZeroU16>,
+    pub(super) replicas: u32,
+    pub(super) health_check: Option<&'a HealthCheck>,
+    pub(super) resources: Option<&'a Resources>,
+    pub(super) placement: Placement,
+}
+
+impl Start<'_> {
+    /// Checks it; says how it is spoken to.
+    pub(super) fn settle(&self) -> Result<Transport, Error> {
+        line("description", self.description)?;
+        optional("packageName", self.package_name, WORD_BYTES)?;
+        optional("dockerImage", self.docker_image, LINE_BYTES)?;
+        self.external_url.map_or(Ok(()), |address| url("externalUrl", address))?;
+        arguments("command", self.command)?;
+        arguments("args", self.args)?;
+        within("replicas", Some(self.replicas), 0..=REPLICAS)?;
+        self.health_check.map_or(Ok(()), HealthCheck::check)?;
+        self.resources.map_or(Ok(()), Resources::check)?;
+        self.one_way()?;
+        self.fitting()
+    }
+
+    /// There is exactly one way to start it.
+    fn one_way(&self) -> Result<(), Error> {
+        let ways = [
+            ("packageName", self.package_name.is_some()),
+            ("dockerImage", self.docker_image.is_some()),
+            ("command", !self.command.is_empty() && self.docker_image.is_none()),
+            ("externalUrl", self.external_url.is_some()),
+        ];
+        let said: Vec<&str> = ways.iter().filter(|(_, is_said)| *is_said).map(|(way, _)| *way).collect();
+        match (&*said, self.placement) {
+            ([_], Placement::Builtin) => {
+                Err(wrong(said[0], "a toolset that is built in needs nothing to start")
+                    .with_hint("leave it out, or name another `placement`"))
+            }
+            ([_], _) | ([], Placement::Builtin) => Ok(()),
+            ([], _) => Err(Error::new(crate::Code::Invalid, "nothing says how it starts")
+                .with_hint("say one of packageName, dockerImage, command, externalUrl")),
+            ([first, second, ..], _) => {
+                let why = format!("it starts with `{first}` already");
+                Err(wrong(second, why).with_hint("say one of packageName, dockerImage, command, externalUrl"))
+            }
+        }
+    }
+
+    /// What is said beside goes with that way.
+    fn fitting(&self) -> Result<Transport, Error> {
+        let is_remote = self.external_url.is_some();
+        if self.runtime.is_some() && self.package_name.is_none() {
+            return Err(wrong("runtime", "it says how a package starts, and there is no `packageName`"));
+        }
+        if is_remote && !self.args.is_empty() {
+            return Err(wrong("args", "nothing starts at an `externalUrl`"));
+        }
+        if self.container_port.is_some() && is_remote {
+            return Err(wrong("containerPort", "there is no container at an `externalUrl`"));
+        }
+        if is_remote != (self.placement == Placement::Remote)
+            && (!is_remote || self.placement != Placement::Auto)
+        {
+            return Err(wrong("placement", "`remote` and `externalUrl` go together"));
+        }
+        match (self.transport, is_remote) {
+            (Some(Transport::Stdio), true) => {
+                Err(wrong("transport", "an `externalUrl` has no standard input")
+                    .with_hint("say STREAMABLE_HTTP or SSE"))
+            }
+            (Some(transport), _) => Ok(transport),
+            (None, true) => Ok(Transport::StreamableHttp),
+            (None, false) => Ok(Transport::Stdio),
+        }
+    }
+}
+
+/// Checks the variables of an environment by themselves, and that none is there twice.
+pub(super) fn environment<'a, E: 'a>(
+    env: &'a [E],
+    name: impl Fn(&'a E) -> &'a str,
+    check: impl Fn(&E) -> Result<(), Error>,
+) -> Result<(), Error> {
+    bounded("env", env, LIST)?;
+    for (at, entry) in env.iter().enumerate() {
+        check(entry).map_err(|error| error.at(&format!("env[{at}]")))?;
+    }
+    distinct("env", env.iter().map(name))
+}
+
+impl EnvEntry {
+    pub(super) fn check(&self) -> Result<(), Error> {
+        variable(&self.name)?;
+        value(self.value.as_ref(), self.value_from.as_ref())?;
+        if self.value.is_none() && self.value_from.is_none() {
+            return Err(wrong("value", "neither it nor `valueFrom` is said"));
+        }
+        Ok(())
+    }
+}
+
+/// The name of a variable.
+pub(super) fn variable(name: &str) -> Result<(), Error> {
+    let is_good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && name.len() <= WORD_BYTES;
+    if is_good { Ok(()) } else { Err(wrong("name", "a variable is made of letters, digits and `_`")) }
+}
+
+/// A value or where it comes from.
+pub(super) fn value(value: Option<&String>, from: Option<&ValueFrom>) -> Result<(), Error> {
+    if value.is_some() && from.is_some() {
+        return Err(wrong("valueFrom", "there is a `value` already").with_hint("say one of the two"));
+    }
+    if let Some(value) = value {
+        arguments("value", std::slice::from_ref(value))
+            .map_err(|error| Error { field: None, ..error }.at("value"))?;
+    }
+    let Some(ValueFrom { secret_ref }) = from else { return Ok(()) };
+    let plain = |field: &str, text: &str| {
+        super::Names::Plain.canonical(text).map(drop).map_err(|error| error.at(field))
+    };
+    plain("valueFrom.secretRef.name", &secret_ref.name)?;
+    super::secret::key("valueFrom.secretRef.key", &secret_ref.key)
+}
+
+/// Texts of a list, each of one line.
+pub(super) fn lines(field: &str, list: &[String]) -> Result<(), Error> {
+    each(field, list, LIST, |field, entry| text(field, entry, LINE_BYTES))
+}

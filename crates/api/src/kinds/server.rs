@@ -1,0 +1,229 @@
+//! `server`: an MCP server, wholly described: how it starts, what it needs, how many copies run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::definition::{AuditLevel, EnvEntry, definition, environment};
+use super::member::{self, Spec, free, optional};
+use super::{
+    Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section,
+};
+use crate::error::Error;
+use crate::limits::spec::WORD_BYTES;
+
+/// The template that a server was made from, for upgrades that keep what was changed since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Source {
+    /// The name of the template.
+    pub template: String,
+    /// Its version at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it said at that time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Value>,
+}
+
+definition! {
+    /// An MCP server.
+    pub struct ServerSpec {
+        /// The template that it was made from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub source: Option<Source>,
+    }
+    env: EnvEntry
+}
+
+impl Spec for ServerSpec {
+    fn settle(&mut self) -> Result<(), Error> {
+        if let Some(source) = &self.source {
+            let name = Names::Plain.canonical(&source.template);
+            name.map_err(|error| error.at("source.template"))?;
+            optional("source.version", source.version.as_ref(), WORD_BYTES)?;
+            free("source.snapshot", source.snapshot.as_ref())?;
+        }
+        environment(&self.env, |entry| &entry.name, EnvEntry::check)?;
+        self.transport = Some(self.start().settle()?);
+        Ok(())
+    }
+}
+
+/// The line of the table.
+pub static DESCRIPTOR: Descriptor = Descriptor {
+    name: "server",
+    plural: "servers",
+    route: "servers",
+    aliases: &["srv"],
+    about: "An MCP server: how it starts, what it needs, how many copies run.",
+    identity: "name",
+    names: Names::Plain,
+    scope: Scope::System,
+    made_by: MadeBy::Anybody,
+    kept: Kept::Stored,
+    sensitive: &[],
+    sets: &[],
+    columns: &[
+        Column::new("TRANSPORT", "transport"),
+        Column::new("REPLICAS", "replicas"),
+        Column::new("PACKAGE", "packageName"),
+        Column::new("IMAGE", "dockerImage"),
+        Column::wide("URL", "externalUrl"),
+        Column::wide("RUNTIME", "runtime"),
+        Column::wide("DESCRIPTION", "description"),
+    ],
+    sections: &[
+        Section {
+            heading: "Start",
+            paths: &[
+                "packageName",
+                "runtime",
+                "dockerImage",
+                "command",
+                "args",
+                "externalUrl",
+                "containerPort",
+            ],
+        },
+        Section { heading: "Environment", paths: &["env"] },
+        Section { heading: "Health", paths: &["healthCheck"] },
+        Section { heading: "Running", paths: &["replicas", "placement", "resources", "auditLevel"] },
+        Section { heading: "Source", paths: &["source.template", "source.version"] },
+    ],
+    order: 40,
+    builtins: Vec::new,
+    read: member::read::<ServerSpec>,
+    references,
+    conditions,
+    schema: |generator| generator.subschema_for::<ServerSpec>(),
+};
+
+fn references(spec: &Value) -> Vec<Reference> {
+    let Ok(spec) = serde_json::from_value::<ServerSpec>(spec.clone()) else { return Vec::new() };
+    let from = |(at, entry): (usize, EnvEntry)| {
+        let field = format!("env[{at}].valueFrom.secretRef");
+        Some(Reference { kind: "secret", name: entry.value_from?.secret_ref.name, field })
+    };
+    spec.env.into_iter().enumerate().filter_map(from).collect()
+}
+
+fn conditions(spec: &Value) -> Vec<Condition> {
+    let message = "this version keeps servers and starts none; running them comes with a later one";
+    let mut conditions = vec![Condition::new("Running", "False", "NotYet", message)];
+    let level = spec.get("auditLevel").filter(|level| **level != serde_json::json!(AuditLevel::Full));
+    if level.is_some() {
+        let message = "`auditLevel` is kept and everything is recorded in full";
+        conditions.push(Condition::new(NOT_ENFORCED, "True", "NotYet", message));
+    }
+    conditions
+}
+
+impl Kind for ServerSpec {
+    const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(spec: Value) -> Result<Value, Error> {
+        (DESCRIPTOR.read)(spec)
+    }
+
+    #[test]
+    fn a_server_says_how_it_is_spoken_to_and_little_else_unless_it_is_said() {
+        assert_eq!(
+            read(json!({"packageName": "x"})).unwrap(),
+            json!({"transport": "STDIO", "packageName": "x", "replicas": 1})
+        );
+        let remote = read(json!({"externalUrl": "https://x.org/mcp", "description": null})).unwrap();
+        assert_eq!(remote["transport"], "STREAMABLE_HTTP");
+        assert!(read(json!({"dockerImage": "x/y:1", "command": ["run"]})).is_ok());
+        assert!(read(json!({"placement": "builtin"})).is_ok());
+    }
+
+    #[test]
+    fn there_is_one_way_to_start_a_server() {
+        for (bad, field) in [
+            (json!({}), ""),
+            (json!({"packageName": "x", "externalUrl": "http://x"}), "externalUrl"),
+            (json!({"packageName": "x", "dockerImage": "y"}), "dockerImage"),
+            (json!({"packageName": "x", "command": ["y"]}), "command"),
+            (json!({"command": ["x"], "externalUrl": "http://x"}), "externalUrl"),
+            (json!({"command": ["x"], "placement": "builtin"}), "command"),
+        ] {
+            let error = read(bad.clone()).unwrap_err();
+            assert_eq!(error.field.unwrap_or_default(), field, "{bad}");
+            assert!(error.hint.is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_where_it_stands() {
+        for (more, field) in [
+            (json!({"externalUrl": "http://x", "transport": "STDIO"}), "transport"),
+            (json!({"externalUrl": "http://x", "runtime": "node"}), "runtime"),
+            (json!({"externalUrl": "http://x", "args": ["a"]}), "args"),
+            (json!({"externalUrl": "http://x", "containerPort": 1}), "containerPort"),
+            (json!({"externalUrl": "http://x", "placement": "docker"}), "placement"),
+            (json!({"externalUrl": "http://u:p@x"}), "externalUrl"),
+            (json!({"externalUrl": "ftp://x"}), "externalUrl"),
+            (json!({"command": ["x"], "placement": "remote"}), "placement"),
+            (json!({"command": ["x"], "runtime": "node"}), "runtime"),
+            (json!({"command": ["x"], "replicas": 101}), "replicas"),
+            (json!({"command": ["x"], "containerPort": 0}), "containerPort"),
+            (json!({"command": ["x"], "transport": "stdio"}), "transport"),
+            (json!({"command": ["x"], "env": [{"name": "A B", "value": "x"}]}), "env[0].name"),
+            (json!({"command": ["x"], "env": [{"name": "A"}]}), "env[0].value"),
+            (json!({"command": ["x"], "env": [{"name": "A", "vaule": ""}]}), "env[0].vaule"),
+            (
+                json!({"command": ["x"], "env": [{"name": "A", "value": ""}, {"name": "A", "value": ""}]}),
+                "env[1]",
+            ),
+            (
+                json!({"command": ["x"], "env": [{"name": "A", "valueFrom": {"secretRef": {"name": "s"}}}]}),
+                "env[0].valueFrom.secretRef.key",
+            ),
+            (
+                json!({"command": ["x"], "env": [
+                    {"name": "A", "value": "", "valueFrom": {"secretRef": {"name": "s", "key": "k"}}}]}),
+                "env[0].valueFrom",
+            ),
+            (json!({"command": ["x"], "healthCheck": {"tool": ""}}), "healthCheck.tool"),
+            (
+                json!({"command": ["x"], "healthCheck": {"tool": "t", "arguments": 1}}),
+                "healthCheck.arguments",
+            ),
+            (
+                json!({"command": ["x"], "healthCheck": {"tool": "t", "intervalSeconds": 0}}),
+                "healthCheck.intervalSeconds",
+            ),
+            (json!({"command": ["x"], "resources": {"cpus": 0.0}}), "resources.cpus"),
+        ] {
+            assert_eq!(read(more.clone()).unwrap_err().field.unwrap_or_default(), field, "{more}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_member_is_told_with_what_was_probably_meant() {
+        let error = read(json!({"command": ["x"], "replica": 1})).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("replica"));
+        assert_eq!(error.hint.as_deref(), Some("did you mean `replicas`?"));
+    }
+
+    #[test]
+    fn secrets_are_referred_to_and_what_does_not_hold_is_said() {
+        let spec = json!({"command": ["x"], "auditLevel": "disabled", "env": [
+            {"name": "A", "value": "x"},
+            {"name": "B", "valueFrom": {"secretRef": {"name": "s", "key": "k"}}}]});
+        let spec = read(spec).unwrap();
+        let refers = references(&spec);
+        assert_eq!((refers[0].kind, &*refers[0].name), ("secret", "s"));
+        assert_eq!(refers[0].field, "env[1].valueFrom.secretRef");
+        let said: Vec<String> = conditions(&spec).into_iter().map(|condition| condition.kind).collect();
+        assert_eq!(said, ["Running", "NotEnforced"]);
+    }
+}

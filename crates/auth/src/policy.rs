@@ -1,0 +1,144 @@
+//! What rules grant, in a form that is asked thousands of times a second.
+//!
+//! It is built from stored `rbac`, `group` and `user` resources and replaced whole. Whoever builds it hands over what is stored,
+//! and nothing is trusted there: an account that isn't known, a rule or a binding that isn't understood grants nothing, and
+//! takes nothing from those beside it.
+
+mod build;
+mod grants;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hayward_api::Principal;
+use hayward_api::principal::PrincipalKind;
+use serde_json::Value;
+
+use grants::{Grants, noun_index};
+
+use crate::{Operation, Verb};
+
+/// What rules grant to whom.
+#[derive(Debug, Default)]
+pub struct Policy {
+    accounts: HashMap<String, Account>,
+}
+
+/// An account that may act, and what it was granted: by itself, and by each of its groups.
+#[derive(Debug, Default)]
+struct Account {
+    is_service: bool,
+    grants: Vec<Arc<Grants>>,
+}
+
+/// What somebody may see of a kind, or do to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Visible {
+    /// Nothing.
+    None,
+    /// Some of it.
+    Some(Shown),
+    /// All of it.
+    All,
+}
+
+/// Which resources of a kind are granted: those in any of the three.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// By name, wherever they are.
+    pub names: BTreeSet<String>,
+    /// All of these projects.
+    pub projects: BTreeSet<String>,
+    /// By project and name.
+    pub both: BTreeSet<(String, String)>,
+}
+
+impl Visible {
+    /// Whether it holds the resource of this name in this project, or in none.
+    pub fn shows(&self, name: &str, project: Option<&str>) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Some(shown) => {
+                let in_project = |project: &str| {
+                    shown.projects.contains(project)
+                        || shown.both.contains(&(project.to_owned(), name.to_owned()))
+                };
+                shown.names.contains(name) || project.is_some_and(in_project)
+            }
+        }
+    }
+}
+
+impl Policy {
+    /// The rules in these stored resources: of each, the name of its kind, its own name, and its spec. Others are passed over.
+    pub fn new<'a>(resources: impl IntoIterator<Item = (&'a str, &'a str, &'a Value)>) -> Self {
+        Self { accounts: build::accounts(resources) }
+    }
+
+    /// What of a kind this principal may do this to; `noun` is its plural. It agrees with [`decide`](crate::decide()).
+    pub fn scope(&self, principal: &Principal, verb: Verb, noun: &str) -> Visible {
+        let Some(noun) = noun_index(noun) else { return Visible::None };
+        if principal.kind == PrincipalKind::Admin {
+            return Visible::All;
+        }
+        let mut shown = Shown::default();
+        for grants in self.grants(principal) {
+            if grants.everywhere(noun).has(verb) {
+                return Visible::All;
+            }
+            grants.collect(noun, verb, &mut shown);
+        }
+        if shown == Shown::default() { Visible::None } else { Visible::Some(shown) }
+    }
+
+    pub(crate) fn allows(
+        &self,
+        principal: &Principal,
+        verb: Verb,
+        noun: &str,
+        name: Option<&str>,
+        project: Option<&str>,
+    ) -> bool {
+        let Some(noun) = noun_index(noun) else { return false };
+        principal.kind == PrincipalKind::Admin
+            || self.grants(principal).iter().any(|grants| grants.verbs(noun, name, project).has(verb))
+    }
+
+    pub(crate) fn allows_operation(&self, principal: &Principal, operation: Operation) -> bool {
+        principal.kind == PrincipalKind::Admin
+            || self.grants(principal).iter().any(|grants| grants.has_operation(operation))
+    }
+
+    /// What an account was granted. A person is no program and a program no person, whatever they are called.
+    fn grants(&self, principal: &Principal) -> &[Arc<Grants>] {
+        let is_service = match principal.kind {
+            PrincipalKind::User => false,
+            PrincipalKind::ServiceAccount => true,
+            PrincipalKind::Anonymous
+            | PrincipalKind::Token
+            | PrincipalKind::Admin
+            | PrincipalKind::Metrics
+            | PrincipalKind::Local => return &[],
+        };
+        let account = self.accounts.get(&principal.name);
+        account.filter(|account| account.is_service == is_service).map_or(&[], |account| &account.grants)
+    }
+}
+
+/// The policy that holds at this moment, as a snapshot that is replaced whole.
+#[derive(Debug, Default)]
+pub struct Policies(ArcSwap<Policy>);
+
+impl Policies {
+    /// What holds now.
+    pub fn current(&self) -> Arc<Policy> {
+        self.0.load_full()
+    }
+
+    /// Puts this in its place.
+    pub fn replace(&self, policy: Policy) {
+        self.0.store(Arc::new(policy));
+    }
+}

@@ -1,0 +1,103 @@
+//! From stored resources to what each account is granted.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hayward_api::kinds::group::GroupSpec;
+use hayward_api::kinds::rbac::{EVERYTHING, Role, RoleBinding, Subject, SubjectKind, nouns};
+use hayward_api::kinds::user::UserSpec;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::grants::{Grants, Verbs, noun_index};
+use super::{Account, Operation};
+
+/// What is understood of a binding.
+enum Granted {
+    /// Verbs on kinds.
+    On { nouns: Vec<usize>, verbs: Verbs, name: Option<String>, project: Option<String> },
+    /// An operation.
+    To(Operation),
+}
+
+pub(super) fn accounts<'a>(
+    resources: impl IntoIterator<Item = (&'a str, &'a str, &'a Value)>,
+) -> HashMap<String, Account> {
+    let mut accounts: HashMap<String, Account> = HashMap::new();
+    let mut members: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut granted: HashMap<Subject, Grants> = HashMap::new();
+    for (kind, name, spec) in resources {
+        match kind {
+            "user" => accounts.extend(account(name, spec)),
+            "group" => members.extend(GroupSpec::deserialize(spec).ok().map(|group| (name, group.members))),
+            "rbac" => grant(spec, &mut granted),
+            _ => {}
+        }
+    }
+    let granted: HashMap<Subject, Arc<Grants>> =
+        granted.into_iter().map(|(subject, grants)| (subject, Arc::new(grants))).collect();
+    let of = |kind, name: &str| granted.get(&Subject { kind, name: name.to_owned() }).cloned();
+    for (name, account) in &mut accounts {
+        let kind = if account.is_service { SubjectKind::ServiceAccount } else { SubjectKind::User };
+        account.grants.extend(of(kind, name));
+    }
+    for (group, names) in members {
+        let Some(grants) = of(SubjectKind::Group, group) else { continue };
+        for name in names {
+            if let Some(account) = accounts.get_mut(&name) {
+                account.grants.push(Arc::clone(&grants));
+            }
+        }
+    }
+    accounts
+}
+
+/// An account that may act.
+fn account(name: &str, spec: &Value) -> Option<(String, Account)> {
+    let spec = UserSpec::deserialize(spec).ok().filter(|spec| !spec.disabled)?;
+    let account = Account { is_service: spec.service_account, grants: Vec::new() };
+    Some((name.to_owned(), account))
+}
+
+/// Adds what a rule grants, as far as it is understood.
+fn grant(spec: &Value, granted: &mut HashMap<Subject, Grants>) {
+    let list = |member: &str| spec.get(member).and_then(Value::as_array).into_iter().flatten();
+    let bindings: Vec<Granted> = list("roleBindings")
+        .filter_map(|binding| understood(&RoleBinding::deserialize(binding).ok()?))
+        .collect();
+    for subject in list("subjects").filter_map(|subject| Subject::deserialize(subject).ok()) {
+        let grants = granted.entry(subject).or_default();
+        bindings.iter().for_each(|binding| binding.add_to(grants));
+    }
+}
+
+impl Granted {
+    fn add_to(&self, grants: &mut Grants) {
+        match self {
+            Self::To(operation) => grants.add_operation(*operation),
+            Self::On { nouns, verbs, name, project } => {
+                nouns.iter().for_each(|noun| grants.add(*noun, *verbs, name.as_deref(), project.as_deref()));
+            }
+        }
+    }
+}
+
+/// What a binding grants; nothing if it says too much, too little, or what nobody knows.
+fn understood(binding: &RoleBinding) -> Option<Granted> {
+    match (binding.role, &binding.resource, binding.action) {
+        (Role::Run, None, Some(operation)) if binding.name.is_none() && binding.project.is_none() => {
+            Some(Granted::To(operation))
+        }
+        (role, Some(resource), None) => Some(Granted::On {
+            nouns: if resource == EVERYTHING {
+                (0..nouns().count()).collect()
+            } else {
+                vec![noun_index(resource)?]
+            },
+            verbs: Verbs::of(role.verbs()),
+            name: binding.name.clone(),
+            project: binding.project.clone(),
+        }),
+        _ => None,
+    }
+}
