@@ -313,7 +313,7 @@ mod tests {
             ..Principal::clone(&record(&metrics).principal)
         };
         credentials.insert(CredentialRecord { principal: Arc::new(watcher), ..record(&metrics) });
-        let before = [("ro", 1), ("rw", 0), ("admin", 0), ("metrics", 1)];
+        let before = [("ro", 1), ("rw", 0), ("admin", 0), ("metrics", 1), ("account", 0)];
         assert_eq!(credentials.count_by_role(NOW - 1), before);
         assert_eq!(credentials.count_by_role(NOW)[0], ("ro", 0));
         assert!(credentials.has_any(PrincipalKind::Metrics, NOW));

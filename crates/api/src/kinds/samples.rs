@@ -60,11 +60,12 @@ pub fn sample(kind: &Descriptor) -> Value {
     }
 }
 
-/// What its spec alone is: the document without name and project.
+/// What its spec alone is: the document without what every resource has.
 pub fn spec(kind: &Descriptor) -> Value {
     let mut document = sample(kind);
     if let Some(members) = document.as_object_mut() {
-        members.retain(|name, _| name != kind.identity && name != "project");
+        let common = [kind.identity, "project", "labels", "annotations"];
+        members.retain(|name, _| !common.contains(&name.as_str()));
     }
     document
 }
