@@ -304,7 +304,7 @@ pub(crate) fn acquire(path: &Path) -> Result<DataDir, Locked> {
 
 /// Opens the database of a data directory.
 pub(crate) async fn open_store(path: &Path, limits: &AllLimits) -> Result<Store, Failure> {
-    let config = StoreConfig { limits: limits.store.clone() };
+    let config = StoreConfig { limits: limits.store.clone(), ..StoreConfig::default() };
     let store = Store::open(path, config).await.map_err(hayward_api::Error::from)?;
     Ok(store)
 }

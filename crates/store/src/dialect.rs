@@ -1,6 +1,10 @@
-//! What differs between database engines: opening, locking, migrations.
+//! What differs between database engines: opening, locking, migrations, notifications.
 //!
-//! All other SQL is the same text for each (`$1`, `RETURNING`, `ON CONFLICT`).
+//! All other SQL is the same text for each (`$1`, `RETURNING`, `ON CONFLICT`). On both, whoever changes resources is alone
+//! from the beginning of the change: `SQLite` has one writer, and on `PostgreSQL` the row of the revision is locked first.
+//! So revisions are given out in the order of commits, and what a change has looked at stays so until it is made.
+
+mod url;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,31 +12,35 @@ use std::path::Path;
 
 use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
+pub use self::url::DatabaseUrl;
 use crate::error::StoreError;
-use crate::limits::{ACQUIRE, BUSY, CACHE_KIB, READER_IDLE, READERS, STATEMENTS};
-
-pub(crate) type Engine = sqlx::Sqlite;
-pub(crate) type Pool = sqlx::SqlitePool;
-pub(crate) type Row = sqlx::sqlite::SqliteRow;
+use crate::limits::{
+    ACQUIRE, BUSY, CACHE_KIB, IDLE_IN_CHANGE, READER_IDLE, READERS, STATEMENT, STATEMENTS, WRITERS,
+};
+use crate::sql::{Pool, Tx, query};
 
 /// Begins a transaction that writes. A deferred one that reads first would be refused at its
 /// first write if another had written meanwhile, whatever the busy timeout.
-pub(crate) const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+/// Where `PostgreSQL` tells of changes.
+const CHANNEL: &str = "hayward";
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// The one connection that writes, and the ones that read.
-#[derive(Clone, Debug)]
+/// The connections that write, and the ones that read.
+#[derive(Clone)]
 pub(crate) struct Pools {
     pub(crate) writer: Pool,
     pub(crate) readers: Pool,
 }
 
 impl Pools {
-    /// Opens the database, or makes it, and brings it up to this program.
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens the database in this file, or makes it, and brings it up to this program.
+    pub(crate) async fn open_file(path: &Path) -> Result<Self, StoreError> {
         create_private(path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -58,22 +66,80 @@ impl Pools {
             .connect_with(options.clone().journal_mode(SqliteJournalMode::Wal))
             .await
             .map_err(StoreError::at("open the database"))?;
-        migrate(&writer).await?;
+        migrated(&SQLITE, SQLITE.run(&writer).await)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
             .idle_timeout(READER_IDLE)
             .test_before_acquire(false)
             .connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers })
+        Ok(Self { writer: Pool::Sqlite(writer), readers: Pool::Sqlite(readers) })
     }
+
+    /// Opens the database at this address, and brings it up to this program.
+    pub(crate) async fn open_url(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        let millis = |time: std::time::Duration| time.as_millis().to_string();
+        let options =
+            url.options().statement_cache_capacity(STATEMENTS).application_name("hayward").options([
+                ("lock_timeout", millis(BUSY)),
+                ("statement_timeout", millis(STATEMENT)),
+                ("idle_in_transaction_session_timeout", millis(IDLE_IN_CHANGE)),
+                // Whatever the database's default is: what is acknowledged is on the disk.
+                ("synchronous_commit", "on".to_owned()),
+            ]);
+        let pool = |options: PgConnectOptions, connections: u32| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE)
+                .idle_timeout(READER_IDLE)
+                .connect_lazy_with(options)
+        };
+        let writer = pool(options.clone(), WRITERS);
+        migrated(&POSTGRES, POSTGRES.run(&writer).await)?;
+        // One more, on which changes are told.
+        let readers = pool(options, READERS + 1);
+        Ok(Self { writer: Pool::Postgres(writer), readers: Pool::Postgres(readers) })
+    }
+
+    /// Begins a change of what has no history; others may change resources meanwhile where that is possible.
+    pub(crate) async fn begin_aside(&self) -> Result<Tx, sqlx::Error> {
+        match &self.writer {
+            Pool::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin_with(BEGIN_WRITE).await?)),
+            Pool::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+        }
+    }
+
+    /// Begins a change; from here on nobody else changes resources.
+    pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
+        let mut tx = self.begin_aside().await?;
+        if matches!(tx, Tx::Postgres(_)) {
+            query("SELECT value FROM revision FOR UPDATE").fetch_one(&mut tx).await?;
+        }
+        Ok(tx)
+    }
+}
+
+/// Tells other processes that there are changes, once this one is made.
+pub(crate) async fn tell(tx: &mut Tx) -> Result<(), sqlx::Error> {
+    match tx {
+        Tx::Sqlite(_) => Ok(()),
+        Tx::Postgres(_) => query("SELECT pg_notify($1, '')").bind(CHANNEL).fetch_all(tx).await.map(drop),
+    }
+}
+
+/// What hears of the changes of other processes; none where there can be no other.
+pub(crate) async fn listener(pool: &Pool) -> Result<Option<PgListener>, sqlx::Error> {
+    let Pool::Postgres(pool) = pool else { return Ok(None) };
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANNEL).await?;
+    Ok(Some(listener))
 }
 
 /// Opens a database that is there as it is, to read it.
 pub(crate) async fn open_to_read(path: &Path) -> Result<Pool, StoreError> {
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).read_only(true);
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options);
-    pool.await.map_err(StoreError::at("open the database to read"))
+    pool.await.map(Pool::Sqlite).map_err(StoreError::at("open the database to read"))
 }
 
 /// `SQLite` gives its other files the mode of the first, so that one decides for all.
@@ -82,9 +148,9 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     file.map(drop).map_err(|error| StoreError::at("create the database")(sqlx::Error::Io(error)))
 }
 
-async fn migrate(writer: &Pool) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    MIGRATIONS.run(writer).await.map_err(|error| match error {
+fn migrated(migrator: &Migrator, result: Result<(), MigrateError>) -> Result<(), StoreError> {
+    let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+    result.map_err(|error| match error {
         MigrateError::VersionMissing(found) => StoreError::Newer { found, known },
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
             StoreError::at("bring the database up to date")(source)

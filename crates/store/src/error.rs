@@ -48,6 +48,30 @@ pub enum StoreError {
     /// What should be stored breaks a rule of its kind.
     #[error(transparent)]
     Invalid(Error),
+    /// Others refer to what should be deleted.
+    #[error("{kind} `{name}` is referred to by {by}")]
+    Referred {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// Who refers to it.
+        by: String,
+    },
+    /// What happens once has happened.
+    #[error("{what}")]
+    Done {
+        /// What has happened.
+        what: &'static str,
+    },
+    /// Sealed values can't be opened, or not be sealed.
+    #[error("{what}")]
+    Sealed {
+        /// What can't be done, and why.
+        what: String,
+        /// What the operator can do.
+        hint: &'static str,
+    },
     /// A watch can't go on from there: what came after is forgotten or never was.
     #[error("changes since revision {from} are not kept")]
     Compacted {
@@ -94,8 +118,12 @@ impl StoreError {
     }
 }
 
-/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, also as the low byte of an extended code.
+/// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, also as the low byte of an extended code. Codes of `PostgreSQL` are longer; of those,
+/// class `XX` is damage.
 fn is_damage(code: Option<&str>) -> bool {
+    if code.is_some_and(|code| code.len() == 5) {
+        return code.is_some_and(|code| code.starts_with("XX"));
+    }
     let code = code.and_then(|code| code.parse::<u32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
@@ -115,13 +143,19 @@ impl From<StoreError> for Error {
             StoreError::Ambiguous { .. } => {
                 Self::new(Code::Invalid, message).with_hint("give more of it, or the whole name")
             }
+            StoreError::Referred { .. } => Self::new(Code::Conflict, message)
+                .with_hint("take it out of what refers to it first, or delete those too"),
+            StoreError::Done { .. } => Self::new(Code::AlreadyExists, message),
+            StoreError::Sealed { hint, .. } => Self::new(Code::Unavailable, message).with_hint(hint),
             StoreError::Invalid(error) => error,
             StoreError::Compacted { .. } => {
                 Self::new(Code::Conflict, message).with_hint("list again, then watch from there")
             }
             StoreError::Unavailable { source, .. } => {
                 Self::new(Code::Unavailable, "the database does not answer")
-                    .with_hint("look at the disk of the data directory, then retry")
+                    .with_hint(
+                        "look at the disk of the data directory, or at the database server, then retry",
+                    )
                     .with_detail(format!("{message}: {source}"))
             }
             StoreError::Newer { .. } => Self::new(Code::Unsupported, message)
@@ -140,6 +174,8 @@ mod tests {
     #[test]
     fn damage_is_told_from_a_passing_failure() {
         assert!(is_damage(Some("11")) && is_damage(Some("26")) && is_damage(Some("267")));
+        assert!(is_damage(Some("XX001")) && !is_damage(Some("55P03")) && !is_damage(Some("57014")));
+        assert!(!is_damage(Some("22011")) && !is_damage(Some("08026")));
         assert!(!is_damage(Some("5")) && !is_damage(Some("13")) && !is_damage(None));
     }
 

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use sqlx::Row as _;
-
-use crate::dialect::{Row, open_to_read};
+use crate::dialect::open_to_read;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::store::FILE;
 
 /// What was found of a database.
@@ -22,10 +21,10 @@ pub async fn examine(dir: &Path) -> Result<Option<Examined>, StoreError> {
     let path = dir.join(FILE);
     let Ok(metadata) = std::fs::metadata(&path) else { return Ok(None) };
     let reader = open_to_read(&path).await?;
-    let rows: Result<Vec<Row>, _> = sqlx::query("PRAGMA quick_check(100)").fetch_all(&reader).await;
+    let rows: Result<Vec<Row>, _> = query("PRAGMA quick_check(100)").fetch_all(&reader).await;
     reader.close().await;
     let rows = rows.map_err(StoreError::at("check the database"))?;
-    let said = rows.iter().map(|row| row.try_get::<String, _>(0));
+    let said = rows.iter().map(|row| row.at::<String>(0));
     let mut faults: Vec<String> =
         said.collect::<Result<_, _>>().map_err(StoreError::at("check the database"))?;
     faults.retain(|fault| fault != "ok");

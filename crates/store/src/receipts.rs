@@ -5,10 +5,8 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
-
-use crate::dialect::Row;
 use crate::error::StoreError;
+use crate::sql::{Row, query};
 use crate::store::Store;
 
 /// What a receipt is for.
@@ -55,7 +53,7 @@ impl Store {
         now: Moment,
     ) -> Result<Claimed, StoreError> {
         self.forget_receipts(now.earliest_unix).await?;
-        let claimed = sqlx::query(
+        let claimed = query(
             "INSERT INTO receipts (credential, key, digest, process, is_done, reply, claimed_at)
              SELECT $1, $2, $3, $4, FALSE, NULL, $5
              WHERE (SELECT COUNT(*) FROM receipts WHERE credential = $1) < $6
@@ -70,10 +68,10 @@ impl Store {
         .execute(&self.pools.writer)
         .await
         .map_err(StoreError::at("claim a receipt"))?;
-        if claimed.rows_affected() == 1 {
+        if claimed == 1 {
             return Ok(Claimed::New);
         }
-        let row = sqlx::query("SELECT * FROM receipts WHERE credential = $1 AND key = $2")
+        let row = query("SELECT * FROM receipts WHERE credential = $1 AND key = $2")
             .bind(&receipt.credential)
             .bind(&receipt.key)
             .fetch_optional(&self.pools.writer)
@@ -84,8 +82,8 @@ impl Store {
 
     fn claimed(&self, row: &Row, digest: &[u8; 32]) -> Result<Claimed, StoreError> {
         let read = || -> Result<_, sqlx::Error> {
-            let (of, process): (Vec<u8>, String) = (row.try_get("digest")?, row.try_get("process")?);
-            Ok((of, process, row.try_get::<bool, _>("is_done")?, row.try_get("reply")?))
+            let (of, process): (Vec<u8>, String) = (row.get("digest")?, row.get("process")?);
+            Ok((of, process, row.get::<bool>("is_done")?, row.get("reply")?))
         };
         let (of, process, is_done, reply) = read().map_err(StoreError::at("read a receipt"))?;
         Ok(match is_done {
@@ -98,7 +96,7 @@ impl Store {
 
     /// Keeps the reply of the call that a receipt was claimed for; none if it is too large to be kept.
     pub async fn settle_receipt(&self, receipt: &ReceiptKey, reply: Option<&[u8]>) -> Result<(), StoreError> {
-        sqlx::query("UPDATE receipts SET is_done = TRUE, reply = $3 WHERE credential = $1 AND key = $2")
+        query("UPDATE receipts SET is_done = TRUE, reply = $3 WHERE credential = $1 AND key = $2")
             .bind(&receipt.credential)
             .bind(&receipt.key)
             .bind(reply)
@@ -110,7 +108,7 @@ impl Store {
 
     /// Gives a claim back: the call was not made.
     pub async fn release_receipt(&self, receipt: &ReceiptKey) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM receipts WHERE credential = $1 AND key = $2 AND NOT is_done")
+        query("DELETE FROM receipts WHERE credential = $1 AND key = $2 AND NOT is_done")
             .bind(&receipt.credential)
             .bind(&receipt.key)
             .execute(&self.pools.writer)
@@ -123,14 +121,14 @@ impl Store {
         let kept = Duration::from_millis(self.limits.receipts_kept_ms).as_secs();
         let oldest = now_unix.saturating_sub(i64::try_from(kept).unwrap_or(i64::MAX));
         // A look first: a change costs a sync, even one of no row.
-        let has_old: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM receipts WHERE claimed_at < $1)")
-                .bind(oldest)
-                .fetch_one(&self.pools.readers)
-                .await
-                .map_err(StoreError::at("look for old receipts"))?;
+        let has_old: bool = query("SELECT EXISTS (SELECT 1 FROM receipts WHERE claimed_at < $1)")
+            .bind(oldest)
+            .fetch_one(&self.pools.readers)
+            .await
+            .and_then(|row| row.at(0))
+            .map_err(StoreError::at("look for old receipts"))?;
         if has_old {
-            sqlx::query("DELETE FROM receipts WHERE claimed_at < $1")
+            query("DELETE FROM receipts WHERE claimed_at < $1")
                 .bind(oldest)
                 .execute(&self.pools.writer)
                 .await
@@ -164,7 +162,7 @@ mod tests {
 
     async fn open(dir: &Path) -> Store {
         let limits = Limits { receipts_per_credential_max: 3, receipts_kept_ms: 10_000, ..Limits::default() };
-        Store::open(dir, StoreConfig { limits }).await.unwrap()
+        Store::open(dir, StoreConfig { limits, ..StoreConfig::default() }).await.unwrap()
     }
 
     #[tokio::test]

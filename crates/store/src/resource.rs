@@ -2,20 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use hayward_api::kinds::{Descriptor, Names, Sensitive};
+use hayward_api::kinds::{Descriptor, KINDS, Names, Scope};
 use hayward_api::metadata::API_VERSION;
 use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Kind, Metadata, Principal};
 use serde_json::Value;
-use sqlx::Row as _;
 
-use crate::dialect::Row;
 use crate::error::StoreError;
 use crate::limits::SPEC_BYTES;
-
-/// Stands for a value that must not be shown.
-const HIDDEN: &str = "***";
+use crate::sql::Row;
+use crate::status::Status;
 
 /// Which resource: its kind, its scope, and its name (or, to find one, its uid).
 #[derive(Clone, Copy)]
@@ -42,13 +39,25 @@ impl<'a> Key<'a> {
         StoreError::NotFound { kind: self.kind.name, name: self.name.to_owned() }
     }
 
-    /// Checks that a resource may be called so.
+    /// Checks that a resource may be called so, there.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.scope
             .map_or(Ok(()), |name| Names::Plain.canonical(name).map(drop))
             .map_err(StoreError::Invalid)?;
-        self.kind.names.canonical(self.name).map(drop).map_err(StoreError::Invalid)
+        self.kind.names.canonical(self.name).map(drop).map_err(StoreError::Invalid)?;
+        let kind = self.kind.name;
+        match (self.kind.scope, self.scope) {
+            (Scope::System, Some(_)) => Err(invalid(format!("a {kind} belongs to no project"))),
+            (Scope::Project, None) => {
+                Err(invalid(format!("a {kind} belongs to a project, and none is named")))
+            }
+            _ => Ok(()),
+        }
     }
+}
+
+pub(crate) fn invalid(message: String) -> StoreError {
+    StoreError::Invalid(Error::new(Code::Invalid, message))
 }
 
 /// Who changes something, as history shows it.
@@ -82,6 +91,52 @@ impl From<&Principal> for Actor {
     }
 }
 
+/// A resource as somebody wants it to be.
+#[derive(Clone)]
+pub struct Desired<'a> {
+    /// Its kind.
+    pub kind: &'static Descriptor,
+    /// Its project; none for the whole system.
+    pub scope: Option<&'a str>,
+    /// Its name.
+    pub name: &'a str,
+    /// What selectors find it by.
+    pub labels: BTreeMap<String, String>,
+    /// What people and tools have noted on it.
+    pub annotations: BTreeMap<String, String>,
+    /// What is wanted. Values of secrets stand in it as they are, as `***` (what is there is kept), or sealed for this
+    /// server (`sealed:v1:…`).
+    pub spec: Value,
+    /// The uid of the resource that it goes with; on an update, none leaves it as it is.
+    pub owner: Option<String>,
+    /// The document that was applied, to compare with at the next time; on an update, none leaves it as it is.
+    pub applied: Option<Value>,
+    /// The digest of its password, in the text form of PHC; on an update, none leaves it as it is.
+    pub password: Option<&'a str>,
+}
+
+impl<'a> Desired<'a> {
+    /// A resource with this spec and nothing else.
+    pub fn new(kind: &'static Descriptor, scope: Option<&'a str>, name: &'a str, spec: Value) -> Self {
+        Self {
+            kind,
+            scope,
+            name,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            spec,
+            owner: None,
+            applied: None,
+            password: None,
+        }
+    }
+
+    /// Which resource it is.
+    pub fn key(&self) -> Key<'a> {
+        Key { kind: self.kind, scope: self.scope, name: self.name }
+    }
+}
+
 /// A stored resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
@@ -89,10 +144,12 @@ pub struct Resource {
     pub kind: String,
     /// What every resource has.
     pub metadata: Metadata,
-    /// What is wanted.
+    /// What is wanted; values of secrets as `***`.
     pub spec: Value,
-    /// When it last changed (RFC 3339, UTC).
-    pub updated_at: String,
+    /// The document that was last applied to it.
+    pub applied: Option<Value>,
+    /// What is the case, if somebody said so.
+    pub status: Option<Status>,
 }
 
 impl Resource {
@@ -103,12 +160,21 @@ impl Resource {
         })
     }
 
+    /// Its kind.
+    pub fn descriptor(&self) -> Result<&'static Descriptor, StoreError> {
+        let known = KINDS.iter().copied().find(|kind| kind.name == self.kind);
+        known.ok_or_else(|| damaged("an unknown kind", &self.kind))
+    }
+
+    /// Its project, as columns have it.
+    pub(crate) fn scope_text(&self) -> &str {
+        self.metadata.scope.as_ref().map_or("", |scope| scope.as_str())
+    }
+
+    /// Reads the columns of a resource, and of its status if they are there.
     pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
-        let text = |column: &str| row.try_get::<String, _>(column).map_err(StoreError::at("read a resource"));
-        let number = |column: &str| -> Result<u64, StoreError> {
-            let number: i64 = row.try_get(column).map_err(StoreError::at("read a resource"))?;
-            u64::try_from(number).map_err(|_| damaged("a count below zero", column))
-        };
+        let text = |column: &str| row.get::<String>(column).map_err(StoreError::at(READ));
+        let maybe = |column: &str| row.get::<Option<String>>(column).map_err(StoreError::at(READ));
         let api_version = text("api_version")?;
         if api_version != API_VERSION {
             return Err(damaged("an unknown version of a spec", &api_version));
@@ -121,21 +187,30 @@ impl Resource {
                 uid: text("uid")?,
                 name: name(text("name")?)?,
                 scope: if scope.is_empty() { None } else { Some(name(scope)?) },
-                generation: number("generation")?,
-                resource_version: number("resource_version")?,
+                generation: count(row, "generation")?,
+                resource_version: count(row, "resource_version")?,
                 created_at: text("created_at")?,
                 updated_at: text("updated_at")?,
-                labels: BTreeMap::new(),
-                annotations: BTreeMap::new(),
-                owner: None,
+                labels: parse(&text("labels")?)?,
+                annotations: parse(&text("annotations")?)?,
+                owner: maybe("owner")?,
             },
             spec: parse(&text("spec")?)?,
-            updated_at: text("updated_at")?,
+            applied: maybe("applied")?.map(|applied| parse(&applied)).transpose()?,
+            status: Status::from_row(row)?,
         })
     }
 }
 
-fn damaged(what: &str, detail: &(impl ToString + ?Sized)) -> StoreError {
+const READ: &str = "read a resource";
+
+/// A number that is never below zero.
+pub(crate) fn count(row: &Row, column: &str) -> Result<u64, StoreError> {
+    let number: i64 = row.get(column).map_err(StoreError::at(READ))?;
+    u64::try_from(number).map_err(|_| damaged("a count below zero", column))
+}
+
+pub(crate) fn damaged(what: &str, detail: &(impl ToString + ?Sized)) -> StoreError {
     StoreError::Corrupt { detail: format!("{what}: {}", detail.to_string()) }
 }
 
@@ -143,35 +218,15 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(json: &str) -> Result<T, Sto
     serde_json::from_str(json).map_err(|error| damaged("stored JSON", &error))
 }
 
-/// The text of a spec that keeps the rules of its kind.
-pub(crate) fn checked_spec(kind: &Descriptor, spec: &Value) -> Result<String, StoreError> {
-    (kind.read)(spec.clone()).map_err(StoreError::Invalid)?;
-    let text = spec.to_string();
-    if text.len() > SPEC_BYTES {
-        let message = format!("spec has {} bytes: use up to {SPEC_BYTES}", text.len());
+/// A spec in canonical form, if it keeps the rules of its kind.
+pub(crate) fn checked_spec(kind: &Descriptor, spec: &Value) -> Result<Value, StoreError> {
+    let spec = (kind.read)(spec.clone()).map_err(StoreError::Invalid)?;
+    let bytes = spec.to_string().len();
+    if bytes > SPEC_BYTES {
+        let message = format!("spec has {bytes} bytes: use up to {SPEC_BYTES}");
         return Err(StoreError::Invalid(Error::new(Code::TooLarge, message)));
     }
-    Ok(text)
-}
-
-/// A spec as history may keep it: without the values of sensitive members.
-pub(crate) fn shown(kind: &Descriptor, spec: &Value) -> String {
-    let mut spec = spec.clone();
-    for member in kind.sensitive {
-        match member {
-            Sensitive::Values(name) => {
-                if let Some(values) = spec.get_mut(*name).and_then(Value::as_object_mut) {
-                    values.values_mut().for_each(|value| *value = Value::from(HIDDEN));
-                }
-            }
-            Sensitive::Password(name) => {
-                if let Some(members) = spec.as_object_mut() {
-                    members.shift_remove(*name);
-                }
-            }
-        }
-    }
-    spec.to_string()
+    Ok(spec)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::error::StoreError;
 use crate::resource::parse;
+use crate::sql::{Row, query};
 use crate::store::Store;
 use crate::transaction::now;
 
@@ -20,6 +21,22 @@ pub struct Status {
     pub updated_at: String,
 }
 
+impl Status {
+    /// The columns of a status beside a resource; none if it has none.
+    pub(crate) fn from_row(row: &Row) -> Result<Option<Self>, StoreError> {
+        let step = "read a status";
+        let Some(status) = row.get::<Option<String>>("status").map_err(StoreError::at(step))? else {
+            return Ok(None);
+        };
+        let generation: i64 = row.get("observed_generation").map_err(StoreError::at(step))?;
+        Ok(Some(Self {
+            observed_generation: generation.cast_unsigned(),
+            status: parse(&status)?,
+            updated_at: row.get("status_at").map_err(StoreError::at(step))?,
+        }))
+    }
+}
+
 impl Store {
     /// Writes the status of the resource of this uid, if it differs from what is there.
     pub async fn put_status(
@@ -28,7 +45,7 @@ impl Store {
         observed_generation: u64,
         status: &Value,
     ) -> Result<(), StoreError> {
-        sqlx::query(
+        query(
             "INSERT INTO status (uid, observed_generation, status, updated_at)
              VALUES ($1, $2, $3, $4)
              ON CONFLICT (uid) DO UPDATE SET observed_generation = excluded.observed_generation,
@@ -37,7 +54,7 @@ impl Store {
                 OR status.observed_generation <> excluded.observed_generation",
         )
         .bind(uid)
-        .bind(observed_generation.cast_signed())
+        .bind(observed_generation)
         .bind(status.to_string())
         .bind(now())
         .execute(&self.pools.writer)
@@ -53,16 +70,12 @@ impl Store {
 
     /// The status of the resource of this uid, if it has one.
     pub async fn status(&self, uid: &str) -> Result<Option<Status>, StoreError> {
-        let row: Option<(i64, String, String)> =
-            sqlx::query_as("SELECT observed_generation, status, updated_at FROM status WHERE uid = $1")
+        let row =
+            query("SELECT observed_generation, status, updated_at AS status_at FROM status WHERE uid = $1")
                 .bind(uid)
                 .fetch_optional(&self.pools.readers)
                 .await
                 .map_err(StoreError::at("read a status"))?;
-        row.map(|(generation, status, updated_at)| {
-            let observed_generation = generation.cast_unsigned();
-            Ok(Status { observed_generation, status: parse(&status)?, updated_at })
-        })
-        .transpose()
+        row.map_or(Ok(None), |row| Status::from_row(&row))
     }
 }

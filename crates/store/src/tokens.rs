@@ -8,14 +8,20 @@ use hayward_api::principal::PrincipalKind;
 use hayward_api::{Metadata, Principal, Time};
 use hayward_auth::{CredentialRecord, Digest, PresentedToken, Token, TokenId};
 use serde_json::json;
-use sqlx::{Executor, Row as _};
 
-use crate::dialect::{BEGIN_WRITE, Engine, Row, open_to_read};
+use crate::dialect::open_to_read;
 use crate::error::StoreError;
 use crate::limits::ID_PREFIX_CHARS;
-use crate::resource::{Actor, Key, Resource};
+use crate::resource::{Actor, Desired, Key, Resource};
+use crate::sql::{On, Row, query};
 use crate::store::{FILE, Store};
-use crate::transaction::{NewCredential, Transaction};
+use crate::transaction::{Deletion, NewCredential, Transaction};
+
+/// Notes when a credential was last used; each is one of a token or one of a login.
+const USED: [&str; 2] = [
+    "UPDATE credentials SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+    "UPDATE logins SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+];
 
 /// A token as lists show it.
 #[derive(Clone, Debug)]
@@ -101,9 +107,11 @@ impl Store {
     /// Revokes the token of this name, uid, id, or beginning of an id that only one has.
     pub async fn revoke_token(&self, word: &str, actor: &Actor) -> Result<TokenEntry, StoreError> {
         let mut change = self.begin().await?;
-        let stored = fetch(&mut *change.inner).await?;
+        let stored = fetch(&mut change.tx).await?;
         let entry = pick(stored.into_iter().map(|stored| stored.entry).collect(), word)?;
-        change.delete(&Key::global(&DESCRIPTOR, entry.metadata.name.as_str()), actor).await?;
+        change
+            .delete(&Key::global(&DESCRIPTOR, entry.metadata.name.as_str()), None, Deletion::Refuse, actor)
+            .await?;
         change.commit().await?;
         Ok(entry)
     }
@@ -141,18 +149,16 @@ impl Store {
     /// Writes when credentials were last used (Unix time); an older time changes nothing.
     pub async fn flush_last_used(&self, used: &[(TokenId, i64)]) -> Result<(), StoreError> {
         let step = "write last-used times";
-        let begun = self.pools.writer.begin_with(BEGIN_WRITE).await;
-        let mut change = begun.map_err(StoreError::at(step))?;
+        let mut change = self.pools.begin_aside().await.map_err(StoreError::at(step))?;
         for (id, unix) in used {
-            sqlx::query(
-                "UPDATE credentials SET last_used_at = $2
-                 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
-            )
-            .bind(id.as_str())
-            .bind(unix)
-            .execute(&mut *change)
-            .await
-            .map_err(StoreError::at(step))?;
+            for statement in USED {
+                query(statement)
+                    .bind(id.as_str())
+                    .bind(*unix)
+                    .execute(&mut change)
+                    .await
+                    .map_err(StoreError::at(step))?;
+            }
         }
         change.commit().await.map_err(StoreError::at(step))
     }
@@ -178,16 +184,22 @@ impl Transaction {
         credential: &NewCredential,
         actor: &Actor,
     ) -> Result<Metadata, StoreError> {
-        let resource = self.create(&Key::global(&DESCRIPTOR, name), &json!(spec), actor).await?;
+        let resource = self.create(&Desired::new(&DESCRIPTOR, None, name, json!(spec)), actor).await?;
         self.put_credential(&resource.metadata.uid, credential).await?;
         Ok(resource.metadata)
     }
 
     async fn revoke_role(&mut self, role: Role, actor: &Actor) -> Result<Vec<TokenEntry>, StoreError> {
-        let stored = fetch(&mut *self.inner).await?.into_iter().map(|stored| stored.entry);
+        let stored = fetch(&mut self.tx).await?.into_iter().map(|stored| stored.entry);
         let meant: Vec<_> = stored.filter(|entry| entry.spec.role == role).collect();
         for entry in &meant {
-            self.delete(&Key::global(&DESCRIPTOR, entry.metadata.name.as_str()), actor).await?;
+            self.delete(
+                &Key::global(&DESCRIPTOR, entry.metadata.name.as_str()),
+                None,
+                Deletion::Refuse,
+                actor,
+            )
+            .await?;
         }
         Ok(meant)
     }
@@ -202,8 +214,8 @@ impl Stored {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         let step = "read a credential";
         let resource = Resource::from_row(row)?;
-        let id: String = row.try_get("credential_id").map_err(StoreError::at(step))?;
-        let digest: Vec<u8> = row.try_get("digest").map_err(StoreError::at(step))?;
+        let id: String = row.get("credential_id").map_err(StoreError::at(step))?;
+        let digest: Vec<u8> = row.get("digest").map_err(StoreError::at(step))?;
         let damaged = || StoreError::Corrupt { detail: format!("credential `{id}`") };
         Ok(Self {
             digest: Digest::from_bytes(digest.try_into().map_err(|_| damaged())?),
@@ -211,8 +223,8 @@ impl Stored {
                 spec: resource.spec()?,
                 metadata: resource.metadata,
                 id: TokenId::parse(&id).ok_or_else(damaged)?,
-                expires_at_unix: row.try_get("expires_at").map_err(StoreError::at(step))?,
-                last_used_unix: row.try_get("last_used_at").map_err(StoreError::at(step))?,
+                expires_at_unix: row.get("expires_at").map_err(StoreError::at(step))?,
+                last_used_unix: row.get("last_used_at").map_err(StoreError::at(step))?,
             },
         })
     }
@@ -240,17 +252,14 @@ impl Stored {
     }
 }
 
-async fn fetch<'e, E>(executor: E) -> Result<Vec<Stored>, StoreError>
-where
-    E: Executor<'e, Database = Engine>,
-{
-    let rows: Vec<Row> = sqlx::query(
-        "SELECT r.*, c.id AS credential_id, c.digest, c.expires_at, c.last_used_at
+async fn fetch<'a>(on: impl Into<On<'a>>) -> Result<Vec<Stored>, StoreError> {
+    let rows: Vec<Row> = query(
+        "SELECT r.*, NULL AS status, c.id AS credential_id, c.digest, c.expires_at, c.last_used_at
          FROM resources r JOIN credentials c ON c.uid = r.uid
          WHERE r.kind = $1 ORDER BY r.name, c.id",
     )
     .bind(DESCRIPTOR.name)
-    .fetch_all(executor)
+    .fetch_all(on)
     .await
     .map_err(StoreError::at("read credentials"))?;
     rows.iter().map(Stored::from_row).collect()

@@ -1,0 +1,180 @@
+//! Reading resources: one, by any word that means it, or all there are of a kind.
+
+use hayward_api::kinds::Descriptor;
+
+use crate::error::StoreError;
+use crate::resource::{Key, Resource};
+use crate::sql::{On, Row, query};
+use crate::store::Store;
+use crate::transaction::Transaction;
+
+/// Which resources of a kind a list is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListScope<'a> {
+    /// All there are.
+    All,
+    /// Those that belong to no project.
+    System,
+    /// Those of this project.
+    Project(&'a str),
+}
+
+/// A list, as of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The last revision of that moment: a watch from here misses nothing.
+    pub revision: u64,
+    /// By scope, then by name.
+    pub items: Vec<Resource>,
+}
+
+/// Resources with their status, if they have one.
+macro_rules! resources {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.*, s.observed_generation, s.status, s.updated_at AS status_at
+             FROM resources r LEFT JOIN status s ON s.uid = r.uid ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// The resource of this name or uid.
+    pub async fn get(&self, key: &Key<'_>) -> Result<Resource, StoreError> {
+        get(&self.pools.readers, key).await?.ok_or_else(|| key.not_found())
+    }
+
+    /// The resource that a name or uid means, in a scope (none within: of no project), or wherever it is.
+    ///
+    /// A name wins over a uid. Without a scope, one of no project wins over those of projects; if several
+    /// projects have one, that is told.
+    pub async fn find(
+        &self,
+        kind: &'static Descriptor,
+        scope: Option<Option<&str>>,
+        word: &str,
+    ) -> Result<Resource, StoreError> {
+        find(&self.pools.readers, kind, scope, word).await
+    }
+
+    /// Every resource of a kind, as of one moment.
+    pub async fn list(&self, kind: &Descriptor, scope: ListScope<'_>) -> Result<Listed, StoreError> {
+        list(&self.pools.readers, kind, scope).await
+    }
+
+    /// What the resource of this uid owns, of whatever kind.
+    pub async fn owned(&self, uid: &str) -> Result<Vec<Resource>, StoreError> {
+        let rows = query(resources!("WHERE r.owner = $1 ORDER BY r.kind, r.scope, r.name"))
+            .bind(uid)
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(StoreError::at("list resources"))?;
+        rows.iter().map(Resource::from_row).collect()
+    }
+}
+
+impl Transaction {
+    /// The resource of this name or uid, as this change has it.
+    pub async fn get(&mut self, key: &Key<'_>) -> Result<Resource, StoreError> {
+        get(&mut self.tx, key).await?.ok_or_else(|| key.not_found())
+    }
+
+    /// The resource that a word means, as this change has it; see [`Store::find`].
+    pub async fn find(
+        &mut self,
+        kind: &'static Descriptor,
+        scope: Option<Option<&str>>,
+        word: &str,
+    ) -> Result<Resource, StoreError> {
+        find(&mut self.tx, kind, scope, word).await
+    }
+
+    /// Every resource of a kind, as this change has them.
+    pub async fn list(&mut self, kind: &Descriptor, scope: ListScope<'_>) -> Result<Listed, StoreError> {
+        list(&mut self.tx, kind, scope).await
+    }
+}
+
+pub(crate) async fn get<'a>(on: impl Into<On<'a>>, key: &Key<'_>) -> Result<Option<Resource>, StoreError> {
+    let row = query(resources!(
+        "WHERE r.kind = $1 AND r.scope = $2 AND (r.name = $3 OR r.uid = $3)
+         ORDER BY (CASE WHEN r.name = $3 THEN 0 ELSE 1 END) LIMIT 1"
+    ))
+    .bind(key.kind.name)
+    .bind(key.scope_text())
+    .bind(key.name)
+    .fetch_optional(on)
+    .await
+    .map_err(StoreError::at("read a resource"))?;
+    row.as_ref().map(Resource::from_row).transpose()
+}
+
+async fn find<'a>(
+    on: impl Into<On<'a>>,
+    kind: &'static Descriptor,
+    scope: Option<Option<&str>>,
+    word: &str,
+) -> Result<Resource, StoreError> {
+    // Two of the best rank are enough to know that several are meant.
+    let rows = query(resources!(
+        "WHERE r.kind = $1 AND (r.name = $2 OR r.uid = $2) AND ($3 OR r.scope = $4)
+         ORDER BY (CASE WHEN r.name <> $2 THEN 2 WHEN r.scope = '' THEN 0 ELSE 1 END), r.scope LIMIT 2"
+    ))
+    .bind(kind.name)
+    .bind(word)
+    .bind(scope.is_none())
+    .bind(scope.flatten().unwrap_or_default())
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::at("read a resource"))?;
+    let found: Vec<Resource> = rows.iter().map(Resource::from_row).collect::<Result<_, _>>()?;
+    let is_rival = |other: &Resource, best: &Resource| {
+        best.metadata.scope.is_some() && other.metadata.name == best.metadata.name
+    };
+    match found.as_slice() {
+        [] => Err(StoreError::NotFound { kind: kind.name, name: word.to_owned() }),
+        [best, other] if best.metadata.name.as_str() == word && is_rival(other, best) => {
+            Err(StoreError::Ambiguous { kind: kind.name, word: word.to_owned() })
+        }
+        [best, ..] => Ok(best.clone()),
+    }
+}
+
+async fn list<'a>(
+    on: impl Into<On<'a>>,
+    kind: &Descriptor,
+    scope: ListScope<'_>,
+) -> Result<Listed, StoreError> {
+    let (is_all, scope) = match scope {
+        ListScope::All => (true, ""),
+        ListScope::System => (false, ""),
+        ListScope::Project(project) => (false, project),
+    };
+    // One statement, so one moment; the revision comes also if there is nothing else.
+    let rows: Vec<Row> = query(
+        "SELECT v.value AS revision, r.*, s.observed_generation, s.status, s.updated_at AS status_at
+         FROM revision v
+         LEFT JOIN resources r ON r.kind = $1 AND ($2 OR r.scope = $3)
+         LEFT JOIN status s ON s.uid = r.uid
+         ORDER BY r.scope, r.name",
+    )
+    .bind(kind.name)
+    .bind(is_all)
+    .bind(scope)
+    .fetch_all(on)
+    .await
+    .map_err(StoreError::at("list resources"))?;
+    let step = StoreError::at("list resources");
+    let revision: i64 = match rows.first() {
+        Some(row) => row.get("revision").map_err(step)?,
+        None => return Err(StoreError::Corrupt { detail: "there is no revision".to_owned() }),
+    };
+    let is_there = |row: &&Row| row.get::<Option<String>>("uid").is_ok_and(|uid| uid.is_some());
+    let items = rows.iter().filter(is_there).map(Resource::from_row).collect::<Result<_, _>>()?;
+    Ok(Listed { revision: revision.cast_unsigned(), items })
+}
+
+pub(crate) fn from_rows(rows: &[Row]) -> Result<Vec<Resource>, StoreError> {
+    rows.iter().map(Resource::from_row).collect()
+}

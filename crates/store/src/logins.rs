@@ -1,0 +1,167 @@
+//! Logins: what a person shows after having shown a password, until it ends.
+//!
+//! History says that one began or ended and nothing else of it, so that every node sees to its credentials.
+
+use hayward_auth::{Digest, TokenId};
+
+use crate::error::StoreError;
+use crate::history::{ChangeKind, LOGIN};
+use crate::resource::{Actor, damaged};
+use crate::sql::{Row, query};
+use crate::store::Store;
+use crate::transaction::Transaction;
+
+/// A login that begins.
+#[derive(Clone, Debug)]
+pub struct NewLogin<'a> {
+    /// Its public id.
+    pub id: TokenId,
+    /// The digest of its secret.
+    pub digest: Digest,
+    /// The uid of the user.
+    pub user: &'a str,
+    /// Now (Unix time).
+    pub created_unix: i64,
+    /// From this second on (Unix time) it is refused.
+    pub expires_unix: i64,
+    /// The name of who acts as this user, if it isn't the user.
+    pub impersonator: Option<&'a str>,
+}
+
+/// A login as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginEntry {
+    /// Its public id.
+    pub id: TokenId,
+    /// The uid of the user.
+    pub user: String,
+    /// When it began (Unix time).
+    pub created_unix: i64,
+    /// From this second on (Unix time) it is refused.
+    pub expires_unix: i64,
+    /// When it was last used (Unix time), as of the last flush.
+    pub last_used_unix: Option<i64>,
+    /// The name of who acts as this user, if it isn't the user.
+    pub impersonator: Option<String>,
+}
+
+const READ: &str = "read logins";
+
+impl LoginEntry {
+    fn from_row(row: &Row) -> Result<Self, StoreError> {
+        let id: String = row.get("id").map_err(StoreError::at(READ))?;
+        let id = TokenId::parse(&id).ok_or_else(|| damaged("the id of a login", &id))?;
+        let read = || {
+            Ok(Self {
+                id,
+                user: row.get("uid")?,
+                created_unix: row.get("created_at")?,
+                expires_unix: row.get("expires_at")?,
+                last_used_unix: row.get("last_used_at")?,
+                impersonator: row.get("impersonator")?,
+            })
+        };
+        read().map_err(StoreError::at(READ))
+    }
+}
+
+impl Transaction {
+    /// Begins a login. Those that are over are forgotten.
+    pub async fn create_login(&mut self, login: &NewLogin<'_>, actor: &Actor) -> Result<(), StoreError> {
+        let step = "store a login";
+        let over = query("DELETE FROM logins WHERE expires_at <= $1").bind(login.created_unix);
+        over.execute(&mut self.tx).await.map_err(StoreError::at(step))?;
+        let inserted = query(
+            "INSERT INTO logins (id, uid, digest, created_at, expires_at, impersonator)
+             SELECT $1, uid, $3, $4, $5, $6 FROM resources WHERE uid = $2 AND kind = 'user'",
+        )
+        .bind(login.id.as_str())
+        .bind(login.user)
+        .bind(login.digest.as_bytes().as_slice())
+        .bind(login.created_unix)
+        .bind(login.expires_unix)
+        .bind(login.impersonator)
+        .execute(&mut self.tx)
+        .await
+        .map_err(StoreError::at(step))?;
+        if inserted == 0 {
+            return Err(StoreError::NotFound { kind: "user", name: login.user.to_owned() });
+        }
+        self.signal(LOGIN, ChangeKind::Created, login.user, login.id.as_str(), actor);
+        Ok(())
+    }
+
+    /// Ends logins: one by its id, or all of a user by its uid. Says which.
+    pub async fn delete_logins(
+        &mut self,
+        ended: EndLogins<'_>,
+        actor: &Actor,
+    ) -> Result<Vec<TokenId>, StoreError> {
+        let (id, user) = match &ended {
+            EndLogins::One(id) => (id.as_str(), ""),
+            EndLogins::OfUser(user) => ("", *user),
+        };
+        let rows = query("DELETE FROM logins WHERE id = $1 OR uid = $2 RETURNING *")
+            .bind(id)
+            .bind(user)
+            .fetch_all(&mut self.tx)
+            .await
+            .map_err(StoreError::at("end logins"))?;
+        let entries: Vec<_> = rows.iter().map(LoginEntry::from_row).collect::<Result<_, _>>()?;
+        for entry in &entries {
+            self.signal(LOGIN, ChangeKind::Deleted, &entry.user, entry.id.as_str(), actor);
+        }
+        Ok(entries.into_iter().map(|entry| entry.id).collect())
+    }
+}
+
+/// Which logins end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndLogins<'a> {
+    /// The one of this id.
+    One(TokenId),
+    /// All of the user of this uid.
+    OfUser(&'a str),
+}
+
+impl Store {
+    /// Begins a login.
+    pub async fn create_login(&self, login: &NewLogin<'_>, actor: &Actor) -> Result<(), StoreError> {
+        let mut change = self.begin().await?;
+        change.create_login(login, actor).await?;
+        change.commit().await
+    }
+
+    /// Ends logins; says which.
+    pub async fn delete_logins(
+        &self,
+        ended: EndLogins<'_>,
+        actor: &Actor,
+    ) -> Result<Vec<TokenId>, StoreError> {
+        let mut change = self.begin().await?;
+        let ids = change.delete_logins(ended, actor).await?;
+        change.commit().await?;
+        Ok(ids)
+    }
+
+    /// The logins of the user of this uid, or all there are; oldest first.
+    pub async fn list_logins(&self, user: Option<&str>) -> Result<Vec<LoginEntry>, StoreError> {
+        let rows = query("SELECT * FROM logins WHERE $1 OR uid = $2 ORDER BY created_at, id")
+            .bind(user.is_none())
+            .bind(user.unwrap_or_default())
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(StoreError::at(READ))?;
+        rows.iter().map(LoginEntry::from_row).collect()
+    }
+
+    /// The digest of the password of the user of this uid, in the text form of PHC, if it has one.
+    pub async fn password(&self, user: &str) -> Result<Option<String>, StoreError> {
+        let row = query("SELECT digest FROM passwords WHERE uid = $1")
+            .bind(user)
+            .fetch_optional(&self.pools.readers)
+            .await
+            .map_err(StoreError::at("read a password"))?;
+        row.map(|row| row.get("digest").map_err(StoreError::at("read a password"))).transpose()
+    }
+}

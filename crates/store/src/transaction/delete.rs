@@ -1,0 +1,215 @@
+//! Deleting resources, with all that goes with them.
+
+use std::collections::HashSet;
+
+use hayward_api::kinds::Descriptor;
+use serde_json::Value;
+
+use super::Transaction;
+use crate::error::StoreError;
+use crate::history::ChangeKind;
+use crate::list::from_rows;
+use crate::resource::{Actor, Desired, Key, Resource};
+use crate::sql::query;
+
+/// The kind whose resources others belong to.
+const PROJECT: &str = "project";
+
+/// What becomes of those that refer to what is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// If any are left when the change is made, it is refused.
+    Refuse,
+    /// They lose what refers to it.
+    Detach,
+}
+
+impl Transaction {
+    /// Deletes a resource that is still at the version that is given, and returns what it was. With it go its credentials,
+    /// its status, what it owns, and, if it is a project, what belongs to it. What is built in becomes as it was built.
+    pub async fn delete(
+        &mut self,
+        key: &Key<'_>,
+        precondition: Option<u64>,
+        deletion: Deletion,
+        actor: &Actor,
+    ) -> Result<Resource, StoreError> {
+        let found = self.current(key, precondition).await?;
+        if let Some(spec) = builtin(key.kind, &found) {
+            return self.reset(found, spec, actor).await;
+        }
+        let gone = self.with_dependents(found.clone()).await?;
+        // What depends on others goes before them.
+        for resource in gone.iter().rev() {
+            self.remove(resource, actor).await?;
+        }
+        if deletion == Deletion::Detach {
+            for resource in &gone {
+                self.detach(resource, actor).await?;
+            }
+        }
+        Ok(Resource {
+            metadata: hayward_api::Metadata { resource_version: self.revision(), ..found.metadata },
+            ..found
+        })
+    }
+
+    async fn reset(&mut self, found: Resource, spec: Value, actor: &Actor) -> Result<Resource, StoreError> {
+        let kind = found.descriptor()?;
+        let name = found.metadata.name.clone();
+        let desired = Desired::new(kind, None, name.as_str(), spec);
+        self.update(&desired.key(), None, &desired, actor).await
+    }
+
+    /// The resource, then what goes with it, whatever that takes with it in turn.
+    async fn with_dependents(&mut self, first: Resource) -> Result<Vec<Resource>, StoreError> {
+        let mut seen = HashSet::from([first.metadata.uid.clone()]);
+        let mut gone = vec![first];
+        let mut at = 0;
+        while at < gone.len() {
+            let project = if gone[at].kind == PROJECT { gone[at].metadata.name.as_str() } else { "" };
+            let rows = query(
+                "SELECT r.*, NULL AS status FROM resources r
+                 WHERE r.owner = $1 OR ($2 <> '' AND r.scope = $2) ORDER BY r.kind, r.scope, r.name",
+            )
+            .bind(&gone[at].metadata.uid)
+            .bind(project)
+            .fetch_all(&mut self.tx)
+            .await
+            .map_err(StoreError::at("list what goes with a resource"))?;
+            let more = from_rows(&rows)?;
+            gone.extend(more.into_iter().filter(|resource| seen.insert(resource.metadata.uid.clone())));
+            at += 1;
+        }
+        Ok(gone)
+    }
+
+    async fn remove(&mut self, resource: &Resource, actor: &Actor) -> Result<(), StoreError> {
+        self.flush().await?;
+        query("DELETE FROM resources WHERE uid = $1")
+            .bind(&resource.metadata.uid)
+            .execute(&mut self.tx)
+            .await
+            .map_err(StoreError::at("delete a resource"))?;
+        self.has_deleted = true;
+        self.next_revision();
+        self.remember(ChangeKind::Deleted, Some(resource), None, actor);
+        Ok(())
+    }
+
+    /// Takes out of the specs that refer to a resource that is gone what refers to it.
+    async fn detach(&mut self, gone: &Resource, actor: &Actor) -> Result<(), StoreError> {
+        self.flush().await?;
+        let rows = query(
+            "SELECT DISTINCT r.*, NULL AS status FROM refs f JOIN resources r ON r.uid = f.uid
+             WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3)
+               AND NOT EXISTS (SELECT 1 FROM resources t
+                               WHERE t.kind = f.kind AND t.name = f.name AND t.scope IN ('', f.scope))",
+        )
+        .bind(&gone.kind)
+        .bind(gone.metadata.name.as_str())
+        .bind(gone.scope_text())
+        .fetch_all(&mut self.tx)
+        .await
+        .map_err(StoreError::at("read references"))?;
+        for referring in from_rows(&rows)? {
+            let kind = referring.descriptor()?;
+            let mut spec = referring.spec.clone();
+            let references = (kind.references)(&spec);
+            let meant = |reference: &&hayward_api::kinds::Reference| {
+                reference.kind == gone.kind && reference.name == gone.metadata.name.as_str()
+            };
+            let mut fields: Vec<_> =
+                references.iter().filter(meant).map(|found| path(&found.field)).collect();
+            // From the end, so that places in lists stay what they are.
+            fields.sort_by(|a, b| b.cmp(a));
+            fields.dedup();
+            fields.iter().for_each(|field| take_out(&mut spec, field));
+            let scope = referring.metadata.scope.as_ref().map(|scope| scope.as_str());
+            let mut desired = Desired::new(kind, scope, referring.metadata.name.as_str(), spec);
+            desired.labels = referring.metadata.labels.clone();
+            desired.annotations = referring.metadata.annotations.clone();
+            self.update(&desired.key(), None, &desired, actor).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The spec of what is built in, if this is.
+pub(crate) fn builtin(kind: &Descriptor, resource: &Resource) -> Option<Value> {
+    let is_system = resource.metadata.scope.is_none();
+    let mut known = (kind.builtins)().into_iter().filter(|_| is_system);
+    known.find(|builtin| builtin.name == resource.metadata.name.as_str()).map(|builtin| builtin.spec)
+}
+
+/// A step into a document.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Member(String),
+    Place(usize),
+}
+
+/// Up to what is to go: the innermost entry of a list, else the member that the path begins with. Less than that could leave
+/// something that says more than before: a rule for one resource would become one for all.
+fn path(field: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for part in field.split('.') {
+        let (member, places) = part.split_once('[').map_or((part, ""), |(member, rest)| (member, rest));
+        steps.push(Step::Member(member.to_owned()));
+        let places = places.split(['[', ']']).filter_map(|place| place.parse().ok());
+        steps.extend(places.map(Step::Place));
+    }
+    let end = steps.iter().rposition(|step| matches!(step, Step::Place(_))).unwrap_or(0);
+    steps.truncate(end + 1);
+    steps
+}
+
+fn take_out(value: &mut Value, path: &[Step]) {
+    match path {
+        [] => {}
+        [Step::Member(name)] => {
+            if let Some(members) = value.as_object_mut() {
+                members.shift_remove(name);
+            }
+        }
+        [Step::Place(place)] => {
+            if let Some(entries) = value.as_array_mut().filter(|entries| *place < entries.len()) {
+                entries.remove(*place);
+            }
+        }
+        [Step::Member(name), rest @ ..] => {
+            if let Some(inner) = value.get_mut(name) {
+                take_out(inner, rest);
+            }
+        }
+        [Step::Place(place), rest @ ..] => {
+            if let Some(inner) = value.get_mut(*place) {
+                take_out(inner, rest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn without(mut spec: Value, field: &str) -> Value {
+        take_out(&mut spec, &path(field));
+        spec
+    }
+
+    #[test]
+    fn a_reference_goes_with_the_entry_that_it_stands_in() {
+        assert_eq!(without(json!({"servers": ["a", "b"]}), "servers[0]"), json!({"servers": ["b"]}));
+        assert_eq!(without(json!({"proxyModel": "x", "y": 1}), "proxyModel"), json!({"y": 1}));
+        let env = json!({"env": [{"name": "A", "valueFrom": {"secretRef": {"name": "s"}}}, {"name": "B"}]});
+        assert_eq!(without(env, "env[0].valueFrom.secretRef.name"), json!({"env": [{"name": "B"}]}));
+        let rule = json!({"roleBindings": [{"role": "view", "resource": "servers", "name": "x"}]});
+        assert_eq!(without(rule, "roleBindings[0].name"), json!({"roleBindings": []}));
+        assert_eq!(without(json!({"a": {"b": 1}}), "a.b"), json!({}));
+        assert_eq!(without(json!({"a": []}), "a[3]"), json!({"a": []}));
+    }
+}

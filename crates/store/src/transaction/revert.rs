@@ -1,0 +1,36 @@
+//! Bringing a resource back to what it was.
+
+use hayward_api::kinds::Descriptor;
+
+use super::Transaction;
+use crate::error::StoreError;
+use crate::history;
+use crate::list;
+use crate::resource::{Actor, Desired, Key, Resource};
+
+impl Transaction {
+    /// Makes the resource of this name or uid what it was at a revision, values of secrets included. One that is
+    /// deleted is made again, with another uid.
+    pub async fn revert(
+        &mut self,
+        kind: &'static Descriptor,
+        scope: Option<&str>,
+        word: &str,
+        revision: u64,
+        actor: &Actor,
+    ) -> Result<Resource, StoreError> {
+        self.flush().await?;
+        let was = history::at(&mut self.tx, kind, scope, word, revision).await?;
+        let spec = self.with_values_of(kind, &was, revision).await?;
+        let scope = was.metadata.scope.as_ref().map(|scope| scope.as_str());
+        let mut desired = Desired::new(kind, scope, was.metadata.name.as_str(), spec);
+        desired.labels.clone_from(&was.metadata.labels);
+        desired.annotations.clone_from(&was.metadata.annotations);
+        desired.owner.clone_from(&was.metadata.owner);
+        let key = Key { kind, scope, name: was.metadata.name.as_str() };
+        match list::get(&mut self.tx, &key).await? {
+            Some(_) => self.update(&key, None, &desired, actor).await,
+            None => self.create(&desired, actor).await,
+        }
+    }
+}
