@@ -9,6 +9,7 @@
 mod bootstrap;
 mod builtins;
 mod claims;
+mod credentials;
 mod data_dir;
 mod dialect;
 mod error;

@@ -141,7 +141,7 @@ async fn find<'a>(
     }
 }
 
-async fn list<'a>(
+pub(crate) async fn list<'a>(
     on: impl Into<On<'a>>,
     kind: &Descriptor,
     scope: ListScope<'_>,

@@ -2,6 +2,7 @@
 //!
 //! History says that one began or ended and nothing else of it, so that every node sees to its credentials.
 
+use hayward_auth::password::PasswordHash;
 use hayward_auth::{Digest, TokenId};
 
 use crate::error::StoreError;
@@ -48,7 +49,7 @@ pub struct LoginEntry {
 const READ: &str = "read logins";
 
 impl LoginEntry {
-    fn from_row(row: &Row) -> Result<Self, StoreError> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
         let id: String = row.get("id").map_err(StoreError::at(READ))?;
         let id = TokenId::parse(&id).ok_or_else(|| damaged("the id of a login", &id))?;
         let read = || {
@@ -155,13 +156,15 @@ impl Store {
         rows.iter().map(LoginEntry::from_row).collect()
     }
 
-    /// The digest of the password of the user of this uid, in the text form of PHC, if it has one.
-    pub async fn password(&self, user: &str) -> Result<Option<String>, StoreError> {
+    /// The hash of the password of the user of this uid, if it has one.
+    pub async fn password(&self, user: &str) -> Result<Option<PasswordHash>, StoreError> {
         let row = query("SELECT digest FROM passwords WHERE uid = $1")
             .bind(user)
             .fetch_optional(&self.pools.readers)
             .await
             .map_err(StoreError::at("read a password"))?;
-        row.map(|row| row.get("digest").map_err(StoreError::at("read a password"))).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let text: String = row.get("digest").map_err(StoreError::at("read a password"))?;
+        PasswordHash::parse(&text).map(Some).map_err(|_| damaged("the hash of a password", user))
     }
 }

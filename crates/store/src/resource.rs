@@ -7,6 +7,7 @@ use hayward_api::metadata::API_VERSION;
 use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Kind, Metadata, Principal};
+use hayward_auth::password::PasswordHash;
 use serde_json::Value;
 
 use crate::error::StoreError;
@@ -111,8 +112,8 @@ pub struct Desired<'a> {
     pub owner: Option<String>,
     /// The document that was applied, to compare with at the next time; on an update, none leaves it as it is.
     pub applied: Option<Value>,
-    /// The digest of its password, in the text form of PHC; on an update, none leaves it as it is.
-    pub password: Option<&'a str>,
+    /// The hash of its password; on an update, none leaves it as it is.
+    pub password: Option<PasswordHash>,
 }
 
 impl<'a> Desired<'a> {

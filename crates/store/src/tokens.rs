@@ -138,14 +138,6 @@ impl Store {
         Ok((token, revoked))
     }
 
-    /// What `identify` needs of every token, disabled ones included.
-    ///
-    /// To follow them, take [`Store::revision`] first and watch from there.
-    pub async fn credential_records(&self) -> Result<Vec<CredentialRecord>, StoreError> {
-        let stored = fetch(&self.pools.readers).await?;
-        Ok(stored.into_iter().map(Stored::into_record).collect())
-    }
-
     /// Writes when credentials were last used (Unix time); an older time changes nothing.
     pub async fn flush_last_used(&self, used: &[(TokenId, i64)]) -> Result<(), StoreError> {
         let step = "write last-used times";
@@ -205,8 +197,8 @@ impl Transaction {
     }
 }
 
-struct Stored {
-    entry: TokenEntry,
+pub(crate) struct Stored {
+    pub(crate) entry: TokenEntry,
     digest: Digest,
 }
 
@@ -216,20 +208,23 @@ impl Stored {
         let resource = Resource::from_row(row)?;
         let id: String = row.get("credential_id").map_err(StoreError::at(step))?;
         let digest: Vec<u8> = row.get("digest").map_err(StoreError::at(step))?;
+        let stored_end = row.get("expires_at").map_err(StoreError::at(step))?;
+        let spec: TokenSpec = resource.spec()?;
         let damaged = || StoreError::Corrupt { detail: format!("credential `{id}`") };
         Ok(Self {
             digest: Digest::from_bytes(digest.try_into().map_err(|_| damaged())?),
             entry: TokenEntry {
-                spec: resource.spec()?,
+                // Who changes the spec may move the end.
+                expires_at_unix: spec.expires_at.map(Time::unix).or(stored_end),
+                spec,
                 metadata: resource.metadata,
                 id: TokenId::parse(&id).ok_or_else(damaged)?,
-                expires_at_unix: row.get("expires_at").map_err(StoreError::at(step))?,
                 last_used_unix: row.get("last_used_at").map_err(StoreError::at(step))?,
             },
         })
     }
 
-    fn into_record(self) -> CredentialRecord {
+    pub(crate) fn into_record(self) -> CredentialRecord {
         let TokenEntry { metadata, spec, id, expires_at_unix, .. } = self.entry;
         let principal = Principal {
             kind: PrincipalKind::from(spec.role),
@@ -252,7 +247,7 @@ impl Stored {
     }
 }
 
-async fn fetch<'a>(on: impl Into<On<'a>>) -> Result<Vec<Stored>, StoreError> {
+pub(crate) async fn fetch<'a>(on: impl Into<On<'a>>) -> Result<Vec<Stored>, StoreError> {
     let rows: Vec<Row> = query(
         "SELECT r.*, NULL AS status, c.id AS credential_id, c.digest, c.expires_at, c.last_used_at
          FROM resources r JOIN credentials c ON c.uid = r.uid

@@ -149,8 +149,8 @@ enum Step {
     Place(usize),
 }
 
-/// Up to what is to go: the innermost entry of a list, else the member that the path begins with. Less than that could leave
-/// something that says more than before: a rule for one resource would become one for all.
+/// Up to what is to go: the innermost entry of a list, else the member itself. Less of an entry could leave something that says
+/// more than before: a rule for one resource would become one for all.
 fn path(field: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for part in field.split('.') {
@@ -159,8 +159,9 @@ fn path(field: &str) -> Vec<Step> {
         let places = places.split(['[', ']']).filter_map(|place| place.parse().ok());
         steps.extend(places.map(Step::Place));
     }
-    let end = steps.iter().rposition(|step| matches!(step, Step::Place(_))).unwrap_or(0);
-    steps.truncate(end + 1);
+    if let Some(end) = steps.iter().rposition(|step| matches!(step, Step::Place(_))) {
+        steps.truncate(end + 1);
+    }
     steps
 }
 

@@ -6,6 +6,7 @@ use hayward_api::Metadata;
 use hayward_api::kinds::Descriptor;
 use hayward_api::metadata::API_VERSION;
 use hayward_api::names::ResourceName;
+use hayward_auth::password::PasswordHash;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -50,7 +51,7 @@ impl Transaction {
         self.insert(&resource).await?;
         self.refer(key.kind, &resource);
         self.seal_values(&resource, values).await?;
-        self.put_password(&resource.metadata.uid, desired.password).await?;
+        self.put_password(&resource.metadata.uid, desired.password.as_ref()).await?;
         self.remember(ChangeKind::Created, None, Some(&resource), actor);
         Ok(resource)
     }
@@ -96,7 +97,7 @@ impl Transaction {
         check_notes(desired)?;
         let spec = checked_spec(key.kind, &desired.spec)?;
         let (spec, values) = self.take_values(key.kind, spec, Some(&old)).await?;
-        let is_new_password = self.put_password(&old.metadata.uid, desired.password).await?;
+        let is_new_password = self.put_password(&old.metadata.uid, desired.password.as_ref()).await?;
         let is_new_spec = spec != old.spec || values.is_some() || is_new_password;
         let mut new = Resource { spec, ..old.clone() };
         new.metadata.labels = desired.labels.clone();
@@ -190,14 +191,14 @@ impl Transaction {
     }
 
     /// Keeps the digest of a password; says whether there was one to keep.
-    async fn put_password(&mut self, uid: &str, password: Option<&str>) -> Result<bool, StoreError> {
+    async fn put_password(&mut self, uid: &str, password: Option<&PasswordHash>) -> Result<bool, StoreError> {
         let Some(password) = password else { return Ok(false) };
         query(
             "INSERT INTO passwords (uid, digest) VALUES ($1, $2)
              ON CONFLICT (uid) DO UPDATE SET digest = excluded.digest",
         )
         .bind(uid)
-        .bind(password)
+        .bind(password.as_str())
         .execute(&mut self.tx)
         .await
         .map(|_| true)
