@@ -1,0 +1,19 @@
+//! What the store does, on both engines: each test runs on `SQLite` and on `PostgreSQL`.
+//!
+//! `HAYWARD_TEST_POSTGRES` names a server on which each test makes a database of its own; `cargo xtask test` starts one.
+
+#[path = "both/home.rs"]
+mod home;
+
+#[path = "both/credentials.rs"]
+mod credentials;
+#[path = "both/history.rs"]
+mod history;
+#[path = "both/nodes.rs"]
+mod nodes;
+#[path = "both/reports.rs"]
+mod reports;
+#[path = "both/resources.rs"]
+mod resources;
+#[path = "both/sealing.rs"]
+mod sealing;

@@ -1,0 +1,149 @@
+//! Logins, invites, the first user, and who is let in as whom.
+
+use hayward_api::principal::PrincipalKind;
+use hayward_auth::password::PasswordHash;
+use hayward_auth::{Credentials, Purpose, Token};
+use hayward_store::{EndLogins, LOGIN, NewInvite, NewLogin, Store, StoreError};
+use serde_json::json;
+
+use crate::home::{Home, actor, both, create, delete, update, wanted};
+
+both! {
+    a_login_lets_in_until_it_ends_or_its_user_does
+    a_token_of_an_account_is_that_account
+    an_invite_is_redeemed_once
+    of_many_first_users_one_is_the_first
+}
+
+const NOW: i64 = 1_800_000_000;
+const HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+async fn known(store: &Store) -> Credentials {
+    let credentials = Credentials::new();
+    credentials.replace(store.credential_records().await.unwrap());
+    credentials
+}
+
+fn login<'a>(token: &Token, user: &'a str, impersonator: Option<&'a str>) -> NewLogin<'a> {
+    let (id, digest) = (token.id(), token.digest());
+    NewLogin { id, digest, user, created_unix: NOW, expires_unix: NOW + 100, impersonator }
+}
+
+async fn a_login_lets_in_until_it_ends_or_its_user_does(home: &Home) {
+    let store = home.open().await;
+    let mut ann = wanted("user", "ann@x.org", json!({}));
+    ann.password = Some(PasswordHash::parse(HASH).unwrap());
+    let ann = store.create(&ann, &actor()).await.unwrap().metadata.uid;
+    assert_eq!(store.password(&ann).await.unwrap().unwrap().as_str(), HASH);
+    let from = store.revision().await.unwrap();
+    let (own, other) = (Token::mint(Purpose::Login), Token::mint(Purpose::Login));
+    store.create_login(&login(&own, &ann, None), &actor()).await.unwrap();
+    store.create_login(&login(&other, &ann, Some("boss@x.org")), &actor()).await.unwrap();
+    assert!(
+        store.create_login(&login(&Token::mint(Purpose::Login), "nobody", None), &actor()).await.is_err()
+    );
+    let credentials = known(&store).await;
+    let principal = credentials.identify(own.reveal(), NOW).unwrap();
+    assert_eq!((principal.kind, principal.name.as_str()), (PrincipalKind::User, "ann@x.org"));
+    assert!(principal.ceiling.is_none() && principal.impersonator.is_none());
+    let principal = credentials.identify(other.reveal(), NOW).unwrap();
+    assert_eq!(principal.impersonator.as_deref(), Some("boss@x.org"));
+    assert!(credentials.identify(own.reveal(), NOW + 100).is_err());
+
+    let change = store.watch(from).await.unwrap().next().await.unwrap();
+    assert_eq!((change.kind.as_str(), change.uid.as_str()), (LOGIN, ann.as_str()));
+    assert!(change.before.is_none() && change.after.is_none());
+
+    store.flush_last_used(&[(own.id(), NOW + 5)]).await.unwrap();
+    assert_eq!(store.list_logins(Some(&ann)).await.unwrap().len(), 2);
+    assert_eq!(store.delete_logins(EndLogins::One(own.id()), &actor()).await.unwrap(), [own.id()]);
+    assert!(known(&store).await.identify(own.reveal(), NOW).is_err());
+    update(&store, "user", "ann@x.org", json!({"disabled": true})).await.unwrap();
+    assert!(known(&store).await.identify(other.reveal(), NOW).is_err());
+    update(&store, "user", "ann@x.org", json!({})).await.unwrap();
+    assert!(known(&store).await.identify(other.reveal(), NOW).is_ok());
+    delete(&store, "user", "ann@x.org").await.unwrap();
+    assert!(known(&store).await.identify(other.reveal(), NOW).is_err());
+    assert!(store.list_logins(None).await.unwrap().is_empty());
+    store.close().await;
+}
+
+async fn a_token_of_an_account_is_that_account(home: &Home) {
+    let store = home.open().await;
+    create(&store, "user", "bot@x.org", json!({"serviceAccount": true})).await;
+    let spec = serde_json::from_value::<hayward_api::kinds::token::TokenSpec>(
+        json!({"role": "account", "account": "bot@x.org"}),
+    );
+    let (_, token) = store.create_token("ci", spec.unwrap(), &actor()).await.unwrap();
+    let principal = known(&store).await.identify(token.reveal(), NOW).unwrap();
+    assert_eq!((principal.kind, principal.name.as_str()), (PrincipalKind::ServiceAccount, "bot@x.org"));
+    assert_eq!(principal.credential, token.id().to_string());
+    assert!(matches!(delete(&store, "user", "bot@x.org").await, Err(StoreError::Referred { .. })));
+    let past = json!({"serviceAccount": true, "expiresAt": "2020-01-01T00:00:00Z"});
+    update(&store, "user", "bot@x.org", past).await.unwrap();
+    assert!(known(&store).await.identify(token.reveal(), NOW).is_err());
+    store.close().await;
+}
+
+async fn an_invite_is_redeemed_once(home: &Home) {
+    let store = home.open().await;
+    let mint = async |expires_unix| {
+        let token = Token::mint(Purpose::Invite);
+        let (id, digest, content) = (token.id(), token.digest(), json!({"email": "ann@x.org"}));
+        let invite = NewInvite { id, digest, content, created_unix: NOW, expires_unix };
+        store.create_invite(&invite, &actor()).await.unwrap();
+        token
+    };
+    let (invite, over, other) = (mint(NOW + 10).await, mint(NOW - 1).await, mint(NOW + 10).await);
+    let redeem = async |id, digest| {
+        let mut change = store.begin().await?;
+        let redeemed = change.redeem_invite(id, &digest, NOW).await?;
+        change.commit().await.map(|()| redeemed)
+    };
+    assert!(redeem(over.id(), over.digest()).await.is_err());
+    assert!(redeem(invite.id(), other.digest()).await.is_err(), "the wrong secret");
+    let tries = (0..10).map(|_| redeem(invite.id(), invite.digest()));
+    let tried = futures_util::future::join_all(tries).await;
+    assert_eq!(tried.iter().filter(|tried| tried.is_ok()).count(), 1);
+    assert_eq!(store.list_invites().await.unwrap().len(), 3);
+    // A change that fails after it leaves it unused.
+    let mut change = store.begin().await.unwrap();
+    change.redeem_invite(other.id(), &other.digest(), NOW).await.unwrap();
+    drop(change);
+    assert_eq!(redeem(other.id(), other.digest()).await.unwrap().content["email"], "ann@x.org");
+    store.delete_invite(other.id()).await.unwrap();
+    assert!(matches!(store.delete_invite(other.id()).await, Err(StoreError::NotFound { .. })));
+    store.close().await;
+}
+
+async fn of_many_first_users_one_is_the_first(home: &Home) {
+    let nodes = match home.url {
+        Some(_) => vec![home.open().await, home.open().await],
+        None => vec![home.open().await],
+    };
+    assert!(!nodes[0].has_users().await.unwrap());
+    let tries = (0..10).map(|number| {
+        let store = nodes[number % nodes.len()].clone();
+        async move {
+            let name = format!("u{number}@x.org");
+            let group = json!({"members": [name]});
+            let binding = json!({"subjects": [{"kind": "Group", "name": "admins"}],
+                                 "roleBindings": [{"role": "edit", "resource": "*"}]});
+            let wanted = [
+                wanted("user", &name, json!({"role": "ADMIN"})),
+                wanted("group", "admins", group),
+                wanted("rbac", "admins", binding),
+            ];
+            store.bootstrap(&wanted, &actor()).await
+        }
+    });
+    let tried = futures_util::future::join_all(tries).await;
+    assert_eq!(tried.iter().filter(|tried| tried.is_ok()).count(), 1);
+    let losers = tried.iter().filter(|tried| matches!(tried, Err(StoreError::Done { .. }))).count();
+    assert_eq!(losers, 9);
+    assert!(nodes[0].has_users().await.unwrap());
+    for node in nodes {
+        node.close().await;
+    }
+}

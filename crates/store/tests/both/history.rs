@@ -1,0 +1,113 @@
+//! History, bringing back what was, and following what happens.
+
+use std::time::Duration;
+
+use hayward_store::{ChangeKind, StoreError};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::home::{Home, actor, both, create, delete, execute, key, kind, update};
+
+both! {
+    every_change_has_what_was_before_and_after
+    what_was_is_brought_back_also_if_it_is_deleted
+    a_watch_that_is_far_behind_catches_up
+    a_watch_goes_on_after_its_connections_were_lost
+}
+
+async fn every_change_has_what_was_before_and_after(home: &Home) {
+    let store = home.open().await;
+    let made = create(&store, "server", "s", json!({"command": ["a"]})).await;
+    update(&store, "server", "s", json!({"command": ["b"]})).await.unwrap();
+    delete(&store, "server", "s").await.unwrap();
+    let by_name = store.history(kind("server"), None, "s").await.unwrap();
+    let by_uid = store.history(kind("server"), None, &made.metadata.uid).await.unwrap();
+    assert_eq!(by_name, by_uid);
+    let kinds: Vec<_> = by_name.iter().map(|change| change.change).collect();
+    assert_eq!(kinds, [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted]);
+    assert!(by_name[0].before.is_none() && by_name[2].after.is_none());
+    for pair in by_name.windows(2) {
+        assert_eq!(pair[0].after, pair[1].before);
+    }
+    let after = by_name[1].after.as_ref().unwrap();
+    assert_eq!((after.metadata.generation, &after.spec["command"]), (2, &json!(["b"])));
+    assert_eq!(after.metadata.resource_version, by_name[1].revision);
+    assert_eq!(by_name[0].actor, "system");
+    store.close().await;
+}
+
+async fn what_was_is_brought_back_also_if_it_is_deleted(home: &Home) {
+    let store = home.open().await;
+    let first = create(&store, "server", "s", json!({"command": ["a"]})).await.metadata;
+    let second = update(&store, "server", "s", json!({"command": ["b"]})).await.unwrap().metadata;
+    let at = async |revision| store.at(kind("server"), None, "s", revision).await;
+    assert_eq!(at(first.resource_version).await.unwrap().spec["command"], json!(["a"]));
+    assert!(matches!(at(first.resource_version - 1).await, Err(StoreError::NotFound { .. })));
+    let revert = async |to| {
+        let mut change = store.begin().await.unwrap();
+        let reverted = change.revert(kind("server"), None, "s", to, &actor()).await.unwrap();
+        change.commit().await.unwrap();
+        reverted
+    };
+    let reverted = revert(first.resource_version).await;
+    assert_eq!(
+        (reverted.metadata.uid.as_str(), &reverted.spec["command"]),
+        (first.uid.as_str(), &json!(["a"]))
+    );
+    delete(&store, "server", "s").await.unwrap();
+    assert!(matches!(at(store.revision().await.unwrap()).await, Err(StoreError::NotFound { .. })));
+    let again = revert(second.resource_version).await;
+    assert_eq!(again.spec["command"], json!(["b"]));
+    assert_ne!(again.metadata.uid, first.uid, "a uid is never used again");
+    assert_eq!(store.get(&key("server", "s")).await.unwrap(), again);
+    store.close().await;
+}
+
+async fn a_watch_that_is_far_behind_catches_up(home: &Home) {
+    let store = home.open().await;
+    let from = store.revision().await.unwrap();
+    let mut early = store.watch(from).await.unwrap();
+    let mut change = store.begin().await.unwrap();
+    // More than what watches share.
+    for number in 0..5_000 {
+        let name = format!("s{number}");
+        let desired = crate::home::wanted("server", &name, json!({"command": ["x"]}));
+        change.create(&desired, &actor()).await.unwrap();
+    }
+    change.commit().await.unwrap();
+    let mut late = store.watch(from).await.unwrap();
+    for revision in from + 1..=from + 5_000 {
+        assert_eq!(early.next().await.unwrap().revision, revision);
+        assert_eq!(late.next().await.unwrap().revision, revision);
+    }
+    assert!(timeout(Duration::from_millis(20), late.next()).await.is_err());
+    store.close().await;
+    assert!(early.next().await.is_err(), "a closed store has no more changes");
+}
+
+async fn a_watch_goes_on_after_its_connections_were_lost(home: &Home) {
+    let (here, there) = (home.open().await, if home.url.is_some() { Some(home.open().await) } else { None });
+    let mut watch = here.watch(here.revision().await.unwrap()).await.unwrap();
+    if let Some(url) = &home.url {
+        execute(
+            url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    }
+    // A connection that is gone is found to be so when it is used.
+    let writer = there.as_ref().unwrap_or(&here);
+    let mut tries = 0;
+    while let Err(error) =
+        writer.create(&crate::home::wanted("secret", "a", json!({"data": {}})), &actor()).await
+    {
+        tries += 1;
+        assert!(tries < 10, "{error}");
+    }
+    let change = timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
+    assert_eq!(change.name, "a");
+    for store in [Some(here), there].into_iter().flatten() {
+        store.close().await;
+    }
+}

@@ -1,0 +1,156 @@
+//! Several nodes on one database, and many who write at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use hayward_api::Code;
+use hayward_store::{Deletion, ListScope, Store, StoreError};
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::home::{Home, actor, both, create, execute, key, kind, wanted};
+
+both! {
+    no_update_is_lost_and_no_change_is_missed
+}
+
+/// The nodes: two where the database can have two.
+async fn nodes(home: &Home) -> Vec<Store> {
+    let first = home.open().await;
+    match home.url {
+        Some(_) => vec![first, home.open().await],
+        None => vec![first.clone(), first],
+    }
+}
+
+async fn count_up(store: Store, name: &'static str, times: u64) {
+    let mut done = 0;
+    while done < times {
+        let found = store.get(&key("server", name)).await.unwrap();
+        let mut desired = wanted("server", name, found.spec.clone());
+        let count: u64 = found.metadata.labels.get("count").map_or(0, |count| count.parse().unwrap());
+        desired.labels.insert("count".into(), (count + 1).to_string());
+        let at = found.metadata.resource_version;
+        match store.update(&key("server", name), Some(at), &desired, &actor()).await {
+            Ok(_) => done += 1,
+            Err(StoreError::Conflict { .. }) => {}
+            Err(error) => unreachable!("{error:?}"),
+        }
+    }
+}
+
+async fn no_update_is_lost_and_no_change_is_missed(home: &Home) {
+    let nodes = nodes(home).await;
+    create(&nodes[0], "server", "shared", json!({"command": ["x"]})).await;
+    let from = nodes[0].revision().await.unwrap();
+    let mut watches = Vec::new();
+    for node in &nodes {
+        watches.push(node.watch(from).await.unwrap());
+    }
+    let mut writers = Vec::new();
+    for node in 0..8 {
+        writers.push(tokio::spawn(count_up(nodes[node % 2].clone(), "shared", 5)));
+    }
+    // One that takes its time between its first write and its end.
+    let slow = nodes[1].clone();
+    writers.push(tokio::spawn(async move {
+        for name in ["slow1", "slow2"] {
+            let mut change = slow.begin().await.unwrap();
+            change.create(&wanted("server", name, json!({"command": ["x"]})), &actor()).await.unwrap();
+            sleep(Duration::from_millis(300)).await;
+            change.commit().await.unwrap();
+        }
+    }));
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let shared = nodes[1].get(&key("server", "shared")).await.unwrap();
+    assert_eq!(shared.metadata.labels["count"], "40");
+    let last = nodes[0].revision().await.unwrap();
+    assert_eq!(last, from + 42);
+    for watch in &mut watches {
+        let mut seen = BTreeMap::new();
+        for revision in from + 1..=last {
+            let change = timeout(Duration::from_secs(20), watch.next()).await.unwrap().unwrap();
+            assert_eq!(change.revision, revision);
+            *seen.entry(change.name.clone()).or_insert(0) += 1;
+        }
+        assert_eq!((seen["shared"], seen["slow1"], seen["slow2"]), (40, 1, 1));
+    }
+    for node in &nodes {
+        node.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_elsewhere_is_seen_at_once() {
+    let Some(home) = Home::postgres().await else { return };
+    let (here, there) = (home.open().await, home.open().await);
+    let mut watch = here.watch(here.revision().await.unwrap()).await.unwrap();
+    // Until it listens, it only looks now and then.
+    create(&there, "secret", "first", json!({"data": {}})).await;
+    watch.next().await.unwrap();
+    let begun = Instant::now();
+    create(&there, "secret", "second", json!({"data": {}})).await;
+    assert_eq!(timeout(Duration::from_secs(5), watch.next()).await.unwrap().unwrap().name, "second");
+    assert!(
+        begun.elapsed() < Duration::from_millis(800),
+        "{:?}: it was told, not looked for",
+        begun.elapsed()
+    );
+    here.close().await;
+    there.close().await;
+    home.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_stuck_ends_as_unavailable_and_then_all_is_well() {
+    let Some(home) = Home::postgres().await else { return };
+    let (stuck, store) = (home.open().await, home.open().await);
+    let change = stuck.begin().await.unwrap();
+    let error = store.create(&wanted("secret", "a", json!({"data": {}})), &actor()).await.unwrap_err();
+    assert_eq!(hayward_api::Error::from(error).code, Code::Unavailable);
+    assert!(store.list(kind("secret"), ListScope::All).await.unwrap().items.is_empty(), "reading goes on");
+    drop(change);
+    create(&store, "secret", "a", json!({"data": {}})).await;
+    stuck.close().await;
+    store.close().await;
+    home.finish().await;
+}
+
+#[tokio::test]
+async fn a_password_of_the_database_is_in_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = hayward_store::StoreConfig {
+        database: Some("postgres://nobody:s3cretPw@127.0.0.1:1/none".parse().unwrap()),
+        ..Default::default()
+    };
+    assert!(!format!("{config:?}").contains("s3cretPw"));
+    let error = Store::open(dir.path(), config).await.unwrap_err();
+    assert!(!format!("{error:?} {error}").contains("s3cretPw"));
+    let error = hayward_api::Error::from(error);
+    assert!(error.code == Code::Unavailable && !format!("{error:?}").contains("s3cretPw"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_a_newer_program_is_refused_on_the_server_too() {
+    let Some(home) = Home::postgres().await else { return };
+    home.open().await.close().await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'future', true, '', 0)";
+    execute(home.url.as_ref().unwrap(), newer).await;
+    assert!(matches!(home.try_open().await, Err(StoreError::Newer { found: 9999, .. })));
+    home.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_that_start_at_once_on_an_empty_database_both_work() {
+    let Some(home) = Home::postgres().await else { return };
+    let (one, other) = tokio::join!(home.open(), home.open());
+    create(&one, "secret", "a", json!({"data": {"A": "1"}})).await;
+    create(&other, "secret", "b", json!({"data": {"B": "2"}})).await;
+    other.delete(&key("secret", "a"), None, Deletion::Refuse, &actor()).await.unwrap();
+    one.close().await;
+    other.close().await;
+    home.finish().await;
+}
