@@ -131,7 +131,7 @@ impl Fields {
     pub fn matches(&self, document: &Value) -> bool {
         self.0.iter().all(|field| {
             let found = field.path.iter().try_fold(document, |value, member| value.get(member));
-            (text_of(found) == Some(&*field.value).map(Into::into)) != field.is_not
+            text_of(found).is_some_and(|text| text == field.value) != field.is_not
         })
     }
 }

@@ -102,7 +102,7 @@ fn objection(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Opt
             (!may).then_some(Reason::NotAdmin)
         }
         Action::Manage { verb, noun, name, project } => {
-            let may = policy.allows(principal, verb, noun, name, project);
+            let may = policy.allows(principal, (verb, noun), (name, project));
             (!may).then_some(Reason::NotGranted)
         }
         Action::Operate(operation) => {

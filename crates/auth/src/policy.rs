@@ -93,13 +93,12 @@ impl Policy {
         if shown == Shown::default() { Visible::None } else { Visible::Some(shown) }
     }
 
+    /// Whether this may be done to the resource of this name in this project; without a name: to any that there might be.
     pub(crate) fn allows(
         &self,
         principal: &Principal,
-        verb: Verb,
-        noun: &str,
-        name: Option<&str>,
-        project: Option<&str>,
+        (verb, noun): (Verb, &str),
+        (name, project): (Option<&str>, Option<&str>),
     ) -> bool {
         let Some(noun) = noun_index(noun) else { return false };
         principal.kind == PrincipalKind::Admin

@@ -1,4 +1,4 @@
-//! What holds of every input of the protocol crate, of what a listener reads in headers, and of the check of the record, whatever it is:
+//! What holds of every input of the protocol crate, of what a listener reads in headers, of documents, and of the check of the record, whatever it is:
 //! the checks that the fuzz targets in `fuzz/` and the tests that replay their corpora share.
 //!
 //! Each check compares our code with something made another way: `serde_json`, a few lines of
@@ -8,6 +8,7 @@
 mod envelope;
 mod events;
 mod headers;
+mod kinds;
 mod lines;
 mod pieces;
 mod proxies;
@@ -32,10 +33,11 @@ pub struct Target {
 }
 
 /// Every target, by name.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "differential", check: emitted::check },
     Target { name: "envelope", check: envelope::check },
     Target { name: "headers", check: headers::check },
+    Target { name: "kinds", check: kinds::check },
     Target { name: "proxies", check: proxies::check },
     Target { name: "ranges", check: ranges::check },
     Target { name: "requests", check: requests::check },

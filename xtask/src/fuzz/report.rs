@@ -18,6 +18,7 @@ of the tests tries again. An input has up to 4 KiB, may take 5 s, and a target 2
 | `differential` | what we emit is read as it was meant: by `serde_json`, as a line, as an event |
 | `envelope` | a message is accepted if and only if `serde_json` and a model of JSON-RPC accept it; nothing of it is lost |
 | `headers` | a modern request is served only if every header says what the body says |
+| `kinds` | a document of any kind that is accepted is canonical and is read again as it is shown; no selector means everything |
 | `proxies` | who isn't named changes nothing; the client is who the chain of trusted proxies vouches for |
 | `ranges` | a range lies within its file, and a part of an upload within its whole |
 | `sse` | events are what the algorithm of the standard gives, in whatever pieces the stream comes; none is beyond the limit |

@@ -57,7 +57,9 @@ fn a_sample_says_every_member_of_its_kind() {
             "user" => &["serviceAccount"],
             _ => &[],
         };
-        apart.iter().for_each(|member| said[*member] = Value::Null);
+        for member in apart {
+            said[*member] = Value::Null;
+        }
         for member in members(kind) {
             assert!(said.get(member).is_some(), "{}: {member}", kind.name);
         }
@@ -129,7 +131,12 @@ fn what_is_wrong_is_told_with_its_path_and_what_was_meant() {
         (&server::DESCRIPTOR, json!({"name": "a", "project": "p"}), "project", "leave it out"),
         (&server::DESCRIPTOR, json!({"name": "a", "kind": "secret"}), "kind", ""),
         (&server::DESCRIPTOR, json!({"name": "a", "apiVersion": "v2"}), "apiVersion", "write hayward/v1"),
-        (&server::DESCRIPTOR, json!({"name": "a", "version": "new"}), "version", "leave it out"),
+        (
+            &server::DESCRIPTOR,
+            json!({"name": "a", "command": ["x"], "version": "new"}),
+            "version",
+            "leave it out",
+        ),
         (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a": 1}}), "labels.a", "values of labels"),
         (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a b": "c"}}), "labels", "use up to"),
         (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a": "b=c"}}), "labels.a", "values of labels"),
@@ -140,7 +147,7 @@ fn what_is_wrong_is_told_with_its_path_and_what_was_meant() {
     ] {
         let error = read(kind, document.clone()).unwrap_err();
         assert_eq!(error.field.clone().unwrap_or_default(), field, "{document}");
-        assert!(error.hint.clone().unwrap_or_default().starts_with(hint), "{error:?}");
+        assert!(error.hint.clone().unwrap_or_default().contains(hint), "{error:?}");
     }
     let labels: Map<String, Value> = (0..99).map(|at| (format!("l{at}"), json!("x"))).collect();
     let error = read(&server::DESCRIPTOR, json!({"name": "a", "labels": labels})).unwrap_err();

@@ -42,7 +42,8 @@ pub struct ProjectSpec {
     /// What its clients are told first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// The proxy model of all that its servers answer; none if nothing is said.
+    /// The proxy model of all that its servers answer; none if nothing is said. The old word is `proxyMode`: `direct` becomes none,
+    /// `filtered` becomes `content-pipeline`, and any other is the name of a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_model: Option<String>,
     /// Whether its tools are shown only after a session has begun.

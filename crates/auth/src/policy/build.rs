@@ -67,7 +67,9 @@ fn grant(spec: &Value, granted: &mut HashMap<Subject, Grants>) {
         .collect();
     for subject in list("subjects").filter_map(|subject| Subject::deserialize(subject).ok()) {
         let grants = granted.entry(subject).or_default();
-        bindings.iter().for_each(|binding| binding.add_to(grants));
+        for binding in &bindings {
+            binding.add_to(grants);
+        }
     }
 }
 
@@ -76,7 +78,9 @@ impl Granted {
         match self {
             Self::To(operation) => grants.add_operation(*operation),
             Self::On { nouns, verbs, name, project } => {
-                nouns.iter().for_each(|noun| grants.add(*noun, *verbs, name.as_deref(), project.as_deref()));
+                for noun in nouns {
+                    grants.add(*noun, *verbs, name.as_deref(), project.as_deref());
+                }
             }
         }
     }
