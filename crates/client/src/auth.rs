@@ -26,9 +26,6 @@ pub struct Join<'a> {
     pub invite: &'a str,
     /// The password that they choose.
     pub password: &'a str,
-    /// What they are called.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<&'a str>,
 }
 
 /// A login. It has no `Debug`, since it holds a token.

@@ -84,7 +84,7 @@ pub struct Applying {
 }
 
 /// What came of applying.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Applied {
     /// The version that it led to.
     #[serde(default)]
@@ -93,8 +93,8 @@ pub struct Applied {
     pub results: Vec<AppliedOne>,
 }
 
-/// What came of applying one document.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// What came of applying one document. It has no `Debug`, since it may hold a token.
+#[derive(Clone, Deserialize, Serialize)]
 pub struct AppliedOne {
     /// The name of its kind.
     pub kind: String,
@@ -111,6 +111,9 @@ pub struct AppliedOne {
     /// What would be there; only of a trial.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Value>,
+    /// The token that was made, which is shown this once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// What is done with a resource.
@@ -177,6 +180,23 @@ impl Client {
     /// One resource.
     pub async fn get(&self, target: Target<'_>) -> Result<Value, Error> {
         self.fetch(Ask::new(Method::GET, self.target_url(target, &[]))).await
+    }
+
+    /// One resource, and its version for a later precondition, which the server tells beside it.
+    pub async fn get_versioned(&self, target: Target<'_>) -> Result<(Value, Option<u64>), Error> {
+        let url = self.target_url(target, &[]);
+        let shown = url.to_string();
+        let response = self.send(Ask::new(Method::GET, url)).await?;
+        let tag = response.headers().get("etag").and_then(|value| value.to_str().ok());
+        let version = tag.and_then(|tag| tag.trim_start_matches("W/").trim_matches('"').parse().ok());
+        Ok((self.read(shown, response).await?, version))
+    }
+
+    /// A secret, its values sealed to this public key (X25519, base64).
+    pub async fn sealed(&self, target: Target<'_>, key: &str) -> Result<Value, Error> {
+        let mut url = self.target_url(target, &[]);
+        url.query_pairs_mut().append_pair("sealTo", key);
+        self.fetch(Ask::new(Method::GET, url)).await
     }
 
     fn target_url(&self, target: Target<'_>, below: &[&str]) -> Url {

@@ -377,7 +377,7 @@ impl Common {
 }
 
 /// The directory that an XDG variable names, else this one in the home directory.
-fn home_of(name: &str, below: &str) -> Option<PathBuf> {
+pub(crate) fn home_of(name: &str, below: &str) -> Option<PathBuf> {
     let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
     absolute(variable(name)).or_else(|| absolute(variable("HOME")).map(|home| home.join(below)))
 }

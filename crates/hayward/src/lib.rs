@@ -2,10 +2,13 @@
 
 mod commands;
 mod config;
+mod documents;
 mod failure;
 mod fences;
+mod flags;
 mod leftovers;
 mod local;
+mod manifest;
 mod moment;
 mod network;
 mod notify;
@@ -15,9 +18,11 @@ mod ready;
 mod reload;
 mod remote;
 mod runtime;
+mod server;
 mod stack;
 mod tokens;
 mod usage;
+mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,7 +30,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use hayward_tool::Toolset;
 
-use commands::Command;
+use commands::{Command, Ending};
 use config::Where;
 use config::keys::{Keys, prepared};
 use config::layers::{Layers, sources, wanted};
@@ -66,7 +71,8 @@ pub fn run(further: Further) -> ExitCode {
         Err(error) => return usage::end(&error.format(&mut line), args.into_iter()),
     };
     match cli.command.run(Start { further, layers }) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ending::Well) => ExitCode::SUCCESS,
+        Ok(Ending::Differs) => ExitCode::FAILURE,
         Err(failure) => output::failure(&failure),
     }
 }

@@ -1,5 +1,13 @@
 //! What people and scripts read: data on standard output, everything else on standard error.
 
+pub(crate) mod age;
+pub(crate) mod columns;
+pub(crate) mod describe;
+pub(crate) mod diff;
+pub(crate) mod documents;
+pub(crate) mod jsonpath;
+pub(crate) mod path;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -9,7 +17,7 @@ use clap::ValueEnum;
 use crate::failure::Failure;
 
 /// The forms of an answer.
-#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
     #[value(alias = "text")]
     Table,

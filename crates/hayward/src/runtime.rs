@@ -24,6 +24,18 @@ pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> 
     result
 }
 
+/// Runs a command that asks a server, on this thread alone: others would take longer to start than the answer.
+pub(crate) fn block_on_here<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime")?;
+    let result = runtime.block_on(command);
+    // A look-up of a name that hangs holds nothing up.
+    runtime.shutdown_background();
+    result
+}
+
 /// Fires at the first SIGTERM or SIGINT. A second one ends the process at once, as it would without us.
 pub(crate) fn shutdown_signal() -> Result<CancellationToken, Failure> {
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;

@@ -15,6 +15,38 @@ pub(crate) const PREFIX: &str = "HAYWARD_";
 /// The commands whose flags are keys.
 const SERVING: [&str; 2] = ["serve", "stdio"];
 
+/// The commands that ask a server. Their flags are keys, too: the first two have all of them.
+const ASKING: [&str; 19] = [
+    "get",
+    "status",
+    "apply",
+    "backup",
+    "cache",
+    "console",
+    "create",
+    "delete",
+    "describe",
+    "diff",
+    "edit",
+    "history",
+    "import",
+    "login",
+    "logout",
+    "logs",
+    "patch",
+    "revert",
+    "__complete",
+];
+
+/// Short names of variables of commands that ask a server, and the keys' own.
+const SHORT: [(&str, &str); 2] =
+    [("HAYWARD_URL", "HAYWARD_CLIENT_URL"), ("HAYWARD_TOKEN_FILE", "HAYWARD_CLIENT_TOKEN_FILE")];
+
+/// The variable of a key that is meant by a short name, or by its own.
+pub(super) fn long(name: &str) -> &str {
+    SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, long)| long)
+}
+
 /// The commands that take the settings of what serves.
 const FENCED: [&str; 3] = ["serve", "stdio", "doctor"];
 
@@ -89,6 +121,10 @@ const CHANGES: [(&str, Change); 37] = [
     ("unix.socket", Change::Restart),
     ("unix.socket_mode", Change::Restart),
 ];
+
+/// The keys of commands that ask a server, which read them as they start.
+#[cfg(test)]
+const CLIENT: [&str; 5] = ["client.ca", "client.output", "client.project", "client.token_file", "client.url"];
 
 /// The limits that don't change with the next request; those of rooms that are set up once are not listed.
 const CHANGES_OF_LIMITS: [(&str, Change); 8] = [
@@ -183,8 +219,11 @@ impl Keys {
     /// The keys of a command line that was [`prepared`], and of all limits.
     pub(crate) fn of(root: &Command) -> Self {
         let mut keys: Vec<Key> = Vec::new();
-        for arg in
-            SERVING.iter().filter_map(|name| root.find_subcommand(name)).flat_map(Command::get_arguments)
+        for arg in SERVING
+            .iter()
+            .chain(&ASKING[..2])
+            .filter_map(|name| root.find_subcommand(name))
+            .flat_map(Command::get_arguments)
         {
             let known = |key: &Key| keys.iter().any(|other| other.name == key.name);
             if let Some(key) = Key::of(arg).filter(|key| !known(key)) {
@@ -228,7 +267,10 @@ fn plain(spelled: &str) -> String {
 /// The command line with the names that follow from others: variables for the flags of fences, and flags as the variables
 /// are called.
 pub(crate) fn prepared(root: Command) -> Command {
-    FENCED.iter().fold(root, |root, name| root.mut_subcommand(name, |command| command.mut_args(named)))
+    FENCED
+        .iter()
+        .chain(&ASKING)
+        .fold(root, |root, name| root.mut_subcommand(name, |command| command.mut_args(named)))
 }
 
 fn named(arg: Arg) -> Arg {
@@ -313,7 +355,8 @@ mod tests {
         let keys = keys();
         let flags = keys.iter().filter(|key| !matches!(key.takes, Takes::Limit(_)));
         let flags: HashSet<&str> = flags.map(|key| key.name.as_str()).collect();
-        assert_eq!(flags, CHANGES.map(|(name, _)| name).into());
+        let said = CHANGES.iter().map(|(name, _)| *name).chain(CLIENT);
+        assert_eq!(flags, said.collect());
         for (name, _) in CHANGES_OF_LIMITS {
             assert!(keys.iter().any(|key| key.name == name), "{name}");
         }
@@ -344,7 +387,7 @@ mod tests {
                         || arg.get_all_aliases().is_some_and(|all| all.contains(&flag.as_str()))
                 })
             };
-            assert!(SERVING.iter().any(has), "--{flag}");
+            assert!(SERVING.iter().chain(&ASKING[..2]).any(has), "--{flag}");
         }
     }
 }

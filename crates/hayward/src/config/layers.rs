@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::file::{self, Entry, Given, Look};
-use super::keys::{Key, Keys, Takes};
+use super::keys::{self, Key, Keys, Takes};
 use super::mymcp::{self, Became};
 use super::{AllLimits, sound};
 use crate::failure::Failure;
@@ -252,7 +252,7 @@ impl Reading<'_> {
             if old != "ENV_FILE" {
                 self.renamed(name, old, value, origin);
             }
-        } else if let Some(key) = self.keys.iter().find(|key| key.variable == name) {
+        } else if let Some(key) = self.keys.iter().find(|key| key.variable == keys::long(name)) {
             let values = match &key.takes {
                 Takes::Many(Some(between)) => value.split(*between).map(str::to_owned).collect(),
                 _ => vec![value.to_owned()],

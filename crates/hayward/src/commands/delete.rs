@@ -1,0 +1,151 @@
+//! `hayward delete`: resources by name, by label, or those of files.
+
+use std::io::{self, BufRead, IsTerminal};
+
+use hayward_api::Code;
+use hayward_api::kinds::Descriptor;
+use hayward_client::{Client, Selection, Target, Write};
+use serde_json::Value;
+
+use super::get::{documents, shown};
+use super::writing::{Trial, TrialArg};
+use crate::documents::{name, project};
+use crate::failure::Failure;
+use crate::manifest;
+use crate::output::{data, plain, tell, written};
+use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::words::{usage, wanted};
+
+/// Deletes resources: those that are named, those with labels, those of files.
+///
+/// What others refer to is not deleted, and it is told who does. A built-in resource is reset.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// KIND NAME… or KIND/NAME…; names may be ids or patterns
+    #[arg(value_name = "RESOURCE", required_unless_present = "files")]
+    words: Vec<String>,
+
+    /// File or directory whose resources are deleted; may be repeated
+    #[arg(long = "filename", short = 'f', value_name = "FILE", conflicts_with = "words")]
+    files: Vec<String>,
+
+    /// Those with these labels
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    selector: Option<String>,
+
+    /// All of the kind
+    #[arg(long, conflicts_with_all = ["selector", "files"])]
+    all: bool,
+
+    /// Doesn't ask whether all are meant
+    #[arg(long, short)]
+    yes: bool,
+
+    /// What isn't there is no failure
+    #[arg(long)]
+    ignore_not_found: bool,
+
+    #[command(flatten)]
+    trial: TrialArg,
+
+    #[command(flatten)]
+    project: ProjectArg,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// A resource that is to go.
+struct Doomed {
+    kind: &'static Descriptor,
+    document: Value,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let client = args.server.client()?;
+    block_on(async {
+        let doomed = if args.files.is_empty() { named(&client, args).await? } else { of_files(args)? };
+        if args.all && !args.yes && !doomed.is_empty() {
+            confirm(&doomed)?;
+        }
+        let mut first = None;
+        for one in &doomed {
+            if let Err(failure) = delete(&client, one, args).await {
+                crate::output::failure(&failure);
+                first = first.or(Some(failure.exit_code));
+            }
+        }
+        match first {
+            None => Ok(()),
+            Some(exit_code) => {
+                Err(Failure { error: anyhow::anyhow!("not everything was deleted"), hint: None, exit_code })
+            }
+        }
+    })
+}
+
+async fn named(client: &Client, args: &Args) -> Result<Vec<Doomed>, Failure> {
+    let all = wanted(&args.words)?;
+    let is_bounded = args.all || args.selector.is_some() || all.iter().all(|wanted| !wanted.names.is_empty());
+    if !is_bounded {
+        return Err(usage("no name is given".to_owned()).hint("name some, or say `-l LABELS` or `--all`"));
+    }
+    let selection = Selection {
+        project: args.project.name().map(str::to_owned),
+        labels: args.selector.clone(),
+        fields: None,
+    };
+    let mut doomed = Vec::new();
+    // What refers to others goes first.
+    for wanted in all.iter().rev() {
+        let found = match documents(client, wanted, &selection).await {
+            Err(failure) if args.ignore_not_found && failure.exit_code == Code::NotFound.exit_code() => {
+                Vec::new()
+            }
+            found => found?,
+        };
+        doomed.extend(found.into_iter().map(|document| Doomed { kind: wanted.kind, document }));
+    }
+    if doomed.is_empty() {
+        tell("nothing found\n");
+    }
+    Ok(doomed)
+}
+
+fn of_files(args: &Args) -> Result<Vec<Doomed>, Failure> {
+    let mut manifests = manifest::read(&args.files, args.project.name())?;
+    manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.kind.order));
+    Ok(manifests
+        .into_iter()
+        .map(|manifest| Doomed { kind: manifest.kind, document: manifest.document })
+        .collect())
+}
+
+fn confirm(doomed: &[Doomed]) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(
+            usage("there is no terminal to ask on whether all are meant".to_owned()).hint("say `--yes`")
+        );
+    }
+    tell(&format!("delete all {} of them? Type yes: ", doomed.len()));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(anyhow::Error::from)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(usage("nothing was deleted".to_owned())) }
+}
+
+async fn delete(client: &Client, one: &Doomed, args: &Args) -> Result<(), Failure> {
+    let Doomed { kind, document } = one;
+    let trial = args.trial.trial();
+    let word = document.get("id").and_then(Value::as_str).unwrap_or_else(|| name(kind, document));
+    let project = project(kind, document).or(args.project.name());
+    if trial != Trial::Client {
+        let write = Write { is_trial: trial == Trial::Server, precondition: None };
+        match client.delete(Target { kind, word, project }, write).await {
+            Err(error) if args.ignore_not_found && error.code() == Code::NotFound => return Ok(()),
+            done => done?,
+        }
+    }
+    let what = if document.get("builtin") == Some(&Value::Bool(true)) { "reset" } else { "deleted" };
+    let how = if trial == Trial::None { "" } else { " (tried, not done)" };
+    written(data(&plain(&format!("{} {what}{how}\n", shown(kind, document)))))
+}

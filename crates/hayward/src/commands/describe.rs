@@ -1,0 +1,70 @@
+//! `hayward describe`: resources at length.
+
+use hayward_client::Selection;
+
+use super::get::documents;
+use crate::failure::Failure;
+use crate::output::describe::describe;
+use crate::output::documents::{DocumentForm, Shape, yaml};
+use crate::output::{data, plain, safe_json, written};
+use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::words::{usage, wanted};
+
+/// Shows resources at length: every member, in sections, and how each is.
+///
+/// `-o yaml` and `-o json` show all that the server tells, ids, versions and status included.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// KIND NAME… or KIND/NAME…; names may be ids or patterns
+    #[arg(required = true, value_name = "RESOURCE")]
+    words: Vec<String>,
+
+    /// Form: table, json, yaml or jsonpath=TEMPLATE
+    #[arg(long, short, env = "HAYWARD_CLIENT_OUTPUT", value_name = "FORM", default_value = "table", value_parser = str::parse::<DocumentForm>)]
+    output: DocumentForm,
+
+    #[command(flatten)]
+    project: ProjectArg,
+
+    /// Those with these labels
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    selector: Option<String>,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let all = wanted(&args.words)?;
+    let client = args.server.client()?;
+    let selection = Selection {
+        project: args.project.name().map(str::to_owned),
+        labels: args.selector.clone(),
+        fields: None,
+    };
+    block_on(async {
+        let mut texts = Vec::new();
+        for wanted in &all {
+            for document in documents(&client, wanted, &selection).await? {
+                let text = match &args.output {
+                    DocumentForm::JsonPath(template) => Ok(plain(&template.render(&document)) + "\n"),
+                    DocumentForm::Plain(Shape::Json) => {
+                        safe_json(&document, serde_json::to_string_pretty).map(|text| text + "\n")
+                    }
+                    DocumentForm::Plain(Shape::Yaml) => yaml(&document),
+                    DocumentForm::Plain(Shape::Table(_)) => Ok(plain(&describe(wanted.kind, &document))),
+                    DocumentForm::Plain(Shape::Name) => {
+                        return Err(usage("`describe` has no form `name`: `hayward get` has".to_owned()));
+                    }
+                };
+                texts.push(text.map_err(anyhow::Error::from)?);
+            }
+        }
+        let between = match &args.output {
+            DocumentForm::Plain(Shape::Yaml) => "---\n",
+            DocumentForm::Plain(Shape::Table(_)) => "\n\n",
+            _ => "",
+        };
+        written(data(&texts.join(between)))
+    })
+}

@@ -1,0 +1,182 @@
+//! `hayward get`: resources in a table, as files, or by a template; once, or as they change.
+
+mod follow;
+mod seal;
+
+use std::path::PathBuf;
+
+use futures_util::future::try_join_all;
+use hayward_api::kinds::Descriptor;
+use hayward_api::{Code, Error};
+use hayward_client::{Client, Selection, Target};
+use serde_json::Value;
+
+use crate::documents::{name, project};
+use crate::failure::Failure;
+use crate::output::columns::text;
+use crate::output::documents::{DocumentForm, Group, Showing, show};
+use crate::output::path::at;
+use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::words::{self, Wanted, wanted};
+
+/// Shows resources: all of a kind, or those that are named.
+///
+/// `hayward get servers`, `hayward get srv graf*`, `hayward get server/ha prompt/hello`, `hayward get servers,secrets`,
+/// `hayward get all -p home -o yaml`. What `-o yaml` and `-o json` show, `hayward apply -f` takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// KIND [NAME…], KIND,KIND, KIND/NAME… or `all`; names may be ids or patterns such as `graf*`
+    #[arg(required = true, value_name = "RESOURCE")]
+    words: Vec<String>,
+
+    /// Form: table, wide, json, yaml, name or jsonpath=TEMPLATE
+    #[arg(long, short, env = "HAYWARD_CLIENT_OUTPUT", value_name = "FORM", default_value = "table", value_parser = str::parse::<DocumentForm>)]
+    output: DocumentForm,
+
+    #[command(flatten)]
+    project: ProjectArg,
+
+    /// Those with these labels, e.g. `team=a,env in (x,y),!old`
+    #[arg(long, short = 'l', value_name = "LABELS")]
+    selector: Option<String>,
+
+    /// Those with these members, e.g. `transport=STDIO`
+    #[arg(long, value_name = "MEMBERS")]
+    field_selector: Option<String>,
+
+    /// Goes on showing what changes, until it is interrupted
+    #[arg(long, short)]
+    watch: bool,
+
+    /// Member by which rows are ordered, e.g. `createdAt`
+    #[arg(long, value_name = "PATH")]
+    sort_by: Option<String>,
+
+    /// Shows labels as a column
+    #[arg(long)]
+    show_labels: bool,
+
+    /// Leaves the headings of tables out
+    #[arg(long)]
+    no_headers: bool,
+
+    /// Shows values of secrets, encrypted for the owner of the key in this file, instead of `***`
+    #[arg(long, value_name = "KEYFILE")]
+    seal_to: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let all = wanted(&args.words)?;
+    let client = args.server.client()?;
+    let selection = Selection {
+        project: args.project.name().map(str::to_owned),
+        labels: args.selector.clone(),
+        fields: args.field_selector.clone(),
+    };
+    let is_whole = args.words[0].eq_ignore_ascii_case(words::ALL);
+    block_on(async {
+        if args.watch {
+            return follow::follow(&client, &all, &selection, args).await;
+        }
+        let mut groups = fetch(&client, &all, &selection, is_whole).await?;
+        if let Some(keyfile) = &args.seal_to {
+            seal::seal(&client, &mut groups, keyfile).await?;
+        }
+        finish(groups, &all, args)
+    })
+}
+
+fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Failure> {
+    if let Some(path) = &args.sort_by {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        for group in &mut groups {
+            group.documents.sort_by_cached_key(|document| match at(document, path) {
+                Some(Value::String(moment)) => moment.clone(),
+                Some(Value::Number(number)) => format!("{:020.3}", number.as_f64().unwrap_or_default()),
+                other => text(other, now),
+            });
+        }
+    }
+    let is_one = matches!(all, [wanted] if wanted.one().is_some());
+    let showing =
+        Showing { form: &args.output, is_one, has_labels: args.show_labels, has_headings: !args.no_headers };
+    if groups.iter().all(|group| group.documents.is_empty())
+        && matches!(args.output, DocumentForm::Plain(crate::output::documents::Shape::Table(_)))
+    {
+        crate::output::tell("nothing found\n");
+        return Ok(());
+    }
+    show(&groups, &showing)
+}
+
+/// Everything that is wanted. Of `all`, kinds that one may not see are left out.
+async fn fetch(
+    client: &Client,
+    all: &[Wanted],
+    selection: &Selection,
+    is_whole: bool,
+) -> Result<Vec<Group>, Failure> {
+    let each = all.iter().map(async |wanted| {
+        match documents(client, wanted, selection).await {
+            Err(failure) if is_whole && failure.exit_code == Code::Forbidden.exit_code() => Ok(Vec::new()),
+            documents => documents,
+        }
+        .map(|documents| Group { kind: wanted.kind, documents })
+    });
+    try_join_all(each).await
+}
+
+/// The documents of one kind that are wanted.
+pub(super) async fn documents(
+    client: &Client,
+    wanted: &Wanted,
+    selection: &Selection,
+) -> Result<Vec<Value>, Failure> {
+    let Wanted { kind, names } = wanted;
+    let selects = selection.labels.is_some() || selection.fields.is_some();
+    if names.is_empty() || selects || names.iter().any(|name| words::is_pattern(name)) {
+        let mut items = client.list(kind, selection).await?.items;
+        if !names.is_empty() {
+            items.retain(|document| is_wanted(kind, names, document));
+        }
+        return Ok(items);
+    }
+    let project = selection.project.as_deref();
+    let each = names.iter().map(|word| client.get(Target { kind, word, project }));
+    Ok(try_join_all(each).await?)
+}
+
+/// Whether a document is one of these names, ids or patterns.
+pub(super) fn is_wanted(kind: &Descriptor, names: &[String], document: &Value) -> bool {
+    let (own, id) = (name(kind, document), document.get("id").and_then(Value::as_str));
+    names.iter().any(|name| words::matches(name, own) || Some(name.as_str()) == id)
+}
+
+/// One resource that patterns don't name.
+pub(super) async fn one(
+    client: &Client,
+    kind: &'static Descriptor,
+    word: &str,
+    project: Option<&str>,
+) -> Result<Value, Failure> {
+    if words::is_pattern(word) {
+        return Err(Error::new(
+            Code::Invalid,
+            format!("`{word}` is a pattern, and one {} is meant", kind.name),
+        )
+        .into());
+    }
+    Ok(client.get(Target { kind, word, project }).await?)
+}
+
+/// `server/ha`, with its project.
+pub(super) fn shown(kind: &Descriptor, document: &Value) -> String {
+    let name = name(kind, document);
+    match project(kind, document) {
+        Some(project) => format!("{}/{name} (project {project})", kind.name),
+        None => format!("{}/{name}", kind.name),
+    }
+}

@@ -1,0 +1,149 @@
+//! `hayward get -w`: what is there, then what changes, as long as somebody looks.
+
+use hayward_api::Code;
+use hayward_client::{Client, Event, EventKind, Selection};
+use serde_json::Value;
+
+use super::{Args, is_wanted};
+use crate::documents::{name, stripped};
+use crate::failure::Failure;
+use crate::output::columns::Columns;
+use crate::output::documents::{DocumentForm, Shape, yaml};
+use crate::output::{data, plain, safe_json, tell, written};
+use crate::words::{Wanted, usage};
+
+/// Watches that may break one after the other without anything having come.
+const FAILURES_MAX: u32 = 5;
+
+/// Shows what happens to one kind.
+pub(super) async fn follow(
+    client: &Client,
+    all: &[Wanted],
+    selection: &Selection,
+    args: &Args,
+) -> Result<(), Failure> {
+    let [wanted] = all else {
+        return Err(usage("one kind can be watched at a time".to_owned()));
+    };
+    let mut lines = Lines::new(wanted, args);
+    let mut from = None;
+    let mut failures = 0;
+    loop {
+        match round(client, wanted, selection, &mut from, &mut lines).await {
+            Ok(()) => failures = 0,
+            Err(Round::Here(failure)) => return Err(failure),
+            Err(Round::There(error)) => {
+                // What it knew is not kept any more: everything is told once again.
+                let is_gone =
+                    matches!(&error, hayward_client::Error::Refused(problem) if problem.status == 410);
+                from = from.filter(|_| !is_gone);
+                failures += 1;
+                let may_pass = is_gone || error.code() == Code::Unavailable;
+                if !may_pass || failures > FAILURES_MAX {
+                    return Err(error.into());
+                }
+                tell(&plain(&format!("note: {error}: watching again\n")));
+                tokio::time::sleep(std::time::Duration::from_secs(u64::from(failures))).await;
+            }
+        }
+    }
+}
+
+/// Why a round ended.
+enum Round {
+    Here(Failure),
+    There(hayward_client::Error),
+}
+
+async fn round(
+    client: &Client,
+    wanted: &Wanted,
+    selection: &Selection,
+    from: &mut Option<u64>,
+    lines: &mut Lines<'_>,
+) -> Result<(), Round> {
+    let mut watch = client.watch(wanted.kind, selection, *from).await.map_err(Round::There)?;
+    while let Some(Event { kind, object, version }) = watch.next().await.map_err(Round::There)? {
+        if version > 0 {
+            *from = Some(version);
+        }
+        let is_meant = wanted.names.is_empty() || is_wanted(wanted.kind, &wanted.names, &object);
+        if kind != EventKind::Bookmark && is_meant {
+            lines.event(kind, &object).map_err(Round::Here)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is written, event by event.
+struct Lines<'a> {
+    wanted: &'a Wanted,
+    form: &'a DocumentForm,
+    columns: Columns,
+    has_headings: bool,
+    widths: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(wanted: &'a Wanted, args: &'a Args) -> Self {
+        let width = match args.output {
+            DocumentForm::Plain(Shape::Table(width)) => width,
+            _ => crate::output::columns::Width::Short,
+        };
+        let columns = Columns::new(wanted.kind, width, args.show_labels);
+        Self { wanted, form: &args.output, columns, has_headings: !args.no_headers, widths: Vec::new() }
+    }
+
+    fn event(&mut self, kind: EventKind, document: &Value) -> Result<(), Failure> {
+        let descriptor = self.wanted.kind;
+        let text = match self.form {
+            DocumentForm::JsonPath(template) => plain(&template.render(document)) + "\n",
+            DocumentForm::Plain(Shape::Table(_)) => plain(&self.row(kind, document)),
+            DocumentForm::Plain(Shape::Name) => {
+                plain(&format!("{}/{}\n", descriptor.name, name(descriptor, document)))
+            }
+            DocumentForm::Plain(Shape::Json) => {
+                return written(
+                    safe_json(document, serde_json::to_string).and_then(|text| data(&(text + "\n"))),
+                );
+            }
+            DocumentForm::Plain(Shape::Yaml) => {
+                let text = yaml(&stripped(descriptor, document));
+                return written(text.and_then(|text| data(&format!("---\n{text}"))));
+            }
+        };
+        written(data(&text))
+    }
+
+    /// A row, as wide as those before it, and what happened.
+    fn row(&mut self, kind: EventKind, document: &Value) -> String {
+        let mut text = String::new();
+        let (mut headings, mut row) = (self.columns.headings(), self.columns.row(document));
+        headings.push("EVENT");
+        row.push(event(kind).to_owned());
+        let is_first = self.widths.is_empty();
+        self.widths.resize(row.len(), 0);
+        for ((width, cell), heading) in self.widths.iter_mut().zip(&row).zip(&headings) {
+            *width = (*width).max(cell.chars().count()).max(heading.len());
+        }
+        if is_first && self.has_headings {
+            text += &self.line(headings.into_iter());
+        }
+        text + &self.line(row.iter().map(String::as_str))
+    }
+
+    fn line<'b>(&self, cells: impl Iterator<Item = &'b str>) -> String {
+        let padded: Vec<String> =
+            cells.zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned() + "\n"
+    }
+}
+
+fn event(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Added => "added",
+        EventKind::Modified => "modified",
+        EventKind::Deleted => "deleted",
+        EventKind::Bookmark => "",
+    }
+}

@@ -1,0 +1,161 @@
+//! mcpctl: files of its `apply`, and its backups in JSON. Both are lists by kind; what differs is told.
+
+use hayward_api::document;
+use hayward_api::kinds::{Descriptor, find};
+use serde_json::{Map, Value, json};
+
+use super::plan::Plan;
+use crate::failure::Failure;
+use crate::words::usage;
+
+/// Members that hold lists, and the kinds of what is in them.
+const LISTS: [(&str, &str); 12] = [
+    ("secrets", "secret"),
+    ("servers", "server"),
+    ("templates", "template"),
+    ("projects", "project"),
+    ("users", "user"),
+    ("groups", "group"),
+    ("rbac", "rbac"),
+    ("rbacBindings", "rbac"),
+    ("rbacDefinitions", "rbac"),
+    ("prompts", "prompt"),
+    ("promptrequests", "promptrequest"),
+    ("serverattachments", "serverattachment"),
+];
+
+/// Members of a backup that are about itself, and instances, which follow from servers.
+const ABOUT: [&str; 7] =
+    ["version", "mcpctlVersion", "createdAt", "encrypted", "encryptedSecrets", "apiVersion", "instances"];
+
+/// Members that mean nothing here.
+const DROPPED: [&str; 8] =
+    ["createdAt", "updatedAt", "version", "ownerId", "id", "repositoryUrl", "passwordHash", "provider"];
+
+/// Members that are called otherwise here: kind, old name, new name.
+const RENAMED: [(&str, &str, &str); 6] = [
+    ("project", "proxyMode", "proxyModel"),
+    ("project", "serverNames", "servers"),
+    ("prompt", "projectName", "project"),
+    ("promptrequest", "projectName", "project"),
+    ("prompt", "linkTarget", "link"),
+    ("group", "memberEmails", "members"),
+];
+
+pub(super) fn read(file: &Value, plan: &mut Plan) -> Result<(), Failure> {
+    let members = file.as_object().ok_or_else(|| usage("the file is no object".to_owned()))?;
+    if members.get("encryptedSecrets").is_some_and(|sealed| !sealed.is_null()) {
+        plan.note("its secrets are encrypted with a password of mcpctl, and are left out: make a backup without one");
+    }
+    for (member, list) in members {
+        let kind = LISTS.iter().find(|(name, _)| name == member).and_then(|(_, kind)| find(kind));
+        match (kind, list.as_array()) {
+            (Some(kind), Some(entries)) => entries.iter().for_each(|entry| take(kind, entry, plan)),
+            (Some(_), None) => plan.note(format!("`{member}` is no list, and is left out")),
+            (None, _) if ABOUT.contains(&member.as_str()) => {}
+            (None, _) => plan.note(format!("`{member}` is not taken over")),
+        }
+    }
+    Ok(())
+}
+
+fn take(kind: &'static Descriptor, entry: &Value, plan: &mut Plan) {
+    let Some(mut entry) = entry.as_object().cloned() else {
+        return plan.note(format!("a {} is no object, and is left out", kind.name));
+    };
+    rename(kind, &mut entry);
+    let wanted = entry.get(kind.identity).and_then(Value::as_str).unwrap_or_default().to_owned();
+    // Prompts of two projects may have one name; an address of mail is what it is.
+    let is_plain = kind.identity == "name" && !entry.contains_key("project");
+    let name = if is_plain { plan.named(kind.name, &wanted) } else { wanted };
+    entry.insert(kind.identity.to_owned(), json!(name));
+    if kind.name == "server" {
+        environment(&name, &mut entry, plan);
+    }
+    if kind.name == "user" && !entry.contains_key("password") {
+        plan.note(format!("user `{name}` has no password here, and can't log in before they get one"));
+    }
+    leave_out(kind, &name, &mut entry, plan);
+    plan.add(kind.name, Value::Object(entry));
+}
+
+fn rename(kind: &Descriptor, entry: &mut Map<String, Value>) {
+    for (_, old, new) in RENAMED.iter().filter(|(of, ..)| *of == kind.name) {
+        if let Some(value) = entry.shift_remove(*old) {
+            entry.entry(*new).or_insert(value);
+        }
+    }
+    let is_own = |member: &String| document::members(kind).contains(member);
+    entry.retain(|member, value| !value.is_null() && (is_own(member) || !DROPPED.contains(&member.as_str())));
+    if let Some(Value::String(command)) = entry.get("command") {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let words = json!(words);
+        entry.insert("command".to_owned(), words);
+    }
+}
+
+/// Values that look like secrets become secrets; references stay.
+fn environment(name: &str, entry: &mut Map<String, Value>, plan: &mut Plan) {
+    let Some(Value::Array(env)) = entry.shift_remove("env") else { return };
+    let is_plain = |one: &Value| one.get("valueFrom").is_none_or(Value::is_null);
+    let (plain, refers): (Vec<Value>, Vec<Value>) = env.into_iter().partition(is_plain);
+    let pair = |one: &Value| Some((one.get("name")?.as_str()?.to_owned(), one.get("value")?.clone()));
+    let variables: Map<String, Value> = plain.iter().filter_map(pair).collect();
+    let refer = |one: &Value| json!({ "name": one["name"], "valueFrom": one["valueFrom"] });
+    let mut env: Vec<Value> = refers.iter().map(refer).collect();
+    env.extend(plan.environment(name, &variables));
+    if !env.is_empty() {
+        entry.insert("env".to_owned(), Value::Array(env));
+    }
+}
+
+/// Leaves members out that the kind doesn't have, and says so.
+fn leave_out(kind: &'static Descriptor, name: &str, entry: &mut Map<String, Value>, plan: &mut Plan) {
+    let common = [kind.identity, "project", "labels", "annotations"];
+    let is_known =
+        |member: &String| common.contains(&member.as_str()) || document::members(kind).contains(member);
+    entry.retain(|member, _| {
+        let is_known = is_known(member);
+        if !is_known {
+            plan.note(format!("{} `{name}`: `{member}` is not taken over", kind.name));
+        }
+        is_known
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_becomes_resources_and_what_is_lost_is_told() {
+        let backup = json!({
+            "version": "1", "mcpctlVersion": "0.1", "createdAt": "x", "encrypted": false, "strange": 1,
+            "secrets": [{"name": "ha", "data": {"T": "hush"}}],
+            "servers": [{
+                "name": "ha", "packageName": "p", "dockerImage": null, "transport": "STDIO", "replicas": 1,
+                "repositoryUrl": null, "env": [
+                    {"name": "T", "valueFrom": {"secretRef": {"name": "ha", "key": "T"}}},
+                    {"name": "API_KEY", "value": "hush"}]}],
+            "projects": [{"name": "home", "proxyMode": "filtered", "serverNames": ["ha"], "llmProvider": null}],
+            "users": [{"email": "a@b.org", "name": "A", "role": "ADMIN", "provider": null}],
+            "groups": [{"name": "ops", "memberEmails": ["a@b.org"]}],
+            "rbacBindings": [{
+                "name": "r", "subjects": [{"kind": "User", "name": "a@b.org"}],
+                "roleBindings": [{"role": "edit", "resource": "*"}]}],
+            "prompts": [{"name": "p", "projectName": null, "content": "x", "priority": 5}],
+        });
+        let mut plan = Plan::default();
+        read(&backup, &mut plan).unwrap();
+        plan.check();
+        let lists = plan.lists();
+        assert_eq!(lists["groups"][0]["members"], json!(["a@b.org"]), "{:?}", plan.notes);
+        assert_eq!(lists["projects"][0]["servers"], json!(["ha"]), "{:?}", plan.notes);
+        assert_eq!(lists["servers"][0]["env"][1]["valueFrom"]["secretRef"]["name"], "ha-env");
+        assert_eq!(lists["secrets"].as_array().map(Vec::len), Some(2));
+        assert!(lists["rbac"][0]["name"] == "r" && lists["prompts"][0]["name"] == "p");
+        let notes = plan.notes.join("\n");
+        assert!(notes.contains("`strange`") && notes.contains("no password"), "{notes}");
+        assert!(read(&json!([]), &mut Plan::default()).is_err());
+    }
+}

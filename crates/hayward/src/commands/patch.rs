@@ -1,0 +1,89 @@
+//! `hayward patch`: members of a resource, without an editor.
+
+use clap::ValueEnum;
+use hayward_client::{Target, Write};
+use serde_json::{Value, json};
+
+use super::get::shown;
+use super::writing::{Trial, TrialArg};
+use crate::failure::Failure;
+use crate::flags::{assign, members, typed};
+use crate::output::path::{Step, steps};
+use crate::output::{data, plain, written};
+use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::words::{self, usage};
+
+/// Changes members of a resource: `hayward patch server ha replicas=2 healthCheck.path=null`.
+///
+/// A value is JSON if it can be (numbers, true, lists), else text; `null` takes a member away. A list is changed as a whole.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// KIND NAME or KIND/NAME, then PATH=VALUE for each member
+    #[arg(required = true, value_name = "RESOURCE PATH=VALUE")]
+    words: Vec<String>,
+
+    /// How it is merged; `merge` is that of RFC 7396
+    #[arg(long = "type", value_enum, value_name = "TYPE", default_value = "merge")]
+    how: How,
+
+    /// Patch as JSON or YAML, instead of PATH=VALUE or beside it
+    #[arg(long, value_name = "JSON")]
+    patch: Option<String>,
+
+    #[command(flatten)]
+    trial: TrialArg,
+
+    #[command(flatten)]
+    project: ProjectArg,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum How {
+    Merge,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let How::Merge = args.how;
+    let is_resource = |word: &&String| !word.contains('=');
+    let named: Vec<String> = args.words.iter().take_while(is_resource).cloned().collect();
+    let (kind, name) = words::one(&named)?;
+    let mut patch = match &args.patch {
+        Some(text) => serde_saphyr::from_str::<Value>(text)
+            .ok()
+            .filter(Value::is_object)
+            .ok_or_else(|| usage("`--patch` is no object of JSON or YAML".to_owned()))?,
+        None => json!({}),
+    };
+    let members = members(kind);
+    for word in &args.words[named.len()..] {
+        let (path, value) = word
+            .split_once('=')
+            .ok_or_else(|| usage(format!("`{word}` has no `=`")).hint("write PATH=VALUE"))?;
+        let has_index =
+            steps(path).is_some_and(|steps| steps.iter().any(|step| matches!(step, Step::Index(_))));
+        if has_index {
+            return Err(usage(format!("`{path}` is an entry of a list, which is changed as a whole"))
+                .hint("give the whole list as JSON, or use `hayward edit`"));
+        }
+        assign(&mut patch, path, typed(&members, path, value))?;
+    }
+    if patch.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Err(usage("nothing is to be changed".to_owned()).hint("write PATH=VALUE"));
+    }
+    let trial = args.trial.trial();
+    if trial == Trial::Client {
+        let text = serde_json::to_string_pretty(&patch).map_err(anyhow::Error::from)?;
+        return written(data(&plain(&(text + "\n"))));
+    }
+    let client = args.server.client()?;
+    let write = Write { is_trial: trial == Trial::Server, precondition: None };
+    block_on(async {
+        let target = Target { kind, word: &name, project: args.project.name() };
+        let document = client.patch(target, &patch, write).await?;
+        let how = if write.is_trial { " (tried, not done)" } else { "" };
+        written(data(&plain(&format!("{} patched{how}\n", shown(kind, &document)))))
+    })
+}

@@ -1,0 +1,61 @@
+//! What commands that write have in common: trials, and how what was done is told.
+
+use clap::ValueEnum;
+use hayward_client::{Applied, AppliedOne};
+
+use crate::failure::Failure;
+use crate::output::{data, plain, written};
+
+/// Whether something is only tried.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct TrialArg {
+    /// Only tries: `client` checks here and sends nothing, `server` says what it would do
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "none", num_args = 0..=1, default_missing_value = "server", require_equals = true)]
+    dry_run: Trial,
+}
+
+/// Where something is tried.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trial {
+    None,
+    Client,
+    Server,
+}
+
+impl TrialArg {
+    pub(crate) fn trial(self) -> Trial {
+        self.dry_run
+    }
+}
+
+/// How results are told.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResultForm {
+    Text,
+    Json,
+    Yaml,
+    Name,
+}
+
+/// `server/ha`, with its project.
+pub(crate) fn title(one: &AppliedOne) -> String {
+    match &one.project {
+        Some(project) => format!("{}/{} (project {project})", one.kind, one.name),
+        None => format!("{}/{}", one.kind, one.name),
+    }
+}
+
+/// Tells what came of each.
+pub(crate) fn results(applied: &Applied, form: ResultForm, how: &str) -> Result<(), Failure> {
+    let line = |one: &AppliedOne| match form {
+        ResultForm::Name => format!("{}/{}\n", one.kind, one.name),
+        _ => format!("{} {}{how}\n", title(one), one.action.as_str()),
+    };
+    match form {
+        ResultForm::Text | ResultForm::Name => {
+            written(data(&plain(&applied.results.iter().map(line).collect::<String>())))
+        }
+        ResultForm::Json => crate::output::show(crate::output::Form::Json, applied, String::new),
+        ResultForm::Yaml => crate::output::show(crate::output::Form::Yaml, applied, String::new),
+    }
+}

@@ -1,0 +1,297 @@
+//! Files that say what there is to be: YAML or JSON, keyed lists or single documents, several in a file.
+//!
+//! Everything is read and checked before anything is sent, and all faults are told together, each with its file and line.
+
+mod node;
+mod source;
+
+use anyhow::anyhow;
+use hayward_api::kinds::{Descriptor, KINDS, Scope, find};
+use hayward_api::metadata::API_VERSION;
+use hayward_client::FieldFault;
+use serde_json::{Map, Value};
+
+pub(crate) use node::Node;
+use source::Source;
+pub(crate) use source::sources;
+
+use crate::documents;
+use crate::failure::Failure;
+use crate::output::path::{Step, steps};
+use crate::words;
+
+/// Faults that are told at once.
+const FAULTS_MAX: usize = 50;
+
+/// A document of a file.
+pub(crate) struct Manifest {
+    pub(crate) kind: &'static Descriptor,
+    /// What it says, as it was written.
+    pub(crate) document: Value,
+    file: String,
+    node: Node,
+}
+
+impl Manifest {
+    pub(crate) fn name(&self) -> &str {
+        documents::name(self.kind, &self.document)
+    }
+
+    /// Where a member stands, or what is nearest to it.
+    fn place(&self, path: &str) -> String {
+        format!("{}:{}", self.file, self.node.line_of(path))
+    }
+}
+
+/// What is wrong with files.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, place: &str, what: &str) {
+        self.0.push(format!("{place}: {what}"));
+    }
+
+    fn sound(mut self) -> Result<(), Failure> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let more = self.0.len().saturating_sub(FAULTS_MAX);
+        self.0.truncate(FAULTS_MAX);
+        if more > 0 {
+            self.0.push(format!("and {more} more"));
+        }
+        let error = anyhow!("nothing was sent, since something is wrong:\n  {}", self.0.join("\n  "));
+        Err(Failure { error, hint: None, exit_code: 1 })
+    }
+}
+
+/// The documents of these files and directories, `-` being standard input.
+pub(crate) fn read(places: &[String], project: Option<&str>) -> Result<Vec<Manifest>, Failure> {
+    let mut faults = Faults::default();
+    let mut manifests = Vec::new();
+    for source in sources(places)? {
+        read_source(source, &mut manifests, &mut faults);
+    }
+    for manifest in &mut manifests {
+        check(manifest, project, &mut faults);
+    }
+    twice(&manifests, &mut faults);
+    faults.sound()?;
+    Ok(manifests)
+}
+
+/// The one document that this text says of a kind, in a list, alone, or without saying its kind.
+pub(crate) fn read_one(file: &str, text: &str, kind: &'static Descriptor) -> Result<Manifest, Failure> {
+    let mut faults = Faults::default();
+    let mut manifests = Vec::new();
+    read_source(Source { name: file.to_owned(), text: text.to_owned() }, &mut manifests, &mut faults);
+    for manifest in &mut manifests {
+        check(manifest, None, &mut faults);
+    }
+    faults.sound()?;
+    match manifests.pop() {
+        Some(manifest) if manifests.is_empty() && std::ptr::eq(manifest.kind, kind) => Ok(manifest),
+        _ => Err(words::usage(format!("{file}: one {} is to stand here, and nothing else", kind.name))),
+    }
+}
+
+fn read_source(source: Source, manifests: &mut Vec<Manifest>, faults: &mut Faults) {
+    let Source { name, text } = source;
+    let nodes = match node::read(&text) {
+        Ok(nodes) => nodes,
+        Err((line, what)) => return faults.add(&format!("{name}:{line}"), &what),
+    };
+    for node in nodes {
+        read_document(&name, node, manifests, faults);
+    }
+}
+
+fn read_document(file: &str, node: Node, manifests: &mut Vec<Manifest>, faults: &mut Faults) {
+    if node.is_null() {
+        return;
+    }
+    let place = format!("{file}:{}", node.line);
+    let Some(members) = node.members() else {
+        return faults.add(&place, "a document has members: write e.g. `servers:` and a list below");
+    };
+    if let Some((_, version)) = members.iter().find(|(name, _)| name == "apiVersion")
+        && version.text() != Some(API_VERSION)
+    {
+        faults.add(&place, &format!("`apiVersion` is not `{API_VERSION}`"));
+    }
+    if let Some((_, word)) = members.iter().find(|(name, _)| name == "kind") {
+        match word.text().and_then(|word| find(&word.to_lowercase())) {
+            Some(kind) => manifests.push(manifest(file, kind, node)),
+            None => {
+                faults.add(&format!("{file}:{}", word.line), &unknown_kind(word.text().unwrap_or_default()))
+            }
+        }
+        return;
+    }
+    for (word, list) in node.into_members() {
+        if word != "apiVersion" {
+            read_list(file, &word, list, manifests, faults);
+        }
+    }
+}
+
+fn read_list(file: &str, word: &str, list: Node, manifests: &mut Vec<Manifest>, faults: &mut Faults) {
+    let place = format!("{file}:{}", list.line);
+    let Some(kind) = find(word) else { return faults.add(&place, &unknown_kind(word)) };
+    if list.is_null() {
+        return;
+    }
+    let Some(entries) = list.into_entries() else {
+        return faults.add(&place, &format!("`{word}` is no list: write `- {}: …` below", kind.identity));
+    };
+    for entry in entries {
+        if entry.members().is_none() {
+            faults.add(&format!("{file}:{}", entry.line), &format!("an entry of `{word}` has members"));
+            continue;
+        }
+        manifests.push(manifest(file, kind, entry));
+    }
+}
+
+fn unknown_kind(word: &str) -> String {
+    match words::meant(word) {
+        Some(meant) => format!("no kind is called `{word}`: did you mean `{meant}`?"),
+        None => format!(
+            "no kind is called `{word}`: the kinds are {}",
+            KINDS.iter().map(|kind| kind.plural).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
+
+fn manifest(file: &str, kind: &'static Descriptor, node: Node) -> Manifest {
+    let mut document = node.value();
+    if let Some(members) = document.as_object_mut() {
+        members.shift_remove("kind");
+        members.shift_remove("apiVersion");
+    }
+    Manifest { kind, document, file: file.to_owned(), node }
+}
+
+/// What can be seen to be wrong without a server; and the project of what says none.
+fn check(manifest: &mut Manifest, project: Option<&str>, faults: &mut Faults) {
+    let kind = manifest.kind;
+    if let (Some(project), Scope::Project) = (project, kind.scope)
+        && let Some(members) = manifest.document.as_object_mut()
+    {
+        members.entry("project").or_insert_with(|| Value::String(project.to_owned()));
+    }
+    if let Err(error) = documents::check(kind, &manifest.document) {
+        let place = manifest.place(error.field.as_deref().unwrap_or_default());
+        let hint = error.hint.map_or(String::new(), |hint| format!(" ({hint})"));
+        let title = match manifest.name() {
+            "" => kind.name.to_owned(),
+            name => format!("{} `{name}`", kind.name),
+        };
+        faults.add(&place, &format!("{title}: {}{hint}", error.message));
+    }
+}
+
+fn twice(manifests: &[Manifest], faults: &mut Faults) {
+    let mut seen = std::collections::HashMap::new();
+    for manifest in manifests {
+        let project = documents::project(manifest.kind, &manifest.document);
+        if let Some(first) = seen.insert((manifest.kind.name, project, manifest.name()), manifest) {
+            let what =
+                format!("{} `{}` stands at {} already", manifest.kind.name, manifest.name(), first.place(""));
+            faults.add(&manifest.place(""), &what);
+        }
+    }
+}
+
+/// Documents in lists by the plural of their kinds, as they are sent.
+pub(crate) fn lists(manifests: &[Manifest]) -> Value {
+    let mut lists = Map::new();
+    for manifest in manifests {
+        let list = lists.entry(manifest.kind.plural).or_insert_with(|| Value::Array(Vec::new()));
+        if let Value::Array(list) = list {
+            list.push(manifest.document.clone());
+        }
+    }
+    Value::Object(lists)
+}
+
+/// The same failure, with the file and the line of each member that the server named.
+pub(crate) fn placed(manifests: &[Manifest], error: hayward_client::Error) -> Failure {
+    let faults: Vec<String> = error.faults().iter().map(|fault| placed_fault(manifests, fault)).collect();
+    if faults.is_empty() {
+        return error.into();
+    }
+    let (code, hint) = (error.code(), error.hint());
+    let error = anyhow!("{error}\n  {}", faults.join("\n  "));
+    Failure { error, hint, exit_code: code.exit_code() }
+}
+
+fn placed_fault(manifests: &[Manifest], fault: &FieldFault) -> String {
+    let FieldFault { field, message } = fault;
+    let told = || format!("{field}: {message}");
+    let Some(steps) = steps(field) else { return told() };
+    let (Some(Step::Member(plural)), Some(Step::Index(index))) = (steps.first(), steps.get(1)) else {
+        return told();
+    };
+    let of_kind = |manifest: &&Manifest| manifest.kind.plural == *plural;
+    let Some(manifest) = manifests.iter().filter(of_kind).nth(*index) else { return told() };
+    let inner = field.split_once('.').map_or("", |(_, inner)| inner);
+    format!("{}: {} `{}`: {inner}: {message}", manifest.place(inner), manifest.kind.name, manifest.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Vec<Manifest>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f.yaml");
+        std::fs::write(&path, text).unwrap();
+        let read = read(&[path.display().to_string()], None);
+        read.map_err(|failure| failure.error.to_string().replace(&format!("{}/", dir.path().display()), ""))
+    }
+
+    #[test]
+    fn documents_stand_in_lists_or_alone_and_several_in_a_file() {
+        let text = "tokens:\n- name: a\n  role: ro\n- name: b\n  role: rw\n---\napiVersion: hayward/v1\nkind: token\nname: c\nrole: ro\n---\n";
+        let manifests = read_text(text).unwrap();
+        let names: Vec<_> = manifests.iter().map(Manifest::name).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert_eq!(lists(&manifests)["tokens"][2], serde_json::json!({"name": "c", "role": "ro"}));
+        assert_eq!(manifests[1].place("role"), format!("{}:5", manifests[1].file));
+        assert_eq!(read_text("{\"tokens\": [{\"name\": \"a\", \"role\": \"ro\"}]}").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_file_and_line_and_what_was_meant() {
+        for (text, expect) in [
+            ("tokens:\n- name: a\n  role: [\n", "f.yaml:"),
+            ("tokns:\n- name: a\n", "f.yaml:2: no kind is called `tokns`: did you mean `tokens`?"),
+            ("tokens:\n- nam: a\n  role: ro\n", "is `nam` meant to be it?"),
+            ("tokens:\n  name: a\n", "f.yaml:2: `tokens` is no list"),
+            ("tokens:\n- a\n", "f.yaml:2: an entry of `tokens` has members"),
+            ("kind: tokan\nname: a\n", "f.yaml:1: no kind is called `tokan`: did you mean `token`?"),
+            ("apiVersion: v2\nkind: token\nname: a\nrole: ro\n", "`apiVersion` is not `hayward/v1`"),
+            (
+                "tokens:\n- {name: a, role: ro}\n- {name: a, role: rw}\n",
+                "f.yaml:3: token `a` stands at f.yaml:2 already",
+            ),
+            ("tokens:\n- name: a\n  name: b\n", "f.yaml:3"),
+            ("tokens:\n- name: a\n  role: boss\n", "token `a`:"),
+            ("just text", "f.yaml:1: a document has members"),
+        ] {
+            let told = read_text(text).map(|_| ()).unwrap_err();
+            assert!(told.contains(expect), "{text:?} tells {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_of_a_member_gets_its_line() {
+        let manifests = read_text("tokens:\n- name: a\n  role: ro\n- name: b\n  role: rw\n").unwrap();
+        let fault = FieldFault { field: "tokens[1].role".into(), message: "no".into() };
+        assert!(placed_fault(&manifests, &fault).contains("f.yaml:5: token `b`: role: no"));
+        let odd = FieldFault { field: "x".into(), message: "no".into() };
+        assert_eq!(placed_fault(&manifests, &odd), "x: no");
+    }
+}

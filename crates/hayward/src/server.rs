@@ -1,0 +1,114 @@
+//! The server that a command asks, and as whom: what flags, environment, files and the last login say.
+//!
+//! A command of this sort opens nothing else: no data directory, no log, one thread.
+
+pub(crate) mod credentials;
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use hayward_api::Code;
+use hayward_client::{Address, Client, Config, Trust};
+
+use crate::config;
+use crate::failure::Failure;
+use crate::remote::token_of;
+use crate::runtime;
+
+/// Bytes of a file of certificates.
+const CA_BYTES_MAX: u64 = 1 << 20;
+
+/// The server that a command asks; every command that asks one has these.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ServerArgs {
+    /// Address of the server; HAYWARD_URL says it too
+    #[arg(long, env = "HAYWARD_CLIENT_URL", value_name = "URL", default_value = "http://127.0.0.1:8765", value_parser = address, help_heading = "Server")]
+    url: Address,
+
+    /// File that holds the token; else HAYWARD_TOKEN, else the last login at this address
+    #[arg(long, env = "HAYWARD_CLIENT_TOKEN_FILE", value_name = "FILE", help_heading = "Server")]
+    token_file: Option<PathBuf>,
+
+    /// File of the certificates that are trusted, instead of those of the system
+    #[arg(long, env = "HAYWARD_CLIENT_CA", value_name = "FILE", help_heading = "Server")]
+    ca: Option<PathBuf>,
+}
+
+/// The project that a command is about.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ProjectArg {
+    /// Project that is meant; '' means none, whatever the configuration says
+    #[arg(long, short, env = "HAYWARD_CLIENT_PROJECT", value_name = "PROJECT")]
+    project: Option<String>,
+}
+
+impl ProjectArg {
+    /// The project, if one is meant.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.project.as_deref().filter(|name| !name.is_empty())
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).map_err(|error| error.to_string())
+}
+
+impl ServerArgs {
+    /// The server.
+    pub(crate) fn address(&self) -> &Address {
+        &self.url
+    }
+
+    /// A client with the credential that there is.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let token = self.token()?;
+        self.client_with(token)
+    }
+
+    /// A client with this credential.
+    pub(crate) fn client_with(&self, token: Option<String>) -> Result<Client, Failure> {
+        let trust = match &self.ca {
+            Some(path) if self.url.is_tls() => Trust::Only(certificates(path)?),
+            _ => Trust::System,
+        };
+        Ok(Client::new(Config { address: self.url.clone(), token, trust })?)
+    }
+
+    /// The credential: of the file that was named, of the environment, of the last login.
+    pub(crate) fn token(&self) -> Result<Option<String>, Failure> {
+        if let Some(path) = &self.token_file {
+            return token_of(path).map(Some);
+        }
+        let said = config::variable("HAYWARD_TOKEN").into_os_string().into_string().unwrap_or_default();
+        if !said.trim().is_empty() {
+            return Ok(Some(said.trim().to_owned()));
+        }
+        let login = credentials::find(&self.url.to_string())?;
+        Ok(login.map(|login| login.token))
+    }
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    use std::io::Read;
+    let mut pem = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(CA_BYTES_MAX).read_to_end(&mut pem));
+    read.with_context(|| format!("failed to read `{}`", path.display())).map_err(Failure::configuration)?;
+    Ok(pem)
+}
+
+/// Runs what asks a server.
+pub(crate) fn block_on<T>(asking: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    runtime::block_on_here(asking)
+}
+
+impl From<hayward_client::Error> for Failure {
+    fn from(error: hayward_client::Error) -> Self {
+        let (code, hint) = (error.code(), error.hint());
+        let hint = hint.or_else(|| (code == Code::Unauthenticated).then(|| "run `hayward login`".to_owned()));
+        let faults: String =
+            error.faults().iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message)).collect();
+        let error = if faults.is_empty() { error.into() } else { anyhow!("{error}{faults}") };
+        Self { error, hint, exit_code: code.exit_code() }
+    }
+}
