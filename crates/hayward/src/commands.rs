@@ -27,6 +27,7 @@ mod logout;
 mod migrate;
 mod patch;
 mod revert;
+mod secrets;
 pub(crate) mod serve;
 mod service;
 mod status;
@@ -91,6 +92,7 @@ pub(crate) enum Command {
     Migrate(migrate::Args),
     Patch(patch::Args),
     Revert(revert::Args),
+    Secrets(secrets::Args),
     Serve(Box<serve::Args>),
     Status(status::Args),
     Stdio(stdio::Args),
@@ -129,6 +131,7 @@ impl Command {
             Self::Migrate(args) => migrate::run(&args),
             Self::Patch(args) => patch::run(&args),
             Self::Revert(args) => revert::run(&args),
+            Self::Secrets(args) => secrets::run(args),
             Self::Serve(args) => serve::run(*args, start),
             Self::Status(args) => status::run(&args),
             Self::Stdio(args) => stdio::run(args, start.further),

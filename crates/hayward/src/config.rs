@@ -2,6 +2,7 @@
 //!
 //! Default < file < environment < flag. All faults are collected and told together.
 
+pub(crate) mod database;
 pub(crate) mod file;
 pub(crate) mod keys;
 pub(crate) mod layers;
@@ -14,8 +15,10 @@ use clap::ValueEnum;
 use hayward_api::Tier;
 use hayward_api::error::did_you_mean;
 use hayward_api::limits::{Limit, LimitError};
+use hayward_store::DatabaseUrl;
 use hayward_telemetry::otlp::{Otlp, Settings};
 
+use self::database::DatabaseGiven;
 use crate::failure::Failure;
 use crate::fences::FenceArgs;
 use crate::fences::tools::{ToolFenceArg, tool_fence};
@@ -57,6 +60,20 @@ pub(crate) struct Common {
     /// Directory of everything that Hayward keeps [default: hayward in the XDG data home]
     #[arg(long, env = "HAYWARD_DATA_DIR", value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
+
+    /// PostgreSQL database that is used instead of a file in the data directory, e.g. postgres://hayward@db/hayward?sslmode=verify-full
+    ///
+    /// The record, keys and all else stay in the data directory. Give the address by the variable or in the file of the
+    /// configuration if it has a password: who may list processes sees flags.
+    #[arg(
+        long,
+        env = "HAYWARD_DATABASE_URL",
+        value_name = "URL",
+        value_parser = database::given,
+        hide_env_values = true,
+        global = true
+    )]
+    pub(crate) database_url: Option<DatabaseGiven>,
 
     /// Least serious log messages that are written to standard error: error, warn, info, debug or trace
     #[arg(long, env = "HAYWARD_LOG_LEVEL", value_name = "LEVEL", default_value = "warn", global = true)]
@@ -335,6 +352,11 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 impl Common {
+    /// The database beside the data directory, if there is one.
+    pub(crate) fn database(&self) -> Result<Option<DatabaseUrl>, Failure> {
+        self.database_url.as_ref().map(DatabaseGiven::checked).transpose()
+    }
+
     /// The data directory: what was said, else `hayward` in the XDG data home.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
         if let Some(dir) = &self.data_dir {

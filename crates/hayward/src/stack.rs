@@ -16,7 +16,7 @@ use hayward_gateway::{Fencing, Protocol, Road, RoadParts, RoadSettings};
 use hayward_host::fence::ground;
 use hayward_host::{Host, HostConfig, HostSettings, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
-use hayward_store::{DataDir, LockError, Store, StoreConfig};
+use hayward_store::{DataDir, DatabaseUrl, LockError, Store, StoreConfig};
 use hayward_telemetry::metrics::{DEFAULT_PREFIX, Kind, Meters, Observed};
 use hayward_telemetry::otlp::{Otlp, Pushing};
 use hayward_tool::{Toolset, Transfers};
@@ -74,6 +74,8 @@ pub(crate) struct Beside {
     pub(crate) prefix: Option<String>,
     /// What is pushed to a collector, if anything is.
     pub(crate) otlp: Option<Otlp>,
+    /// The database that is used instead of a file in the data directory.
+    pub(crate) database: Option<DatabaseUrl>,
 }
 
 /// What calls go through, built anew.
@@ -105,10 +107,10 @@ impl Stack {
         limits: AllLimits,
         beside: Beside,
     ) -> Result<Self, Failure> {
-        let Beside { secrets, further, transfers, prefix, otlp } = beside;
+        let Beside { secrets, further, transfers, prefix, otlp, database } = beside;
         let fence = serving.fence.read(data.path()).map_err(misfenced)?;
         let of_all = checked_tools(&together(&serving.tool_fences)?, data.path()).map_err(misfenced)?;
-        let store = open_store(data.path(), &limits).await?;
+        let store = open_store(data.path(), database, &limits).await?;
         let credentials = Arc::new(Credentials::new());
         credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
         let spool = Spool::new(data.spool().map_err(Locked::from)?);
@@ -302,9 +304,15 @@ pub(crate) fn acquire(path: &Path) -> Result<DataDir, Locked> {
     Ok(DataDir::acquire(path)?)
 }
 
-/// Opens the database of a data directory.
-pub(crate) async fn open_store(path: &Path, limits: &AllLimits) -> Result<Store, Failure> {
-    let config = StoreConfig { limits: limits.store.clone(), ..StoreConfig::default() };
+/// Opens the database of a data directory, or the one that is used instead of it.
+pub(crate) async fn open_store(
+    path: &Path,
+    database: Option<DatabaseUrl>,
+    limits: &AllLimits,
+) -> Result<Store, Failure> {
+    let mut variables = environment();
+    let credentials = variables.find(|(name, _)| name == "CREDENTIALS_DIRECTORY").map(|(_, dir)| dir.into());
+    let config = StoreConfig { limits: limits.store.clone(), database, credentials };
     let store = Store::open(path, config).await.map_err(hayward_api::Error::from)?;
     Ok(store)
 }

@@ -28,7 +28,7 @@ struct Account {
 
 impl Account {
     /// The same credential as this account.
-    fn stand_for(&self, record: CredentialRecord, impersonator: Option<String>) -> CredentialRecord {
+    fn stand_for(&self, record: &CredentialRecord, impersonator: Option<String>) -> CredentialRecord {
         let principal = Principal {
             kind: self.kind,
             name: self.name.clone(),
@@ -40,7 +40,7 @@ impl Account {
             principal: Arc::new(principal),
             enabled: record.enabled && self.enabled,
             expires_at_unix: ends.into_iter().flatten().min(),
-            ..record
+            ..*record
         }
     }
 }
@@ -58,7 +58,7 @@ impl Store {
             let record = stored.into_record();
             match account.as_deref().map(|name| by_name.get(name)) {
                 None => record,
-                Some(Some(account)) => account.stand_for(record, None),
+                Some(Some(account)) => account.stand_for(&record, None),
                 Some(None) => CredentialRecord { enabled: false, ..record },
             }
         };
@@ -102,7 +102,7 @@ impl Store {
                 enabled: true,
                 expires_at_unix: Some(login.expires_unix),
             };
-            records.push(account.stand_for(record, login.impersonator));
+            records.push(account.stand_for(&record, login.impersonator));
         }
         Ok(records)
     }

@@ -98,7 +98,8 @@ impl Transaction {
 
 pub(crate) async fn get<'a>(on: impl Into<On<'a>>, key: &Key<'_>) -> Result<Option<Resource>, StoreError> {
     let row = query(resources!(
-        "WHERE r.kind = $1 AND r.scope = $2 AND (r.name = $3 OR r.uid = $3)
+        "WHERE r.uid IN (SELECT uid FROM resources WHERE kind = $1 AND scope = $2 AND name = $3
+                         UNION ALL SELECT uid FROM resources WHERE uid = $3 AND kind = $1 AND scope = $2)
          ORDER BY (CASE WHEN r.name = $3 THEN 0 ELSE 1 END) LIMIT 1"
     ))
     .bind(key.kind.name)
@@ -110,6 +111,7 @@ pub(crate) async fn get<'a>(on: impl Into<On<'a>>, key: &Key<'_>) -> Result<Opti
     row.as_ref().map(Resource::from_row).transpose()
 }
 
+#[expect(clippy::option_option, reason = "anywhere, nowhere in particular, and one project are three things")]
 async fn find<'a>(
     on: impl Into<On<'a>>,
     kind: &'static Descriptor,
@@ -118,7 +120,9 @@ async fn find<'a>(
 ) -> Result<Resource, StoreError> {
     // Two of the best rank are enough to know that several are meant.
     let rows = query(resources!(
-        "WHERE r.kind = $1 AND (r.name = $2 OR r.uid = $2) AND ($3 OR r.scope = $4)
+        "WHERE r.uid IN (SELECT uid FROM resources WHERE kind = $1 AND name = $2
+                         UNION ALL SELECT uid FROM resources WHERE uid = $2 AND kind = $1)
+           AND ($3 OR r.scope = $4)
          ORDER BY (CASE WHEN r.name <> $2 THEN 2 WHEN r.scope = '' THEN 0 ELSE 1 END), r.scope LIMIT 2"
     ))
     .bind(kind.name)

@@ -6,7 +6,7 @@ use hayward_auth::password::PasswordHash;
 use hayward_auth::{Digest, TokenId};
 
 use crate::error::StoreError;
-use crate::history::{ChangeKind, LOGIN};
+use crate::history::ChangeKind;
 use crate::resource::{Actor, damaged};
 use crate::sql::{Row, query};
 use crate::store::Store;
@@ -88,7 +88,7 @@ impl Transaction {
         if inserted == 0 {
             return Err(StoreError::NotFound { kind: "user", name: login.user.to_owned() });
         }
-        self.signal(LOGIN, ChangeKind::Created, login.user, login.id.as_str(), actor);
+        self.signal(ChangeKind::Created, (login.user, login.id.as_str()), actor);
         Ok(())
     }
 
@@ -110,7 +110,7 @@ impl Transaction {
             .map_err(StoreError::at("end logins"))?;
         let entries: Vec<_> = rows.iter().map(LoginEntry::from_row).collect::<Result<_, _>>()?;
         for entry in &entries {
-            self.signal(LOGIN, ChangeKind::Deleted, &entry.user, entry.id.as_str(), actor);
+            self.signal(ChangeKind::Deleted, (&entry.user, entry.id.as_str()), actor);
         }
         Ok(entries.into_iter().map(|entry| entry.id).collect())
     }

@@ -87,7 +87,7 @@ impl Transaction {
         for sensitive in kind.sensitive {
             match sensitive {
                 Sensitive::Password(member) => {
-                    drop(spec.as_object_mut().and_then(|all| all.shift_remove(*member)))
+                    drop(spec.as_object_mut().and_then(|all| all.shift_remove(*member)));
                 }
                 Sensitive::Values(member) => {
                     let values = take(&mut spec, member)?;
@@ -140,7 +140,7 @@ impl Transaction {
         let metadata = &resource.metadata;
         let (uid, name) = (metadata.uid.clone(), metadata.name.to_string());
         let keys = self.store.keys.get()?;
-        let stored = Stored::seal(&keys, &pair.key_id, uid, name, metadata.resource_version, &values)?;
+        let stored = Stored::seal((&keys, &pair.key_id), (uid, name), metadata.resource_version, &values)?;
         stored.insert(&mut self.tx).await?;
         query(
             "DELETE FROM sealed WHERE uid = $1 AND version NOT IN

@@ -14,7 +14,7 @@ use sqlx::Error as SqlError;
 
 use crate::dialect;
 use crate::error::StoreError;
-use crate::history::{ChangeKind, Snapshot};
+use crate::history::{ChangeKind, LOGIN, Snapshot};
 use crate::resource::{Actor, Resource};
 use crate::sql::{Argument, Tx, insert_all, query};
 use crate::store::Store;
@@ -137,20 +137,13 @@ impl Transaction {
         ]);
     }
 
-    /// Keeps a line of history that only says that there was a change.
-    pub(crate) fn signal(
-        &mut self,
-        kind: &'static str,
-        change: ChangeKind,
-        uid: &str,
-        name: &str,
-        actor: &Actor,
-    ) {
+    /// Keeps a line of history that only says that a login began or ended.
+    pub(crate) fn signal(&mut self, change: ChangeKind, (uid, name): (&str, &str), actor: &Actor) {
         let revision = self.next_revision();
         self.history.push([
             revision.into(),
             uid.into(),
-            kind.into(),
+            LOGIN.into(),
             "".into(),
             name.into(),
             change.as_str().into(),

@@ -91,11 +91,10 @@ impl Feed {
     }
 
     async fn wait(&self) {
-        let is_shared = matches!(self.readers, Pool::Postgres(_));
-        match is_shared {
-            false => self.wake.notified().await,
+        match self.readers {
+            Pool::Sqlite(_) => self.wake.notified().await,
             // What nobody told of is found all the same, a little later.
-            true => drop(timeout(POLL, self.wake.notified()).await),
+            Pool::Postgres(_) => drop(timeout(POLL, self.wake.notified()).await),
         }
     }
 

@@ -17,3 +17,5 @@ mod reports;
 mod resources;
 #[path = "both/sealing.rs"]
 mod sealing;
+#[path = "both/speed.rs"]
+mod speed;

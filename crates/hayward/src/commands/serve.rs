@@ -128,7 +128,8 @@ async fn serve_until_signal(
     let mirror_limits = limits.audit.clone();
     let prefix = Some(args.metrics_prefix.clone());
     let (secrets, further, transfers) = (args.secrets(), (start.further)(), args.transfers(address));
-    let beside = Beside { secrets, further, transfers, prefix, otlp };
+    let database = args.common.database()?;
+    let beside = Beside { secrets, further, transfers, prefix, otlp, database };
     let mut stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;

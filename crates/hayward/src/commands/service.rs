@@ -359,7 +359,7 @@ async fn lacking(data_dir: &Path, metrics: bool) -> Result<Vec<Role>, Failure> {
 async fn tokens(data_dir: &Path, roles: &[Role]) -> Result<Vec<Made>, Failure> {
     let data = acquire(data_dir)
         .map_err(|locked| locked.failure.hint("stop the service first: `systemctl stop hayward`"))?;
-    let store = open_store(data.path(), &AllLimits::default()).await?;
+    let store = open_store(data.path(), None, &AllLimits::default()).await?;
     let made = make(&store, roles).await;
     store.close().await;
     made

@@ -53,7 +53,9 @@ pub(crate) fn run(args: Args, further: Further) -> Result<(), Failure> {
     let otlp = otlp()?;
     let log = args.common.start_log_for(otlp.as_ref())?;
     let limits = args.serving.limits()?;
-    runtime::block_on(serve(args, limits, Beside { further: further(), otlp, ..Beside::default() }, &log))
+    let database = args.common.database()?;
+    let beside = Beside { further: further(), otlp, database, ..Beside::default() };
+    runtime::block_on(serve(args, limits, beside, &log))
 }
 
 async fn serve(args: Args, limits: AllLimits, beside: Beside, log: &Logging) -> Result<(), Failure> {

@@ -141,7 +141,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let data_dir = args.common.data_dir()?;
     let (ask, shown) = read(args.action, &data_dir)?;
-    let told = runtime::block_on(local::ask(&data_dir, ask)).map_err(found)?;
+    let told = runtime::block_on(local::ask(&data_dir, args.common.database()?, ask)).map_err(found)?;
     show(shown, told)
 }
 

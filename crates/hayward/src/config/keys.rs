@@ -82,13 +82,14 @@ pub(crate) enum Change {
 }
 
 /// The keys of flags. Whoever adds one says here when it changes.
-const CHANGES: [(&str, Change); 37] = [
+const CHANGES: [(&str, Change); 38] = [
     ("allowed.hosts", Change::Request),
     ("allowed.origins", Change::Request),
     ("audit.strict_from", Change::Request),
     ("behind.proxy", Change::Request),
     ("containment", Change::Restart),
     ("data.dir", Change::Restart),
+    ("database.url", Change::Restart),
     ("fence.allow_network", Change::Restart),
     ("fence.cpu", Change::Restart),
     ("fence.file_size", Change::Restart),
@@ -209,7 +210,7 @@ impl Key {
 }
 
 fn is_secret(name: &str) -> bool {
-    ["token", "secret", "password"].iter().any(|end| name.ends_with(end))
+    ["token", "secret", "password", "database.url"].iter().any(|end| name.ends_with(end))
 }
 
 /// Every key.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use hayward_api::{Code, Error};
 use hayward_gateway::listener::InForce;
+use hayward_store::DatabaseUrl;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -63,12 +64,12 @@ async fn question(input: BufReader<OwnedReadHalf>) -> Option<Ask> {
 }
 
 /// Asks the daemon that has this data directory; without one, does it here.
-pub(crate) async fn ask(data_dir: &Path, ask: Ask) -> Result<Told, Failure> {
+pub(crate) async fn ask(data_dir: &Path, database: Option<DatabaseUrl>, ask: Ask) -> Result<Told, Failure> {
     let started = Instant::now();
     loop {
         // Another command has the directory for a moment; a daemon may be about to listen, or to go.
         let locked = match acquire(data_dir) {
-            Ok(data) => return alone(data, ask).await,
+            Ok(data) => return alone(data, database, ask).await,
             Err(Locked { is_elsewhere: false, failure, .. }) => return Err(failure),
             Err(locked) => locked,
         };

@@ -8,7 +8,7 @@ use hayward_auth::Credentials;
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts};
 use hayward_host::fence::ground;
 use hayward_mcp::result::Identity;
-use hayward_store::{DataDir, Store};
+use hayward_store::{DataDir, DatabaseUrl, Store};
 use hayward_telemetry::metrics::{DEFAULT_PREFIX, Meters};
 use tokio::sync::Mutex;
 
@@ -18,9 +18,9 @@ use crate::failure::Failure;
 use crate::stack::{VERSION, open_record, open_store};
 
 /// Does what was asked for in a data directory that nobody else has.
-pub(crate) async fn alone(data: DataDir, ask: Ask) -> Result<Told, Failure> {
+pub(crate) async fn alone(data: DataDir, database: Option<DatabaseUrl>, ask: Ask) -> Result<Told, Failure> {
     let limits = AllLimits::read(&[])?;
-    let store = open_store(data.path(), &limits).await?;
+    let store = open_store(data.path(), database, &limits).await?;
     let told = match ask {
         // It changes nothing, and so needs no record.
         Ask::List => list(&store).await,

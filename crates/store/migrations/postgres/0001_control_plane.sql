@@ -20,6 +20,7 @@ CREATE TABLE resources (
 
 CREATE INDEX resources_of_owner ON resources (owner);
 CREATE INDEX resources_of_scope ON resources (scope);
+CREATE INDEX resources_by_name ON resources (kind, name);
 CREATE INDEX resources_by_version ON resources (resource_version);
 
 CREATE TABLE status (

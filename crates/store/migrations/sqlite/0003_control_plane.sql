@@ -8,6 +8,7 @@ ALTER TABLE resources ADD COLUMN builtin TEXT;
 
 CREATE INDEX resources_of_owner ON resources (owner);
 CREATE INDEX resources_of_scope ON resources (scope);
+CREATE INDEX resources_by_name ON resources (kind, name);
 CREATE INDEX resources_by_version ON resources (resource_version);
 
 -- What specs refer to: a resource of this name in the scope of the one that refers, or of none.

@@ -97,8 +97,8 @@ fn decode(text: &str) -> Option<Key> {
 /// A key, and the id that follows from it.
 fn named(key: Key) -> (String, Key) {
     let digest = blake3::derive_key(CONTEXT, &key[..]);
-    let id = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    (id, key)
+    let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+    (format!("{:016x}", u64::from_be_bytes(*first)), key)
 }
 
 /// Where the keys are, and what was read there.

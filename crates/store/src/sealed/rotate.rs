@@ -81,7 +81,7 @@ impl Store {
         for stored in Stored::all(&mut change.tx).await? {
             let values = stored.open(&keys)?;
             let (uid, name) = (stored.uid, stored.name);
-            let anew = Stored::seal(&keys, &pair.key_id, uid, name, stored.version, &values)?;
+            let anew = Stored::seal((&keys, &pair.key_id), (uid, name), stored.version, &values)?;
             anew.insert(&mut change.tx).await?;
             count += 1;
         }

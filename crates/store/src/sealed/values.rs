@@ -28,10 +28,8 @@ pub(super) struct Stored {
 
 impl Stored {
     pub(super) fn seal(
-        keys: &Keys,
-        key_id: &str,
-        uid: String,
-        name: String,
+        (keys, key_id): (&Keys, &str),
+        (uid, name): (String, String),
         version: u64,
         values: &Values,
     ) -> Result<Self, StoreError> {

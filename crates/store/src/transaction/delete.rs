@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use hayward_api::kinds::Descriptor;
+use hayward_api::names::ResourceName;
 use serde_json::Value;
 
 use super::Transaction;
@@ -70,7 +71,9 @@ impl Transaction {
             let project = if gone[at].kind == PROJECT { gone[at].metadata.name.as_str() } else { "" };
             let rows = query(
                 "SELECT r.*, NULL AS status FROM resources r
-                 WHERE r.owner = $1 OR ($2 <> '' AND r.scope = $2) ORDER BY r.kind, r.scope, r.name",
+                 WHERE r.uid IN (SELECT uid FROM resources WHERE owner = $1
+                                 UNION ALL SELECT uid FROM resources WHERE $2 <> '' AND scope = $2)
+                 ORDER BY r.kind, r.scope, r.name",
             )
             .bind(&gone[at].metadata.uid)
             .bind(project)
@@ -124,8 +127,10 @@ impl Transaction {
             // From the end, so that places in lists stay what they are.
             fields.sort_by(|a, b| b.cmp(a));
             fields.dedup();
-            fields.iter().for_each(|field| take_out(&mut spec, field));
-            let scope = referring.metadata.scope.as_ref().map(|scope| scope.as_str());
+            for field in &fields {
+                take_out(&mut spec, field);
+            }
+            let scope = referring.metadata.scope.as_ref().map(ResourceName::as_str);
             let mut desired = Desired::new(kind, scope, referring.metadata.name.as_str(), spec);
             desired.labels = referring.metadata.labels.clone();
             desired.annotations = referring.metadata.annotations.clone();

@@ -1,6 +1,7 @@
 //! Bringing a resource back to what it was.
 
 use hayward_api::kinds::Descriptor;
+use hayward_api::names::ResourceName;
 
 use super::Transaction;
 use crate::error::StoreError;
@@ -11,6 +12,7 @@ use crate::resource::{Actor, Desired, Key, Resource};
 impl Transaction {
     /// Makes the resource of this name or uid what it was at a revision, values of secrets included. One that is
     /// deleted is made again, with another uid.
+    #[expect(clippy::too_many_arguments, reason = "what is meant, when, and who says so")]
     pub async fn revert(
         &mut self,
         kind: &'static Descriptor,
@@ -22,7 +24,7 @@ impl Transaction {
         self.flush().await?;
         let was = history::at(&mut self.tx, kind, scope, word, revision).await?;
         let spec = self.with_values_of(kind, &was, revision).await?;
-        let scope = was.metadata.scope.as_ref().map(|scope| scope.as_str());
+        let scope = was.metadata.scope.as_ref().map(ResourceName::as_str);
         let mut desired = Desired::new(kind, scope, was.metadata.name.as_str(), spec);
         desired.labels.clone_from(&was.metadata.labels);
         desired.annotations.clone_from(&was.metadata.annotations);

@@ -151,7 +151,7 @@ fn tell(plan: &Plan, file: &Path, data_dir: &Path, is_dry: bool) {
 /// Keeps tokens that aren't there yet; how many were.
 async fn take_over(data_dir: &Path, tokens: &[Taken]) -> Result<usize, Failure> {
     let data = acquire(data_dir)?;
-    let store = open_store(data.path(), &AllLimits::default()).await?;
+    let store = open_store(data.path(), None, &AllLimits::default()).await?;
     let done = keep(&store, tokens).await;
     store.close().await;
     done
