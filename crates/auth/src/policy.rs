@@ -23,12 +23,12 @@ use crate::{Operation, Verb};
 #[derive(Debug, Default)]
 pub struct Policy {
     accounts: HashMap<String, Account>,
+    until_unix: Option<i64>,
 }
 
 /// An account that may act, and what it was granted: by itself, and by each of its groups.
 #[derive(Debug, Default)]
 struct Account {
-    is_service: bool,
     grants: Vec<Arc<Grants>>,
 }
 
@@ -73,8 +73,17 @@ impl Visible {
 
 impl Policy {
     /// The rules in these stored resources: of each, the name of its kind, its own name, and its spec. Others are passed over.
-    pub fn new<'a>(resources: impl IntoIterator<Item = (&'a str, &'a str, &'a Value)>) -> Self {
-        Self { accounts: build::accounts(resources) }
+    /// Accounts that are over at this second (Unix time) may do nothing.
+    pub fn new<'a>(
+        resources: impl IntoIterator<Item = (&'a str, &'a str, &'a Value)>,
+        now_unix: i64,
+    ) -> Self {
+        build::policy(resources, now_unix)
+    }
+
+    /// When (Unix time) the next account is over: by then, the policy is built anew. Never if none will be.
+    pub fn until_unix(&self) -> Option<i64> {
+        self.until_unix
     }
 
     /// What of a kind this principal may do this to; `noun` is its plural. It agrees with [`decide`](crate::decide()).
@@ -110,19 +119,19 @@ impl Policy {
             || self.grants(principal).iter().any(|grants| grants.has_operation(operation))
     }
 
-    /// What an account was granted. A person is no program and a program no person, whatever they are called.
+    /// What an account was granted. Accounts have one name each, so it is the account that says whether it is a person's or a
+    /// program's, and which subjects it is; whoever shows a credential says its name only.
     fn grants(&self, principal: &Principal) -> &[Arc<Grants>] {
-        let is_service = match principal.kind {
-            PrincipalKind::User => false,
-            PrincipalKind::ServiceAccount => true,
+        match principal.kind {
+            PrincipalKind::User | PrincipalKind::ServiceAccount => {
+                self.accounts.get(&principal.name).map_or(&[], |account| &account.grants)
+            }
             PrincipalKind::Anonymous
             | PrincipalKind::Token
             | PrincipalKind::Admin
             | PrincipalKind::Metrics
-            | PrincipalKind::Local => return &[],
-        };
-        let account = self.accounts.get(&principal.name);
-        account.filter(|account| account.is_service == is_service).map_or(&[], |account| &account.grants)
+            | PrincipalKind::Local => &[],
+        }
     }
 }
 

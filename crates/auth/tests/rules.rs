@@ -30,13 +30,12 @@ const PROJECTS: [&str; 2] = ["p", "q"];
 const RESOURCES: [&str; 5] = ["servers", "prompts", "audit", "rbac", "*"];
 /// Those that are named in rules, and others.
 const NOUNS: [&str; 6] = ["servers", "prompts", "audit", "rbac", "secrets", "tokens"];
-/// Ann is a person in both groups, Bob one in none, ci a program in `ops`, Eve is disabled, and nobody knows Zoe.
-const ACCOUNTS: [(&str, PrincipalKind, bool, &[&str]); 7] = [
+/// Ann is a person in both groups, Bob one in none, ci a program in `ops`, Eve is disabled, Old is over, and nobody knows Zoe.
+const ACCOUNTS: [(&str, PrincipalKind, bool, &[&str]); 6] = [
     ("ann", PrincipalKind::User, true, &["ops", "dev"]),
     ("bob", PrincipalKind::User, true, &[]),
     ("ci", PrincipalKind::ServiceAccount, true, &["ops"]),
-    ("ci", PrincipalKind::User, false, &[]),
-    ("ann", PrincipalKind::ServiceAccount, false, &[]),
+    ("old", PrincipalKind::User, false, &["ops"]),
     ("eve", PrincipalKind::User, false, &["ops"]),
     ("zoe", PrincipalKind::User, false, &["ops"]),
 ];
@@ -47,16 +46,19 @@ fn people() -> Vec<(&'static str, &'static str, Value)> {
         ("user", "ann", json!({"role": "USER"})),
         ("user", "bob", json!({"role": "ADMIN"})),
         ("user", "ci", json!({"role": "USER", "serviceAccount": true})),
+        ("user", "old", json!({"role": "USER", "expiresAt": "2026-01-01T00:00:00Z"})),
         ("user", "eve", json!({"role": "ADMIN", "disabled": true})),
-        ("group", "ops", json!({"members": ["ann", "ci", "eve", "zoe"]})),
+        ("group", "ops", json!({"members": ["ann", "ci", "eve", "old", "zoe"]})),
         ("group", "dev", json!({"members": ["ann"]})),
     ]
 }
 
+const NOW: i64 = 1_800_000_000;
+
 fn policy(rules: &[Value]) -> Policy {
     let people = people();
     let stored = people.iter().map(|(kind, name, spec)| (*kind, *name, spec));
-    Policy::new(stored.chain(rules.iter().map(|spec| ("rbac", "r", spec))))
+    Policy::new(stored.chain(rules.iter().map(|spec| ("rbac", "r", spec))), NOW)
 }
 
 fn rule(kind: &str, name: &str, binding: &Value) -> Value {
@@ -262,6 +264,28 @@ fn only_accounts_are_granted_anything_and_administrators_need_no_rule() {
     assert!(!may(&none, &admin, manage("everything")) && !may(&none, &admin, manage("*")));
     let (ann, bob) = (principal(PrincipalKind::User, "ann"), principal(PrincipalKind::User, "bob"));
     assert!(may(&policy, &ann, Action::ManageTokens) && !may(&policy, &bob, Action::ManageTokens));
+}
+
+#[test]
+fn an_account_is_what_it_is_whoever_says_so_and_until_it_is_over() {
+    let everything = json!({"role": "view", "resource": "*"});
+    let rules = [("User", "ci"), ("ServiceAccount", "ann"), ("User", "soon")]
+        .map(|(kind, name)| rule(kind, name, &everything));
+    let soon = json!({"expiresAt": "2027-01-15T08:00:01Z"});
+    let mut stored = people();
+    stored.push(("user", "soon", soon));
+    let at = |now| {
+        let stored = stored.iter().map(|(kind, name, spec)| (*kind, *name, spec));
+        Policy::new(stored.chain(rules.iter().map(|spec| ("rbac", "r", spec))), now)
+    };
+    let sees = |policy: &Policy, name| {
+        [PrincipalKind::User, PrincipalKind::ServiceAccount]
+            .map(|kind| policy.scope(&principal(kind, name), Verb::View, "servers") != Visible::None)
+    };
+    // Rules for a person called `ci` and a program called `ann` are for nobody.
+    assert_eq!([sees(&at(NOW), "ci"), sees(&at(NOW), "ann")], [[false; 2]; 2]);
+    assert_eq!((sees(&at(NOW), "soon"), at(NOW).until_unix()), ([true; 2], Some(NOW + 1)));
+    assert_eq!((sees(&at(NOW + 1), "soon"), at(NOW + 1).until_unix()), ([false; 2], None));
 }
 
 #[test]

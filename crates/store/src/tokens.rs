@@ -228,7 +228,8 @@ impl Stored {
         let TokenEntry { metadata, spec, id, expires_at_unix, .. } = self.entry;
         let principal = Principal {
             kind: PrincipalKind::from(spec.role),
-            name: metadata.name.into(),
+            // Whoever acts as an account has its name, and what rules grant to that.
+            name: spec.account.unwrap_or_else(|| metadata.name.into()),
             credential: id.to_string(),
             ceiling: spec.role.ceiling(),
             min_protocol: spec.min_protocol,

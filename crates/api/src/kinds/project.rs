@@ -93,13 +93,11 @@ impl Spec for ProjectSpec {
         distinct("servers", self.servers.iter().map(String::as_str))?;
         let mut accepted = HashSet::new();
         self.accept.retain(|condition| accepted.insert(*condition));
-        let servers: HashSet<&str> = self.servers.iter().map(String::as_str).collect();
+        if self.server_overrides.len() > NAMES {
+            return Err(wrong("serverOverrides", format!("use up to {NAMES} entries")));
+        }
         for (name, server) in &self.server_overrides {
-            if !servers.contains(name.as_str()) {
-                let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-                return Err(wrong("serverOverrides", format!("`{shown}` is no server of this project"))
-                    .with_hint("name it in `servers`, too"));
-            }
+            plain("serverOverrides", Some(name))?;
             plain(&format!("serverOverrides.{name}.proxyModel"), server.proxy_model.as_ref())?;
         }
         Ok(())
@@ -177,21 +175,27 @@ fn references(spec: &Value) -> Vec<Reference> {
 
 fn conditions(spec: &Value) -> Vec<Condition> {
     let Ok(spec) = serde_json::from_value::<ProjectSpec>(spec.clone()) else { return Vec::new() };
-    if !spec.asks_too_much() {
-        return Vec::new();
+    let mut conditions = Vec::new();
+    if spec.asks_too_much() {
+        let (reason, message) = if spec.is_served() {
+            (
+                "Accepted",
+                "gates and proxy models are not applied yet; it is served without them, as `accept` says",
+            )
+        } else {
+            (
+                "NotYet",
+                "gates and proxy models are not applied yet, so it is not served; say `accept: [NotEnforced]` to have it served without them",
+            )
+        };
+        conditions.push(Condition::new(NOT_ENFORCED, "True", reason, message));
     }
-    let (reason, message) = if spec.is_served() {
-        (
-            "Accepted",
-            "gates and proxy models are not applied yet; it is served without them, as `accept` says",
-        )
-    } else {
-        (
-            "NotYet",
-            "gates and proxy models are not applied yet, so it is not served; say `accept: [NotEnforced]` to have it served without them",
-        )
-    };
-    vec![Condition::new(NOT_ENFORCED, "True", reason, message)]
+    let servers: HashSet<&String> = spec.servers.iter().collect();
+    if let Some(name) = spec.server_overrides.keys().find(|name| !servers.contains(name)) {
+        let message = format!("`serverOverrides` names `{name}`, which is no server of this project");
+        conditions.push(Condition::new("Unused", "True", "UnknownServer", message));
+    }
+    conditions
 }
 
 impl Kind for ProjectSpec {
@@ -243,6 +247,8 @@ mod tests {
             accepted["accept"] = json!(["NotEnforced", "NotEnforced"]);
             assert_eq!(told(accepted), (not_enforced("Accepted"), true));
         }
+        let unused = told(json!({"serverOverrides": {"b": {}}})).0.unwrap();
+        assert_eq!(unused, ("Unused".to_owned(), "UnknownServer".to_owned()));
     }
 
     #[test]
@@ -250,7 +256,7 @@ mod tests {
         for (bad, field) in [
             (json!({"servers": ["a", "a"]}), "servers[1]"),
             (json!({"servers": ["a b"]}), "servers[0]"),
-            (json!({"serverOverrides": {"a": {}}}), "serverOverrides"),
+            (json!({"serverOverrides": {"a b": {}}}), "serverOverrides"),
             (
                 json!({"servers": ["a"], "serverOverrides": {"a": {"proxyModal": "x"}}}),
                 "serverOverrides.a.proxyModal",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hayward_api::Time;
 use hayward_api::kinds::group::GroupSpec;
 use hayward_api::kinds::rbac::{EVERYTHING, Role, RoleBinding, Subject, SubjectKind, nouns};
 use hayward_api::kinds::user::UserSpec;
@@ -10,7 +11,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::grants::{Grants, Verbs, noun_index};
-use super::{Account, Operation};
+use super::{Account, Operation, Policy};
 
 /// What is understood of a binding.
 enum Granted {
@@ -20,15 +21,16 @@ enum Granted {
     To(Operation),
 }
 
-pub(super) fn accounts<'a>(
+pub(super) fn policy<'a>(
     resources: impl IntoIterator<Item = (&'a str, &'a str, &'a Value)>,
-) -> HashMap<String, Account> {
-    let mut accounts: HashMap<String, Account> = HashMap::new();
+    now_unix: i64,
+) -> Policy {
+    let mut people: HashMap<&str, UserSpec> = HashMap::new();
     let mut members: Vec<(&str, Vec<String>)> = Vec::new();
     let mut granted: HashMap<Subject, Grants> = HashMap::new();
     for (kind, name, spec) in resources {
         match kind {
-            "user" => accounts.extend(account(name, spec)),
+            "user" => people.extend(active(spec, now_unix).map(|spec| (name, spec))),
             "group" => members.extend(GroupSpec::deserialize(spec).ok().map(|group| (name, group.members))),
             "rbac" => grant(spec, &mut granted),
             _ => {}
@@ -37,9 +39,11 @@ pub(super) fn accounts<'a>(
     let granted: HashMap<Subject, Arc<Grants>> =
         granted.into_iter().map(|(subject, grants)| (subject, Arc::new(grants))).collect();
     let of = |kind, name: &str| granted.get(&Subject { kind, name: name.to_owned() }).cloned();
-    for (name, account) in &mut accounts {
-        let kind = if account.is_service { SubjectKind::ServiceAccount } else { SubjectKind::User };
-        account.grants.extend(of(kind, name));
+    let mut accounts: HashMap<String, Account> = HashMap::new();
+    for (name, spec) in &people {
+        let kind = if spec.service_account { SubjectKind::ServiceAccount } else { SubjectKind::User };
+        let grants = of(kind, name).into_iter().collect();
+        accounts.insert((*name).to_owned(), Account { grants });
     }
     for (group, names) in members {
         let Some(grants) = of(SubjectKind::Group, group) else { continue };
@@ -49,14 +53,14 @@ pub(super) fn accounts<'a>(
             }
         }
     }
-    accounts
+    let until_unix = people.values().filter_map(|spec| spec.expires_at).map(Time::unix).min();
+    Policy { accounts, until_unix }
 }
 
-/// An account that may act.
-fn account(name: &str, spec: &Value) -> Option<(String, Account)> {
+/// What is stored of an account, if it may act.
+fn active(spec: &Value, now_unix: i64) -> Option<UserSpec> {
     let spec = UserSpec::deserialize(spec).ok().filter(|spec| !spec.disabled)?;
-    let account = Account { is_service: spec.service_account, grants: Vec::new() };
-    Some((name.to_owned(), account))
+    spec.expires_at.is_none_or(|end| now_unix < end.unix()).then_some(spec)
 }
 
 /// Adds what a rule grants, as far as it is understood.
