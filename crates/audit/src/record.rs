@@ -226,6 +226,9 @@ struct PrincipalBody<'a> {
     name: Word<'a>,
     credential: Word<'a>,
     role: &'static str,
+    /// Who acts as this principal, if it isn't itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    impersonator: Option<Word<'a>>,
 }
 
 impl<'a> IntentBody<'a> {
@@ -239,6 +242,7 @@ impl<'a> IntentBody<'a> {
                 name: Word(&principal.name),
                 credential: Word(&principal.credential),
                 role: principal.role(),
+                impersonator: principal.impersonator.as_deref().map(Word),
             },
             client_address: intent.source.address,
             proxy: intent.source.proxy.map(|proxy| proxy.to_string()),

@@ -91,6 +91,17 @@ impl Credentials {
         });
     }
 
+    /// Removes these and adds those, or puts them in the place of those of the same id, in one step.
+    pub fn change(&self, removed: &[TokenId], records: Vec<CredentialRecord>) {
+        let entries: Vec<Arc<Entry>> = records.into_iter().map(Entry::of).collect();
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            removed.iter().for_each(|id| drop(table.remove(id)));
+            table.extend(entries.iter().map(|entry| (entry.record.id, Arc::clone(entry))));
+            table
+        });
+    }
+
     /// Removes a record; says whether it was there.
     pub fn remove(&self, id: TokenId) -> bool {
         let before = self.table.rcu(|table| {

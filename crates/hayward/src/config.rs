@@ -250,6 +250,7 @@ pub(crate) struct AllLimits {
     pub(crate) tool: hayward_tool::limits::Limits,
     pub(crate) audit: hayward_audit::limits::Limits,
     pub(crate) store: hayward_store::limits::Limits,
+    pub(crate) controlplane: hayward_controlplane::limits::Limits,
 }
 
 impl AllLimits {
@@ -257,6 +258,7 @@ impl AllLimits {
     pub(crate) fn table() -> impl Iterator<Item = &'static Limit> {
         hayward_audit::limits::Limits::TABLE
             .iter()
+            .chain(hayward_controlplane::limits::Limits::TABLE)
             .chain(hayward_exec::Limits::TABLE)
             .chain(hayward_gateway::limits::Limits::TABLE)
             .chain(hayward_host::limits::Limits::TABLE)
@@ -267,6 +269,7 @@ impl AllLimits {
     fn set(&mut self, key: &str, value: u64) -> Result<(), LimitError> {
         match key.split('.').next() {
             Some("audit") => self.audit.set(key, value),
+            Some("controlplane") => self.controlplane.set(key, value),
             Some("exec") => self.exec.set(key, value),
             Some("gateway") => self.gateway.set(key, value),
             Some("host") => self.host.set(key, value),

@@ -8,6 +8,7 @@ mod fences;
 mod flags;
 mod leftovers;
 mod local;
+mod management;
 mod manifest;
 mod moment;
 mod network;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::{Fence, Principal};
 use hayward_audit::secrets::{RuleSet, Secret, Secrets, TagKey};
-use hayward_auth::Credentials;
+use hayward_auth::{Credentials, Policies};
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
 use hayward_gateway::listener::{InForce, Local, ROUTES};
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts, RoadSettings};
@@ -41,6 +41,8 @@ const HELD_BY: &str = "what holds the processes of a command together";
 pub(crate) struct Stack {
     pub(crate) protocol: Arc<Protocol>,
     pub(crate) credentials: Arc<Credentials>,
+    /// What rules grant, at this moment.
+    pub(crate) policies: Arc<Policies>,
     /// The secrets that no reply and no record shows.
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) store: Store,
@@ -138,13 +140,14 @@ impl Stack {
             instructions: toolset.instructions.to_owned(),
         };
         let meters = meters(prefix.as_deref().unwrap_or(DEFAULT_PREFIX), &executor);
+        let policies = Arc::new(Policies::default());
         let parts = RoadParts {
             record,
             strict_from: serving.audit_strict_from.tier(),
             secrets: Arc::clone(&held),
             store: store.clone(),
             credentials: Arc::clone(&credentials),
-            policies: Arc::default(),
+            policies: Arc::clone(&policies),
             limits: &limits.gateway,
             tool_limits: &limits.tool,
             fencing: Fencing { of_all, ground: ground(&limits.host) },
@@ -157,6 +160,7 @@ impl Stack {
         Ok(Self {
             protocol,
             credentials,
+            policies,
             secrets: held,
             store,
             limits,
@@ -373,9 +377,14 @@ pub(crate) fn executor(
     executor
 }
 
+/// The paths that requests are counted by. What is asked for most comes first.
+fn paths() -> Vec<&'static str> {
+    ROUTES.iter().map(|route| route.path).chain(hayward_controlplane::rest::paths()).collect()
+}
+
 /// Where everything is counted.
 fn meters(prefix: &str, executor: &Executor) -> Arc<Meters> {
-    let meters = Meters::new(prefix, VERSION, &ROUTES.map(|route| route.path));
+    let meters = Meters::new(prefix, VERSION, &paths());
     let executor = executor.clone();
     meters.observe(Observed {
         name: "bash_inflight_processes",

@@ -119,7 +119,7 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
 }
 
 /// What was asked for, with the real paths of its roots, if it can be meant and granted on this machine.
-fn meant(spec: TokenSpec, data_dir: &Path) -> Result<TokenSpec, Error> {
+pub(crate) fn meant(spec: TokenSpec, data_dir: &Path) -> Result<TokenSpec, Error> {
     spec.bounds.tools.iter().try_for_each(known)?;
     if let Some(end) = spec.expires_at.filter(|end| end.unix() <= jiff::Timestamp::now().as_second()) {
         let error =

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_audit::Mirror;
+use hayward_controlplane::rest::router;
 use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Front, OldClients, Pace, Threads, serve};
 use hayward_host::TransferConfig;
@@ -15,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{AllLimits, Common, Serving, otlp, sound};
 use crate::failure::Failure;
+use crate::management::{self, Late};
 use crate::network::{Checked, Doors, Handed, Network, Trust};
 use crate::notify::Notify;
 use crate::reload::{Looks, Reload, Reloads, placed};
@@ -64,6 +66,18 @@ pub(crate) struct Args {
     /// Beginning of our names at /metrics; `mymcp_` keeps the dashboards of mymcp working
     #[arg(long, env = "HAYWARD_METRICS_PREFIX", value_name = "PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
     metrics_prefix: String,
+
+    /// Directory of manifests that is the truth: what its files say is applied and followed, and what vanishes is deleted
+    ///
+    /// Files end in `.yaml`, `.yml` or `.json`. A broken one keeps its last good state, and shows at /api/v1/health/overview.
+    #[arg(long, env = "HAYWARD_MANIFESTS", value_name = "DIR")]
+    manifests: Option<PathBuf>,
+
+    /// Let whoever comes first make the first user, without the administrator's token
+    ///
+    /// Until then whoever reaches the server first owns what it declares.
+    #[arg(long, env = "HAYWARD_BOOTSTRAP_OPEN")]
+    bootstrap_open: bool,
 
     #[command(flatten)]
     pub(crate) common: Common,
@@ -137,10 +151,15 @@ async fn serve_until_signal(
     let mirrors = mirrors(&args, &data_dir.join("audit"), &mirror_limits)?;
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
-    let app = app(&args, &stack, desk.clone(), address, Trust { tls, proxies });
+    let late = Late::new(Arc::clone(&stack.protocol));
+    let plane = management::start(&stack, late.in_force(), args.bootstrap_open, shutdown.clone()).await?;
+    let app = App {
+        management: Some(router(&plane)),
+        ..app(&args, &stack, desk.clone(), address, Trust { tls, proxies })
+    };
     let front = Arc::new(Front::new(Arc::new(app)));
-    let protocol = Arc::clone(&front);
-    let in_force = Arc::new(move || Arc::clone(&protocol.app().protocol));
+    let in_force = late.is(&front);
+    let manifests = args.manifests.clone().map(|dir| management::follow(&plane, dir, shutdown.clone()));
     let socket = local::listen(&stack, desk, in_force, shutdown.clone());
     let reloads = Reloads::counted_by(&stack.meters);
     let mut reload = Reload::new(start.layers, looks, (handed, address), reloads);
@@ -164,6 +183,10 @@ async fn serve_until_signal(
     reload.follow((signal, shutdown.clone()), &mut stack, &front, (log, &notify)).await;
     notify.stopping();
     listening.await.ok();
+    if let Some(manifests) = manifests {
+        manifests.await.ok();
+    }
+    plane.close().await;
     drop(socket_file);
     noting.await.ok();
     if let Some(socket) = socket {
@@ -185,6 +208,7 @@ impl Args {
     pub(crate) fn absolute(mut self) -> Result<Self, Failure> {
         self.ready_file = absolute(self.ready_file, "--ready-file")?;
         self.log_dir = absolute(self.log_dir, "--log-dir")?;
+        self.manifests = absolute(self.manifests, "--manifests")?;
         Ok(self)
     }
 

@@ -1,0 +1,235 @@
+//! Decisions about what is declared, and the proof of one.
+
+use hayward_api::kinds::{Descriptor, KINDS, Scope};
+use hayward_api::principal::PrincipalKind;
+use hayward_api::{Caller, Code, Error};
+use hayward_auth::{Action, Decision, Operation, Verb, decide};
+use hayward_store::{Actor, Resource, StoreError};
+
+use super::Guarded;
+
+/// The proof that a caller may do something: with certain resources of a kind, one by one, or with one of them.
+#[derive(Clone, Debug)]
+pub struct Allowed {
+    caller: Caller,
+    verb: Verb,
+    noun: &'static str,
+    /// The one that it is good for, by name and project; none: for some of the kind.
+    one: Option<(String, Option<String>)>,
+}
+
+impl Allowed {
+    /// Who may.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whom history names.
+    pub fn actor(&self) -> Actor {
+        Actor::from(&*self.caller.principal)
+    }
+
+    /// Whether it is a proof of this.
+    pub(super) fn covers(
+        &self,
+        verb: Verb,
+        kind: &Descriptor,
+        name: &str,
+        project: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let is_one =
+            self.one.as_ref().is_none_or(|(known, within)| known == name && within.as_deref() == project);
+        if self.verb == verb && self.noun == kind.plural && is_one {
+            return Ok(());
+        }
+        let detail =
+            format!("a proof of {:?} {} was shown for {verb:?} {} `{name}`", self.verb, self.noun, kind.name);
+        Err(StoreError::Invalid(Error::new(Code::Internal, "this was decided otherwise").with_detail(detail)))
+    }
+
+    /// Whether it is a proof that this server may be attached to this project, or detached from it.
+    pub(super) fn covers_attachment(
+        &self,
+        project: &Descriptor,
+        name: &str,
+        server: &str,
+    ) -> Result<(), StoreError> {
+        if self.noun == project.plural {
+            return self.covers(Verb::Edit, project, name, None);
+        }
+        let attachment = self.kind()?;
+        let verb = if self.verb == Verb::Delete { Verb::Delete } else { Verb::Create };
+        self.covers(verb, attachment, server, Some(name))
+    }
+
+    /// Whether it is a proof for some of this kind.
+    pub(super) fn covers_some(&self, kind: &Descriptor) -> Result<(), StoreError> {
+        if self.noun == kind.plural && self.one.is_none() {
+            return Ok(());
+        }
+        Err(StoreError::Invalid(Error::new(Code::Internal, "this was decided otherwise")))
+    }
+
+    /// Whether it is a proof of this, of what isn't a kind.
+    pub(super) fn covers_noun(&self, verb: Verb, noun: &str) -> Result<(), StoreError> {
+        if self.verb == verb && self.noun == noun {
+            return Ok(());
+        }
+        Err(StoreError::Invalid(Error::new(Code::Internal, "this was decided otherwise")))
+    }
+
+    /// The kind that it is about.
+    pub(super) fn kind(&self) -> Result<&'static Descriptor, StoreError> {
+        let known = KINDS.iter().copied().find(|kind| kind.plural == self.noun);
+        known.ok_or_else(|| StoreError::Invalid(Error::new(Code::Internal, "this is about no kind")))
+    }
+}
+
+/// That a caller may not.
+#[derive(Debug)]
+pub struct Denied {
+    /// What the caller is told.
+    pub error: Error,
+    /// What was asked for, and why not, for the record; none where nothing was decided.
+    pub decision: Option<(String, String)>,
+}
+
+impl Denied {
+    fn unauthenticated() -> Self {
+        let error = Error::new(Code::Unauthenticated, "this needs a credential")
+            .with_hint("run `hayward login`, or send `Authorization: Bearer TOKEN`");
+        Self { error, decision: None }
+    }
+
+    fn forbidden(what: String, reason: impl ToString) -> Self {
+        let error = Error::new(Code::Forbidden, format!("not permitted to {what}"))
+            .with_hint("an administrator can grant it with an rbac resource");
+        Self { error, decision: Some((what, reason.to_string())) }
+    }
+
+    /// It is there, and nobody says so.
+    fn hidden(kind: &Descriptor, word: &str, what: String, reason: impl ToString) -> Self {
+        let error = StoreError::NotFound { kind: kind.name, name: word.to_owned() }.into();
+        Self { error, decision: Some((what, reason.to_string())) }
+    }
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        Self { error: error.into(), decision: None }
+    }
+}
+
+/// What is decided, in words.
+fn told(verb: Verb, noun: &str, one: Option<(&str, Option<&str>)>) -> String {
+    match one {
+        None => format!("{} {noun}", verb.as_str()),
+        Some((name, None)) => format!("{} {noun} `{name}`", verb.as_str()),
+        Some((name, Some(project))) => format!("{} {noun} `{name}` of project `{project}`", verb.as_str()),
+    }
+}
+
+impl Guarded {
+    fn decide(&self, caller: &Caller, action: &Action<'_>) -> Decision {
+        decide(&self.policies.current(), &caller.principal, action)
+    }
+
+    /// Whether somebody is known at all.
+    pub fn known(caller: &Caller) -> Result<(), Denied> {
+        match caller.principal.kind {
+            PrincipalKind::Anonymous => Err(Denied::unauthenticated()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller may do this with any resource of the kind; which ones it is, is decided for each.
+    pub fn some(&self, caller: &Caller, verb: Verb, kind: &'static Descriptor) -> Result<Allowed, Denied> {
+        self.noun(caller, verb, kind.plural)
+    }
+
+    /// The same for what isn't a kind.
+    pub fn noun(&self, caller: &Caller, verb: Verb, noun: &'static str) -> Result<Allowed, Denied> {
+        Self::known(caller)?;
+        let action = Action::Manage { verb, noun, name: None, project: None };
+        match self.decide(caller, &action) {
+            Decision::Allow => Ok(Allowed { caller: caller.clone(), verb, noun, one: None }),
+            Decision::Deny { reason } => Err(Denied::forbidden(told(verb, noun, None), reason)),
+        }
+    }
+
+    /// Whether the caller may do this.
+    pub fn operation(&self, caller: &Caller, operation: Operation) -> Result<(), Denied> {
+        Self::known(caller)?;
+        match self.decide(caller, &Action::Operate(operation)) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { reason } => Err(Denied::forbidden(operation.as_str().to_owned(), reason)),
+        }
+    }
+
+    /// Whether the caller may do this with the resource of this name, which need not be there.
+    pub fn named(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        kind: &'static Descriptor,
+        (name, project): (&str, Option<&str>),
+    ) -> Result<Allowed, Denied> {
+        Self::known(caller)?;
+        match self.decide(caller, &manage(verb, kind, name, project)) {
+            Decision::Allow => Ok(proof(caller, verb, kind, name, project)),
+            Decision::Deny { reason } => {
+                Err(Denied::forbidden(told(verb, kind.plural, Some((name, project))), reason))
+            }
+        }
+    }
+
+    /// The resource that a word means, if the caller may do this with it. One that it may not see is not found.
+    pub async fn one(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        kind: &'static Descriptor,
+        (word, project): (&str, Option<&str>),
+    ) -> Result<(Allowed, Resource), Denied> {
+        Self::known(caller)?;
+        let scope = match (kind.scope, project) {
+            (Scope::System, _) => Some(None),
+            (_, None) => None,
+            (_, Some(project)) => Some(Some(project)),
+        };
+        let resource = match self.store.find(kind, scope, word).await {
+            // Nothing to see, and whoever may see nothing of the kind isn't told more than that.
+            Err(error) => return Err(error.into()),
+            Ok(resource) => resource,
+        };
+        let (name, project) = named(&resource);
+        let Decision::Deny { reason } = self.decide(caller, &manage(verb, kind, name, project)) else {
+            return Ok((proof(caller, verb, kind, name, project), resource));
+        };
+        let what = told(verb, kind.plural, Some((name, project)));
+        Err(match self.decide(caller, &manage(Verb::View, kind, name, project)) {
+            Decision::Allow => Denied::forbidden(what, reason),
+            Decision::Deny { .. } => Denied::hidden(kind, word, what, reason),
+        })
+    }
+
+    /// Whether the caller may see this resource.
+    pub(crate) fn sees(&self, caller: &Caller, kind: &Descriptor, name: &str, project: Option<&str>) -> bool {
+        self.decide(caller, &manage(Verb::View, kind, name, project)) == Decision::Allow
+    }
+}
+
+fn manage<'a>(verb: Verb, kind: &Descriptor, name: &'a str, project: Option<&'a str>) -> Action<'a> {
+    Action::Manage { verb, noun: kind.plural, name: Some(name), project }
+}
+
+fn proof(caller: &Caller, verb: Verb, kind: &Descriptor, name: &str, project: Option<&str>) -> Allowed {
+    let one = Some((name.to_owned(), project.map(ToOwned::to_owned)));
+    Allowed { caller: caller.clone(), verb, noun: kind.plural, one }
+}
+
+/// The name and the project of a resource.
+pub(crate) fn named(resource: &Resource) -> (&str, Option<&str>) {
+    let metadata = &resource.metadata;
+    (metadata.name.as_str(), metadata.scope.as_ref().map(|scope| scope.as_str()))
+}

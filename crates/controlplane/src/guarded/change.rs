@@ -1,0 +1,135 @@
+//! Changing, with a proof for each thing that changes.
+
+use hayward_api::kinds::Descriptor;
+use hayward_auth::Verb;
+use hayward_store::{Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction};
+
+use super::Guarded;
+use super::allowed::Allowed;
+
+/// A change of several things that happen together or not at all. Dropped, it is undone.
+pub struct Change {
+    inner: Transaction,
+}
+
+impl Guarded {
+    /// Begins a change. Whoever may change nothing gets nothing out of it: each thing needs its own proof.
+    pub async fn begin(&self) -> Result<Change, StoreError> {
+        Ok(Change { inner: self.store.begin().await? })
+    }
+}
+
+impl Change {
+    /// Makes a resource.
+    pub async fn create(&mut self, allowed: &Allowed, desired: &Desired<'_>) -> Result<Resource, StoreError> {
+        allowed.covers(Verb::Create, desired.kind, desired.name, desired.scope)?;
+        self.inner.create(desired, &allowed.actor()).await
+    }
+
+    /// Makes a resource what is desired, if it is still at this version.
+    pub async fn update(
+        &mut self,
+        allowed: &Allowed,
+        version: Option<u64>,
+        desired: &Desired<'_>,
+    ) -> Result<Resource, StoreError> {
+        allowed.covers(Verb::Edit, desired.kind, desired.name, desired.scope)?;
+        self.inner.update(&desired.key(), version, desired, &allowed.actor()).await
+    }
+
+    /// Deletes a resource, if it is still at this version.
+    pub async fn delete(
+        &mut self,
+        allowed: &Allowed,
+        key: &Key<'_>,
+        version: Option<u64>,
+        deletion: Deletion,
+    ) -> Result<Resource, StoreError> {
+        allowed.covers(Verb::Delete, key.kind, key.name, key.scope)?;
+        self.inner.delete(key, version, deletion, &allowed.actor()).await
+    }
+
+    /// Gives a resource that this change has made a credential.
+    pub async fn put_credential(
+        &mut self,
+        allowed: &Allowed,
+        resource: &Resource,
+        credential: &NewCredential,
+    ) -> Result<(), StoreError> {
+        let (name, project) = super::allowed::named(resource);
+        allowed.covers(Verb::Create, resource.descriptor()?, name, project)?;
+        self.inner.put_credential(&resource.metadata.uid, credential).await
+    }
+
+    /// Makes a resource what it was at a version, for whoever may edit it, or, if it is gone, make it.
+    pub async fn revert(
+        &mut self,
+        allowed: &Allowed,
+        (kind, word, project): (&'static Descriptor, &str, Option<&str>),
+        version: u64,
+    ) -> Result<Resource, StoreError> {
+        let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
+        let (name, project) = super::allowed::named(&resource);
+        let verb = if resource.metadata.generation == 1 { Verb::Create } else { Verb::Edit };
+        allowed
+            .covers(verb, kind, name, project)
+            .or_else(|_| allowed.covers(Verb::Edit, kind, name, project))?;
+        Ok(resource)
+    }
+
+    /// Gives a project other servers, for whoever may edit it, or may attach or detach this one.
+    pub async fn set_servers(
+        &mut self,
+        allowed: &Allowed,
+        (project, server): (&Resource, &str),
+        servers: Vec<String>,
+    ) -> Result<Resource, StoreError> {
+        let name = project.metadata.name.as_str();
+        allowed.covers_attachment(project.descriptor()?, name, server)?;
+        let mut spec = project.spec.clone();
+        if let Some(members) = spec.as_object_mut() {
+            members.insert("servers".into(), servers.into());
+        }
+        let desired = Desired {
+            labels: project.metadata.labels.clone(),
+            annotations: project.metadata.annotations.clone(),
+            ..Desired::new(project.descriptor()?, None, name, spec)
+        };
+        let version = Some(project.metadata.resource_version);
+        self.inner.update(&desired.key(), version, &desired, &allowed.actor()).await
+    }
+
+    /// The revision that this change has come to.
+    pub(crate) fn revision(&self) -> u64 {
+        self.inner.revision()
+    }
+
+    /// The resource of this name as this change has it, for whoever is to be allowed to see it or change it.
+    pub(crate) async fn find(
+        &mut self,
+        kind: &'static Descriptor,
+        project: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Resource>, StoreError> {
+        match self.inner.find(kind, Some(project), name).await {
+            Ok(resource) => Ok(Some(resource)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Resources of a kind as this change has them.
+    pub(crate) async fn list(&mut self, kind: &'static Descriptor) -> Result<Vec<Resource>, StoreError> {
+        Ok(self.inner.list(kind, ListScope::All).await?.items)
+    }
+
+    /// Whether everything that is referred to is there: what [`Self::commit`] asks, too.
+    pub(crate) async fn check(&mut self) -> Result<(), StoreError> {
+        self.inner.verify().await
+    }
+
+    /// Makes it happen.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.inner.commit().await
+    }
+}

@@ -1,0 +1,189 @@
+//! Reading, with a proof.
+
+use hayward_api::kinds::rbac::AUDIT;
+use hayward_api::kinds::{Condition, Descriptor, KINDS};
+use hayward_api::{Code, Error};
+use hayward_auth::Verb;
+use hayward_store::{
+    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, Resource, Snapshot, StoreError,
+    Watch,
+};
+
+use serde_json::{Value, json};
+
+use super::Guarded;
+use super::allowed::{Allowed, named};
+use crate::manifests::BROKEN;
+
+impl Guarded {
+    /// Resources of the kind that the proof is about: those that its holder may see.
+    pub async fn list(&self, allowed: &Allowed, scope: ListScope<'_>) -> Result<Listed, StoreError> {
+        let kind = allowed.kind()?;
+        allowed.covers_some(kind)?;
+        let mut listed = self.store.list(kind, scope).await?;
+        listed.items.retain(|resource| {
+            let (name, project) = named(resource);
+            self.sees(allowed.caller(), kind, name, project)
+        });
+        Ok(listed)
+    }
+
+    /// The resource of the proof as it is now; whoever may edit it sees what is edited.
+    pub(crate) async fn live(&self, allowed: &Allowed, resource: &Resource) -> Result<Resource, StoreError> {
+        let (name, project) = named(resource);
+        let kind = allowed.kind()?;
+        allowed
+            .covers(Verb::Edit, kind, name, project)
+            .or_else(|_| allowed.covers(Verb::View, kind, name, project))?;
+        self.store.find(kind, Some(project), name).await
+    }
+
+    /// Projects, for whoever may see which servers are attached to some of them.
+    pub(crate) async fn projects_of_attachments(&self, allowed: &Allowed) -> Result<Listed, StoreError> {
+        let kind = allowed.kind()?;
+        if kind.kept != hayward_api::kinds::Kept::InProjects {
+            allowed.covers_some(kind)?;
+        }
+        self.store.list(project_kind()?, ListScope::All).await
+    }
+
+    /// The project of this name or id, for whoever may do something with attachments: it decides which.
+    pub(crate) async fn project_of_attachment(
+        &self,
+        _allowed: &Allowed,
+        word: &str,
+    ) -> Result<Resource, StoreError> {
+        self.store.find(project_kind()?, Some(None), word).await
+    }
+
+    /// Resources of a kind that this caller may see, whatever it is asked for beside.
+    pub(crate) async fn visible(
+        &self,
+        caller: &hayward_api::Caller,
+        kind: &'static Descriptor,
+        scope: ListScope<'_>,
+    ) -> Result<Vec<Resource>, StoreError> {
+        match self.some(caller, Verb::View, kind) {
+            Ok(allowed) => Ok(self.list(&allowed, scope).await?.items),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// What others claimed.
+    pub(crate) async fn claims(
+        &self,
+        allowed: &Allowed,
+        filter: &ClaimFilter,
+    ) -> Result<Vec<Claim>, StoreError> {
+        allowed.covers_noun(Verb::View, AUDIT)?;
+        Ok(self.store.claims(filter).await?.0)
+    }
+
+    /// The sessions of what others claimed.
+    pub(crate) async fn sessions(
+        &self,
+        allowed: &Allowed,
+        filter: &ClaimFilter,
+    ) -> Result<Vec<ClaimedSession>, StoreError> {
+        allowed.covers_noun(Verb::View, AUDIT)?;
+        self.store.claimed_sessions(filter).await
+    }
+
+    /// Keeps what somebody claims.
+    pub(crate) async fn claim(&self, allowed: &Allowed, claims: &[Claim]) -> Result<(), StoreError> {
+        allowed.covers_noun(Verb::Create, AUDIT)?;
+        self.store.put_claims(claims).await
+    }
+
+    /// Says of what this manager applied from broken files that they are, and takes that back of everything else. What is
+    /// said here allows nothing and changes nothing that is wanted.
+    pub(crate) async fn tell_broken(
+        &self,
+        manager: &str,
+        broken: &[(String, Condition)],
+    ) -> Result<(), StoreError> {
+        for kind in KINDS.iter().copied().filter(|kind| kind.kept == hayward_api::kinds::Kept::Stored) {
+            for resource in self.store.list(kind, ListScope::All).await?.items {
+                let text = |member: &str| {
+                    resource.applied.as_ref().and_then(|applied| applied.get(member)?.as_str())
+                };
+                if text("manager") != Some(manager) {
+                    continue;
+                }
+                let condition =
+                    broken.iter().find(|(file, _)| text("file") == Some(file)).map(|(_, told)| told);
+                if let Some(status) = with_condition(&resource, condition) {
+                    self.store
+                        .put_status(&resource.metadata.uid, resource.metadata.generation, &status)
+                        .await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the store answers.
+    pub(crate) async fn is_well(&self) -> bool {
+        self.store.revision().await.is_ok()
+    }
+
+    /// What happened to a resource; to see it is enough.
+    pub async fn history(
+        &self,
+        allowed: &Allowed,
+        (word, project): (&str, Option<&str>),
+    ) -> Result<Vec<Change>, StoreError> {
+        let kind = allowed.kind()?;
+        let changes = self.store.history(kind, project, word).await?;
+        // A uid may have borne other names.
+        Ok(changes
+            .into_iter()
+            .filter(|change| self.sees(allowed.caller(), kind, &change.name, change.scope.as_deref()))
+            .collect())
+    }
+
+    /// A resource as it was at a version.
+    pub async fn at(
+        &self,
+        allowed: &Allowed,
+        (name, project): (&str, Option<&str>),
+        version: u64,
+    ) -> Result<Snapshot, StoreError> {
+        self.store.at(allowed.kind()?, project, name, version).await
+    }
+
+    /// Changes after this revision of whatever there is; [`Self::sees`] says which the caller may see.
+    pub async fn watch(&self, _allowed: &Allowed, from: u64) -> Result<Watch, StoreError> {
+        self.store.watch(from).await
+    }
+
+    /// The values of a secret, sealed to a public key. Whoever calls this has also decided that a backup may be made.
+    pub async fn seal(
+        &self,
+        allowed: &Allowed,
+        resource: &Resource,
+        to: &PublicKey,
+    ) -> Result<Value, StoreError> {
+        let (name, project) = named(resource);
+        allowed.covers(Verb::View, allowed.kind()?, name, project)?;
+        Ok(json!(self.store.seal_to(&resource.metadata.uid, to).await?))
+    }
+}
+
+/// The status of a resource with this condition in the place of the one before; none if that changes nothing.
+fn with_condition(resource: &Resource, condition: Option<&Condition>) -> Option<Value> {
+    let mut status = resource.status.as_ref().map_or_else(|| json!({}), |status| status.status.clone());
+    let known = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut wanted: Vec<Value> = known.iter().filter(|it| it["type"] != BROKEN).cloned().collect();
+    wanted.extend(condition.map(|condition| json!(condition)));
+    if wanted == known {
+        return None;
+    }
+    status["conditions"] = wanted.into();
+    Some(status)
+}
+
+fn project_kind() -> Result<&'static Descriptor, StoreError> {
+    let known = KINDS.iter().copied().find(|kind| kind.name == "project");
+    known.ok_or_else(|| StoreError::Invalid(Error::new(Code::Internal, "there are no projects")))
+}

@@ -1,0 +1,46 @@
+//! Limits of the control plane.
+
+use std::time::Duration;
+
+hayward_api::limits! {
+    /// Limits of the REST API.
+    pub struct Limits("controlplane") {
+        /// Watches that are open at once, all callers together.
+        watches_max: Count = 4_096 in 1..=1_000_000,
+        /// Watches that are open at once for one credential.
+        watches_per_principal_max: Count = 1_024 in 1..=1_000_000,
+        /// Time between signs of life on a silent watch.
+        watch_heartbeat_ms: Milliseconds = 15_000 in 100..=300_000,
+        /// Time in which a request is answered, or its stream begins.
+        answer_timeout_ms: Milliseconds = 60_000 in 100..=3_600_000,
+        /// Objects of one `apply`.
+        apply_objects_max: Count = 10_000 in 1..=1_000_000,
+        /// Passwords that are hashed at once: each takes 19 MiB for as long as it takes.
+        password_hashes_max: Count = 2 in 1..=64,
+        /// Time that a login is good for.
+        login_lifetime_ms: Milliseconds = 2_592_000_000 in 60_000..=31_536_000_000,
+        /// Claimed events of one report.
+        audit_batch_max: Count = 1_000 in 1..=100_000,
+    }
+}
+
+/// Changes of one resource that `history` tells.
+pub(crate) const HISTORY_MAX: usize = 1_000;
+
+/// Objects of a list that is asked for in parts, unless the caller says how many.
+pub(crate) const PAGE_MAX: usize = 10_000;
+
+/// Events of the record that one look reads at most.
+pub(crate) const AUDIT_EVENTS_MAX: usize = 1_000;
+
+/// Time until an invite is of no use any more, unless its maker says otherwise.
+pub(crate) const INVITE_LIFETIME: Duration = Duration::from_hours(7 * 24);
+
+/// Shortest password, in characters.
+pub(crate) const PASSWORD_CHARS_MIN: usize = 8;
+
+/// Longest password, in bytes.
+pub(crate) const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// How long to wait before the store is followed again, when it didn't answer.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(500);

@@ -1,0 +1,214 @@
+//! What handlers work with, put together once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use hayward_auth::{Credentials, Policies};
+use hayward_store::Store;
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::guarded::Guarded;
+use crate::limits::Limits;
+use crate::manifests::Told;
+use crate::ports::{Machine, Record};
+use crate::sign_in::Entrance;
+use crate::snapshots::Snapshots;
+
+/// What the control plane is built with.
+pub struct PlaneParts {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Who has which credential, at this moment.
+    pub credentials: Arc<Credentials>,
+    /// What rules grant, at this moment.
+    pub policies: Arc<Policies>,
+    /// Where everything is recorded.
+    pub record: Arc<dyn Record>,
+    /// What only the machine knows.
+    pub machine: Arc<dyn Machine>,
+    /// Sizes and times.
+    pub limits: Limits,
+    /// The version that is told.
+    pub version: &'static str,
+    /// Whether whoever comes first may make the first user, without the administrator's token.
+    pub is_bootstrap_open: bool,
+    /// Fires when nothing new is to begin.
+    pub shutdown: CancellationToken,
+}
+
+/// The control plane.
+pub struct Plane {
+    pub(crate) guarded: Guarded,
+    pub(crate) entrance: Entrance,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) record: Arc<dyn Record>,
+    pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) limits: Limits,
+    pub(crate) version: &'static str,
+    pub(crate) counters: Counters,
+    pub(crate) watchers: Arc<Watchers>,
+    pub(crate) manifests: Arc<Told>,
+    pub(crate) shutdown: CancellationToken,
+    /// Requests are answered here and not on the thread of their connection, which has calls to serve.
+    pub(crate) runtime: Handle,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Plane {
+    /// Puts it together, and follows the store until the shutdown. Call it on the runtime that is to answer.
+    pub async fn start(parts: PlaneParts) -> Result<Arc<Self>, hayward_api::Error> {
+        let PlaneParts { store, credentials, policies, record, machine, limits, version, shutdown, .. } =
+            parts;
+        let snapshots =
+            Arc::new(Snapshots::new(store.clone(), credentials, Arc::clone(&policies), Arc::clone(&record)));
+        let from = snapshots.load().await?;
+        let tasks = TaskTracker::new();
+        let following = Arc::clone(&snapshots).follow(from, shutdown.clone());
+        tasks.spawn(following);
+        Ok(Arc::new(Self {
+            guarded: Guarded::new(store.clone(), policies),
+            entrance: Entrance::new(store, &limits, parts.is_bootstrap_open),
+            snapshots,
+            record,
+            machine,
+            version,
+            counters: Counters::new(),
+            watchers: Arc::new(Watchers::new(&limits)),
+            limits,
+            manifests: Arc::default(),
+            shutdown,
+            runtime: Handle::current(),
+            tasks,
+        }))
+    }
+
+    /// Requests in which something broke that must not, since the start.
+    pub fn panics(&self) -> u64 {
+        self.counters.panics.load(Ordering::Relaxed)
+    }
+
+    /// Watches that are open.
+    pub fn watches(&self) -> u64 {
+        self.watchers.open.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what runs. The shutdown must have fired.
+    pub async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// What is counted of requests.
+pub(crate) struct Counters {
+    pub(crate) started: Instant,
+    pub(crate) requests: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    last: Mutex<Option<Timestamp>>,
+}
+
+impl Counters {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            requests: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            errors: AtomicU64::default(),
+            panics: AtomicU64::default(),
+            last: Mutex::default(),
+        }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn answered(&self, status: u16) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        match status {
+            400..=499 => self.refused.fetch_add(1, Ordering::Relaxed),
+            // What comes later is no fault of ours.
+            501 => 0,
+            500..=599 => self.errors.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
+    }
+
+    /// When the last answer left.
+    pub(crate) fn last(&self) -> Option<Timestamp> {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bounds how many watches are open.
+pub(crate) struct Watchers {
+    open: AtomicU64,
+    max: u64,
+    of_one_max: u64,
+    by_credential: Mutex<HashMap<String, u64>>,
+}
+
+/// A watch that is open, until this is dropped.
+pub(crate) struct Watching {
+    watchers: Arc<Watchers>,
+    credential: String,
+}
+
+impl Watchers {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            open: AtomicU64::default(),
+            max: limits.watches_max,
+            of_one_max: limits.watches_per_principal_max,
+            by_credential: Mutex::default(),
+        }
+    }
+
+    /// Opens one, unless there are as many as there may be.
+    pub(crate) fn open(self: &Arc<Self>, credential: &str) -> Option<Watching> {
+        let mut known = self.by_credential.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_one = known.get(credential).copied().unwrap_or_default();
+        if self.open.load(Ordering::Relaxed) >= self.max || of_one >= self.of_one_max {
+            return None;
+        }
+        known.insert(credential.to_owned(), of_one + 1);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Some(Watching { watchers: Arc::clone(self), credential: credential.to_owned() })
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.watchers.open.fetch_sub(1, Ordering::Relaxed);
+        let mut known = self.watchers.by_credential.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = known.get_mut(&self.credential) {
+            *count -= 1;
+            if *count == 0 {
+                known.remove(&self.credential);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_credential_does_not_take_every_place_and_gives_its_places_back() {
+        let limits = Limits { watches_max: 3, watches_per_principal_max: 2, ..Limits::default() };
+        let watchers = Arc::new(Watchers::new(&limits));
+        let held: Vec<_> = (0..2).filter_map(|_| watchers.open("a")).collect();
+        assert!(held.len() == 2 && watchers.open("a").is_none());
+        let other = watchers.open("b");
+        assert!(other.is_some() && watchers.open("c").is_none());
+        drop(held);
+        assert!(watchers.open("a").is_some());
+        assert_eq!(watchers.by_credential.lock().unwrap().len(), 1, "who left is forgotten");
+    }
+}

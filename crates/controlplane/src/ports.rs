@@ -1,0 +1,79 @@
+//! What the control plane needs of others: the record, and what this machine knows.
+
+use std::sync::Arc;
+
+use hayward_api::kinds::token::TokenSpec;
+use hayward_api::{Caller, Error};
+use serde_json::Value;
+use tokio::sync::Mutex;
+
+/// A future that whoever implements a port returns.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What is asked for, as the record says it.
+#[derive(Clone, Debug)]
+pub struct Managed {
+    /// Its name, e.g. `servers.create`.
+    pub name: String,
+    /// What of: an object without secrets.
+    pub arguments: Value,
+    /// Whether anything may be different afterwards.
+    pub effect: Effect,
+}
+
+/// Whether something may be different afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing will.
+    Look,
+    /// It may.
+    Change,
+}
+
+/// The record. No effect without an intent that is in it, and no answer before its outcome is.
+pub trait Record: Send + Sync {
+    /// Does the work between an intent and an outcome, to its end even if nobody waits any more. If the intent can't be
+    /// recorded, nothing is done.
+    fn around(
+        &self,
+        caller: Caller,
+        managed: Managed,
+        work: BoxFuture<'static, Result<(), Error>>,
+    ) -> BoxFuture<'static, Result<(), Error>>;
+
+    /// Notes that this was asked for and is not permitted.
+    fn denied(&self, caller: Caller, name: String, reason: String) -> BoxFuture<'static, ()>;
+
+    /// Ends what runs under this credential: it is revoked.
+    fn end(&self, credential: &str);
+}
+
+/// What only the machine can say of what is declared.
+pub trait Machine: Send + Sync {
+    /// The spec of a token with the real paths of its fences, if it can be granted on this machine.
+    fn token(&self, spec: TokenSpec) -> Result<TokenSpec, Error>;
+
+    /// The last lines of the record that are about calls and management, newest last.
+    fn events(&self, count: usize) -> BoxFuture<'static, Result<Vec<Value>, Error>>;
+}
+
+/// [`Record::around`] for work that has a result.
+pub(crate) async fn recorded<T: Send + 'static>(
+    record: &dyn Record,
+    caller: Caller,
+    managed: Managed,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    let place = Arc::new(Mutex::new(None));
+    let made = Arc::clone(&place);
+    let work = async move {
+        let result = work.await?;
+        *made.lock().await = Some(result);
+        Ok(())
+    };
+    record.around(caller, managed, Box::pin(work)).await?;
+    let result = place.lock().await.take();
+    result.ok_or_else(|| {
+        Error::new(hayward_api::Code::Internal, "the result was lost: look into the server's log")
+    })
+}

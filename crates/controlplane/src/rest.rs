@@ -1,0 +1,143 @@
+//! The routes, and how a request comes to its handler.
+
+mod apply;
+mod asked;
+mod attachments;
+mod audit;
+mod auth;
+mod health;
+mod history;
+mod later;
+mod list;
+mod may;
+mod prepare;
+mod projects;
+mod prompts;
+mod query;
+mod route;
+mod routes;
+mod shapes;
+mod show;
+mod single;
+mod watch;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::RequestExt;
+use axum::Router;
+use axum::extract::{RawPathParams, Request};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter};
+use hayward_api::{Caller, Code};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+pub(crate) use apply::{Applying, Lists};
+pub use route::{Access, Form, Gives, Param, Route, Schema, Takes};
+pub use routes::{PREFIX, ROUTES};
+
+use crate::plane::Plane;
+use crate::refusal::Refusal;
+use asked::Asked;
+use query::Query;
+
+/// Applies lists; see [`apply`].
+pub(crate) async fn apply_lists(
+    plane: &Arc<Plane>,
+    who: (&Caller, Caller),
+    applying: &Applying,
+    lists: Lists,
+) -> Result<(), hayward_api::Error> {
+    apply::run(plane, who, applying, lists).await.map(drop).map_err(|refusal| refusal.error)
+}
+
+/// The paths of all routes, for what is counted by route.
+pub fn paths() -> Vec<&'static str> {
+    let mut paths: Vec<&'static str> = ROUTES.iter().map(|route| route.path.as_str()).collect();
+    paths.dedup();
+    paths
+}
+
+/// What answers them. Whoever mounts it puts a [`Caller`] into the extensions of every request, and bounds its body.
+pub fn router(plane: &Arc<Plane>) -> Router {
+    let mut by_path: BTreeMap<&str, MethodRouter> = BTreeMap::new();
+    for route in &*ROUTES {
+        let Some(filter) = filter(&route.method) else { continue };
+        let plane = Arc::clone(plane);
+        let answer = move |request: Request| dispatch(Arc::clone(&plane), route, request);
+        let known = by_path.remove(route.path.as_str()).unwrap_or_default();
+        by_path.insert(&route.path, known.on(filter, answer));
+    }
+    let router =
+        by_path.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    router.fallback(unknown).method_not_allowed_fallback(no_method)
+}
+
+fn filter(method: &Method) -> Option<MethodFilter> {
+    MethodFilter::try_from(method.clone()).ok()
+}
+
+async fn unknown(request: Request) -> Response {
+    let message = format!("nothing is served at `{}`", request.uri().path().escape_debug());
+    let refusal = Refusal::new(Code::NotFound, message).hint(format!("{PREFIX}/openapi.json says what is"));
+    refusal.response(&id_of(&request))
+}
+
+async fn no_method(request: Request) -> Response {
+    let message = format!("`{}` is not a method of this path", request.method());
+    Refusal::new(Code::Unsupported, message)
+        .hint("`Allow` says which are; instances are made by reconciliation")
+        .status(StatusCode::METHOD_NOT_ALLOWED)
+        .response(&id_of(&request))
+}
+
+fn id_of(request: &Request) -> Arc<str> {
+    request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.request_id)).unwrap_or_default()
+}
+
+/// Has a request answered: elsewhere than on the thread of its connection, within a time, and whatever breaks.
+async fn dispatch(plane: Arc<Plane>, route: &'static Route, request: Request) -> Response {
+    let id = id_of(&request);
+    let patience = Duration::from_millis(plane.limits.answer_timeout_ms);
+    let asked = match read(&plane, route, request).await {
+        Ok(asked) => asked,
+        Err(refusal) => return counted(&plane, refusal.response(&id)),
+    };
+    let answer = plane.tasks.spawn_on((route.handler)(asked), &plane.runtime);
+    let answered = match timeout(patience, answer).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(_panic)) => {
+            plane.counters.panics.fetch_add(1, Ordering::Relaxed);
+            Err(Refusal::new(Code::Internal, "something broke while this was answered")
+                .hint("the server's log says more"))
+        }
+        Err(_elapsed) => {
+            let refusal = Refusal::new(Code::Timeout, "this takes longer than it may");
+            Err(refusal.hint("ask for less at a time; look whether it was done after all"))
+        }
+    };
+    counted(&plane, answered.unwrap_or_else(|refusal| refusal.response(&id)))
+}
+
+fn counted(plane: &Plane, response: Response) -> Response {
+    plane.counters.answered(response.status().as_u16());
+    response
+}
+
+/// Reads a request. Its body is bounded already.
+async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -> Result<Asked, Refusal> {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let caller = caller.ok_or_else(|| Refusal::new(Code::Internal, "the sender was not identified"))?;
+    let params = request.extract_parts::<RawPathParams>().await;
+    let params = params.map_err(|_| Refusal::invalid("the path is not UTF-8"))?;
+    let path = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let query = Query::read(request.uri().query(), route.query)?;
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();
+    Ok(Asked { plane: Arc::clone(plane), route, caller, path, query, headers: head.headers, body })
+}

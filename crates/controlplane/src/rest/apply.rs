@@ -1,0 +1,149 @@
+//! `POST /apply`: everything as the lists say, in one change: all of it or nothing.
+//!
+//! ```text
+//! lists ─► read each ─► begin ─► for each: live? merged with what was applied last ─► prune ─► verify ─► intent ─► commit ─► outcome
+//! ```
+//!
+//! The intent is written when it is known what becomes of each object, and before any of it has happened.
+
+mod lists;
+mod plan;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::Caller;
+use hayward_api::selector::Labels;
+use hayward_store::LOGIN;
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::asked::{Asked, json};
+use super::write::finish;
+use crate::plane::Plane;
+use crate::ports::{Effect, Managed, recorded};
+use crate::refusal::Refusal;
+pub(crate) use lists::{Item, Lists};
+use plan::Planning;
+
+/// The manager of whoever says none.
+const MANAGER: &str = "apply";
+
+/// How something is applied.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Applying {
+    /// Whoever applies: what it applied earlier is its own to prune.
+    pub(crate) manager: String,
+    /// Whether what it applied earlier and doesn't any more is deleted; with a selector, only what that finds.
+    pub(crate) prune: Option<Option<Labels>>,
+    /// Files whose objects stay, as they can't be read.
+    pub(crate) kept_files: Vec<String>,
+    pub(crate) is_dry: bool,
+    /// The project of what says none and can have one.
+    pub(crate) project: Option<String>,
+}
+
+/// What came of an object.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Applied {
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+    pub(crate) project: Option<String>,
+    pub(crate) action: Action,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<Value>,
+    /// A token that was made, shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) token: Option<String>,
+}
+
+/// What happened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Created,
+    Updated,
+    Unchanged,
+    Deleted,
+}
+
+/// `POST /apply`.
+pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
+    asked.known().await?;
+    let lists = Lists::read(&asked)?;
+    let labels = asked.query.get("labelSelector").map(Labels::parse).transpose()?;
+    let manager = asked.query.get("manager");
+    let prune = if asked.query.is_on("prune")? {
+        if labels.is_none() && manager.is_none() {
+            let refusal = Refusal::invalid("`prune` says nothing of what may be deleted");
+            return Err(refusal.hint("give `labelSelector`, or a `manager` of your own"));
+        }
+        Some(labels)
+    } else {
+        None
+    };
+    let applying = Applying {
+        manager: manager.unwrap_or(MANAGER).to_owned(),
+        prune,
+        kept_files: Vec::new(),
+        is_dry: asked.query.is_dry_run()?,
+        project: asked.project().map(ToOwned::to_owned),
+    };
+    let who = (&asked.caller, asked.caller.clone());
+    let (version, results) = run(&asked.plane, who, &applying, lists).await?;
+    let version = version.filter(|_| !applying.is_dry);
+    json(StatusCode::OK, &json!({ "version": version, "results": results }))
+}
+
+/// Applies lists: who may it is, and who the record names.
+pub(crate) async fn run(
+    plane: &Arc<Plane>,
+    (caller, recorded_as): (&Caller, Caller),
+    applying: &Applying,
+    lists: Lists,
+) -> Result<(Option<u64>, Vec<Applied>), Refusal> {
+    let max = usize::try_from(plane.limits.apply_objects_max).unwrap_or(usize::MAX);
+    let items = lists.prepared(plane, applying, max).await?;
+    let mut planning = Planning::begin(plane, caller, applying).await?;
+    for item in items {
+        planning.take(item).await?;
+    }
+    planning.prune().await?;
+    let (mut change, results) = planning.ended();
+    // What can't be done is told before anything is recorded as begun.
+    change.check().await?;
+    let version = change.revision();
+    let managed = Managed {
+        name: "apply".to_owned(),
+        arguments: told(applying, &results),
+        effect: if applying.is_dry { Effect::Look } else { Effect::Change },
+    };
+    let (working, is_dry) = (Arc::clone(plane), applying.is_dry);
+    let work = async move {
+        let kinds = ["rbac", "group", "user", "token", LOGIN];
+        finish(&working, change, is_dry, &kinds).await.map_err(|refusal| refusal.error)
+    };
+    recorded(&*plane.record, recorded_as, managed, work).await?;
+    Ok((Some(version), results))
+}
+
+/// What the record says: what changes comes first, in case that it is more than a record may hold.
+fn told(applying: &Applying, results: &[Applied]) -> Value {
+    let of = |action: Action| -> Vec<String> {
+        let those = results.iter().filter(|result| result.action == action);
+        those
+            .map(|it| match &it.project {
+                Some(project) => format!("{}/{project}/{}", it.kind, it.name),
+                None => format!("{}/{}", it.kind, it.name),
+            })
+            .collect()
+    };
+    json!({
+        "manager": applying.manager, "dryRun": applying.is_dry, "objects": results.len(),
+        "deleted": of(Action::Deleted), "created": of(Action::Created), "updated": of(Action::Updated),
+        "unchanged": of(Action::Unchanged),
+    })
+}

@@ -1,0 +1,205 @@
+//! What becomes of each object, worked out in the change itself.
+
+use std::collections::HashSet;
+
+use hayward_api::document::{self, HIDDEN};
+use hayward_api::kinds::{KINDS, Kept, Sensitive};
+use hayward_api::{Caller, Error};
+use hayward_auth::Verb;
+use hayward_store::{Deletion, Key, Resource};
+use serde_json::{Value, json};
+
+use super::super::attachments::servers;
+use super::super::prepare::Prepared;
+use super::super::show::shown;
+use super::{Action, Applied, Applying, Item};
+use crate::guarded::{Allowed, Change, Denied, named};
+use crate::plane::Plane;
+use crate::refusal::Refusal;
+
+/// A change that grows object by object.
+pub(super) struct Planning<'a> {
+    plane: &'a Plane,
+    caller: &'a Caller,
+    applying: &'a Applying,
+    change: Change,
+    results: Vec<Applied>,
+    /// What was said, so that it isn't pruned: kind, project, name.
+    said: HashSet<(&'static str, Option<String>, String)>,
+}
+
+impl<'a> Planning<'a> {
+    pub(super) async fn begin(
+        plane: &'a Plane,
+        caller: &'a Caller,
+        applying: &'a Applying,
+    ) -> Result<Self, Refusal> {
+        let change = plane.guarded.begin().await?;
+        Ok(Self { plane, caller, applying, change, results: Vec::new(), said: HashSet::new() })
+    }
+
+    pub(super) fn ended(self) -> (Change, Vec<Applied>) {
+        (self.change, self.results)
+    }
+
+    /// Makes one object what it is to be; what is wrong is told with its place.
+    pub(super) async fn take(&mut self, item: Item) -> Result<(), Refusal> {
+        let place = item.place.clone();
+        let taken = match item.prepared.kind.kept {
+            Kept::Stored => self.apply(item).await,
+            Kept::InProjects => self.attach(&item.prepared).await,
+        };
+        taken.map_err(|refusal| if refusal.error.field.is_some() { refusal } else { refusal.at(&place) })
+    }
+
+    async fn apply(&mut self, Item { mut prepared, file, .. }: Item) -> Result<(), Refusal> {
+        let (kind, wanted) = (prepared.kind, written(&prepared));
+        let (name, project) = (prepared.name.clone(), prepared.project.clone());
+        self.said.insert((kind.name, project.clone(), name.clone()));
+        let applied = json!({ "manager": self.applying.manager, "file": file, "document": hidden(kind.sensitive, &wanted) });
+        let Some(live) = self.change.find(kind, project.as_deref(), &name).await? else {
+            let allowed = self.may(Verb::Create, prepared.kind, prepared.named()).await?;
+            let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied)).await?;
+            let token = token.filter(|_| !self.applying.is_dry).map(|token| token.reveal().to_owned());
+            let after = shown(kind, &made);
+            self.note((kind.name, name, project), Action::Created, (None, Some(after)), token);
+            return Ok(());
+        };
+        let allowed = self.may(Verb::Edit, kind, prepared.named()).await?;
+        let before = shown(kind, &live);
+        let mut stripped = before.clone();
+        document::strip(kind, &mut stripped);
+        let last = live.applied.as_ref().and_then(|applied| applied.get("document"));
+        let merged = document::read(kind, document::merge3(kind, last, &wanted, &stripped))?;
+        prepared.labels = merged.labels;
+        prepared.annotations = merged.annotations;
+        prepared.spec = merged.spec;
+        let made = self.change.update(&allowed, prepared.version, &prepared.desired(Some(applied))).await?;
+        let is_same = made.metadata.resource_version == live.metadata.resource_version;
+        let action = if is_same { Action::Unchanged } else { Action::Updated };
+        let after = shown(kind, &made);
+        self.note((kind.name, name, project), action, (Some(before), Some(after)), None);
+        Ok(())
+    }
+
+    async fn attach(&mut self, wanted: &Prepared) -> Result<(), Refusal> {
+        let (kind, server) = (wanted.kind, wanted.name.as_str());
+        let name = wanted.project.as_deref().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
+        let allowed = self.may(Verb::Create, kind, (server, Some(name))).await?;
+        let project = super::super::projects::kind("project")?;
+        let live = self.change.find(project, None, name).await?;
+        let live = live.ok_or_else(|| Refusal::invalid(format!("project `{name}` not found")))?;
+        let mut attached = servers(&live);
+        let action = if attached.iter().any(|known| known == server) {
+            Action::Unchanged
+        } else {
+            attached.push(server.to_owned());
+            self.change.set_servers(&allowed, (&live, server), attached).await?;
+            Action::Created
+        };
+        self.note((kind.name, server.to_owned(), Some(name.to_owned())), action, (None, None), None);
+        Ok(())
+    }
+
+    /// Deletes what this manager applied earlier and didn't say now.
+    pub(super) async fn prune(&mut self) -> Result<(), Refusal> {
+        let Some(labels) = self.applying.prune.clone() else { return Ok(()) };
+        for kind in KINDS.iter().rev().copied().filter(|kind| kind.kept == Kept::Stored) {
+            for resource in self.change.list(kind).await? {
+                let is_meant = labels.as_ref().is_none_or(|labels| labels.matches(&resource.metadata.labels));
+                if is_meant && self.is_left(kind.name, &resource) {
+                    self.delete(kind, resource).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_left(&self, kind: &'static str, resource: &Resource) -> bool {
+        let text = |member: &str| resource.applied.as_ref().and_then(|applied| applied.get(member)?.as_str());
+        let (name, project) = named(resource);
+        text("manager") == Some(self.applying.manager.as_str())
+            && !self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned()))
+            && !self.applying.kept_files.iter().any(|file| text("file") == Some(file))
+    }
+
+    async fn delete(
+        &mut self,
+        kind: &'static hayward_api::kinds::Descriptor,
+        resource: Resource,
+    ) -> Result<(), Refusal> {
+        let (name, scope) = named(&resource);
+        // What belonged to a project that was pruned just now is gone already.
+        if self.change.find(kind, scope, name).await?.is_none() {
+            return Ok(());
+        }
+        let allowed = self.may(Verb::Delete, kind, (name, scope)).await?;
+        self.change.delete(&allowed, &Key { kind, scope, name }, None, Deletion::Refuse).await?;
+        let before = shown(kind, &resource);
+        let (name, project) = (name.to_owned(), scope.map(ToOwned::to_owned));
+        self.note((kind.name, name, project), Action::Deleted, (Some(before), None), None);
+        Ok(())
+    }
+
+    /// Whether the caller may. Whether something is there isn't told to whoever may not.
+    async fn may(
+        &self,
+        verb: Verb,
+        kind: &'static hayward_api::kinds::Descriptor,
+        name: (&str, Option<&str>),
+    ) -> Result<Allowed, Refusal> {
+        match self.plane.guarded.named(self.caller, verb, kind, name) {
+            Ok(allowed) => Ok(allowed),
+            Err(Denied { error, decision }) => {
+                if let Some((what, reason)) = decision {
+                    self.plane.record.denied(self.caller.clone(), what, reason).await;
+                }
+                let message = format!("not permitted to apply {} `{}`", kind.plural, name.0);
+                Err(Error { message, ..error }.into())
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        (kind, name, project): (&'static str, String, Option<String>),
+        action: Action,
+        (before, after): (Option<Value>, Option<Value>),
+        token: Option<String>,
+    ) {
+        let is_dry = self.applying.is_dry;
+        let (before, after) = (before.filter(|_| is_dry), after.filter(|_| is_dry));
+        self.results.push(Applied { kind, name, project, action, before, after, token });
+    }
+}
+
+/// What was written, in canonical form.
+fn written(prepared: &Prepared) -> Value {
+    let mut document = serde_json::Map::new();
+    document.insert(prepared.kind.identity.to_owned(), prepared.name.as_str().into());
+    if let Some(project) = &prepared.project {
+        document.insert("project".into(), project.as_str().into());
+    }
+    for (member, pairs) in [("labels", &prepared.labels), ("annotations", &prepared.annotations)] {
+        if !pairs.is_empty() {
+            document.insert(member.into(), json!(pairs));
+        }
+    }
+    document.extend(
+        prepared.spec.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())),
+    );
+    document.into()
+}
+
+/// The same as it may be kept.
+fn hidden(sensitive: &[Sensitive], document: &Value) -> Value {
+    let mut document = document.clone();
+    for member in sensitive {
+        if let Sensitive::Values(name) = member
+            && let Some(values) = document.get_mut(*name).and_then(Value::as_object_mut)
+        {
+            values.values_mut().for_each(|value| *value = HIDDEN.into());
+        }
+    }
+    document
+}

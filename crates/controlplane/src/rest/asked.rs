@@ -1,0 +1,177 @@
+//! A request as handlers see it: identified, bounded, its query checked.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bytes::Bytes;
+use hayward_api::kinds::Descriptor;
+use hayward_api::{Caller, Error};
+use http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::query::Query;
+use super::route::Route;
+use crate::plane::Plane;
+use crate::ports::{Effect, Managed, recorded};
+use crate::refusal::Refusal;
+
+/// A request.
+pub(crate) struct Asked {
+    pub(crate) plane: Arc<Plane>,
+    pub(crate) route: &'static Route,
+    pub(crate) caller: Caller,
+    /// What stands in the braces of the route.
+    pub(crate) path: Vec<(String, String)>,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Asked {
+    /// The kind that the route is about.
+    pub(crate) fn kind(&self) -> Result<&'static Descriptor, Refusal> {
+        self.route.kind.ok_or_else(|| Refusal::new(hayward_api::Code::Internal, "the route is about no kind"))
+    }
+
+    /// What stands in these braces.
+    pub(crate) fn part(&self, name: &str) -> &str {
+        self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The project that is asked about: part of the path, or of the query.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.query.get("project")
+    }
+
+    /// The body as a value: JSON, or YAML if it says so.
+    pub(crate) fn value(&self) -> Result<Value, Refusal> {
+        if self.body.is_empty() {
+            return Err(Refusal::invalid("the body is empty").hint("send a JSON object"));
+        }
+        if self.is_yaml() {
+            let text =
+                std::str::from_utf8(&self.body).map_err(|_| Refusal::invalid("the body is not UTF-8"))?;
+            return serde_saphyr::from_str(text)
+                .map_err(|error| Refusal::invalid(format!("the body is not YAML: {error}")));
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))
+    }
+
+    /// Whether the body says that it is YAML.
+    pub(crate) fn is_yaml(&self) -> bool {
+        let media = self.headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
+        media.is_some_and(|media| media.to_ascii_lowercase().contains("yaml"))
+    }
+
+    /// The body as an object of this type.
+    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let value = if self.body.is_empty() { Value::Object(Map::new()) } else { self.value()? };
+        serde_json::from_value(value)
+            .map_err(|error| Refusal::invalid(format!("the body is not what it should be: {error}")))
+    }
+
+    /// The version that the resource must be at, if the caller says one.
+    pub(crate) fn if_match(&self) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.headers.get(header::IF_MATCH) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(None);
+        }
+        let version = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text).parse();
+        version.map(Some).map_err(|_| {
+            Refusal::invalid("`If-Match` is not a version of ours")
+                .hint("give the `ETag` that you were answered")
+        })
+    }
+
+    /// What the record says of it: the route, and what stands in its path and query, and this.
+    pub(crate) fn managed(
+        &self,
+        effect: Effect,
+        further: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Managed {
+        let mut arguments = Map::new();
+        for (name, value) in &self.path {
+            arguments.insert(name.clone(), value.clone().into());
+        }
+        for (name, value) in self.query.pairs() {
+            arguments.insert(name.to_owned(), value.into());
+        }
+        for (name, value) in further {
+            if !value.is_null() {
+                arguments.insert(name.to_owned(), value);
+            }
+        }
+        Managed { name: self.route.operation.clone(), arguments: arguments.into(), effect }
+    }
+
+    /// Does what only looks, recorded around.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.recorded(self.managed(Effect::Look, []), work).await
+    }
+
+    /// Does what changes something, recorded around.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        further: impl IntoIterator<Item = (&'static str, Value)>,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.recorded(self.managed(Effect::Change, further), work).await
+    }
+
+    /// Does it, recorded around.
+    pub(crate) async fn recorded<T: Send + 'static>(
+        &self,
+        managed: Managed,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        // A refusal may say more than the record needs: it goes past it.
+        let (refused, told) = tokio::sync::oneshot::channel();
+        let work = async move {
+            work.await.map_err(|refusal| {
+                let error = Error { detail: None, ..refusal.error.clone() };
+                refused.send(refusal).ok();
+                error
+            })
+        };
+        let made = recorded(&*self.plane.record, self.caller.clone(), managed, work).await;
+        match made {
+            Ok(made) => Ok(made),
+            // The record may have refused it itself, before or after.
+            Err(error) => Err(told
+                .await
+                .ok()
+                .filter(|told| told.error.message == error.message)
+                .unwrap_or_else(|| error.into())),
+        }
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json<T: serde::Serialize>(status: StatusCode, value: &T) -> Result<Response, Refusal> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        Error::new(hayward_api::Code::Internal, "the answer can't be written").with_detail(error.to_string())
+    })?;
+    Ok(json_bytes(status, body))
+}
+
+/// A JSON answer that is written already.
+pub(crate) fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let media = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    response
+}
+
+/// An answer without a body.
+pub(crate) fn nothing() -> Response {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,187 @@
+//! `serverattachments`: which servers are attached to which projects. The lists of projects are the truth.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::document;
+use hayward_api::kinds::Descriptor;
+use hayward_api::names::ResourceName;
+use hayward_api::{Code, Metadata};
+use hayward_auth::Verb;
+use hayward_store::Resource;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::asked::{Asked, json, nothing};
+use super::list::{Filter, Page};
+use super::write::finish;
+use crate::guarded::Allowed;
+use crate::plane::Plane;
+use crate::refusal::Refusal;
+
+/// The servers of a project.
+pub(crate) fn servers(project: &Resource) -> Vec<String> {
+    let servers = project.spec.get("servers").and_then(Value::as_array);
+    servers.into_iter().flatten().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
+}
+
+/// An attachment as a document.
+fn shown(kind: &Descriptor, project: &Resource, server: &str) -> Result<Value, Refusal> {
+    let name = ResourceName::parse(server).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let metadata = Metadata {
+        uid: format!("{}.{server}", project.metadata.uid),
+        name,
+        scope: Some(project.metadata.name.clone()),
+        generation: 1,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        owner: None,
+        ..project.metadata.clone()
+    };
+    Ok(document::show(kind, &metadata, &json!({}), None))
+}
+
+/// `GET /serverattachments`.
+pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
+    let allowed = asked.may_some(Verb::View).await?;
+    if asked.query.is_on("watch")? {
+        let refusal = Refusal::invalid("attachments are not watched");
+        return Err(refusal.hint("watch projects: their `servers` are what is attached"));
+    }
+    let (kind, filter, page) = (asked.kind()?, Filter::of(&asked).await?, Page::of(&asked)?);
+    let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
+    asked
+        .look(async move {
+            let projects = plane.guarded.projects_of_attachments(&allowed).await?;
+            let mut rows = Vec::new();
+            for project in &projects.items {
+                let name = project.metadata.name.as_str();
+                for server in servers(project)
+                    .into_iter()
+                    .filter(|server| plane.guarded.sees(&caller, kind, server, Some(name)))
+                {
+                    rows.push(((name, server.clone()), shown(kind, project, &server)?));
+                }
+            }
+            rows.sort_by(|a, b| a.0.cmp(&b.0));
+            let rows = rows
+                .iter()
+                .map(|((project, server), document)| ((*project, server.as_str()), document.clone()));
+            let (body, next) = page.write(rows, &filter)?;
+            Ok(page.answer(body, projects.revision, next))
+        })
+        .await
+}
+
+/// `POST /serverattachments {server, project}`.
+pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
+    let kind = asked.kind()?;
+    let some = asked.may_some(Verb::Create).await?;
+    let is_dry = asked.query.is_dry_run()?;
+    let mut value = asked.value()?;
+    if let (Some(members), Some(project)) = (value.as_object_mut(), asked.project()) {
+        members.entry("project").or_insert_with(|| project.into());
+    }
+    let document = document::read(kind, value)?;
+    let project = document.project.clone().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
+    let found = asked.plane.guarded.project_of_attachment(&some, &project).await?;
+    let (project, server) = (found.metadata.name.to_string(), document.name);
+    let allowed = asked.may_named(Verb::Create, kind, (&server, Some(&project))).await?;
+    let said = [("server", server.clone().into()), ("project", project.into())];
+    let plane = Arc::clone(&asked.plane);
+    let document = asked
+        .change(said, async move {
+            let project = attach(&plane, &allowed, (&found, &server), is_dry).await?;
+            shown(kind, &project, &server)
+        })
+        .await?;
+    let mut response = json(StatusCode::CREATED, &document)?;
+    let location = format!("{}/{}", asked.route.path, document["id"].as_str().unwrap_or_default());
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `GET /serverattachments/{id}`.
+pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
+    let (_, project, server) = this(&asked, Verb::View).await?;
+    let kind = asked.kind()?;
+    asked.look(async move { json(StatusCode::OK, &shown(kind, &project, &server)?) }).await
+}
+
+/// `DELETE /serverattachments/{id}`.
+pub(crate) async fn delete(asked: Asked) -> Result<Response, Refusal> {
+    let (allowed, project, server) = this(&asked, Verb::Delete).await?;
+    let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
+    let said = [("server", server.clone().into()), ("project", project.metadata.name.as_str().into())];
+    asked.change(said, async move { detach(&plane, &allowed, (&project, &server), is_dry).await }).await?;
+    Ok(nothing())
+}
+
+/// The attachment that the path means: `PROJECT_ID.SERVER`, or a server of the `project` of the query.
+async fn this(asked: &Asked, verb: Verb) -> Result<(Allowed, Resource, String), Refusal> {
+    let kind = asked.kind()?;
+    let some = asked.may_some(verb).await?;
+    let word = asked.part("id");
+    let missing =
+        || Refusal::new(Code::NotFound, format!("{} `{}` not found", kind.name, word.escape_debug()));
+    let (project, server) = match (asked.project(), word.split_once('.')) {
+        (Some(project), _) => (project, word),
+        (None, Some(split)) => split,
+        (None, None) => return Err(missing().hint("name its project: `?project=NAME`")),
+    };
+    let project = asked.plane.guarded.project_of_attachment(&some, project).await.map_err(|_| missing())?;
+    let name = project.metadata.name.as_str();
+    let is_there = servers(&project).iter().any(|known| known == server);
+    if !is_there || !asked.plane.guarded.sees(&asked.caller, kind, server, Some(name)) {
+        return Err(missing());
+    }
+    let allowed = asked.may_named(verb, kind, (server, Some(name))).await?;
+    Ok((allowed, project.clone(), server.to_owned()))
+}
+
+/// Attaches a server to a project.
+pub(crate) async fn attach(
+    plane: &Plane,
+    allowed: &Allowed,
+    (project, server): (&Resource, &str),
+    is_dry: bool,
+) -> Result<Resource, Refusal> {
+    let mut change = plane.guarded.begin().await?;
+    let live = change.find(project.descriptor()?, None, project.metadata.name.as_str()).await?;
+    let live = live.ok_or_else(|| Refusal::new(Code::NotFound, "the project is gone"))?;
+    let mut attached = servers(&live);
+    if attached.iter().any(|known| known == server) {
+        let message =
+            format!("server `{}` is attached to `{}` already", server.escape_debug(), live.metadata.name);
+        return Err(Refusal::new(Code::AlreadyExists, message));
+    }
+    attached.push(server.to_owned());
+    let project = change.set_servers(allowed, (&live, server), attached).await?;
+    finish(plane, change, is_dry, &["project"]).await?;
+    Ok(project)
+}
+
+/// Detaches a server from a project.
+pub(crate) async fn detach(
+    plane: &Plane,
+    allowed: &Allowed,
+    (project, server): (&Resource, &str),
+    is_dry: bool,
+) -> Result<(), Refusal> {
+    let mut change = plane.guarded.begin().await?;
+    let live = change.find(project.descriptor()?, None, project.metadata.name.as_str()).await?;
+    let live = live.ok_or_else(|| Refusal::new(Code::NotFound, "the project is gone"))?;
+    let mut attached = servers(&live);
+    let before = attached.len();
+    attached.retain(|known| known != server);
+    if attached.len() == before {
+        let message =
+            format!("server `{}` is not attached to `{}`", server.escape_debug(), live.metadata.name);
+        return Err(Refusal::new(Code::NotFound, message));
+    }
+    change.set_servers(allowed, (&live, server), attached).await?;
+    finish(plane, change, is_dry, &["project"]).await
+}

@@ -1,0 +1,182 @@
+//! Events: what others claimed, which nobody vouches for, and what this server recorded itself.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_auth::Verb;
+use hayward_store::{Claim, ClaimFilter};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::asked::{Asked, json};
+use super::route::Param;
+use crate::limits::AUDIT_EVENTS_MAX;
+use crate::refusal::Refusal;
+
+/// What a query for events may have.
+pub(crate) const EVENTS: &[Param] = &[
+    Param::text("sessionId", "Only those of this session."),
+    Param::text("projectName", "Only those of this project."),
+    Param::text("eventKind", "Only those of this kind, e.g. `gate_decision`."),
+    Param::text("correlationId", "Only those that belong together under this."),
+    Param::text("userName", "Only those of this user."),
+    Param::text("source", "`claims`, or `record` for what this server vouches for; both if nothing is said."),
+    Param::number("limit", "So many at most, newest first."),
+];
+
+/// What an event has in the same words as the seed.
+const TEXTS: [&str; 5] = ["eventKind", "sessionId", "projectName", "correlationId", "userName"];
+
+/// `GET /audit/events`.
+pub(crate) async fn events(asked: Asked) -> Result<Response, Refusal> {
+    let allowed = asked.may_noun(Verb::View, "audit").await?;
+    let limit =
+        asked.query.number("limit")?.map_or(100, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = limit.min(AUDIT_EVENTS_MAX);
+    let (has_claims, has_record) = match asked.query.get("source") {
+        None => (true, true),
+        Some("claims") => (true, false),
+        Some("record") => (false, true),
+        Some(_) => return Err(Refusal::invalid("`source` is neither `claims` nor `record`")),
+    };
+    let text = |name: &str| asked.query.get(name).map(ToOwned::to_owned);
+    let query = ClaimFilter {
+        event_kind: text("eventKind"),
+        session_id: text("sessionId"),
+        project_name: text("projectName"),
+        correlation_id: text("correlationId"),
+        user_name: text("userName"),
+        limit: if has_claims { limit as u64 } else { 0 },
+        ..ClaimFilter::default()
+    };
+    let wanted: Vec<(&str, String)> = TEXTS.iter().filter_map(|name| Some((*name, text(name)?))).collect();
+    let plane = Arc::clone(&asked.plane);
+    asked
+        .look(async move {
+            let mut told: Vec<Value> =
+                plane.guarded.claims(&allowed, &query).await?.iter().map(shown).collect();
+            if has_record {
+                let recorded = plane.machine.events(AUDIT_EVENTS_MAX).await?;
+                told.extend(recorded.into_iter().filter(|event| is_wanted(event, &wanted)));
+            }
+            told.sort_by(|a, b| time(b).cmp(time(a)));
+            told.truncate(limit);
+            json(StatusCode::OK, &told)
+        })
+        .await
+}
+
+fn is_wanted(event: &Value, wanted: &[(&str, String)]) -> bool {
+    wanted.iter().all(|(name, value)| event.get(name).and_then(Value::as_str) == Some(value))
+}
+
+fn time(event: &Value) -> &str {
+    event.get("timestamp").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A claim, as what it is.
+fn shown(claim: &Claim) -> Value {
+    let mut told = claim.content.clone();
+    if let Some(members) = told.as_object_mut() {
+        members.insert("timestamp".into(), claim.at.clone().into());
+        members.insert("source".into(), "claim".into());
+        members.insert("verified".into(), false.into());
+        members.insert("reportedBy".into(), claim.reported_by.clone().into());
+    }
+    told
+}
+
+/// `POST /audit/events`: one event, several, or `{"events": […]}`.
+pub(crate) async fn claim(asked: Asked) -> Result<Response, Refusal> {
+    let allowed = asked.may_noun(Verb::Create, "audit").await?;
+    let events = match asked.value()? {
+        Value::Array(events) => events,
+        Value::Object(mut members) => match members.shift_remove("events") {
+            Some(Value::Array(events)) => events,
+            Some(_) => return Err(Refusal::invalid("`events` is not a list")),
+            None => vec![members.into()],
+        },
+        _ => return Err(Refusal::invalid("an event is an object")),
+    };
+    let max = usize::try_from(asked.plane.limits.audit_batch_max).unwrap_or(usize::MAX);
+    if events.len() > max {
+        let message = format!("{} events at once: report up to {max}", events.len());
+        return Err(Refusal::new(hayward_api::Code::TooLarge, message));
+    }
+    let reported_by = allowed.actor();
+    let claims = events.into_iter().map(|event| claimed(event, reported_by.as_str()));
+    let claims: Vec<Claim> = claims.collect::<Result<_, _>>()?;
+    let (count, plane) = (claims.len(), Arc::clone(&asked.plane));
+    asked
+        .change([("events", count.into())], async move { Ok(plane.guarded.claim(&allowed, &claims).await?) })
+        .await?;
+    json(StatusCode::CREATED, &json!({ "accepted": count }))
+}
+
+/// An event as it is kept: whatever it says of itself, it is a claim.
+fn claimed(event: Value, reported_by: &str) -> Result<Claim, Refusal> {
+    let Value::Object(mut content) = event else { return Err(Refusal::invalid("an event is an object")) };
+    let at = content.get("timestamp").and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+    for ours in ["id", "verified", "source", "reportedBy", "timestamp"] {
+        // What it said is kept under a name that says whose word it is.
+        if let Some(said) = content.shift_remove(ours) {
+            content.insert(format!("claimed.{ours}"), said);
+        }
+    }
+    let text = |content: &Map<String, Value>, name: &str| {
+        content.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
+    };
+    let Some(event_kind) = text(&content, "eventKind").filter(|kind| !kind.is_empty()) else {
+        return Err(
+            Refusal::invalid("an event has no `eventKind`").hint("e.g. `gate_decision`, `tool_call_trace`")
+        );
+    };
+    Ok(Claim {
+        at: at.unwrap_or_else(Timestamp::now).to_string(),
+        event_kind,
+        session_id: text(&content, "sessionId"),
+        project_name: text(&content, "projectName"),
+        correlation_id: text(&content, "correlationId"),
+        user_name: text(&content, "userName"),
+        reported_by: reported_by.to_owned(),
+        content: content.into(),
+    })
+}
+
+/// `GET /audit/sessions`.
+pub(crate) async fn sessions(asked: Asked) -> Result<Response, Refusal> {
+    let allowed = asked.may_noun(Verb::View, "audit").await?;
+    let plane = Arc::clone(&asked.plane);
+    asked
+        .look(async move {
+            let filter = ClaimFilter { limit: AUDIT_EVENTS_MAX as u64, ..ClaimFilter::default() };
+            let sessions = plane.guarded.sessions(&allowed, &filter).await?;
+            let told = sessions.iter().map(|session| {
+                json!({
+                    "sessionId": session.session_id, "projectName": session.project_name, "userName": session.user_name,
+                    "firstSeen": session.first_at, "lastSeen": session.last_at, "eventCount": session.events,
+                    "verified": false,
+                })
+            });
+            json(StatusCode::OK, &told.collect::<Vec<_>>())
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_never_says_of_itself_that_it_is_verified() {
+        let event = json!({"eventKind": "gate_decision", "verified": true, "source": "mcpd", "sessionId": "s", "x": 1});
+        let claim = claimed(event, "user:a@b.c").unwrap();
+        assert_eq!(claim.content.get("verified"), None);
+        assert_eq!(claim.content["claimed.verified"], true);
+        assert_eq!((claim.session_id.as_deref(), claim.content["x"].as_u64()), (Some("s"), Some(1)));
+        for bad in [json!({}), json!({"eventKind": ""}), json!([]), json!("x")] {
+            assert!(claimed(bad, "x").is_err());
+        }
+    }
+}

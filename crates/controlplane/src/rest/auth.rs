@@ -1,0 +1,245 @@
+//! Who is signed in.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::principal::PrincipalKind;
+use hayward_api::{Code, Error};
+use hayward_auth::{Operation, Purpose, Token, Verb};
+use hayward_store::{Actor, LOGIN, NewInvite};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::asked::{Asked, json, nothing};
+use super::show::shown;
+use crate::limits::INVITE_LIFETIME;
+use crate::ports::Effect;
+use crate::refusal::Refusal;
+use crate::sign_in::{SignedIn, may_sign_in, user_kind};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bootstrap {
+    email: String,
+    password: String,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+/// `POST /auth/bootstrap`: the first user. Whoever comes first isn't yet whoever owns the server, so the administrator's
+/// token says who that is, unless the operator has it otherwise.
+pub(crate) async fn bootstrap(asked: Asked) -> Result<Response, Refusal> {
+    let is_admin = asked.caller.principal.kind == PrincipalKind::Admin;
+    if !is_admin && !asked.plane.entrance.is_bootstrap_open {
+        let hint = "send `Authorization: Bearer ADMIN_TOKEN`; `serve --bootstrap-open` lets whoever comes first do it";
+        if asked.caller.principal.kind == PrincipalKind::Anonymous {
+            return Err(Refusal::new(
+                Code::Unauthenticated,
+                "the first user is made with the administrator's token",
+            )
+            .hint(hint));
+        }
+        let (what, reason) = ("bootstrap".to_owned(), "only an administrator may do this".to_owned());
+        asked.plane.record.denied(asked.caller.clone(), what, reason).await;
+        return Err(Refusal::new(Code::Forbidden, "only an administrator makes the first user").hint(hint));
+    }
+    let Bootstrap { email, password, name } = asked.object()?;
+    let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(&*asked.caller.principal));
+    let said = [("email", email.clone().into())];
+    let signed_in = asked
+        .change(said, async move {
+            let signed_in = plane.entrance.bootstrap((&email, name.as_deref(), password), &actor).await?;
+            plane.snapshots.refresh_for(&["user", "rbac", "group", LOGIN]).await;
+            Ok(signed_in)
+        })
+        .await?;
+    answer(StatusCode::CREATED, &signed_in)
+}
+
+/// `GET /auth/status`.
+pub(crate) async fn status(asked: Asked) -> Result<Response, Refusal> {
+    let plane = Arc::clone(&asked.plane);
+    asked
+        .look(async move { json(StatusCode::OK, &json!({ "hasUsers": plane.entrance.has_users().await? })) })
+        .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    email: String,
+    password: String,
+}
+
+/// `POST /auth/login`.
+pub(crate) async fn login(asked: Asked) -> Result<Response, Refusal> {
+    let Login { email, password } = asked.object()?;
+    let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
+    let said = [("email", shortened(&email).into())];
+    let signed_in = asked
+        .change(said, async move {
+            let signed_in = plane.entrance.login(&email, password, address).await?;
+            plane.snapshots.refresh_for(&[LOGIN]).await;
+            Ok(signed_in)
+        })
+        .await?;
+    answer(StatusCode::OK, &signed_in)
+}
+
+/// What somebody gives as a name may be anything; so much of it is told.
+fn shortened(text: &str) -> String {
+    text.chars().take(254).collect()
+}
+
+/// `POST /auth/logout`.
+pub(crate) async fn logout(asked: Asked) -> Result<Response, Refusal> {
+    asked.known().await?;
+    let (plane, principal) = (Arc::clone(&asked.plane), Arc::clone(&asked.caller.principal));
+    asked
+        .change([], async move {
+            if !plane.entrance.sign_out(&principal.credential, &Actor::from(&*principal)).await? {
+                let refusal = Refusal::invalid("this credential is no login");
+                return Err(refusal.hint("tokens are deleted with DELETE /api/v1/tokens/{id}"));
+            }
+            plane.snapshots.refresh_for(&[LOGIN]).await;
+            Ok(())
+        })
+        .await?;
+    Ok(nothing())
+}
+
+/// `GET /auth/me`.
+pub(crate) async fn me(asked: Asked) -> Result<Response, Refusal> {
+    asked.known().await?;
+    let (plane, principal) = (Arc::clone(&asked.plane), Arc::clone(&asked.caller.principal));
+    asked
+        .look(async move {
+            let user = match principal.kind {
+                PrincipalKind::User | PrincipalKind::ServiceAccount => {
+                    plane.entrance.user(&principal.name).await?
+                }
+                _ => None,
+            };
+            let user = match &user {
+                Some(user) => shown(user_kind()?, user),
+                None => Value::Null,
+            };
+            let told = json!({
+                "kind": principal.kind, "name": principal.name, "role": principal.role(),
+                "impersonator": principal.impersonator, "user": user,
+            });
+            json(StatusCode::OK, &told)
+        })
+        .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Impersonate {
+    email: String,
+}
+
+/// `POST /auth/impersonate`: whoever acts so has the other's permissions, and both stand in the record.
+pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
+    asked.may_operate(Operation::Impersonate).await?;
+    if asked.caller.principal.impersonator.is_some() {
+        return Err(Refusal::new(Code::Forbidden, "whoever acts as another can't act as a third"));
+    }
+    let Impersonate { email } = asked.object()?;
+    let impersonator = Actor::from(&*asked.caller.principal).as_str().to_owned();
+    let plane = Arc::clone(&asked.plane);
+    let said = [("as", shortened(&email).into())];
+    let signed_in = asked
+        .change(said, async move {
+            let user = plane.entrance.user(&email).await?.filter(may_sign_in);
+            let user = user.ok_or_else(|| {
+                Refusal::new(Code::NotFound, format!("user `{}` not found", shortened(&email)))
+            })?;
+            let signed_in = plane.entrance.sign_in(user, Some(&impersonator)).await?;
+            plane.snapshots.refresh_for(&[LOGIN]).await;
+            Ok(signed_in)
+        })
+        .await?;
+    answer(StatusCode::CREATED, &signed_in)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Invite {
+    email: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    /// Seconds.
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+/// `POST /auth/invites`. Whoever puts somebody into groups may do that.
+pub(crate) async fn invite(asked: Asked) -> Result<Response, Refusal> {
+    asked.may_some(Verb::Create).await?;
+    let Invite { email, name, groups, expires_in } = asked.object()?;
+    let email = hayward_api::kinds::Names::Email.canonical(&email)?;
+    asked.may_named(Verb::Create, user_kind()?, (&email, None)).await?;
+    for group in &groups {
+        asked.may_one(Verb::Edit, super::projects::kind("group")?, (group, None)).await?;
+    }
+    let lifetime = i64::try_from(expires_in.unwrap_or(INVITE_LIFETIME.as_secs())).unwrap_or(i64::MAX);
+    let expires_at_unix = Timestamp::now().as_second().saturating_add(lifetime);
+    let expires_at = moment(expires_at_unix)?;
+    let token = Token::mint(Purpose::Invite);
+    let said = [("email", email.clone().into()), ("groups", groups.clone().into())];
+    let told = json!({ "invite": token.reveal(), "email": email, "expiresAt": expires_at });
+    let content = json!({ "email": told["email"], "name": name, "groups": groups });
+    let created_unix = Timestamp::now().as_second();
+    let invite = NewInvite {
+        id: token.id(),
+        digest: token.digest(),
+        content,
+        created_unix,
+        expires_unix: expires_at_unix,
+    };
+    let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(&*asked.caller.principal));
+    asked.change(said, async move { plane.entrance.invite(&invite, &actor).await }).await?;
+    json(StatusCode::CREATED, &told)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Join {
+    invite: String,
+    password: String,
+}
+
+/// `POST /auth/join`.
+pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
+    let Join { invite, password } = asked.object()?;
+    let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
+    let managed = asked.managed(Effect::Change, []);
+    let signed_in = asked
+        .recorded(managed, async move {
+            let signed_in = plane.entrance.join(&invite, password, address).await?;
+            plane.snapshots.refresh_for(&["user", "group", LOGIN]).await;
+            Ok(signed_in)
+        })
+        .await?;
+    answer(StatusCode::CREATED, &signed_in)
+}
+
+fn answer(status: StatusCode, signed_in: &SignedIn) -> Result<Response, Refusal> {
+    let (user, spec) = (&signed_in.user, &signed_in.user.spec);
+    let told = json!({
+        "token": signed_in.token.reveal(), "expiresAt": moment(signed_in.expires_at_unix)?,
+        "user": { "id": user.metadata.uid, "email": user.metadata.name, "name": spec.get("name"), "role": spec.get("role") },
+    });
+    json(status, &told)
+}
+
+/// RFC 3339, UTC.
+fn moment(unix: i64) -> Result<String, Error> {
+    let time = Timestamp::from_second(unix).map_err(|_| Error::new(Code::Invalid, "that is too far away"))?;
+    Ok(time.to_string())
+}

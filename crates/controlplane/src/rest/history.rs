@@ -1,0 +1,93 @@
+//! What happened to a resource, and making it what it was.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::kinds::Descriptor;
+use hayward_api::{Code, Error};
+use hayward_auth::Verb;
+use hayward_store::{Change, Snapshot};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::asked::{Asked, json};
+use super::show::shown_then;
+use super::write::{answer, finish};
+use crate::limits::HISTORY_MAX;
+use crate::refusal::Refusal;
+
+/// `GET /{kind}/{id}/history`. What is deleted has a history, too.
+pub(crate) async fn history(asked: Asked) -> Result<Response, Refusal> {
+    let allowed = asked.may_some(Verb::View).await?;
+    let (kind, plane) = (asked.kind()?, Arc::clone(&asked.plane));
+    let (word, project) = (asked.part("id").to_owned(), asked.project().map(ToOwned::to_owned));
+    asked
+        .look(async move {
+            let changes = plane.guarded.history(&allowed, (&word, project.as_deref())).await?;
+            if changes.is_empty() {
+                let message = format!("{} `{}` not found", kind.name, word.escape_debug());
+                return Err(Refusal::new(Code::NotFound, message));
+            }
+            let from = changes.len().saturating_sub(HISTORY_MAX);
+            let told: Vec<Value> = changes[from..].iter().map(|change| told(kind, change)).collect();
+            json(StatusCode::OK, &told)
+        })
+        .await
+}
+
+fn told(kind: &Descriptor, change: &Change) -> Value {
+    let document = |snapshot: &Option<Snapshot>| snapshot.as_ref().map(|snapshot| shown_then(kind, snapshot));
+    json!({
+        "version": change.revision, "change": change.change.as_str(), "actor": change.actor, "at": change.at,
+        "before": document(&change.before), "after": document(&change.after),
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revert {
+    to: u64,
+}
+
+/// `POST /{kind}/{id}/revert {"to": VERSION}`.
+pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
+    let kind = asked.kind()?;
+    asked.known().await?;
+    let live = match asked.may_this(Verb::Edit).await {
+        Ok(found) => Some(found),
+        // It may have been deleted: then it is made again, which is for whoever may make it.
+        Err(refusal) if refusal.error.code == Code::NotFound => None,
+        Err(refusal) => return Err(refusal),
+    };
+    let word = asked.part("id").to_owned();
+    let (proof, name, project) = if let Some((allowed, resource)) = &live {
+        let project = resource.metadata.scope.as_ref().map(ToString::to_string);
+        (allowed.clone(), resource.metadata.name.to_string(), project)
+    } else {
+        let gone = last(&asked, &word).await?;
+        (asked.may_named(Verb::Create, kind, (&gone.0, gone.1.as_deref())).await?, gone.0, gone.1)
+    };
+    let Revert { to } = asked.object()?;
+    let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
+    let word = live.as_ref().map_or(word, |(_, resource)| resource.metadata.uid.clone());
+    let resource = asked
+        .change([("name", name.into())], async move {
+            let mut change = plane.guarded.begin().await?;
+            let resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
+            finish(&plane, change, is_dry, &[kind.name]).await?;
+            Ok(resource)
+        })
+        .await?;
+    answer(StatusCode::OK, kind, &resource, None)
+}
+
+/// The name and the project of what was deleted, if whoever asks may see it.
+async fn last(asked: &Asked, word: &str) -> Result<(String, Option<String>), Refusal> {
+    let (kind, allowed) = (asked.kind()?, asked.may_some(Verb::View).await?);
+    let changes = asked.plane.guarded.history(&allowed, (word, asked.project())).await?;
+    let last = changes.into_iter().next_back().map(|change| (change.name, change.scope));
+    last.ok_or_else(|| {
+        Error::new(Code::NotFound, format!("{} `{}` not found", kind.name, word.escape_debug())).into()
+    })
+}

@@ -1,0 +1,116 @@
+//! What somebody wrote, made ready to be stored: read, and with passwords hashed and tokens checked.
+
+use std::collections::BTreeMap;
+
+use hayward_api::Code;
+use hayward_api::document::{self, Document};
+use hayward_api::kinds::token::TokenSpec;
+use hayward_api::kinds::{Descriptor, Sensitive};
+use hayward_auth::Token;
+use hayward_store::{Desired, NewCredential, Resource};
+use serde_json::Value;
+
+use crate::guarded::{Allowed, Change};
+use crate::plane::Plane;
+use crate::refusal::Refusal;
+
+/// A document that can be stored.
+pub(crate) struct Prepared {
+    pub(crate) kind: &'static Descriptor,
+    pub(crate) name: String,
+    pub(crate) project: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) spec: Value,
+    /// The version that the live one must be at.
+    pub(crate) version: Option<u64>,
+    /// The digest of its password, if it has a new one.
+    password: Option<String>,
+}
+
+impl Prepared {
+    /// Reads a document of a kind.
+    pub(crate) async fn read(
+        plane: &Plane,
+        kind: &'static Descriptor,
+        value: Value,
+    ) -> Result<Self, Refusal> {
+        Self::of(plane, kind, document::read(kind, value)?).await
+    }
+
+    /// Makes a document that was read ready.
+    pub(crate) async fn of(
+        plane: &Plane,
+        kind: &'static Descriptor,
+        document: Document,
+    ) -> Result<Self, Refusal> {
+        let Document { name, project, labels, annotations, mut spec, version, .. } = document;
+        let password = match take_password(kind, &mut spec) {
+            Some(password) => plane.entrance.fresh(&name, password).await?,
+            None => None,
+        };
+        if kind.name == "token" {
+            spec = checked_token(plane, spec)?;
+        }
+        Ok(Self { kind, name, project, labels, annotations, spec, version, password })
+    }
+
+    /// Its name and its project.
+    pub(crate) fn named(&self) -> (&str, Option<&str>) {
+        (&self.name, self.project.as_deref())
+    }
+
+    /// What the store is to make of it.
+    pub(crate) fn desired(&self, applied: Option<Value>) -> Desired<'_> {
+        Desired {
+            kind: self.kind,
+            scope: self.project.as_deref(),
+            name: &self.name,
+            labels: self.labels.clone(),
+            annotations: self.annotations.clone(),
+            spec: self.spec.clone(),
+            owner: None,
+            applied,
+            password: self.password.as_deref(),
+        }
+    }
+
+    /// Makes it, with the credential that goes with it; that is shown once.
+    pub(crate) async fn create(
+        &self,
+        change: &mut Change,
+        allowed: &Allowed,
+        applied: Option<Value>,
+    ) -> Result<(Resource, Option<Token>), Refusal> {
+        let resource = change.create(allowed, &self.desired(applied)).await?;
+        if self.kind.name != "token" {
+            return Ok((resource, None));
+        }
+        let spec: TokenSpec = resource.spec()?;
+        let token = Token::mint(spec.role);
+        let credential = NewCredential {
+            id: token.id(),
+            digest: token.digest(),
+            expires_at_unix: spec.expires_at.map(|end| end.unix()),
+        };
+        change.put_credential(allowed, &resource, &credential).await?;
+        Ok((resource, Some(token)))
+    }
+}
+
+/// The password in a spec, which isn't kept there.
+fn take_password(kind: &Descriptor, spec: &mut Value) -> Option<String> {
+    let members = spec.as_object_mut()?;
+    kind.sensitive.iter().find_map(|member| match member {
+        Sensitive::Password(name) => members.shift_remove(*name)?.as_str().map(ToOwned::to_owned),
+        Sensitive::Values(_) => None,
+    })
+}
+
+/// The spec of a token that this machine can grant.
+fn checked_token(plane: &Plane, spec: Value) -> Result<Value, Refusal> {
+    let spec: TokenSpec =
+        serde_json::from_value(spec).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let spec = plane.machine.token(spec)?;
+    serde_json::to_value(spec).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+}

@@ -1,0 +1,65 @@
+//! What bodies and answers look like that are no documents of a kind.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+macro_rules! shapes {
+    ($($name:ident: $schema:tt;)*) => {
+        $(pub(crate) fn $name(_: &mut SchemaGenerator) -> Schema {
+            json_schema!($schema)
+        })*
+    };
+}
+
+shapes! {
+    anything: {"type": "object"};
+    anything_list: {"type": "array", "items": {"type": "object"}};
+    revert: {"type": "object", "required": ["to"], "additionalProperties": false,
+        "properties": {"to": {"type": "integer", "minimum": 0, "description": "The version that it is to be at."}}};
+    attach: {"type": "object", "required": ["server"], "additionalProperties": false,
+        "properties": {"server": {"type": "string", "description": "The server's name or id."}}};
+    history: {"type": "array", "items": {"type": "object", "required": ["version", "change", "actor", "at"], "properties": {
+        "version": {"type": "integer"}, "change": {"enum": ["created", "updated", "deleted"]},
+        "actor": {"type": "string"}, "at": {"type": "string"},
+        "before": {"type": ["object", "null"]}, "after": {"type": ["object", "null"]}}}};
+    mcp_config: {"type": "object", "required": ["mcpServers"], "properties": {"mcpServers": {"type": "object"}}};
+    instructions: {"type": "object", "required": ["prompt", "servers"], "properties": {
+        "prompt": {"type": "string"}, "servers": {"type": "array", "items": {"type": "object"}}}};
+    login: {"type": "object", "required": ["email", "password"], "additionalProperties": false,
+        "properties": {"email": {"type": "string"}, "password": {"type": "string"}}};
+    bootstrap: {"type": "object", "required": ["email", "password"], "additionalProperties": false,
+        "properties": {"email": {"type": "string"}, "password": {"type": "string", "minLength": 8}, "name": {"type": "string"}}};
+    join: {"type": "object", "required": ["invite", "password"], "additionalProperties": false,
+        "properties": {"invite": {"type": "string"}, "password": {"type": "string", "minLength": 8}}};
+    impersonate: {"type": "object", "required": ["email"], "additionalProperties": false,
+        "properties": {"email": {"type": "string"}}};
+    invite: {"type": "object", "required": ["email"], "additionalProperties": false, "properties": {
+        "email": {"type": "string"}, "name": {"type": "string"}, "groups": {"type": "array", "items": {"type": "string"}},
+        "expiresIn": {"type": "integer", "minimum": 1, "description": "Seconds until it is of no use."}}};
+    invited: {"type": "object", "required": ["invite", "email", "expiresAt"],
+        "properties": {"invite": {"type": "string"}, "email": {"type": "string"}, "expiresAt": {"type": "string"}}};
+    signed_in: {"type": "object", "required": ["token", "expiresAt", "user"], "properties": {
+        "token": {"type": "string"}, "expiresAt": {"type": "string"},
+        "user": {"type": "object", "required": ["id", "email", "role"], "properties": {
+            "id": {"type": "string"}, "email": {"type": "string"}, "name": {"type": ["string", "null"]},
+            "role": {"type": "string"}}}}};
+    auth_status: {"type": "object", "required": ["hasUsers"], "properties": {"hasUsers": {"type": "boolean"}}};
+    me: {"type": "object", "required": ["kind", "name"], "properties": {
+        "kind": {"type": "string"}, "name": {"type": "string"}, "impersonator": {"type": ["string", "null"]},
+        "user": {"type": ["object", "null"]}}};
+    applied: {"type": "object", "required": ["version", "results"], "properties": {
+        "version": {"type": ["integer", "null"]},
+        "results": {"type": "array", "items": {"type": "object", "required": ["kind", "name", "action"], "properties": {
+            "kind": {"type": "string"}, "name": {"type": "string"}, "project": {"type": ["string", "null"]},
+            "action": {"enum": ["created", "updated", "unchanged", "deleted"]},
+            "before": {"type": ["object", "null"]}, "after": {"type": ["object", "null"]},
+            "token": {"type": "string"}}}}}};
+    claims: {"type": ["object", "array"], "description": "One event, several, or `{\"events\": […]}`.",
+        "properties": {"events": {"type": "array", "items": {"type": "object"}}}, "items": {"type": "object"}};
+    accepted: {"type": "object", "required": ["accepted"], "properties": {"accepted": {"type": "integer"}}};
+    metrics: {"type": "object", "required": ["requests", "refused", "errors", "panics", "watches"], "properties": {
+        "requests": {"type": "integer"}, "refused": {"type": "integer"}, "errors": {"type": "integer"},
+        "panics": {"type": "integer"}, "watches": {"type": "integer"}, "lastRequestAt": {"type": ["string", "null"]}}};
+    overview: {"type": "object", "required": ["status", "version"], "properties": {
+        "status": {"enum": ["ok", "degraded"]}, "version": {"type": "string"}}};
+    alive: {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}};
+}

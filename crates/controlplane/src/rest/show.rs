@@ -1,0 +1,63 @@
+//! Resources as documents.
+
+use hayward_api::document;
+use hayward_api::kinds::{Condition, Descriptor};
+use hayward_store::{Resource, Snapshot};
+use serde_json::{Map, Value, json};
+
+/// A resource as a document.
+pub(crate) fn shown(kind: &Descriptor, resource: &Resource) -> Value {
+    let kept = resource.status.as_ref().map(|status| (status.observed_generation, &status.status));
+    let status = status(&(kind.conditions)(&resource.spec), resource.metadata.generation, kept);
+    document::show(kind, &resource.metadata, &resource.spec, status.as_ref())
+}
+
+/// A resource as it was, as a document.
+pub(crate) fn shown_then(kind: &Descriptor, snapshot: &Snapshot) -> Value {
+    let status = status(&(kind.conditions)(&snapshot.spec), snapshot.metadata.generation, None);
+    document::show(kind, &snapshot.metadata, &snapshot.spec, status.as_ref())
+}
+
+/// What is the case: what somebody said, and what is to be said of the spec as it is.
+fn status(conditions: &[Condition], generation: u64, kept: Option<(u64, &Value)>) -> Option<Value> {
+    if conditions.is_empty() && kept.is_none() {
+        return None;
+    }
+    let mut status = kept.and_then(|(_, status)| status.as_object().cloned()).unwrap_or_else(Map::new);
+    status.insert("observedGeneration".into(), kept.map_or(generation, |(generation, _)| generation).into());
+    let known = status.entry("conditions").or_insert_with(|| json!([]));
+    if let Some(known) = known.as_array_mut() {
+        known.retain(|old| conditions.iter().all(|new| old["type"] != new.kind.as_str()));
+        known.extend(conditions.iter().map(|condition| json!(condition)));
+    }
+    Some(status.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_from_the_spec_stands_beside_what_somebody_said_and_in_the_place_of_the_same() {
+        let of = |kind: &str, status: &str| Condition {
+            kind: kind.into(),
+            status: status.into(),
+            reason: "R".into(),
+            message: "m".into(),
+        };
+        let kept = json!({"phase": "RUNNING", "conditions": [of("NotEnforced", "False"), of("ManifestBroken", "True")]});
+        let shown = status(&[of("NotEnforced", "True")], 3, Some((2, &kept))).unwrap();
+        assert_eq!(
+            (shown["phase"].as_str(), shown["observedGeneration"].as_u64()),
+            (Some("RUNNING"), Some(2))
+        );
+        let types: Vec<_> = shown["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| (c["type"].as_str().unwrap(), c["status"].as_str().unwrap()))
+            .collect();
+        assert_eq!(types, [("ManifestBroken", "True"), ("NotEnforced", "True")]);
+        assert_eq!(status(&[], 1, None), None);
+    }
+}

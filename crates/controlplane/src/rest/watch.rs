@@ -1,0 +1,171 @@
+//! Following a list: lines of JSON, as things change, until the client leaves or may no more.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use hayward_api::kinds::Descriptor;
+use hayward_api::{Caller, Code};
+use hayward_store::{Change, ListScope, Snapshot, Watch};
+use http::{HeaderValue, header};
+use serde_json::{Value, json};
+use tokio::sync::watch as signal;
+use tokio::time::{Interval, MissedTickBehavior, interval_at};
+
+use super::asked::Asked;
+use super::list::Filter;
+use super::show::{shown, shown_then};
+use crate::guarded::Allowed;
+use crate::plane::{Plane, Watching};
+use crate::refusal::Refusal;
+
+/// `GET /{kind}?watch=true`.
+pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Result<Response, Refusal> {
+    let (kind, from) = (asked.kind()?, asked.query.number("resourceVersion")?);
+    let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
+    let Some(place) = plane.watchers.open(&caller.principal.credential) else {
+        let refusal = Refusal::new(Code::RateLimited, "there are as many watches as there may be");
+        return Err(refusal.hint("close one, or ask again later"));
+    };
+    asked
+        .look(async move {
+            let (waiting, from) = match from {
+                Some(from) => (VecDeque::new(), from),
+                None => beginning(&plane, &allowed, (kind, &filter)).await?,
+            };
+            let changes = plane.guarded.watch(&allowed, from).await?;
+            let heartbeat = Duration::from_millis(plane.limits.watch_heartbeat_ms);
+            let mut ticks = interval_at(tokio::time::Instant::now() + heartbeat, heartbeat);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let following = Following {
+                rules: plane.snapshots.changed(),
+                plane,
+                caller,
+                kind,
+                filter,
+                changes,
+                version: from,
+                waiting,
+                ticks,
+                _place: place,
+            };
+            Ok(streamed(following))
+        })
+        .await
+}
+
+/// All there is, as if it had come just now.
+async fn beginning(
+    plane: &Plane,
+    allowed: &Allowed,
+    (kind, filter): (&'static Descriptor, &Filter),
+) -> Result<(VecDeque<Bytes>, u64), Refusal> {
+    let listed = plane.guarded.list(allowed, ListScope::All).await?;
+    let documents =
+        listed.items.iter().map(|resource| (shown(kind, resource), resource.metadata.resource_version));
+    let mut lines = Vec::new();
+    for (document, version) in documents.filter(|(document, _)| filter.takes(document)) {
+        lines.extend_from_slice(&line("ADDED", &document, version));
+    }
+    lines.extend_from_slice(&bookmark(listed.revision));
+    Ok((VecDeque::from([lines.into()]), listed.revision))
+}
+
+/// A watch that is open.
+struct Following {
+    plane: Arc<Plane>,
+    caller: Caller,
+    kind: &'static Descriptor,
+    filter: Filter,
+    changes: Watch,
+    /// The last revision that was seen.
+    version: u64,
+    /// Lines that nobody has taken yet.
+    waiting: VecDeque<Bytes>,
+    ticks: Interval,
+    /// Says that there are other rules, or other credentials.
+    rules: signal::Receiver<u64>,
+    _place: Watching,
+}
+
+fn streamed(following: Following) -> Response {
+    let lines = stream::unfold(Box::new(following), |mut following| async move {
+        let line = following.next().await?;
+        Some((Ok::<_, Infallible>(line), following))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // nginx buffers answers unless it is told not to.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+}
+
+impl Following {
+    /// The next line; none at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(line) = self.waiting.pop_front() {
+                return Some(line);
+            }
+            let shutdown = self.plane.shutdown.clone();
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return None,
+                changed = self.rules.changed() => {
+                    changed.ok()?;
+                    self.may_still().then_some(())?;
+                }
+                // A watch that can't go on ends: its client lists again.
+                change = self.changes.next() => self.take(&*change.ok()?),
+                _ = self.ticks.tick() => {
+                    self.may_still().then_some(())?;
+                    self.waiting.push_back(bookmark(self.version));
+                }
+            }
+        }
+    }
+
+    /// Whether its caller would get it now.
+    fn may_still(&self) -> bool {
+        let is_known = self.plane.snapshots.is_current(&self.caller);
+        is_known && self.plane.guarded.some(&self.caller, hayward_auth::Verb::View, self.kind).is_ok()
+    }
+
+    /// Notes a change, if it is for this caller and this list.
+    fn take(&mut self, change: &Change) {
+        self.version = change.revision;
+        if change.kind != self.kind.name {
+            return;
+        }
+        let is_seen = self.plane.guarded.sees(&self.caller, self.kind, &change.name, change.scope.as_deref());
+        let taken = |snapshot: &Option<Snapshot>| -> Option<Value> {
+            let document = shown_then(self.kind, snapshot.as_ref()?);
+            (is_seen && self.filter.takes(&document)).then_some(document)
+        };
+        let line = match (taken(&change.before), taken(&change.after)) {
+            (None, Some(after)) => line("ADDED", &after, change.revision),
+            (Some(_), Some(after)) => line("MODIFIED", &after, change.revision),
+            (Some(before), None) => line("DELETED", &before, change.revision),
+            (None, None) => return,
+        };
+        self.waiting.push_back(line);
+    }
+}
+
+fn line(kind: &str, document: &Value, version: u64) -> Bytes {
+    let mut line = json!({"type": kind, "object": document, "version": version}).to_string();
+    line.push('\n');
+    line.into()
+}
+
+/// Where a client can go on.
+fn bookmark(version: u64) -> Bytes {
+    line("BOOKMARK", &json!({}), version)
+}

@@ -1,0 +1,183 @@
+//! Making and changing one resource.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::document;
+use hayward_api::kinds::Descriptor;
+use hayward_auth::{Token, Verb};
+use hayward_store::{Resource, StoreError};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::Value;
+
+use super::asked::{Asked, json};
+use super::prepare::Prepared;
+use super::show::shown;
+use crate::guarded::{Allowed, Change, named};
+use crate::plane::Plane;
+use crate::refusal::Refusal;
+
+/// How often a patch is made again because something else changed meanwhile.
+const TRIES: usize = 8;
+
+/// Makes a change, or only looks whether it could be made.
+pub(crate) async fn finish(
+    plane: &Plane,
+    mut change: Change,
+    is_dry: bool,
+    kinds: &[&str],
+) -> Result<(), Refusal> {
+    if is_dry {
+        return Ok(change.check().await?);
+    }
+    change.commit().await?;
+    // Whoever is answered can count on it: what was taken away is taken away.
+    plane.snapshots.refresh_for(kinds).await;
+    Ok(())
+}
+
+/// `POST /{kind}`.
+pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
+    let kind = asked.kind()?;
+    asked.may_some(Verb::Create).await?;
+    let is_dry = asked.query.is_dry_run()?;
+    let value = placed(kind, asked.value()?, None, asked.project());
+    let prepared = Prepared::read(&asked.plane, kind, value).await?;
+    let allowed = asked.may_named(Verb::Create, kind, prepared.named()).await?;
+    let plane = Arc::clone(&asked.plane);
+    let said = [("name", prepared.name.clone().into()), ("project", prepared.project.clone().into())];
+    let (resource, token) = asked
+        .change(said, async move {
+            let mut change = plane.guarded.begin().await?;
+            let made = prepared.create(&mut change, &allowed, None).await?;
+            finish(&plane, change, is_dry, &[kind.name]).await?;
+            Ok(made)
+        })
+        .await?;
+    let token = token.filter(|_| !is_dry);
+    let mut response = answer(StatusCode::CREATED, kind, &resource, token.as_ref())?;
+    let location = format!("{}/{}", asked.route.path, resource.metadata.uid);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// `PUT /{kind}/{id}`.
+pub(crate) async fn replace(asked: Asked) -> Result<Response, Refusal> {
+    let kind = asked.kind()?;
+    let (allowed, resource) = asked.may_this(Verb::Edit).await?;
+    let (if_match, is_dry) = (asked.if_match()?, asked.query.is_dry_run()?);
+    let (name, project) = named(&resource);
+    let value = placed(kind, asked.value()?, Some(name), project);
+    let prepared = Prepared::read(&asked.plane, kind, value).await?;
+    is_same(&prepared, &resource)?;
+    let plane = Arc::clone(&asked.plane);
+    let resource = asked
+        .change([("name", name.into())], async move {
+            let mut change = plane.guarded.begin().await?;
+            let version = if_match.or(prepared.version);
+            let resource = change.update(&allowed, version, &prepared.desired(None)).await;
+            let resource = resource.map_err(|error| conflict(error, if_match))?;
+            finish(&plane, change, is_dry, &[kind.name]).await?;
+            Ok(resource)
+        })
+        .await?;
+    answer(StatusCode::OK, kind, &resource, None)
+}
+
+/// `PATCH /{kind}/{id}`.
+pub(crate) async fn patch(asked: Asked) -> Result<Response, Refusal> {
+    let kind = asked.kind()?;
+    let (allowed, resource) = asked.may_this(Verb::Edit).await?;
+    let (if_match, is_dry) = (asked.if_match()?, asked.query.is_dry_run()?);
+    let patch = asked.value()?;
+    let plane = Arc::clone(&asked.plane);
+    let name = resource.metadata.name.as_str().into();
+    let resource = asked
+        .change([("name", name)], async move {
+            for _ in 1..TRIES {
+                match patched(&plane, (&allowed, &resource), &patch, (if_match, is_dry)).await {
+                    Err(refusal) if if_match.is_none() && refusal.is_conflict() => {}
+                    done => return done,
+                }
+            }
+            patched(&plane, (&allowed, &resource), &patch, (if_match, is_dry)).await
+        })
+        .await?;
+    answer(StatusCode::OK, kind, &resource, None)
+}
+
+/// Patches what there is now.
+async fn patched(
+    plane: &Plane,
+    (allowed, resource): (&Allowed, &Resource),
+    patch: &Value,
+    (if_match, is_dry): (Option<u64>, bool),
+) -> Result<Resource, Refusal> {
+    let kind = resource.descriptor()?;
+    let name = resource.metadata.name.as_str();
+    let live = plane.guarded.live(allowed, resource).await?;
+    if if_match.is_some_and(|version| version != live.metadata.resource_version) {
+        let current = live.metadata.resource_version;
+        return Err(conflict(
+            StoreError::Conflict { kind: kind.name, name: name.to_owned(), current },
+            if_match,
+        ));
+    }
+    let prepared = Prepared::of(plane, kind, document::patch(kind, &shown(kind, &live), patch)?).await?;
+    let mut change = plane.guarded.begin().await?;
+    let version = Some(live.metadata.resource_version);
+    let resource = change.update(allowed, version, &prepared.desired(None)).await;
+    let resource = resource.map_err(|error| conflict(error, if_match))?;
+    finish(plane, change, is_dry, &[kind.name]).await?;
+    Ok(resource)
+}
+
+/// A document with the name and the project that the request names, where it says none itself.
+fn placed(kind: &Descriptor, mut value: Value, name: Option<&str>, project: Option<&str>) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        if let Some(name) = name {
+            members.entry(kind.identity).or_insert_with(|| name.into());
+        }
+        if let Some(project) = project.filter(|_| kind.scope != hayward_api::kinds::Scope::System) {
+            members.entry("project").or_insert_with(|| project.into());
+        }
+    }
+    value
+}
+
+/// A resource keeps its name.
+fn is_same(prepared: &Prepared, resource: &Resource) -> Result<(), Refusal> {
+    if prepared.named() == named(resource) {
+        return Ok(());
+    }
+    let (kind, name) = (prepared.kind, &resource.metadata.name);
+    let message = format!("the {} is `{name}`, and the document is of `{}`", kind.name, prepared.name);
+    Err(Refusal::invalid(message).hint("names and projects don't change: make another one, and delete this"))
+}
+
+/// A conflict with what `If-Match` says has a status of its own.
+pub(crate) fn conflict(error: StoreError, if_match: Option<u64>) -> Refusal {
+    let is_conflict = matches!(error, StoreError::Conflict { .. });
+    let refusal = Refusal::from(error);
+    if is_conflict && if_match.is_some() { refusal.status(StatusCode::PRECONDITION_FAILED) } else { refusal }
+}
+
+/// A resource as the answer.
+pub(crate) fn answer(
+    status: StatusCode,
+    kind: &Descriptor,
+    resource: &Resource,
+    token: Option<&Token>,
+) -> Result<Response, Refusal> {
+    let mut document = shown(kind, resource);
+    if let (Some(token), Some(members)) = (token, document.as_object_mut()) {
+        members.insert("token".into(), token.reveal().into());
+    }
+    let mut response = json(status, &document)?;
+    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", resource.metadata.resource_version)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}

@@ -1,0 +1,307 @@
+//! Signing in: the one way to the store that needs no permission, because it is where permissions begin.
+//!
+//! What it can do is bounded by its functions: the first user, a login for whoever knows a password, a user for whoever holds
+//! an invite. Guesses cost time, at an account and from an address alike.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hayward_api::kinds::user::UserSpec;
+use hayward_api::kinds::{self, Descriptor};
+use hayward_api::{Code, Error, Time};
+use hayward_auth::guesses::Guesses;
+use hayward_auth::password::{self, PasswordHash};
+use hayward_auth::{Operation, Purpose, Token, TokenId};
+use hayward_store::{
+    Actor, Desired, EndLogins, NewInvite, NewLogin, Resource, Store, StoreError, Transaction,
+};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
+use crate::refusal::Refusal;
+
+/// The group of the first user.
+const ADMINS: &str = "admin";
+
+/// Where people come in.
+pub(crate) struct Entrance {
+    store: Store,
+    guesses: Mutex<Guesses>,
+    hashing: Arc<Semaphore>,
+    lifetime_s: i64,
+    /// Whether whoever comes first may make the first user.
+    pub(crate) is_bootstrap_open: bool,
+}
+
+/// Somebody who is signed in.
+pub(crate) struct SignedIn {
+    pub(crate) token: Token,
+    pub(crate) expires_at_unix: i64,
+    pub(crate) user: Resource,
+}
+
+impl Entrance {
+    pub(crate) fn new(store: Store, limits: &Limits, is_bootstrap_open: bool) -> Self {
+        let places = usize::try_from(limits.password_hashes_max).unwrap_or(1);
+        let lifetime_s = i64::try_from(limits.login_lifetime_ms / 1000).unwrap_or(i64::MAX);
+        Self {
+            store,
+            guesses: Mutex::default(),
+            hashing: Arc::new(Semaphore::new(places)),
+            lifetime_s,
+            is_bootstrap_open,
+        }
+    }
+
+    /// The digest of a new password, in the text form of PHC.
+    pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
+        if password.chars().count() < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
+            let message = format!(
+                "a password has {PASSWORD_CHARS_MIN} characters at least and {PASSWORD_BYTES_MAX} bytes at most"
+            );
+            return Err(Error::new(Code::Invalid, message).into());
+        }
+        let hash = self.hashed(move || password::hash(&password)).await?;
+        Ok(hash.as_str().to_owned())
+    }
+
+    /// The digest of the password of a user, unless it is the one that there is.
+    pub(crate) async fn fresh(&self, email: &str, password: String) -> Result<Option<String>, Refusal> {
+        if let Some(user) = self.user(email).await?
+            && let Some(stored) = self.stored(&user).await?
+        {
+            let given = password.clone();
+            if self.hashed(move || password::verify(&given, Some(&stored))).await? {
+                return Ok(None);
+            }
+        }
+        self.hash(password).await.map(Some)
+    }
+
+    /// Does what takes long and much memory, a few at once.
+    async fn hashed<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let lost = |_| Error::new(Code::Unavailable, "no password can be hashed now");
+        let _place = self.hashing.acquire().await.map_err(|_| lost(()))?;
+        Ok(tokio::task::spawn_blocking(work).await.map_err(|_| lost(()))??)
+    }
+
+    /// Whether there is a user.
+    pub(crate) async fn has_users(&self) -> Result<bool, Refusal> {
+        Ok(self.store.has_users().await?)
+    }
+
+    /// Makes the first user with everything that lets it do everything, or says that there is one.
+    pub(crate) async fn bootstrap(
+        &self,
+        (email, name, password): (&str, Option<&str>, String),
+        actor: &Actor,
+    ) -> Result<SignedIn, Refusal> {
+        let email = kinds::Names::Email.canonical(email)?;
+        // Hashing is dear, and of no use any more.
+        if self.has_users().await? {
+            return Err(StoreError::Done { what: "there is a first user already" }.into());
+        }
+        let digest = self.hash(password).await?;
+        let wanted = first(&email, name, &digest)?;
+        let made = self.store.bootstrap(&wanted, actor).await?;
+        let user = made.into_iter().next().ok_or_else(|| Error::new(Code::Internal, "no user was made"))?;
+        self.sign_in(user, None).await
+    }
+
+    /// Signs in by password. What is wrong isn't said: an account that there isn't takes as long as a wrong password.
+    pub(crate) async fn login(
+        &self,
+        email: &str,
+        password: String,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, Refusal> {
+        let now = unix();
+        if let Some(wait) = self.guesses().wait(email, address, now) {
+            let refusal = Refusal::new(Code::RateLimited, "too many wrong passwords");
+            return Err(refusal.hint(format!("go on in {wait} s")).retry_after(wait));
+        }
+        let found = self.user(email).await?;
+        let stored = match &found {
+            Some(user) => self.stored(user).await?,
+            None => None,
+        };
+        let is_right = self.hashed(move || password::verify(&password, stored.as_ref())).await?;
+        match found.filter(|user| is_right && may_sign_in(user)) {
+            Some(user) => {
+                self.guesses().succeeded(email);
+                self.sign_in(user, None).await
+            }
+            None => {
+                self.guesses().failed(email, address, now);
+                Err(Refusal::new(Code::Unauthenticated, "the address or the password is wrong"))
+            }
+        }
+    }
+
+    /// The digest of the password of a user, if it has one.
+    async fn stored(&self, user: &Resource) -> Result<Option<PasswordHash>, Refusal> {
+        let digest = self.store.password(&user.metadata.uid).await?;
+        Ok(digest.and_then(|digest| PasswordHash::parse(&digest).ok()))
+    }
+
+    /// A login for this user.
+    pub(crate) async fn sign_in(
+        &self,
+        user: Resource,
+        impersonator: Option<&str>,
+    ) -> Result<SignedIn, Refusal> {
+        let (token, created_unix) = (Token::mint(Purpose::Login), Timestamp::now().as_second());
+        let expires_at_unix = created_unix.saturating_add(self.lifetime_s);
+        let login = NewLogin {
+            id: token.id(),
+            digest: token.digest(),
+            user: &user.metadata.uid,
+            created_unix,
+            expires_unix: expires_at_unix,
+            impersonator,
+        };
+        self.store.create_login(&login, &Actor::system()).await?;
+        Ok(SignedIn { token, expires_at_unix, user })
+    }
+
+    /// Ends a login; whoever shows another credential has none to end.
+    pub(crate) async fn sign_out(&self, credential: &str, actor: &Actor) -> Result<bool, Refusal> {
+        let Some(id) = TokenId::parse(credential) else { return Ok(false) };
+        Ok(!self.store.delete_logins(EndLogins::One(id), actor).await?.is_empty())
+    }
+
+    /// The user of this address.
+    pub(crate) async fn user(&self, email: &str) -> Result<Option<Resource>, Refusal> {
+        let email = email.to_lowercase();
+        match self.store.find(user_kind()?, Some(None), &email).await {
+            Ok(user) => Ok(Some(user).filter(|user| user.metadata.name.as_str() == email)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps an invite, which is redeemed once.
+    pub(crate) async fn invite(&self, invite: &NewInvite, actor: &Actor) -> Result<(), Refusal> {
+        Ok(self.store.create_invite(invite, actor).await?)
+    }
+
+    /// Makes the user that an invite is for, and signs it in: all of it, or the invite is as good as before.
+    pub(crate) async fn join(
+        &self,
+        invite: &str,
+        password: String,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, Refusal> {
+        let now = unix();
+        // All invites are one account: guessing at them is as slow as guessing at a password.
+        if let Some(wait) = self.guesses().wait("", address, now) {
+            return Err(Refusal::new(Code::RateLimited, "too many wrong invites").retry_after(wait));
+        }
+        let wrong = || Refusal::new(Code::Unauthenticated, "the invite is not valid, or not any more");
+        let Ok(shown) = Token::parse(invite) else {
+            self.guesses().failed("", address, now);
+            return Err(wrong());
+        };
+        let digest = self.hash(password).await?;
+        let mut change = self.store.begin().await?;
+        let redeemed = match change.redeem_invite(shown.id, &shown.digest, now.cast_signed()).await {
+            Ok(redeemed) => redeemed,
+            Err(StoreError::NotFound { .. } | StoreError::Done { .. }) => {
+                self.guesses().failed("", address, now);
+                return Err(wrong());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let text = |member: &str| redeemed.content.get(member).and_then(Value::as_str);
+        let (email, actor) = (text("email").unwrap_or_default(), Actor::system());
+        let wanted = user(email, text("name"), &digest)?;
+        let made = change.create(&wanted, &actor).await?;
+        let groups = redeemed.content.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
+        for group in groups.iter().filter_map(Value::as_str) {
+            join_group(&mut change, group, email, &actor).await?;
+        }
+        change.commit().await?;
+        self.sign_in(made, None).await
+    }
+
+    fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A user with a password.
+fn user<'a>(email: &'a str, name: Option<&str>, digest: &'a str) -> Result<Desired<'a>, Error> {
+    let kind = user_kind()?;
+    let spec = (kind.read)(name.map_or_else(|| json!({}), |name| json!({ "name": name })))?;
+    Ok(Desired { password: Some(digest), ..Desired::new(kind, None, email, spec) })
+}
+
+/// The first user, its group, and the rule that lets that do everything.
+fn first<'a>(email: &'a str, name: Option<&str>, digest: &'a str) -> Result<[Desired<'a>; 3], Error> {
+    let kind = |name| {
+        kinds::find(name).ok_or_else(|| Error::new(Code::Internal, format!("there is no kind `{name}`")))
+    };
+    let (group, rbac) = (kind("group")?, kind("rbac")?);
+    let mut account = user(email, name, digest)?;
+    account.spec["role"] = "ADMIN".into();
+    let operations: Vec<Value> = Operation::ALL
+        .iter()
+        .map(|operation| json!({ "role": "run", "action": operation.as_str() }))
+        .collect();
+    let bindings: Vec<Value> = ["edit", "run"]
+        .iter()
+        .map(|role| json!({ "role": role, "resource": "*" }))
+        .chain(operations)
+        .collect();
+    let rules = json!({ "subjects": [{ "kind": "Group", "name": ADMINS }], "roleBindings": bindings });
+    let members = json!({ "description": "Whoever may do everything.", "members": [email] });
+    Ok([
+        account,
+        Desired::new(group, None, ADMINS, (group.read)(members)?),
+        Desired::new(rbac, None, "bootstrap-admin", (rbac.read)(rules)?),
+    ])
+}
+
+/// Puts a new user into a group, unless that is gone.
+async fn join_group(change: &mut Transaction, name: &str, email: &str, actor: &Actor) -> Result<(), Refusal> {
+    let kind = kinds::find("group").ok_or_else(|| Error::new(Code::Internal, "there are no groups"))?;
+    let group = match change.find(kind, Some(None), name).await {
+        Ok(group) => group,
+        Err(StoreError::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut spec = group.spec.clone();
+    let mut members = spec.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
+    members.push(email.into());
+    spec["members"] = members.into();
+    let desired = Desired {
+        labels: group.metadata.labels.clone(),
+        annotations: group.metadata.annotations.clone(),
+        ..Desired::new(kind, None, group.metadata.name.as_str(), spec)
+    };
+    change.update(&desired.key(), Some(group.metadata.resource_version), &desired, actor).await?;
+    Ok(())
+}
+
+/// The kind of users.
+pub(crate) fn user_kind() -> Result<&'static Descriptor, Error> {
+    kinds::find("user").ok_or_else(|| Error::new(Code::Internal, "there are no users"))
+}
+
+/// Whether a user may sign in at this moment: programs have tokens.
+pub(crate) fn may_sign_in(user: &Resource) -> bool {
+    let Ok(spec) = user.spec::<UserSpec>() else { return false };
+    let now = Timestamp::now().as_second();
+    !spec.disabled
+        && !spec.service_account
+        && spec.expires_at.as_ref().is_none_or(|end: &Time| end.unix() > now)
+}
+
+fn unix() -> u64 {
+    u64::try_from(Timestamp::now().as_second()).unwrap_or_default()
+}

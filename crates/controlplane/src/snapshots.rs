@@ -1,0 +1,163 @@
+//! What is decided with, in memory, in step with the store: rules and credentials, whoever changes them and on whichever node.
+//!
+//! A change made here is in force before its answer leaves; one made elsewhere as soon as the store tells of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hayward_api::Caller;
+use hayward_api::kinds::{Descriptor, KINDS};
+use hayward_auth::{CredentialRecord, Credentials, Policies, Policy, TokenId};
+use hayward_store::{LOGIN, ListScope, Store, StoreError};
+use jiff::Timestamp;
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::FOLLOW_PAUSE;
+use crate::ports::Record;
+
+/// Kinds that rules follow from.
+const OF_RULES: [&str; 3] = ["rbac", "group", "user"];
+/// Kinds that credentials follow from.
+const OF_CREDENTIALS: [&str; 3] = ["token", "user", LOGIN];
+
+/// The snapshots, and how they follow the store.
+pub struct Snapshots {
+    store: Store,
+    credentials: Arc<Credentials>,
+    policies: Arc<Policies>,
+    record: Arc<dyn Record>,
+    /// What the store had at the last look: others than these, e.g. temporary ones, are not ours to take away. Held from a
+    /// look at the store to the change in memory, so that no older look comes last.
+    known: Mutex<HashMap<TokenId, CredentialRecord>>,
+    /// Says that something is different.
+    changed: watch::Sender<u64>,
+}
+
+/// What is to be looked at again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Stale {
+    rules: bool,
+    credentials: bool,
+}
+
+impl Stale {
+    fn of(kind: &str) -> Self {
+        Self { rules: OF_RULES.contains(&kind), credentials: OF_CREDENTIALS.contains(&kind) }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self { rules: self.rules || other.rules, credentials: self.credentials || other.credentials }
+    }
+}
+
+impl Snapshots {
+    pub(crate) fn new(
+        store: Store,
+        credentials: Arc<Credentials>,
+        policies: Arc<Policies>,
+        record: Arc<dyn Record>,
+    ) -> Self {
+        Self { store, credentials, policies, record, known: Mutex::default(), changed: watch::Sender::new(0) }
+    }
+
+    /// Reads everything, and says as of which revision.
+    pub(crate) async fn load(&self) -> Result<u64, StoreError> {
+        let revision = self.store.revision().await?;
+        self.refresh(Stale { rules: true, credentials: true }).await?;
+        Ok(revision)
+    }
+
+    /// Says when something is different.
+    pub(crate) fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether a caller that was identified earlier would be the same one now.
+    pub(crate) fn is_current(&self, caller: &Caller) -> bool {
+        self.credentials.is_current(&caller.principal, Timestamp::now().as_second())
+    }
+
+    /// What these kinds are asked for is in force when this returns. If the store doesn't answer, it is as soon as it does.
+    pub(crate) async fn refresh_for(&self, kinds: &[&str]) {
+        let stale = kinds.iter().fold(Stale::default(), |stale, kind| stale.or(Stale::of(kind)));
+        if let Err(error) = self.refresh(stale).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "rules and credentials can't be read again yet"
+            );
+        }
+    }
+
+    async fn refresh(&self, stale: Stale) -> Result<(), StoreError> {
+        if stale == Stale::default() {
+            return Ok(());
+        }
+        let mut known = self.known.lock().await;
+        if stale.rules {
+            self.policies.replace(self.policy().await?);
+        }
+        if stale.credentials {
+            let records = self.store.credential_records().await?;
+            self.take(&mut known, records);
+        }
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        let mut resources = Vec::new();
+        for kind in KINDS.iter().filter(|kind| OF_RULES.contains(&kind.name)) {
+            let kind: &Descriptor = kind;
+            resources.extend(self.store.list(kind, ListScope::All).await?.items);
+        }
+        Ok(Policy::new(resources.iter().map(|it| (it.kind.as_str(), it.metadata.name.as_str(), &it.spec))))
+    }
+
+    /// Lets in whom the store knows and nobody else of those it knew, and ends what runs under those.
+    fn take(&self, known: &mut HashMap<TokenId, CredentialRecord>, records: Vec<CredentialRecord>) {
+        let records: HashMap<TokenId, CredentialRecord> =
+            records.into_iter().map(|record| (record.id, record)).collect();
+        let is_new =
+            |record: &&CredentialRecord| known.get(&record.id).is_none_or(|old| !is_same(old, record));
+        let gone: Vec<TokenId> = known.keys().filter(|id| !records.contains_key(id)).copied().collect();
+        let new: Vec<CredentialRecord> = records.values().filter(is_new).cloned().collect();
+        let other: Vec<TokenId> =
+            new.iter().map(|record| record.id).filter(|id| known.contains_key(id)).collect();
+        // First nobody is let in under them any more, then what runs is ended.
+        self.credentials.change(&gone, new);
+        gone.iter().chain(&other).for_each(|id| self.record.end(id.as_str()));
+        *known = records;
+    }
+
+    /// Follows the store until the shutdown.
+    pub(crate) async fn follow(self: Arc<Self>, mut from: u64, shutdown: CancellationToken) {
+        loop {
+            let followed = shutdown.run_until_cancelled(self.follow_from(&mut from)).await;
+            let Some(Err(error)) = followed else { return };
+            tracing::warn!(error = &error as &dyn std::error::Error, "rules and credentials are read anew");
+            shutdown.run_until_cancelled(tokio::time::sleep(FOLLOW_PAUSE)).await;
+            // Whatever was missed is in what there is.
+            if let Ok(revision) = self.load().await {
+                from = revision;
+            }
+        }
+    }
+
+    async fn follow_from(&self, from: &mut u64) -> Result<(), StoreError> {
+        let mut changes = self.store.watch(*from).await?;
+        loop {
+            let change = changes.next().await?;
+            *from = change.revision;
+            self.refresh(Stale::of(&change.kind)).await?;
+        }
+    }
+}
+
+/// Whether a record says the same as another one.
+fn is_same(a: &CredentialRecord, b: &CredentialRecord) -> bool {
+    a.enabled == b.enabled
+        && a.expires_at_unix == b.expires_at_unix
+        && a.principal == b.principal
+        && a.digest.as_bytes() == b.digest.as_bytes()
+}

@@ -1,0 +1,153 @@
+//! The control plane, wired: its record is the road's, and what it asks of the machine is answered here.
+
+mod events;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use hayward_api::kinds::token::TokenSpec;
+use hayward_api::{Caller, Error};
+use hayward_controlplane::{BoxFuture, Effect, Machine, Managed, Manifests, Plane, PlaneParts, Record};
+use hayward_gateway::Protocol;
+use hayward_gateway::listener::{Front, InForce};
+use hayward_gateway::management as recorded;
+use hayward_telemetry::metrics::{Kind, Meters, Observed};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failure::Failure;
+use crate::stack::{Stack, VERSION};
+use crate::tokens::meant;
+
+/// The protocol that is in force: that of the start, until there is what can replace it.
+pub(crate) struct Late {
+    first: Arc<Protocol>,
+    front: Arc<OnceLock<Arc<Front>>>,
+}
+
+impl Late {
+    /// This one, for now.
+    pub(crate) fn new(first: Arc<Protocol>) -> Self {
+        Self { first, front: Arc::default() }
+    }
+
+    /// Whichever is in force when it is asked.
+    pub(crate) fn in_force(&self) -> InForce {
+        let (first, front) = (Arc::clone(&self.first), Arc::clone(&self.front));
+        Arc::new(move || {
+            front.get().map_or_else(|| Arc::clone(&first), |front| Arc::clone(&front.app().protocol))
+        })
+    }
+
+    /// From now on it is the one of this front.
+    pub(crate) fn is(&self, front: &Arc<Front>) -> InForce {
+        // It is told once.
+        self.front.set(Arc::clone(front)).ok();
+        self.in_force()
+    }
+}
+
+/// Starts the control plane of a stack.
+pub(crate) async fn start(
+    stack: &Stack,
+    in_force: InForce,
+    is_bootstrap_open: bool,
+    shutdown: CancellationToken,
+) -> Result<Arc<Plane>, Failure> {
+    let machine = ThisMachine { data_dir: stack.data_dir().into() };
+    let plane = Plane::start(PlaneParts {
+        store: stack.store.clone(),
+        credentials: Arc::clone(&stack.credentials),
+        policies: Arc::clone(&stack.policies),
+        record: Arc::new(OnTheRoad(in_force)),
+        machine: Arc::new(machine),
+        limits: stack.limits.controlplane.clone(),
+        version: VERSION,
+        is_bootstrap_open,
+        shutdown,
+    });
+    let plane = plane.await?;
+    observe(&stack.meters, &plane);
+    Ok(plane)
+}
+
+/// Applies a directory of manifests, and follows it.
+pub(crate) fn follow(plane: &Arc<Plane>, dir: PathBuf, shutdown: CancellationToken) -> JoinHandle<()> {
+    TaskTracker::new().spawn(Manifests::new(Arc::clone(plane), dir).follow(shutdown))
+}
+
+/// What is counted beside the requests themselves.
+fn observe(meters: &Meters, plane: &Arc<Plane>) {
+    let (panics, watches, manifests) = (Arc::clone(plane), Arc::clone(plane), Arc::clone(plane));
+    meters.observe(Observed {
+        name: "management_panics_total",
+        help: "Requests that manage in which something broke that must not.",
+        kind: Kind::Counter,
+        label: None,
+        read: Box::new(move || vec![("", panics.panics())]),
+    });
+    meters.observe(Observed {
+        name: "management_watches",
+        help: "Watches of what is declared that are open.",
+        kind: Kind::Gauge,
+        label: None,
+        read: Box::new(move || vec![("", watches.watches())]),
+    });
+    meters.observe(Observed {
+        name: "manifests_applied_total",
+        help: "Times that the directory of manifests was applied, by what came of it.",
+        kind: Kind::Counter,
+        label: Some("result"),
+        read: Box::new(move || manifests.manifests_applied().into()),
+    });
+}
+
+/// The record of the road that is in force.
+struct OnTheRoad(InForce);
+
+impl Record for OnTheRoad {
+    fn around(
+        &self,
+        caller: Caller,
+        Managed { name, arguments, effect }: Managed,
+        work: BoxFuture<'static, Result<(), Error>>,
+    ) -> BoxFuture<'static, Result<(), Error>> {
+        let protocol = (self.0)();
+        let effect = match effect {
+            Effect::Look => recorded::Effect::Look,
+            Effect::Change => recorded::Effect::Change,
+        };
+        let managed = recorded::Managed { name, arguments, effect };
+        Box::pin(async move { recorded::record(&protocol, caller, managed, work).await })
+    }
+
+    fn denied(&self, caller: Caller, name: String, reason: String) -> BoxFuture<'static, ()> {
+        let protocol = (self.0)();
+        Box::pin(async move { recorded::deny(&protocol, &caller, name, reason).await })
+    }
+
+    fn end(&self, credential: &str) {
+        (self.0)().road().revoke(credential);
+    }
+}
+
+/// What only this machine knows.
+struct ThisMachine {
+    data_dir: Arc<Path>,
+}
+
+impl Machine for ThisMachine {
+    fn token(&self, spec: TokenSpec) -> Result<TokenSpec, Error> {
+        meant(spec, &self.data_dir)
+    }
+
+    fn events(&self, count: usize) -> BoxFuture<'static, Result<Vec<Value>, Error>> {
+        let dir = self.data_dir.join("audit");
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || events::last(&dir, count)).await;
+            read.map_err(|_| Error::new(hayward_api::Code::Internal, "the record can't be read"))?
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! The control plane through the real binary: what is declared, who may, and what the record says of it.
+#![cfg(test)]
+
+mod management {
+    mod apply;
+    mod denied;
+    mod login;
+    mod manifests;
+    mod resources;
+    pub(crate) mod rig;
+    mod watching;
+}

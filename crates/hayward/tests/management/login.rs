@@ -1,0 +1,113 @@
+//! Signing in, acting as another, and what ends it.
+
+use serde_json::{Value, json};
+
+use super::rig::{PASSWORD, Rig};
+
+#[tokio::test]
+async fn the_first_user_is_made_once_and_by_the_administrator() {
+    let rig = Rig::start();
+    assert_eq!(rig.get("/auth/status", "").await.json(), json!({"hasUsers": false}));
+    let body = json!({"email": "ann@example.org", "password": PASSWORD});
+    assert_eq!(rig.post("/auth/bootstrap", "", body.clone()).await.status, 401);
+    assert_eq!(rig.post("/auth/bootstrap", rig.daemon.token("rw"), body.clone()).await.status, 403);
+    let tries = futures_util::future::join_all(
+        (0..4).map(|_| rig.post("/auth/bootstrap", rig.admin(), body.clone())),
+    )
+    .await;
+    let mut statuses: Vec<u16> = tries.iter().map(|answer| answer.status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409]);
+    assert_eq!(rig.get("/auth/status", "").await.json(), json!({"hasUsers": true}));
+    let ann = rig.login("Ann@Example.org").await;
+    let me = rig.get("/auth/me", &ann).await.json();
+    assert_eq!((&me["kind"], &me["name"]), (&json!("user"), &json!("ann@example.org")));
+    for path in ["/servers", "/users", "/secrets", "/rbac-definitions", "/tokens", "/audit/events"] {
+        assert_eq!(rig.get(path, &ann).await.status, 200, "{path}");
+    }
+    let text: String = rig.records().iter().map(ToString::to_string).collect();
+    assert!(!text.contains(PASSWORD) && !text.contains(&ann));
+}
+
+#[tokio::test]
+async fn an_open_server_lets_whoever_comes_first_make_the_first_user() {
+    let rig = Rig::start_with(&["--bootstrap-open"]);
+    let body = json!({"email": "ann@example.org", "password": PASSWORD});
+    assert_eq!(rig.post("/auth/bootstrap", "", body.clone()).await.status, 201);
+    assert_eq!(rig.post("/auth/bootstrap", "", body).await.status, 409);
+}
+
+#[tokio::test]
+async fn a_login_ends_at_once_and_wrong_passwords_become_slow() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    assert_eq!(rig.post("/auth/logout", &ann, Value::Null).await.status, 204);
+    assert_eq!(rig.get("/auth/me", &ann).await.status, 401);
+    let guess = json!({"email": "ann@example.org", "password": "wrong password"});
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(rig.post("/auth/login", "", guess.clone()).await.status);
+    }
+    assert_eq!(statuses[0], 401);
+    assert!(statuses.contains(&429), "{statuses:?}");
+    let nobody =
+        rig.post("/auth/login", "", json!({"email": "bob@example.org", "password": "wrong password"})).await;
+    assert!([401, 429].contains(&nobody.status));
+}
+
+#[tokio::test]
+async fn whoever_acts_as_another_has_its_permissions_and_stands_in_the_record_beside_it() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([{"role": "view", "resource": "servers"}])).await;
+    assert_eq!(rig.post("/auth/impersonate", &bob, json!({"email": "ann@example.org"})).await.status, 403);
+    let acting = rig.post("/auth/impersonate", &ann, json!({"email": "bob@example.org"})).await;
+    assert_eq!(acting.status, 201, "{}", acting.body);
+    let acting = acting.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(rig.get("/servers", &acting).await.status, 200);
+    assert_eq!(rig.get("/users", &acting).await.status, 403);
+    let told = rig.recorded("intent", "servers.list").pop().unwrap();
+    assert_eq!(told["principal"]["name"], "bob@example.org");
+    assert!(told["principal"]["impersonator"].as_str().unwrap().contains("ann@example.org"), "{told}");
+}
+
+#[tokio::test]
+async fn an_invite_is_good_for_one_user() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    rig.post("/groups", &ann, json!({"name": "home", "members": []})).await;
+    let invited =
+        rig.post("/auth/invites", &ann, json!({"email": "carl@example.org", "groups": ["home"]})).await;
+    assert_eq!(invited.status, 201, "{}", invited.body);
+    let invite = invited.json()["invite"].clone();
+    let join = json!({"invite": invite, "password": PASSWORD});
+    let joined = rig.post("/auth/join", "", join.clone()).await;
+    assert_eq!(
+        (joined.status, joined.json()["user"]["email"].clone()),
+        (201, json!("carl@example.org")),
+        "{}",
+        joined.body
+    );
+    assert_eq!(rig.post("/auth/join", "", join).await.status, 401);
+    let group = rig.get("/groups/home", &ann).await.json();
+    assert_eq!(group["members"], json!(["carl@example.org"]));
+}
+
+#[tokio::test]
+async fn a_service_account_has_a_token_that_is_shown_once_and_ends_with_it() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let account = json!({"email": "ci", "serviceAccount": true});
+    assert_eq!(rig.post("/users", &ann, account).await.status, 201);
+    let rules = json!({"name": "ci", "subjects": [{"kind": "ServiceAccount", "name": "ci"}],
+        "roleBindings": [{"role": "view", "resource": "servers"}]});
+    assert_eq!(rig.post("/rbac-definitions", &ann, rules).await.status, 201);
+    let made = rig.post("/tokens", &ann, json!({"name": "ci", "role": "account", "account": "ci"})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let token = made.json()["token"].as_str().unwrap().to_owned();
+    assert!(rig.get("/tokens/ci", &ann).await.json().get("token").is_none());
+    assert_eq!(rig.get("/servers", &token).await.status, 200);
+    assert_eq!(rig.get("/secrets", &token).await.status, 403);
+    assert_eq!(rig.send("DELETE", "/tokens/ci", &ann, &Value::Null).await.status, 204);
+    assert_eq!(rig.get("/servers", &token).await.status, 401);
+}

@@ -1,0 +1,231 @@
+//! One resource after the other.
+
+use serde_json::{Value, json};
+
+use super::rig::{Rig, server};
+
+#[tokio::test]
+async fn a_server_is_made_shown_changed_and_deleted_and_each_of_it_is_recorded() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let made = rig.post("/servers", admin, server("ha")).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let (id, tag) = (made.json()["id"].as_str().unwrap().to_owned(), made.header("etag").unwrap().to_owned());
+    assert_eq!(made.header("location"), Some(&*format!("/api/v1/servers/{id}")));
+    for word in ["ha", &id] {
+        assert_eq!(rig.get(&format!("/servers/{word}"), admin).await.json()["name"], "ha");
+    }
+    let put = rig
+        .send_as(
+            "PUT",
+            "/servers/ha",
+            admin,
+            &[("if-match", &tag)],
+            &json!({"command": ["other"]}).to_string(),
+        )
+        .await;
+    assert_eq!((put.status, put.json()["generation"].as_u64()), (200, Some(2)), "{}", put.body);
+    let late =
+        rig.send_as("PUT", "/servers/ha", admin, &[("if-match", &tag)], &server("ha").to_string()).await;
+    assert_eq!(
+        (late.status, late.json()["code"].as_str().map(ToOwned::to_owned)),
+        (412, Some("conflict".into()))
+    );
+    let late = rig.send("PUT", "/servers/ha", admin, &json!({"command": ["x"], "version": 1})).await;
+    assert_eq!(late.status, 409, "{}", late.body);
+    let patch = [("content-type", "application/merge-patch+json")];
+    let patched =
+        rig.send_as("PATCH", "/servers/ha", admin, &patch, r#"{"replicas": 3, "labels": {"a": "b"}}"#).await;
+    assert_eq!((patched.status, patched.json()["replicas"].as_u64()), (200, Some(3)), "{}", patched.body);
+    let history = rig.get("/servers/ha/history", admin).await.json();
+    let changes: Vec<_> =
+        history.as_array().unwrap().iter().map(|it| it["change"].as_str().unwrap()).collect();
+    assert_eq!(changes, ["created", "updated", "updated"]);
+    assert_eq!(rig.send("DELETE", "/servers/ha", admin, &Value::Null).await.status, 204);
+    assert_eq!(rig.get("/servers/ha", admin).await.status, 404);
+    let to = history[0]["version"].clone();
+    let back = rig.post("/servers/ha/revert", admin, json!({"to": to})).await;
+    assert_eq!((back.status, back.json()["command"].clone()), (200, json!(["serve"])), "{}", back.body);
+    for name in [
+        "servers.create",
+        "servers.get",
+        "servers.update",
+        "servers.patch",
+        "servers.history",
+        "servers.delete",
+        "servers.revert",
+    ] {
+        assert!(!rig.recorded("intent", name).is_empty(), "{name}");
+    }
+    let records = rig.records();
+    let intents = records.iter().filter(|it| it["type"] == "intent").count();
+    assert_eq!(records.iter().filter(|it| it["type"] == "outcome").count(), intents, "each has its outcome");
+}
+
+#[tokio::test]
+async fn lists_are_filtered_come_in_parts_and_a_word_that_is_misspelt_selects_nothing() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    for at in 0..5 {
+        let mut server = server(&format!("s{at}"));
+        server["labels"] = json!({"parity": if at % 2 == 0 { "even" } else { "odd" }});
+        assert_eq!(rig.post("/servers", admin, server).await.status, 201);
+    }
+    let names = |answer: &hayward_testkit::client::Answer| -> Vec<String> {
+        answer.json().as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let odd = rig.get("/servers?labelSelector=parity%3Dodd", admin).await;
+    assert_eq!(names(&odd), ["s1", "s3"]);
+    assert!(odd.header("x-resource-version").unwrap().parse::<u64>().unwrap() >= 5);
+    assert_eq!(names(&rig.get("/servers?fieldSelector=name%3Ds4", admin).await), ["s4"]);
+    let first = rig.get("/servers?limit=2&labelSelector=parity", admin).await;
+    let link = first.header("link").unwrap().split(['<', '>']).nth(1).unwrap().to_owned();
+    let second = rig.get(link.strip_prefix("/api/v1").unwrap(), admin).await;
+    assert_eq!(
+        (names(&first), names(&second)),
+        (vec!["s0".into(), "s1".into()], vec!["s2".into(), "s3".into()])
+    );
+    for bad in [
+        "labelSelector=a%3D%3D%3Db",
+        "labelselector=parity%3Dodd",
+        "fieldSelector=nmae%3Dx",
+        "limit=x",
+        "limit=0",
+        "continue=x",
+        "dryRun=maybe",
+    ] {
+        let answer = rig.get(&format!("/servers?{bad}"), admin).await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (400, Some("application/problem+json")),
+            "{bad}: {}",
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn values_of_secrets_are_never_shown_and_stay_where_they_are() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let made = rig.post("/secrets", admin, json!({"name": "s", "data": {"K": "sesame-open-7719"}})).await;
+    assert_eq!((made.status, made.json()["data"].clone()), (201, json!({"K": "***"})), "{}", made.body);
+    let kept = rig.send("PUT", "/secrets/s", admin, &json!({"data": {"K": "***"}})).await;
+    assert_eq!(
+        (kept.status, kept.json()["version"].clone()),
+        (200, made.json()["version"].clone()),
+        "{}",
+        kept.body
+    );
+    let none = rig.send("PUT", "/secrets/s", admin, &json!({"data": {"K": "***", "L": "***"}})).await;
+    assert_eq!(none.status, 400, "{}", none.body);
+    let refers = json!({"name": "x", "command": ["x"], "env": [{"name": "K", "valueFrom": {"secretRef": {"name": "none", "key": "K"}}}]});
+    let dangling = rig.post("/servers", admin, refers).await;
+    assert_eq!(dangling.status, 400, "{}", dangling.body);
+    assert!(dangling.body.contains("env[0].valueFrom.secretRef"), "{}", dangling.body);
+    for (path, _) in [("/secrets", 0), ("/secrets/s/history", 0), ("/secrets/s", 0)] {
+        assert!(!rig.get(path, admin).await.body.contains("sesame"), "{path}");
+    }
+    let text: String = rig.records().iter().map(ToString::to_string).collect();
+    assert!(!text.contains("sesame"));
+}
+
+#[tokio::test]
+async fn projects_have_their_servers_and_a_file_for_claude_code() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    rig.post("/servers", admin, json!({"name": "ha", "packageName": "@x/ha", "runtime": "node"})).await;
+    let made = rig.post("/projects", admin, json!({"name": "home", "prompt": "Be kind."})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let attached = rig.post("/projects/home/servers", admin, json!({"server": "ha"})).await;
+    assert_eq!(attached.status, 201, "{}", attached.body);
+    assert_eq!(rig.post("/projects/home/servers", admin, json!({"server": "ha"})).await.status, 409);
+    let config = rig.get("/projects/home/mcp-config", admin).await.json();
+    assert_eq!(config["mcpServers"]["ha"]["args"], json!(["-y", "@x/ha"]));
+    assert_eq!(rig.get("/projects/home/instructions", admin).await.json()["prompt"], "Be kind.");
+    let list = rig.get("/serverattachments?project=home", admin).await.json();
+    let id = list[0]["id"].as_str().unwrap();
+    assert_eq!((&list[0]["server"], &list[0]["project"]), (&json!("ha"), &json!("home")));
+    assert_eq!(rig.get(&format!("/serverattachments/{id}"), admin).await.status, 200);
+    let held = rig.send("DELETE", "/servers/ha", admin, &Value::Null).await;
+    assert_eq!(held.status, 409, "{}", held.body);
+    assert_eq!(
+        rig.send("DELETE", "/serverattachments/ha?project=home", admin, &Value::Null).await.status,
+        204
+    );
+    assert_eq!(rig.get("/projects/home/servers", admin).await.json(), json!([]));
+    rig.send_as("PATCH", "/projects/home", admin, &[], r#"{"gated": true}"#).await;
+    let gated = rig.get("/projects/home/mcp-config", admin).await;
+    assert_eq!(gated.status, 409, "what is not enforced is not served: {}", gated.body);
+    rig.send_as("PATCH", "/projects/home", admin, &[], r#"{"accept": ["NotEnforced"]}"#).await;
+    assert_eq!(rig.get("/projects/home/mcp-config", admin).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_request_becomes_a_prompt_or_stays_one_and_what_is_built_in_is_reset() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    rig.post("/projects", admin, json!({"name": "home"})).await;
+    let asked = json!({"name": "p", "project": "home", "content": "Look first.", "createdBySession": "s1"});
+    let made = rig.post("/promptrequests", admin, asked).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let visible = rig.get("/projects/home/prompts/visible?session=s1", admin).await.json();
+    assert!(
+        visible.as_array().unwrap().iter().any(|it| it["name"] == "p" && it["pending"] == true),
+        "{visible}"
+    );
+    let approved = rig.post("/promptrequests/p/approve", admin, Value::Null).await;
+    assert_eq!(
+        (approved.status, approved.json()["content"].clone()),
+        (201, json!("Look first.")),
+        "{}",
+        approved.body
+    );
+    assert_eq!(rig.get("/promptrequests/p", admin).await.status, 404);
+    let index = rig.get("/projects/home/prompt-index", admin).await.json();
+    assert!(index.as_array().unwrap().iter().any(|it| it["name"] == "p"), "{index}");
+    let prompts = rig.get("/prompts", admin).await.json();
+    let builtin = prompts.as_array().unwrap().iter().find(|it| it["builtin"] == true).unwrap().clone();
+    let path = format!("/prompts/{}", builtin["id"].as_str().unwrap());
+    let changed = rig.send_as("PATCH", &path, admin, &[], r#"{"content": "Otherwise."}"#).await;
+    assert_eq!(changed.json()["content"], "Otherwise.", "{}", changed.body);
+    assert_eq!(rig.send("DELETE", &path, admin, &Value::Null).await.status, 204);
+    assert_eq!(rig.get(&path, admin).await.json()["content"], builtin["content"]);
+}
+
+#[tokio::test]
+async fn what_comes_later_says_so_and_what_is_nowhere_too() {
+    let rig = Rig::start();
+    let later = rig.post("/backup", rig.admin(), Value::Null).await;
+    assert_eq!(later.status, 501);
+    assert!(later.json()["hint"].is_string());
+    for (method, path, status) in
+        [("GET", "/nothing", 404), ("POST", "/instances", 405), ("PATCH", "/auth/me", 405)]
+    {
+        let answer = rig.send(method, path, rig.admin(), &Value::Null).await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, Some("application/problem+json")),
+            "{path}"
+        );
+    }
+    let openapi = rig.get("/openapi.json", "").await.json();
+    assert_eq!(openapi["openapi"], "3.1.0");
+    assert_eq!(rig.get("/health/overview", "").await.json()["status"], "ok");
+    assert!(rig.get("/metrics", rig.admin()).await.json()["requests"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn events_of_others_are_claims_and_ours_are_verified() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let event = json!([{"eventKind": "gate_decision", "sessionId": "s", "verified": true}]);
+    assert_eq!(rig.post("/audit/events", admin, event).await.json()["accepted"], 1);
+    let claims = rig.get("/audit/events?source=claims", admin).await.json();
+    assert_eq!((claims.as_array().unwrap().len(), &claims[0]["verified"]), (1, &json!(false)));
+    let record = rig.get("/audit/events?source=record&eventKind=management", admin).await.json();
+    assert!(
+        record.as_array().unwrap().iter().any(|it| it["name"] == "audit.claim" && it["verified"] == true)
+    );
+    assert_eq!(rig.get("/audit/sessions", admin).await.json()[0]["eventCount"], 1);
+}
