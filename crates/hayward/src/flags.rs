@@ -26,7 +26,8 @@ const NAME: &str = "resource-name";
 
 /// The command that makes a resource of a kind, with a flag for each of its members.
 pub(crate) fn command(command: Command, kind: &'static Descriptor) -> Command {
-    let mut command = command.arg(
+    // A kind may have a member of this name.
+    let mut command = command.disable_version_flag(true).arg(
         Arg::new(NAME).value_name(kind.identity.to_uppercase()).required(true).help("What it is called"),
     );
     if kind.scope != Scope::System {

@@ -124,7 +124,7 @@ fn read_document(file: &str, node: Node, manifests: &mut Vec<Manifest>, faults: 
         match word.text().and_then(|word| find(&word.to_lowercase())) {
             Some(kind) => manifests.push(manifest(file, kind, node)),
             None => {
-                faults.add(&format!("{file}:{}", word.line), &unknown_kind(word.text().unwrap_or_default()))
+                faults.add(&format!("{file}:{}", word.line), &unknown_kind(word.text().unwrap_or_default()));
             }
         }
         return;
@@ -268,7 +268,7 @@ mod tests {
         for (text, expect) in [
             ("tokens:\n- name: a\n  role: [\n", "f.yaml:"),
             ("tokns:\n- name: a\n", "f.yaml:2: no kind is called `tokns`: did you mean `tokens`?"),
-            ("tokens:\n- nam: a\n  role: ro\n", "is `nam` meant to be it?"),
+            ("tokens:\n- nam: a\n  role: ro\n", "f.yaml:2: token: `name` is missing"),
             ("tokens:\n  name: a\n", "f.yaml:2: `tokens` is no list"),
             ("tokens:\n- a\n", "f.yaml:2: an entry of `tokens` has members"),
             ("kind: tokan\nname: a\n", "f.yaml:1: no kind is called `tokan`: did you mean `token`?"),

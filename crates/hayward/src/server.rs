@@ -22,11 +22,11 @@ const CA_BYTES_MAX: u64 = 1 << 20;
 /// The server that a command asks; every command that asks one has these.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
-    /// Address of the server; HAYWARD_URL says it too
+    /// Address of the server; `HAYWARD_URL` says it too
     #[arg(long, env = "HAYWARD_CLIENT_URL", value_name = "URL", default_value = "http://127.0.0.1:8765", value_parser = address, help_heading = "Server")]
     url: Address,
 
-    /// File that holds the token; else HAYWARD_TOKEN, else the last login at this address
+    /// File that holds the token; else `HAYWARD_TOKEN`, else the last login at this address
     #[arg(long, env = "HAYWARD_CLIENT_TOKEN_FILE", value_name = "FILE", help_heading = "Server")]
     token_file: Option<PathBuf>,
 
@@ -106,8 +106,8 @@ impl From<hayward_client::Error> for Failure {
     fn from(error: hayward_client::Error) -> Self {
         let (code, hint) = (error.code(), error.hint());
         let hint = hint.or_else(|| (code == Code::Unauthenticated).then(|| "run `hayward login`".to_owned()));
-        let faults: String =
-            error.faults().iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message)).collect();
+        let lines = error.faults().iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message));
+        let faults = lines.collect::<Vec<_>>().concat();
         let error = if faults.is_empty() { error.into() } else { anyhow!("{error}{faults}") };
         Self { error, hint, exit_code: code.exit_code() }
     }

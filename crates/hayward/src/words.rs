@@ -151,9 +151,9 @@ mod tests {
                 assert!(std::ptr::eq(super::kind(&word.to_uppercase()).unwrap(), *kind), "{word}");
             }
         }
-        let failure = kind("tokns").unwrap_err();
+        let failure = kind("tokns").err().unwrap();
         assert_eq!((failure.exit_code, failure.hint.as_deref()), (2, Some("did you mean `tokens`?")));
-        assert!(kind("zebra").unwrap_err().hint.unwrap().contains("tokens"));
+        assert!(kind("zebra").err().unwrap().hint.unwrap().contains("tokens"));
     }
 
     #[test]

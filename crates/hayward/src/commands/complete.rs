@@ -32,7 +32,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let candidates = candidates(args).unwrap_or_default();
-    written(data(&plain(&candidates.iter().map(|word| format!("{word}\n")).collect::<String>())))
+    if candidates.is_empty() {
+        return Ok(());
+    }
+    written(data(&plain(&(candidates.join("\n") + "\n"))))
 }
 
 /// The candidates, if the words are those of a command about resources.

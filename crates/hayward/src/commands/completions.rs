@@ -9,7 +9,7 @@ use clap_complete::aot::{Generator, generate};
 use crate::failure::Failure;
 use crate::output::{self, written};
 
-/// Prints a script that completes the words of `hayward` in a shell.
+/// Prints a script that completes the words of `hayward` in a shell: commands, flags, kinds, and names that the server knows.
 ///
 /// For bash: `hayward completions bash > /etc/bash_completion.d/hayward`. For zsh, `_hayward` in a folder of `$fpath`; for
 /// fish, `~/.config/fish/completions/hayward.fish`.
@@ -37,9 +37,9 @@ pub(crate) struct ManArgs {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     use clap_complete::Shell::{Bash, Fish, Zsh};
     let script = match args.shell {
-        Shell::Bash => script(Bash),
-        Shell::Zsh => script(Zsh),
-        Shell::Fish => script(Fish),
+        Shell::Bash => script(Bash) + include_str!("completions/names.bash"),
+        Shell::Zsh => script(Zsh) + include_str!("completions/names.zsh"),
+        Shell::Fish => script(Fish) + include_str!("completions/names.fish"),
     };
     written(output::data(&script))
 }

@@ -2,6 +2,7 @@
 //!
 //! Works whatever is wrong with the file, since this is what mends it. Values of secrets are never shown.
 
+mod claude;
 pub(super) mod edit;
 mod setup;
 
@@ -19,7 +20,8 @@ use crate::output::{self, safe_json, written, yaml};
 
 /// Shows and changes the configuration.
 ///
-/// Every flag of `serve` and `stdio` and every limit has one name: `log.level` in the file, `HAYWARD_LOG_LEVEL` in the
+/// Every flag of `serve` and `stdio`, every limit, and what commands take that ask a server (`client.url`, `client.output`,
+/// `client.project`, `client.ca`, `client.token_file`) has one name: `log.level` in the file, `HAYWARD_LOG_LEVEL` in the
 /// environment, `--log-level` on the command line. A flag wins over the environment, which wins over the file.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -46,6 +48,8 @@ enum Action {
         #[arg(required = true, allow_hyphen_values = true)]
         values: Vec<String>,
     },
+    /// Writes .mcp.json, so that Claude Code reaches the servers of a project
+    Claude(claude::ClaudeArgs),
     /// Prints which file is read
     Path,
     /// Makes a first file, asking on a terminal
@@ -73,6 +77,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
             output::tell(&format!("set in {}\n", path.display()));
             Ok(())
         }
+        Action::Claude(args) => claude::run(&args),
         Action::Path => written(output::data(&format!("{}\n", file(&sources)?.display()))),
         Action::Setup(args) => setup::run(&args, &root, &keys, &file(&sources)?),
     }

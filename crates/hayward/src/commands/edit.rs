@@ -27,7 +27,7 @@ const EDITOR: &str = "vi";
 
 /// Opens a resource in an editor, and writes back what was changed.
 ///
-/// The editor is that of $HAYWARD_EDITOR, $VISUAL or $EDITOR, else vi. What can't be written back is kept in a file; a
+/// The editor is that of `$HAYWARD_EDITOR`, `$VISUAL` or `$EDITOR`, else vi. What can't be written back is kept in a file; a
 /// resource that somebody else changed meanwhile is not overwritten.
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -6,8 +6,8 @@ mod seal;
 use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
+use hayward_api::Code;
 use hayward_api::kinds::Descriptor;
-use hayward_api::{Code, Error};
 use hayward_client::{Client, Selection, Target};
 use serde_json::Value;
 
@@ -153,23 +153,6 @@ pub(super) async fn documents(
 pub(super) fn is_wanted(kind: &Descriptor, names: &[String], document: &Value) -> bool {
     let (own, id) = (name(kind, document), document.get("id").and_then(Value::as_str));
     names.iter().any(|name| words::matches(name, own) || Some(name.as_str()) == id)
-}
-
-/// One resource that patterns don't name.
-pub(super) async fn one(
-    client: &Client,
-    kind: &'static Descriptor,
-    word: &str,
-    project: Option<&str>,
-) -> Result<Value, Failure> {
-    if words::is_pattern(word) {
-        return Err(Error::new(
-            Code::Invalid,
-            format!("`{word}` is a pattern, and one {} is meant", kind.name),
-        )
-        .into());
-    }
-    Ok(client.get(Target { kind, word, project }).await?)
 }
 
 /// `server/ha`, with its project.

@@ -72,8 +72,11 @@ enum FileForm {
     Json,
 }
 
+/// Takes over what a file says.
+type Reading = fn(&Value, &mut Plan) -> Result<(), Failure>;
+
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
-    let (read, from): (fn(&Value, &mut Plan) -> Result<(), Failure>, From) = match args.source {
+    let (read, from): (Reading, From) = match args.source {
         Source::ClaudeDesktop(from) | Source::ClaudeCode(from) => (clients::claude, from),
         Source::Vscode(from) => (clients::vscode, from),
         Source::Mcpctl(from) => (mcpctl::read, from),

@@ -15,7 +15,7 @@ use crate::words::usage;
 /// Logs in, and keeps the login for the commands that follow.
 ///
 /// Where there is no user yet, the first login makes one who may do everything; that takes the admin token of the server
-/// (HAYWARD_TOKEN or --token-file).
+/// (`HAYWARD_TOKEN` or --token-file).
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Address of mail; asked for if left out

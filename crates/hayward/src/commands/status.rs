@@ -67,7 +67,8 @@ fn table(status: &Value) -> String {
     let health = status["health"].as_object().cloned().unwrap_or_default();
     let rest = flat(&health);
     lines.extend(rest.iter().map(|(name, value)| (name.as_str(), text(Some(value), now))));
-    lines.iter().map(|(heading, value)| format!("{:<16}{value}\n", format!("{heading}:"))).collect()
+    let line = |(heading, value): &(&str, String)| format!("{:<16}{value}", format!("{heading}:"));
+    lines.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// `user ada@example.org (ADMIN), acted as by root@example.org`.

@@ -80,14 +80,11 @@ pub(crate) fn show(groups: &[Group], showing: &Showing<'_>) -> Result<(), Failur
         }
         Shape::Yaml => written(yaml(&lists(groups)).and_then(|text| data(&text))),
         Shape::Name => {
-            let line = |group: &Group| -> String {
-                group
-                    .documents
-                    .iter()
-                    .map(|document| format!("{}/{}\n", group.kind.name, name(group.kind, document)))
-                    .collect()
-            };
-            written(data(&plain(&groups.iter().map(line).collect::<String>())))
+            let title =
+                |kind: &Descriptor, document: &Value| format!("{}/{}\n", kind.name, name(kind, document));
+            let lines =
+                groups.iter().flat_map(|group| group.documents.iter().map(|one| title(group.kind, one)));
+            written(data(&plain(&lines.collect::<Vec<_>>().concat())))
         }
     }
 }

@@ -1,0 +1,93 @@
+//! `hayward config claude`: the `.mcp.json` by which Claude Code reaches the servers of a project.
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::{Map, Value};
+
+use crate::failure::Failure;
+use crate::output::{self, data, plain, safe_json, tell, written};
+use crate::server::{ServerArgs, block_on};
+use crate::words::usage;
+
+/// Bytes of a file that is there already.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Where it is written, and from what.
+#[derive(clap::Args)]
+pub(super) struct ClaudeArgs {
+    /// Project whose servers are to be reached
+    #[arg(long, short, value_name = "PROJECT")]
+    project: String,
+
+    /// File that is written; `-` prints it
+    #[arg(long, value_name = "FILE", default_value = ".mcp.json")]
+    file: PathBuf,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Writes the file; servers that others have put there stay.
+pub(super) fn run(args: &ClaudeArgs) -> Result<(), Failure> {
+    let client = args.server.client()?;
+    let config = block_on(async { Ok(client.mcp_config(&args.project).await?) })?;
+    if args.file.as_os_str() == "-" {
+        return written(
+            safe_json(&config, serde_json::to_string_pretty).and_then(|text| data(&(text + "\n"))),
+        );
+    }
+    let shown = args.file.display();
+    let merged = merged(there(&args.file)?, config);
+    let text = serde_json::to_string_pretty(&merged).map_err(anyhow::Error::from)?;
+    let opened =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&args.file);
+    let done = opened.and_then(|mut file| file.write_all((text + "\n").as_bytes()));
+    done.with_context(|| format!("failed to write `{shown}`"))?;
+    tell(&output::plain(&format!("written to {shown}\n")));
+    Ok(())
+}
+
+/// What the file holds already.
+fn there(path: &Path) -> Result<Value, Failure> {
+    use std::io::Read;
+    let mut text = String::new();
+    match std::fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Object(Map::new())),
+        Err(error) => {
+            Err(anyhow::Error::from(error).context(format!("failed to read `{}`", path.display())).into())
+        }
+        Ok(_) => serde_json::from_str(&text).ok().filter(Value::is_object).ok_or_else(|| {
+            usage(plain(&format!("`{}` is there, and is no object of JSON", path.display())))
+                .hint("mend or move it, or name another with `--file`")
+        }),
+    }
+}
+
+/// What is there, with these servers in the place of those of their names.
+fn merged(there: Value, config: Value) -> Value {
+    let (Value::Object(mut there), Value::Object(config)) = (there, config) else { return Value::Null };
+    for (member, value) in config {
+        match (there.get_mut(&member), value) {
+            (Some(Value::Object(servers)), Value::Object(new)) => servers.extend(new),
+            (_, value) => drop(there.insert(member, value)),
+        }
+    }
+    Value::Object(there)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn servers_of_others_stay() {
+        let there = json!({"mcpServers": {"a": 1, "b": 2}, "x": 3});
+        let expect = json!({"mcpServers": {"a": 1, "b": 4, "c": 5}, "x": 3});
+        assert_eq!(merged(there, json!({"mcpServers": {"b": 4, "c": 5}})), expect);
+    }
+}
