@@ -44,3 +44,7 @@ pub(crate) const PASSWORD_BYTES_MAX: usize = 1_024;
 
 /// How long to wait before the store is followed again, when it didn't answer.
 pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
+/// How soon rules are built again at the earliest when an account is over.
+pub const SHORTEST_LOOK: Duration = Duration::from_millis(200);
+/// How late they are built again at the latest while some account has an end: the clock may have been set.
+pub const LONGEST_LOOK: Duration = Duration::from_mins(1);

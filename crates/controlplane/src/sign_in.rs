@@ -55,20 +55,19 @@ impl Entrance {
         }
     }
 
-    /// The digest of a new password, in the text form of PHC.
-    pub(crate) async fn hash(&self, password: String) -> Result<String, Refusal> {
+    /// The digest of a new password.
+    pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, Refusal> {
         if password.chars().count() < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
             let message = format!(
                 "a password has {PASSWORD_CHARS_MIN} characters at least and {PASSWORD_BYTES_MAX} bytes at most"
             );
             return Err(Error::new(Code::Invalid, message).into());
         }
-        let hash = self.hashed(move || password::hash(&password)).await?;
-        Ok(hash.as_str().to_owned())
+        self.hashed(move || password::hash(&password)).await
     }
 
     /// The digest of the password of a user, unless it is the one that there is.
-    pub(crate) async fn fresh(&self, email: &str, password: String) -> Result<Option<String>, Refusal> {
+    pub(crate) async fn fresh(&self, email: &str, password: String) -> Result<Option<PasswordHash>, Refusal> {
         if let Some(user) = self.user(email).await?
             && let Some(stored) = self.stored(&user).await?
         {
@@ -107,7 +106,7 @@ impl Entrance {
             return Err(StoreError::Done { what: "there is a first user already" }.into());
         }
         let digest = self.hash(password).await?;
-        let wanted = first(&email, name, &digest)?;
+        let wanted = first(&email, name, digest)?;
         let made = self.store.bootstrap(&wanted, actor).await?;
         let user = made.into_iter().next().ok_or_else(|| Error::new(Code::Internal, "no user was made"))?;
         self.sign_in(user, None).await
@@ -145,8 +144,7 @@ impl Entrance {
 
     /// The digest of the password of a user, if it has one.
     async fn stored(&self, user: &Resource) -> Result<Option<PasswordHash>, Refusal> {
-        let digest = self.store.password(&user.metadata.uid).await?;
-        Ok(digest.and_then(|digest| PasswordHash::parse(&digest).ok()))
+        Ok(self.store.password(&user.metadata.uid).await?)
     }
 
     /// A login for this user.
@@ -219,7 +217,7 @@ impl Entrance {
         };
         let text = |member: &str| redeemed.content.get(member).and_then(Value::as_str);
         let (email, actor) = (text("email").unwrap_or_default(), Actor::system());
-        let wanted = user(email, text("name"), &digest)?;
+        let wanted = user(email, text("name"), digest)?;
         let made = change.create(&wanted, &actor).await?;
         let groups = redeemed.content.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
         for group in groups.iter().filter_map(Value::as_str) {
@@ -235,14 +233,14 @@ impl Entrance {
 }
 
 /// A user with a password.
-fn user<'a>(email: &'a str, name: Option<&str>, digest: &'a str) -> Result<Desired<'a>, Error> {
+fn user<'a>(email: &'a str, name: Option<&str>, digest: PasswordHash) -> Result<Desired<'a>, Error> {
     let kind = user_kind()?;
     let spec = (kind.read)(name.map_or_else(|| json!({}), |name| json!({ "name": name })))?;
     Ok(Desired { password: Some(digest), ..Desired::new(kind, None, email, spec) })
 }
 
 /// The first user, its group, and the rule that lets that do everything.
-fn first<'a>(email: &'a str, name: Option<&str>, digest: &'a str) -> Result<[Desired<'a>; 3], Error> {
+fn first<'a>(email: &'a str, name: Option<&str>, digest: PasswordHash) -> Result<[Desired<'a>; 3], Error> {
     let kind = |name| {
         kinds::find(name).ok_or_else(|| Error::new(Code::Internal, format!("there is no kind `{name}`")))
     };

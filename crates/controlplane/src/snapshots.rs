@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hayward_api::Caller;
 use hayward_api::kinds::{Descriptor, KINDS};
 use hayward_auth::{CredentialRecord, Credentials, Policies, Policy, TokenId};
@@ -13,7 +15,7 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::FOLLOW_PAUSE;
+use crate::limits::{FOLLOW_PAUSE, LONGEST_LOOK, SHORTEST_LOOK};
 use crate::ports::Record;
 
 /// Kinds that rules follow from.
@@ -111,7 +113,8 @@ impl Snapshots {
             let kind: &Descriptor = kind;
             resources.extend(self.store.list(kind, ListScope::All).await?.items);
         }
-        Ok(Policy::new(resources.iter().map(|it| (it.kind.as_str(), it.metadata.name.as_str(), &it.spec))))
+        let resources = resources.iter().map(|it| (it.kind.as_str(), it.metadata.name.as_str(), &it.spec));
+        Ok(Policy::new(resources, Timestamp::now().as_second()))
     }
 
     /// Lets in whom the store knows and nobody else of those it knew, and ends what runs under those.
@@ -147,10 +150,30 @@ impl Snapshots {
     async fn follow_from(&self, from: &mut u64) -> Result<(), StoreError> {
         let mut changes = self.store.watch(*from).await?;
         loop {
-            let change = changes.next().await?;
-            *from = change.revision;
-            self.refresh(Stale::of(&change.kind)).await?;
+            let Some(change) = self.until_an_account_is_over(changes.next()).await else {
+                self.refresh(Stale { rules: true, credentials: false }).await?;
+                continue;
+            };
+            let change = change?;
+            let (mut newest, mut stale) = (change.revision, Stale::of(&change.kind));
+            // Many changes at once are one look.
+            while let Some(further) = changes.next().now_or_never() {
+                let further = further?;
+                (newest, stale) = (further.revision, stale.or(Stale::of(&further.kind)));
+            }
+            self.refresh(stale).await?;
+            *from = newest;
         }
+    }
+
+    /// Waits for this; none if an account is over before, whose rules then grant nothing any more.
+    async fn until_an_account_is_over<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        let Some(until) = self.policies.current().until_unix() else { return Some(waiting.await) };
+        let left = until.saturating_sub(Timestamp::now().as_second());
+        // A clock that is set meanwhile is looked at again.
+        let left =
+            Duration::from_secs(u64::try_from(left).unwrap_or_default()).clamp(SHORTEST_LOOK, LONGEST_LOOK);
+        tokio::time::timeout(left, waiting).await.ok()
     }
 }
 

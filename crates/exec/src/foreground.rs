@@ -10,7 +10,10 @@ use std::process::{Command, ExitStatus};
 /// Runs a command line of a shell (`vim`, `code --wait`) with a file as its last argument, and waits until it ends.
 ///
 /// The line comes from the person's own environment (`EDITOR`), where words with spaces and options are usual.
-#[expect(clippy::disallowed_methods, reason = "an editor is no job: it has the terminal, and ends when the person ends it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an editor is no job: it has the terminal, and ends when the person ends it"
+)]
 pub fn edit(line: &str, file: &Path) -> io::Result<ExitStatus> {
     Command::new("/bin/sh").arg("-c").arg(format!("{line} \"$1\"")).arg("sh").arg(file).status()
 }

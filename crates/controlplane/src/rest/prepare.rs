@@ -7,6 +7,7 @@ use hayward_api::document::{self, Document};
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::kinds::{Descriptor, Sensitive};
 use hayward_auth::Token;
+use hayward_auth::password::PasswordHash;
 use hayward_store::{Desired, NewCredential, Resource};
 use serde_json::Value;
 
@@ -25,7 +26,7 @@ pub(crate) struct Prepared {
     /// The version that the live one must be at.
     pub(crate) version: Option<u64>,
     /// The digest of its password, if it has a new one.
-    password: Option<String>,
+    password: Option<PasswordHash>,
 }
 
 impl Prepared {
@@ -71,7 +72,7 @@ impl Prepared {
             spec: self.spec.clone(),
             owner: None,
             applied,
-            password: self.password.as_deref(),
+            password: self.password.clone(),
         }
     }
 
