@@ -131,7 +131,7 @@ impl Command {
             Self::Migrate(args) => migrate::run(&args),
             Self::Patch(args) => patch::run(&args),
             Self::Revert(args) => revert::run(&args),
-            Self::Secrets(args) => secrets::run(args),
+            Self::Secrets(args) => secrets::run(&args),
             Self::Serve(args) => serve::run(*args, start),
             Self::Status(args) => status::run(&args),
             Self::Stdio(args) => stdio::run(args, start.further),

@@ -1,5 +1,6 @@
 //! `hayward secrets`: the keys of sealed values, while no daemon has the data directory.
 
+use std::iter;
 use std::path::Path;
 
 use clap::Subcommand;
@@ -36,7 +37,7 @@ enum Action {
     PublicKey,
 }
 
-pub(crate) fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let limits = AllLimits::read(&[])?;
     let data_dir = args.common.data_dir()?;
@@ -64,7 +65,7 @@ async fn act(action: Action, store: &Store, data_dir: &Path) -> Result<(), Failu
             output::tell(&format!("{versions} versions of values were sealed anew"));
             Ok(())
         }
-        Action::Verify => tell(store.verify_sealed().await.map_err(Error::from)?),
+        Action::Verify => tell(&store.verify_sealed().await.map_err(Error::from)?),
         Action::PublicKey => {
             let key = store.public_key().await.map_err(Error::from)?;
             output::written(output::data(&format!("{key}\n")))
@@ -72,16 +73,14 @@ async fn act(action: Action, store: &Store, data_dir: &Path) -> Result<(), Failu
     }
 }
 
-fn tell(found: Verified) -> Result<(), Failure> {
-    let mut text = format!("{} versions of values open\n", found.versions);
-    for id in &found.keys_used {
-        text.push_str(&format!("key {id} is in use\n"));
-    }
-    for id in &found.keys_unused {
-        text.push_str(&format!(
-            "key {id} wraps nothing: a rotation was interrupted, `hayward secrets rotate-key` ends it\n"
-        ));
-    }
+fn tell(found: &Verified) -> Result<(), Failure> {
+    let used = found.keys_used.iter().map(|id| format!("key {id} is in use"));
+    let unused = found.keys_unused.iter().map(|id| {
+        format!("key {id} wraps nothing: a rotation was interrupted, `hayward secrets rotate-key` ends it")
+    });
+    let lines: Vec<_> =
+        iter::once(format!("{} versions of values open", found.versions)).chain(used).chain(unused).collect();
+    let text = lines.join("\n") + "\n";
     output::written(output::data(&text))?;
     if found.faults.is_empty() {
         return Ok(());

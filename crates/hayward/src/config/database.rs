@@ -42,8 +42,11 @@ mod tests {
         let given = |text| given(text).unwrap();
         assert!(given("postgres://a:s3cret@h/d").checked().is_ok());
         for text in ["postgres://a:s3cret@h/d", "mysql://a:s3cret@h/d", "s3cret"] {
-            let shown =
-                format!("{:?} {:?}", given(text), given(text).checked().err().map(|error| error.error.to_string()));
+            let shown = format!(
+                "{:?} {:?}",
+                given(text),
+                given(text).checked().err().map(|failure| failure.error.to_string())
+            );
             assert!(!shown.contains("s3cret"), "{shown}");
         }
     }
