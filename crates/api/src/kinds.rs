@@ -69,6 +69,8 @@ pub struct Descriptor {
     pub references: fn(&Value) -> Vec<Reference>,
     /// What is to be said of a canonical spec as it is, without a look at the world.
     pub conditions: fn(&Value) -> Vec<Condition>,
+    /// A document in which every member is set that can be set with the others.
+    pub sample: fn() -> Value,
     /// The JSON Schema of the spec.
     pub schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }

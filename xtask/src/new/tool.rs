@@ -95,7 +95,7 @@ fn render(arguments: &Arguments) -> String {
 }
 
 /// `read_file` → `ReadFile`.
-fn type_name(name: &str) -> String {
+pub(super) fn type_name(name: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
     name.split('_').filter(|word| !word.is_empty()).map(capital).collect()
 }
@@ -123,6 +123,7 @@ fn with_entry(text: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scratch;
     use super::*;
     use crate::{step, workspace};
 
@@ -154,17 +155,10 @@ mod tests {
         assert!(with_entry("fn f() {}\n", "a").is_none());
     }
 
-    /// Copies the sources to a folder that keeps its place between runs, so that Cargo rebuilds
-    /// little, and adds what calls the new tool.
+    /// Adds what calls the new tool.
     #[test]
     fn a_new_tool_works_in_a_scratch_copy() {
-        let root = workspace::target().join("scratch-of-new-tool");
-        std::fs::remove_dir_all(&root).or_else(|_| std::fs::create_dir_all(&root)).unwrap();
-        std::fs::create_dir_all(&root).unwrap();
-        let parts = ["Cargo.toml", "Cargo.lock", "clippy.toml", "crates", "testkit", "xtask"];
-        let sources = parts.map(|part| workspace::root().join(part));
-        step::run(step::command("cp").arg("-a").args(sources).arg(&root)).unwrap();
-
+        let root = scratch("scratch-of-new-tool");
         let arguments = Arguments { name: "greet_moon".to_owned(), tier: Tier::Read };
         write(&root, &arguments).unwrap();
         let caller = root.join("crates/host/tests/greet_moon.rs");

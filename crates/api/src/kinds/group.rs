@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, bounded, distinct, line};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, refer};
@@ -53,8 +53,15 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<GroupSpec>,
     references: |spec: &Value| refer(spec, "members", "user"),
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<GroupSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "admins", "description": "Who look after it.", "members": ["ann@example.org", "ci"]})
+}
 
 impl Kind for GroupSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -62,8 +69,6 @@ impl Kind for GroupSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

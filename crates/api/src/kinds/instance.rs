@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, within};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Reference, Scope, Section, none, refer};
@@ -60,8 +60,14 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<InstanceSpec>,
     references: |spec: &Value| -> Vec<Reference> { refer(spec, "server", "server") },
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<InstanceSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({"name": "ha-0", "server": "ha", "replica": 1, "serverGeneration": 3})
+}
 
 impl Kind for InstanceSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -69,8 +75,6 @@ impl Kind for InstanceSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

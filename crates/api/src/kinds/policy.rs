@@ -4,7 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::definition::lines;
 use super::member::{self, Spec, bounded, line, wrong};
@@ -131,6 +131,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<PolicySpec>,
     references: none,
     conditions,
+    sample,
     schema: |generator| generator.subschema_for::<PolicySpec>(),
 };
 
@@ -142,14 +143,22 @@ fn conditions(spec: &Value) -> Vec<Condition> {
     vec![Condition::new(NOT_ENFORCED, "True", "NotYet", message)]
 }
 
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "careful", "description": "Shells need a human.", "rules": [
+                {"tools": ["bash_execute", "ssh_*"], "servers": ["host"], "targets": ["pi"], "tier": "danger",
+                 "approval": "human",
+                 "commands": {"allowedPrefixes": ["uptime"], "deniedSubstrings": ["rm -rf"]}},
+                {"tools": ["*"], "servers": ["ha"], "deny": true}]})
+}
+
 impl Kind for PolicySpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

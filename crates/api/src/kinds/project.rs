@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, bounded, distinct, line, optional, wrong};
 use super::{
@@ -157,6 +157,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read,
     references,
     conditions,
+    sample,
     schema: |generator| generator.subschema_for::<ProjectSpec>(),
 };
 
@@ -198,14 +199,20 @@ fn conditions(spec: &Value) -> Vec<Condition> {
     conditions
 }
 
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "home", "description": "The house.", "prompt": "Be brief.", "proxyModel": "default",
+            "gated": true, "servers": ["ha", "docs"], "serverOverrides": {"docs": {"proxyModel": "pages"}},
+            "llmProvider": "ollama", "llmModel": "llama3", "accept": ["NotEnforced"]})
+}
+
 impl Kind for ProjectSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn read(spec: Value) -> Result<Value, Error> {

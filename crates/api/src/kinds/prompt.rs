@@ -6,6 +6,7 @@ mod system;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, each, optional, text, within, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
@@ -86,8 +87,16 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<PromptSpec>,
     references: none,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<PromptSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "rules", "project": "home", "content": "Ask before you switch anything off.", "priority": 8,
+            "summary": "What to ask.", "chapters": ["Lights", "Heating"], "link": "https://example.org/rules"})
+}
 
 impl Kind for PromptSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -95,8 +104,6 @@ impl Kind for PromptSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

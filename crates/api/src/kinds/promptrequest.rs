@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, optional, text, within};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, prompt};
@@ -63,8 +64,16 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<PromptRequestSpec>,
     references: none,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<PromptRequestSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "lamps", "project": "home", "content": "The lamps are called after rooms.", "priority": 3,
+            "createdBySession": "s-1", "createdByUser": "ann@example.org"})
+}
 
 impl Kind for PromptRequestSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -72,8 +81,6 @@ impl Kind for PromptRequestSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -119,6 +119,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         let message = "this version keeps proxy models and applies none";
         vec![Condition::new(NOT_ENFORCED, "True", "NotYet", message)]
     },
+    sample,
     schema: |generator| generator.subschema_for::<ProxyModelSpec>(),
 };
 
@@ -149,6 +150,15 @@ fn builtins() -> Vec<Builtin> {
             }),
         },
     ]
+}
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "pages", "description": "Short pages.", "extends": ["gate"], "controller": "gate",
+            "controllerConfig": {"byteBudget": 4096},
+            "stages": [{"type": "section-split"}, {"type": "paginate", "config": {"pageSize": 4000}}],
+            "appliesTo": ["prompt", "toolResult"], "cacheable": false})
 }
 
 impl Kind for ProxyModelSpec {

@@ -5,7 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, bounded, unknown, wrong};
 use super::{Column, Descriptor, KINDS, Kept, Kind, MadeBy, Names, Reference, Scope, Section, find, none};
@@ -273,6 +273,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<RbacSpec>,
     references,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<RbacSpec>(),
 };
 
@@ -287,14 +288,25 @@ fn references(spec: &Value) -> Vec<Reference> {
     spec.subjects.into_iter().enumerate().map(refers).collect()
 }
 
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "operators",
+            "subjects": [
+                {"kind": "User", "name": "ann@example.org"}, {"kind": "Group", "name": "admins"},
+                {"kind": "ServiceAccount", "name": "ci"}],
+            "roleBindings": [
+                {"role": "edit", "resource": "servers"}, {"role": "view", "resource": "secrets", "name": "ha-token"},
+                {"role": "edit", "resource": "prompts", "name": "rules", "project": "home"},
+                {"role": "run", "action": "audit-purge"}]})
+}
+
 impl Kind for RbacSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn field(spec: Value) -> String {

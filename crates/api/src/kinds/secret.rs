@@ -5,6 +5,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, Sensitive, none};
@@ -77,8 +78,14 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<SecretSpec>,
     references: none,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<SecretSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({"name": "ha-token", "data": {"TOKEN": "s3cr3t", "user.name": "ann"}})
+}
 
 impl Kind for SecretSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -86,8 +93,6 @@ impl Kind for SecretSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::definition::{AuditLevel, EnvEntry, definition, environment};
 use super::member::{self, Spec, free, optional};
@@ -96,6 +96,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<ServerSpec>,
     references,
     conditions,
+    sample,
     schema: |generator| generator.subschema_for::<ServerSpec>(),
 };
 
@@ -119,14 +120,28 @@ fn conditions(spec: &Value) -> Vec<Condition> {
     conditions
 }
 
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+        "name": "ha", "labels": {"team": "home"}, "annotations": {"note": "asked for by Ann"},
+        "source": {"template": "home-assistant", "version": "1.2.0", "snapshot": {"replicas": 1}},
+        "description": "Home Assistant.", "transport": "STREAMABLE_HTTP", "dockerImage": "example/ha:1",
+        "command": ["serve"], "args": ["--verbose"], "containerPort": 8080, "replicas": 2,
+        "env": [
+            {"name": "URL", "value": "http://ha.local"},
+            {"name": "TOKEN", "valueFrom": {"secretRef": {"name": "ha-token", "key": "TOKEN"}}}],
+        "healthCheck": {
+            "tool": "ping", "arguments": {"deep": true}, "intervalSeconds": 30, "timeoutSeconds": 5,
+            "failureThreshold": 2},
+        "resources": {"memoryMib": 256, "cpus": 0.25}, "placement": "docker", "auditLevel": "hash-only"})
+}
+
 impl Kind for ServerSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn read(spec: Value) -> Result<Value, Error> {

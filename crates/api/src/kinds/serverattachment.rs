@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::member::{self, Spec};
 use super::{Descriptor, Kept, Kind, MadeBy, Names, Scope, none};
@@ -39,8 +40,14 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<ServerAttachmentSpec>,
     references: none,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<ServerAttachmentSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({"server": "ha", "project": "home"})
+}
 
 impl Kind for ServerAttachmentSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -48,8 +55,6 @@ impl Kind for ServerAttachmentSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

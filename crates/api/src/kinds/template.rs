@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::definition::{ValueFrom, definition, environment, value, variable};
 use super::member::{self, Spec, line, text, wrong};
@@ -119,8 +120,20 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<TemplateSpec>,
     references: none,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<TemplateSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+        "name": "home-assistant", "version": "1.2.0", "description": "Home Assistant.", "transport": "STDIO",
+        "packageName": "ha-mcp", "runtime": "python", "args": ["--quiet"], "replicas": 1,
+        "env": [
+            {"name": "URL", "description": "Where it is.", "defaultValue": "http://ha.local"},
+            {"name": "TOKEN", "description": "A long-lived token.", "required": true}],
+        "healthCheck": {"tool": "ping"}, "placement": "process"})
+}
 
 impl Kind for TemplateSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -128,8 +141,6 @@ impl Kind for TemplateSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, refer};
@@ -138,6 +138,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<TokenSpec>,
     references: |spec: &Value| refer(spec, "account", "user"),
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<TokenSpec>(),
 };
 
@@ -160,14 +161,22 @@ impl Spec for TokenSpec {
     }
 }
 
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "name": "laptop", "role": "rw", "enabled": false, "minProtocol": "2025-11-25",
+            "fence": {"profile": "confined", "roots": ["/srv"]},
+            "toolFences": {"bash_execute": {"profile": "confined", "roots": ["/srv/a"]}},
+            "bounds": {"sources": ["10.0.0.0/8"], "tools": ["read_*"], "requestsPerMinute": 60},
+            "expiresAt": "2030-01-31T00:00:00Z"})
+}
+
 impl Kind for TokenSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::member::{self, Spec, line, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Sensitive, none};
@@ -98,8 +99,16 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: member::read::<UserSpec>,
     references: none,
     conditions: none,
+    sample,
     schema: |generator| generator.subschema_for::<UserSpec>(),
 };
+
+/// A document in which every member is set that can be.
+fn sample() -> Value {
+    json!({
+            "email": "ann@example.org", "name": "Ann", "role": "ADMIN", "disabled": true,
+            "expiresAt": "2030-01-31T00:00:00Z", "password": "correct horse"})
+}
 
 impl Kind for UserSpec {
     const DESCRIPTOR: &'static Descriptor = &DESCRIPTOR;
@@ -107,8 +116,6 @@ impl Kind for UserSpec {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -13,6 +13,9 @@ use serde_json::Value;
 use super::grants::{Grants, Verbs, noun_index};
 use super::{Account, Operation, Policy};
 
+/// Sets of groups whose grants are added up beforehand. Bounds the memory, not what is decided.
+const SUMS: usize = 64;
+
 /// What is understood of a binding.
 enum Granted {
     /// Verbs on kinds.
@@ -45,16 +48,44 @@ pub(super) fn policy<'a>(
         let grants = of(kind, name).into_iter().collect();
         accounts.insert((*name).to_owned(), Account { grants });
     }
-    for (group, names) in members {
-        let Some(grants) = of(SubjectKind::Group, group) else { continue };
-        for name in names {
-            if let Some(account) = accounts.get_mut(&name) {
-                account.grants.push(Arc::clone(&grants));
-            }
+    for (name, grants) in together(
+        members
+            .into_iter()
+            .filter_map(|(group, names)| of(SubjectKind::Group, group).map(|grants| (grants, names))),
+    ) {
+        if let Some(account) = accounts.get_mut(&name) {
+            account.grants.extend(grants);
         }
     }
     let until_unix = people.values().filter_map(|spec| spec.expires_at).map(Time::unix).min();
     Policy { accounts, until_unix }
+}
+
+/// What everybody is granted by groups. Those who are in the same ones share one sum of what these are granted, so that a decision
+/// asks once; beyond [`SUMS`] different sets of groups, the groups are asked one by one.
+fn together(groups: impl Iterator<Item = (Arc<Grants>, Vec<String>)>) -> HashMap<String, Vec<Arc<Grants>>> {
+    let mut all = Vec::new();
+    let mut of: HashMap<String, Vec<usize>> = HashMap::new();
+    for (at, (grants, names)) in groups.enumerate() {
+        all.push(grants);
+        names.into_iter().for_each(|name| of.entry(name).or_default().push(at));
+    }
+    let mut sums: HashMap<Vec<usize>, Arc<Grants>> = HashMap::new();
+    let mut granted = HashMap::new();
+    for (name, groups) in of {
+        let parts = || groups.iter().map(|at| &all[*at]);
+        let grants = match sums.get(&groups) {
+            Some(sum) => vec![Arc::clone(sum)],
+            None if groups.len() > 1 && sums.len() < SUMS => {
+                let sum = Arc::new(parts().fold(Grants::default(), |sum, part| sum.with(part)));
+                sums.insert(groups, Arc::clone(&sum));
+                vec![sum]
+            }
+            None => parts().map(Arc::clone).collect(),
+        };
+        granted.insert(name, grants);
+    }
+    granted
 }
 
 /// What is stored of an account, if it may act.

@@ -93,6 +93,25 @@ impl Grants {
         }
     }
 
+    /// The sum of both.
+    #[must_use]
+    pub(super) fn with(mut self, more: &Self) -> Self {
+        self.operations |= more.operations;
+        for (noun, kind) in more.kinds.iter().enumerate() {
+            self.add(noun, kind.everywhere, None, None);
+            for (name, verbs) in &kind.names {
+                self.add(noun, *verbs, Some(name), None);
+            }
+            for (project, inside) in &kind.projects {
+                self.add(noun, inside.all, None, Some(project));
+                for (name, verbs) in &inside.names {
+                    self.add(noun, *verbs, Some(name), Some(project));
+                }
+            }
+        }
+        self
+    }
+
     pub(super) fn add_operation(&mut self, operation: Operation) {
         self.operations |= bit(operation as u32);
     }
