@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use hayward_api::kinds::{Descriptor, KINDS};
+use hayward_api::kinds::{Descriptor, KINDS, Names};
 use hayward_api::problem::{PROBLEM_JSON, Problem};
 use http::Method;
 use schemars::SchemaGenerator;
@@ -147,7 +147,9 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
             told.insert("200".into(), json_of("The resource.", document()));
         }
         Gives::Created => {
-            told.insert("201".into(), json_of("It was made.", document()));
+            let mut made = json_of("It was made.", document());
+            made["links"] = links(route);
+            told.insert("201".into(), made);
         }
         Gives::Documents => {
             let mut list = json_of("Those that may be seen.", json!({"type": "array", "items": document()}));
@@ -167,6 +169,17 @@ fn responses(route: &Route, generator: &mut SchemaGenerator) -> Value {
         told.entry(status.to_string()).or_insert_with(|| json!({"$ref": "#/components/responses/Problem"}));
     }
     told.into()
+}
+
+/// Where what was made is found.
+fn links(made: &Route) -> Value {
+    let is_of = |kind: &Descriptor| made.kind.is_some_and(|made| made.name == kind.name);
+    let single = ROUTES.iter().filter(|route| route.path.contains("{id}") && route.kind.is_some_and(is_of));
+    let link = |route: &Route| {
+        let link = json!({"operationId": route.operation, "parameters": {"id": "$response.body#/id"}});
+        (route.operation.replace('.', "-"), link)
+    };
+    single.map(link).collect::<Map<_, _>>().into()
 }
 
 /// The statuses of what can go wrong.
@@ -203,7 +216,11 @@ fn shape(kind: &Descriptor, generator: &mut SchemaGenerator, wanted: Use) -> Val
     let spec = (kind.schema)(generator).to_value();
     let spec = resolved(spec, generator);
     let mut properties = Map::new();
-    properties.insert(kind.identity.into(), json!({"type": "string", "description": "Its name."}));
+    let mut name = json!({"type": "string", "description": "Its name."});
+    if kind.names == Names::Plain {
+        name["pattern"] = "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$".into();
+    }
+    properties.insert(kind.identity.into(), name);
     if kind.scope != hayward_api::kinds::Scope::System {
         properties.insert(
             "project".into(),

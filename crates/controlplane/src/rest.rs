@@ -141,3 +141,6 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
     let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();
     Ok(Asked { plane: Arc::clone(plane), route, caller, path, query, headers: head.headers, body })
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ impl Entrance {
         }
     }
 
-    /// The digest of a new password.
+    /// The hash of a new password.
     pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, Refusal> {
         if password.chars().count() < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
             let message = format!(

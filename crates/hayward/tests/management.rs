@@ -4,6 +4,7 @@
 mod management {
     mod apply;
     mod denied;
+    mod described;
     mod login;
     mod manifests;
     mod resources;

@@ -49,6 +49,11 @@ fn toolset() -> Toolset {
     })))
 }
 
+#[test]
+fn the_description_of_the_api_is_fresh() {
+    check("../../openapi/hayward.json", hayward_controlplane::openapi::text());
+}
+
 #[tokio::test]
 async fn the_reference_of_tools_is_fresh() {
     let toolset = toolset();

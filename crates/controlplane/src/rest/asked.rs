@@ -52,7 +52,7 @@ impl Asked {
         if self.is_yaml() {
             let text =
                 std::str::from_utf8(&self.body).map_err(|_| Refusal::invalid("the body is not UTF-8"))?;
-            return serde_saphyr::from_str(text)
+            return serde_saphyr::from_str_with_options(text, yaml_options())
                 .map_err(|error| Refusal::invalid(format!("the body is not YAML: {error}")));
         }
         serde_json::from_slice(&self.body)
@@ -150,6 +150,11 @@ impl Asked {
                 .unwrap_or_else(|| error.into())),
         }
     }
+}
+
+/// How YAML is read: `y` and `no` are words.
+pub(crate) fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 /// A JSON answer.

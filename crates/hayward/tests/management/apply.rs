@@ -74,6 +74,14 @@ async fn what_others_set_stays_and_what_is_no_longer_said_goes() {
     rig.send_as("PATCH", "/servers/a", admin, &[], r#"{"replicas": 4}"#).await;
     let applied = rig.post("/apply", admin, json!({"servers": [server("a")]})).await.json();
     assert_eq!(actions(&applied), pairs(&[("a", "updated")]));
+    let remote = json!({"servers": [{"name": "a", "externalUrl": "https://x.example/mcp"}]});
+    let moved = rig.post("/apply", admin, remote).await;
+    assert_eq!(
+        moved.status, 200,
+        "what followed from the old way to start it goes with that: {}",
+        moved.body
+    );
+    rig.post("/apply", admin, json!({"servers": [server("a")]})).await;
     let live = rig.get("/servers/a", admin).await.json();
     assert_eq!((live["replicas"].as_u64(), live.get("description")), (Some(4), None), "{live}");
 }

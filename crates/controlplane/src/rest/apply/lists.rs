@@ -1,11 +1,14 @@
 //! What is to be applied, as somebody wrote it: keyed lists, or documents that name their kind.
 
+use std::collections::HashSet;
+
 use hayward_api::error::did_you_mean;
 use hayward_api::kinds::{self, Descriptor, KINDS, Kept, MadeBy, Scope};
 use hayward_api::{Code, Error};
 use serde_json::Value;
 
 use super::super::asked::Asked;
+use super::super::asked::yaml_options;
 use super::super::prepare::Prepared;
 use super::Applying;
 use crate::plane::Plane;
@@ -27,6 +30,8 @@ struct Wanted {
 /// One of them, ready.
 pub(crate) struct Item {
     pub(crate) prepared: Prepared,
+    /// The members that were written, defaults and aliases apart.
+    pub(crate) said: HashSet<String>,
     pub(crate) place: String,
     pub(crate) file: Option<String>,
 }
@@ -47,7 +52,7 @@ impl Lists {
 
     /// Adds the documents of a text in YAML, of which JSON is a part.
     pub(crate) fn add_text(&mut self, text: &str, file: Option<&str>) -> Result<(), Error> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(text)
+        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, yaml_options())
             .map_err(|error| Error::new(Code::Invalid, format!("it is not YAML: {error}")))?;
         documents
             .into_iter()
@@ -104,9 +109,11 @@ impl Lists {
             {
                 members.entry("project").or_insert_with(|| project.as_str().into());
             }
+            let members = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+            let said = members.map(|(name, _)| name.clone()).collect();
             let prepared = Prepared::read(plane, kind, value).await;
             let prepared = prepared.map_err(|refusal| Refusal::from(refusal.error.at(&place)))?;
-            items.push(Item { prepared, place, file });
+            items.push(Item { prepared, said, place, file });
         }
         items.sort_by_key(|item| (item.prepared.kind.kept == Kept::InProjects, item.prepared.kind.order));
         unique(&items)?;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use hayward_api::document::{self, HIDDEN};
-use hayward_api::kinds::{KINDS, Kept, Sensitive};
+use hayward_api::kinds::{Descriptor, KINDS, Kept, Sensitive};
 use hayward_api::{Caller, Error};
 use hayward_auth::Verb;
 use hayward_store::{Deletion, Key, Resource};
@@ -52,8 +52,8 @@ impl<'a> Planning<'a> {
         taken.map_err(|refusal| if refusal.error.field.is_some() { refusal } else { refusal.at(&place) })
     }
 
-    async fn apply(&mut self, Item { mut prepared, file, .. }: Item) -> Result<(), Refusal> {
-        let (kind, wanted) = (prepared.kind, written(&prepared));
+    async fn apply(&mut self, Item { mut prepared, said, file, .. }: Item) -> Result<(), Refusal> {
+        let (kind, wanted) = (prepared.kind, written(&prepared, &said));
         let (name, project) = (prepared.name.clone(), prepared.project.clone());
         self.said.insert((kind.name, project.clone(), name.clone()));
         let applied = json!({ "manager": self.applying.manager, "file": file, "document": hidden(kind.sensitive, &wanted) });
@@ -70,6 +70,7 @@ impl<'a> Planning<'a> {
         let mut stripped = before.clone();
         document::strip(kind, &mut stripped);
         let last = live.applied.as_ref().and_then(|applied| applied.get("document"));
+        last.iter().for_each(|last| forget_defaults(kind, last, &mut stripped));
         let merged = document::read(kind, document::merge3(kind, last, &wanted, &stripped))?;
         prepared.labels = merged.labels;
         prepared.annotations = merged.annotations;
@@ -123,11 +124,7 @@ impl<'a> Planning<'a> {
             && !self.applying.kept_files.iter().any(|file| text("file") == Some(file))
     }
 
-    async fn delete(
-        &mut self,
-        kind: &'static hayward_api::kinds::Descriptor,
-        resource: Resource,
-    ) -> Result<(), Refusal> {
+    async fn delete(&mut self, kind: &'static Descriptor, resource: Resource) -> Result<(), Refusal> {
         let (name, scope) = named(&resource);
         // What belonged to a project that was pruned just now is gone already.
         if self.change.find(kind, scope, name).await?.is_none() {
@@ -145,7 +142,7 @@ impl<'a> Planning<'a> {
     async fn may(
         &self,
         verb: Verb,
-        kind: &'static hayward_api::kinds::Descriptor,
+        kind: &'static Descriptor,
         name: (&str, Option<&str>),
     ) -> Result<Allowed, Refusal> {
         match self.plane.guarded.named(self.caller, verb, kind, name) {
@@ -173,8 +170,12 @@ impl<'a> Planning<'a> {
     }
 }
 
-/// What was written, in canonical form.
-fn written(prepared: &Prepared) -> Value {
+/// What was written, in canonical form. A default that nobody wrote is nobody's wish: it would undo what others set.
+fn written(prepared: &Prepared, said: &HashSet<String>) -> Value {
+    let members = document::members(prepared.kind);
+    // Under an old key something may be said that has another name in canonical form.
+    let has_aliases =
+        said.iter().any(|name| !members.contains(name) && !is_common(prepared.kind.identity, name));
     let mut document = serde_json::Map::new();
     document.insert(prepared.kind.identity.to_owned(), prepared.name.as_str().into());
     if let Some(project) = &prepared.project {
@@ -185,10 +186,27 @@ fn written(prepared: &Prepared) -> Value {
             document.insert(member.into(), json!(pairs));
         }
     }
-    document.extend(
-        prepared.spec.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())),
-    );
+    let spec = prepared.spec.as_object().into_iter().flatten();
+    let spec = spec.filter(|(name, _)| has_aliases || said.contains(*name));
+    document.extend(spec.map(|(name, value)| (name.clone(), value.clone())));
     document.into()
+}
+
+/// Takes out of a live document what followed from what was applied last: it follows anew from what is applied now.
+fn forget_defaults(kind: &Descriptor, last: &Value, live: &mut Value) {
+    let Ok(read) = document::read(kind, last.clone()) else { return };
+    let Some(live) = live.as_object_mut() else { return };
+    for (name, value) in read.spec.as_object().into_iter().flatten() {
+        if last.get(name).is_none() && live.get(name) == Some(value) {
+            live.shift_remove(name);
+        }
+    }
+}
+
+/// Whether it is a member that every document may have.
+fn is_common(identity: &str, name: &str) -> bool {
+    let common = ["project", "labels", "annotations", "kind", "apiVersion"];
+    name == identity || common.contains(&name) || document::READ_ONLY.contains(&name)
 }
 
 /// The same as it may be kept.
