@@ -40,6 +40,9 @@ use failure::Failure;
 /// The hidden first argument that makes this process a supervisor of jobs.
 const SUPERVISE: &str = "__supervise";
 
+/// The action of `config` that asks a server, and so has settings.
+const CLAUDE: &str = "claude";
+
 /// Lets AI agents operate machines, inside fences, with a record that proves what happened.
 #[derive(Parser)]
 #[command(name = "hayward", version, propagate_version = true, arg_required_else_help = true)]
@@ -96,7 +99,9 @@ fn configured(root: clap::Command, args: &[OsString]) -> Result<(clap::Command, 
     let Some(name) = wanted(&root, args).map(|command| command.get_name().to_owned()) else {
         return Ok((root, Layers::default()));
     };
-    if commands::UNCONFIGURED.contains(&name.as_str()) {
+    let asks = |word: &OsString| word == CLAUDE;
+    let is_asking = name == "config" && args.iter().any(asks);
+    if commands::UNCONFIGURED.contains(&name.as_str()) && !is_asking {
         return Ok((root, Layers::default()));
     }
     let variables = config::environment().collect();
@@ -104,5 +109,12 @@ fn configured(root: clap::Command, args: &[OsString]) -> Result<(clap::Command, 
     for note in &layers.notes {
         output::tell(&format!("note: {}\n", output::plain(note)));
     }
-    Ok((root.mut_subcommand(name, |command| layers.apply(command)), layers))
+    let applied = |command: clap::Command| {
+        if is_asking {
+            command.mut_subcommand(CLAUDE, |command| layers.apply(command))
+        } else {
+            layers.apply(command)
+        }
+    };
+    Ok((root.mut_subcommand(name, applied), layers))
 }

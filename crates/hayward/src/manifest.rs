@@ -219,12 +219,22 @@ pub(crate) fn lists(manifests: &[Manifest]) -> Value {
 /// The same failure, with the file and the line of each member that the server named.
 pub(crate) fn placed(manifests: &[Manifest], error: hayward_client::Error) -> Failure {
     let faults: Vec<String> = error.faults().iter().map(|fault| placed_fault(manifests, fault)).collect();
-    if faults.is_empty() {
-        return error.into();
-    }
-    let (code, hint) = (error.code(), error.hint());
-    let error = anyhow!("{error}\n  {}", faults.join("\n  "));
+    let (code, hint, told) = (error.code(), error.hint(), error.to_string());
+    let error = match (faults.is_empty(), place_of(manifests, &told)) {
+        (true, None) => return error.into(),
+        (true, Some(place)) => anyhow!("{place}: {told}"),
+        (false, _) => anyhow!("{told}\n  {}", faults.join("\n  ")),
+    };
     Failure { error, hint, exit_code: code.exit_code() }
+}
+
+/// Where that stands of which a message speaks: `` server `x`: `env[0].name` … ``.
+fn place_of(manifests: &[Manifest], message: &str) -> Option<String> {
+    let mut words = message.split('`');
+    let (kind, name) = (words.next()?.trim(), words.next()?);
+    let manifest = manifests.iter().find(|manifest| manifest.kind.name == kind && manifest.name() == name)?;
+    let path = words.nth(1).unwrap_or_default();
+    Some(manifest.place(path))
 }
 
 fn placed_fault(manifests: &[Manifest], fault: &FieldFault) -> String {
@@ -291,6 +301,8 @@ mod tests {
         let manifests = read_text("tokens:\n- name: a\n  role: ro\n- name: b\n  role: rw\n").unwrap();
         let fault = FieldFault { field: "tokens[1].role".into(), message: "no".into() };
         assert!(placed_fault(&manifests, &fault).contains("f.yaml:5: token `b`: role: no"));
+        let told = place_of(&manifests, "token `b`: `role` is odd");
+        assert!(told.is_some_and(|place| place.ends_with("f.yaml:5")));
         let odd = FieldFault { field: "x".into(), message: "no".into() };
         assert_eq!(placed_fault(&manifests, &odd), "x: no");
     }

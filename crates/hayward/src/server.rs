@@ -106,7 +106,10 @@ impl From<hayward_client::Error> for Failure {
     fn from(error: hayward_client::Error) -> Self {
         let (code, hint) = (error.code(), error.hint());
         let hint = hint.or_else(|| (code == Code::Unauthenticated).then(|| "run `hayward login`".to_owned()));
-        let lines = error.faults().iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message));
+        let told = error.to_string();
+        // One fault is told already.
+        let others = error.faults().iter().filter(|fault| fault.message != told);
+        let lines = others.map(|fault| format!("\n  {}: {}", fault.field, fault.message));
         let faults = lines.collect::<Vec<_>>().concat();
         let error = if faults.is_empty() { error.into() } else { anyhow!("{error}{faults}") };
         Self { error, hint, exit_code: code.exit_code() }

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         return Err(usage("this takes a kind".to_owned()));
     };
     if kind.made_by == MadeBy::Reconciliation {
-        return Err(usage(format!("a {} is made by the server itself, from what others want", kind.name))
+        return Err(usage(format!("{} are made by the server itself, from what others want", kind.plural))
             .hint(
                 "an instance follows from its server: `hayward patch server NAME replicas=2` makes another",
             ));

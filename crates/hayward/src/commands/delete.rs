@@ -68,6 +68,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         if args.all && !args.yes && !doomed.is_empty() {
             confirm(&doomed)?;
         }
+        if let [one] = &doomed[..] {
+            return delete(&client, one, args).await;
+        }
         let mut first = None;
         for one in &doomed {
             if let Err(failure) = delete(&client, one, args).await {

@@ -35,6 +35,11 @@ impl Columns {
         Self { kind, width, has_labels, now: Timestamp::now() }
     }
 
+    /// Whether the project is shown beside what the kind itself shows.
+    fn has_project(&self) -> bool {
+        self.kind.scope != Scope::System && self.kind.columns.iter().all(|column| column.path != "project")
+    }
+
     fn own(&self) -> impl Iterator<Item = &'static Column> {
         let width = self.width;
         self.kind.columns.iter().filter(move |column| width == Width::Wide || !column.is_wide)
@@ -47,7 +52,7 @@ impl Columns {
             "server" => "SERVER",
             _ => "NAME",
         };
-        let project = (self.kind.scope != Scope::System).then_some("PROJECT");
+        let project = self.has_project().then_some("PROJECT");
         let wide = (self.width == Width::Wide).then_some("ID");
         let labels = self.has_labels.then_some("LABELS");
         let own = self.own().map(|column| column.heading);
@@ -56,8 +61,8 @@ impl Columns {
 
     /// One row.
     pub(crate) fn row(&self, document: &Value) -> Vec<String> {
-        let member = |path: &str| self.cell(at(document, path));
-        let project = (self.kind.scope != Scope::System).then(|| member("project"));
+        let member = |path: &str| self.cell(all_at(document, path).as_ref());
+        let project = self.has_project().then(|| member("project"));
         let wide = (self.width == Width::Wide).then(|| member("id"));
         let labels = self.has_labels.then(|| pairs(at(document, "labels")));
         let own = self.own().map(|column| member(column.path));
@@ -77,6 +82,22 @@ impl Columns {
         }
         text.chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect()
     }
+}
+
+/// What stands at a path; where it leads through a list, what stands there in each of its entries.
+fn all_at(document: &Value, path: &str) -> Option<Value> {
+    let mut value = document.clone();
+    for member in path.split('.') {
+        value = match value {
+            Value::Array(entries) => {
+                let each = entries.iter().filter_map(|entry| entry.get(member)).cloned();
+                each.flat_map(|found| if let Value::Array(inner) = found { inner } else { vec![found] })
+                    .collect()
+            }
+            other => other.get(member)?.clone(),
+        };
+    }
+    Some(value)
 }
 
 /// What a value is on one line: of a list its entries, of an object its keys, of a moment how far away it is.
@@ -127,6 +148,14 @@ mod tests {
         assert_eq!(columns.headings().len(), row.len());
         assert_eq!((&*row[0], row.last().map(String::as_str)), ("ci", Some("a=b")));
         assert!(columns.headings().contains(&"ROLE") && columns.headings().contains(&"AGE"));
+    }
+
+    #[test]
+    fn a_path_leads_through_lists() {
+        let document =
+            json!({"subjects": [{"name": "a"}, {"name": "b"}], "rules": [{"tools": ["x", "y"]}, {}]});
+        let text = |path: &str| text(all_at(&document, path).as_ref(), Timestamp::now());
+        assert_eq!((&*text("subjects.name"), &*text("rules.tools"), &*text("none.x")), ("a,b", "x,y", "-"));
     }
 
     #[test]

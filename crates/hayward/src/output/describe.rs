@@ -84,7 +84,7 @@ fn head(kind: &Descriptor, document: &Value, now: Timestamp) -> String {
 
 fn line(out: &mut String, indent: usize, heading: &str, value: &str) {
     let heading = format!("{heading}:");
-    let _written = writeln!(out, "{:indent$}{heading:<16}{value}", "");
+    let _written = writeln!(out, "{:indent$}{heading:<15} {value}", "");
 }
 
 fn is_empty(value: &Value) -> bool {
