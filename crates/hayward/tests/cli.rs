@@ -1,0 +1,11 @@
+//! The commands that ask the control plane, run as an administrator runs them, against the real daemon.
+#![cfg(test)]
+
+mod cli {
+    mod files;
+    mod flags;
+    mod imports;
+    pub(crate) mod rig;
+    mod shapes;
+    mod sign_in;
+}

@@ -1,0 +1,126 @@
+//! Files: applied, compared, edited, pruned; and what went before.
+
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+
+use super::rig::{Rig, finish};
+
+const TWO: &str = "servers:\n- name: a\n  packageName: a\n  labels: {app: x}\n---\nkind: server\nname: b\npackageName: b\nlabels: {app: x}\n";
+
+#[test]
+fn a_file_is_applied_once_and_a_second_time_nothing_changes() {
+    let rig = Rig::new();
+    let file = rig.file("two.yaml", TWO);
+    assert_eq!(
+        rig.ok(&["apply", "-f", &file, "--dry-run"]),
+        "server/a created (tried, not done)\nserver/b created (tried, not done)\n"
+    );
+    assert_eq!(rig.ok(&["apply", "-f", &file, "--dry-run=client"]).lines().count(), 2);
+    assert_eq!(rig.ok(&["get", "servers"]), "");
+    assert_eq!(rig.ok(&["apply", "-f", &file]), "server/a created\nserver/b created\n");
+    assert_eq!(rig.ok(&["apply", "-f", &file]), "server/a unchanged\nserver/b unchanged\n");
+    let one = rig.file("two.yaml", "servers:\n- name: a\n  packageName: a\n  labels: {app: x}\n");
+    assert!(rig.ok(&["apply", "-f", &one, "--prune", "-l", "app=x"]).contains("server/b deleted"));
+    rig.fails(3, &["get", "server", "b"]);
+}
+
+#[test]
+fn nothing_is_sent_if_any_file_is_broken_and_each_fault_has_its_line() {
+    let rig = Rig::new();
+    rig.file("good.yaml", "servers:\n- name: a\n  packageName: a\n");
+    rig.file("bad.yaml", "servers:\n- name: b\n  packageNam: b\nsecretz: []\n");
+    let told = rig.fails(1, &["apply", "-f", &rig.dir.path().display().to_string()]);
+    assert!(told.contains("bad.yaml:3") && told.contains("did you mean `packageName`?"), "{told}");
+    assert!(told.contains("bad.yaml:4") && told.contains("did you mean `secrets`?"), "{told}");
+    assert_eq!(rig.ok(&["get", "servers"]), "");
+    let dangling = "servers:\n- name: c\n  packageName: c\n  env:\n  - name: A\n    valueFrom:\n      secretRef: {name: none, key: k}\n";
+    let file = rig.file("dangling.yaml", dangling);
+    let told = rig.fails(1, &["apply", "-f", &file]);
+    assert!(told.contains("dangling.yaml:7") && told.contains("`none`"), "{told}");
+}
+
+#[test]
+fn a_difference_is_shown_and_exits_with_one_and_secrets_stay_hidden() {
+    let rig = Rig::new();
+    let file = rig.file("two.yaml", TWO);
+    let said = rig.run(&["diff", "-f", &file]);
+    assert!(said.code == 1 && said.out.contains("+packageName: a"), "{said:?}");
+    rig.ok(&["apply", "-f", &file]);
+    assert_eq!(rig.ok(&["diff", "-f", &file]), "");
+    let secret = |value: &str| rig.file("s.yaml", &format!("secrets:\n- name: s\n  data: {{K: {value}}}\n"));
+    rig.ok(&["apply", "-f", &secret("hush-one")]);
+    let said = rig.run(&["diff", "-f", &secret("hush-two")]);
+    assert!(said.code == 1 && !said.out.is_empty() && !said.out.contains("hush"), "{said:?}");
+    let said = rig.run(&["diff", "-f", &rig.file("x.yaml", "servers: [")]);
+    assert!(said.code == 1 && said.err.contains("x.yaml:"), "{said:?}");
+}
+
+#[test]
+fn what_was_is_told_and_can_be_again_even_after_a_deletion() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "a", "--package-name", "a"]);
+    rig.ok(&["patch", "server/a", "replicas=3", "description=12"]);
+    let history: Vec<Value> =
+        serde_json::from_str(&rig.ok(&["history", "server", "a", "-o", "json"])).unwrap();
+    assert_eq!(history.len(), 2);
+    let told = rig.ok(&["history", "server", "a"]);
+    assert!(told.contains("ada@example.org") && told.contains("description,replicas"), "{told}");
+    assert!(rig.ok(&["history", "server", "a", "--diff"]).contains("+replicas: 3"));
+    let first = history[0]["version"].to_string();
+    rig.ok(&["revert", "server", "a", "--to", &first]);
+    assert_eq!(rig.ok(&["get", "server", "a", "-o", "jsonpath={.replicas}"]), "1\n");
+    rig.ok(&["delete", "server", "a"]);
+    rig.fails(3, &["get", "server", "a"]);
+    rig.ok(&["revert", "server", "a", "--to", &first]);
+    assert_eq!(rig.ok(&["get", "server/a", "-o", "name"]), "server/a\n");
+}
+
+fn editor(rig: &Rig, name: &str, script: &str) -> String {
+    let path = rig.file(name, &format!("#!/bin/sh\n{script}\n"));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn an_edit_is_written_back_and_a_broken_one_is_kept() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "a", "--package-name", "a"]);
+    let edit = |editor: &str| {
+        let mut command = rig.command(&["edit", "server", "a"]);
+        command.env("EDITOR", editor);
+        finish(command, "")
+    };
+    let said = edit(&editor(&rig, "good.sh", "sed -i 's/replicas: 1/replicas: 2/' \"$1\""));
+    assert_eq!((said.code, &*said.out), (0, "server/a edited\n"), "{said:?}");
+    assert!(edit("true").err.contains("nothing was changed"));
+    let said = edit(&editor(&rig, "bad.sh", "sed -i 's/replicas: 2/replicaz: 7/' \"$1\""));
+    assert!(said.code == 1 && said.err.contains("did you mean `replicas`?"), "{said:?}");
+    let kept = said.err.lines().find_map(|line| line.strip_prefix("your edit is kept in ")).unwrap();
+    assert!(std::fs::read_to_string(kept).unwrap().contains("replicaz: 7"));
+    // Somebody else is faster.
+    let other = format!(
+        "HAYWARD_URL=http://{} HOME={} {} patch server a replicas=9 >/dev/null && sed -i 's/replicas: 2/replicas: 3/' \"$1\"",
+        rig.daemon.address,
+        rig.path("home").display(),
+        env!("CARGO_BIN_EXE_hayward"),
+    );
+    let said = edit(&editor(&rig, "slow.sh", &other));
+    assert!(said.code == 1 && said.err.contains("kept in") && said.err.contains("meanwhile"), "{said:?}");
+    assert_eq!(rig.ok(&["get", "server", "a", "-o", "jsonpath={.replicas}"]), "9\n");
+}
+
+#[test]
+fn what_is_referred_to_is_not_deleted_and_all_are_only_on_demand() {
+    let rig = Rig::new();
+    let file = rig.file("two.yaml", TWO);
+    rig.ok(&["apply", "-f", &file]);
+    rig.ok(&["create", "project", "p", "--server", "a"]);
+    assert!(rig.fails(1, &["delete", "server", "a"]).contains("project `p`"));
+    rig.fails(2, &["delete", "servers"]);
+    rig.fails(2, &["delete", "servers", "--all"]);
+    rig.ok(&["delete", "project", "p"]);
+    assert_eq!(rig.ok(&["delete", "servers", "b*"]), "server/b deleted\n");
+    rig.ok(&["delete", "-f", &file, "--ignore-not-found"]);
+    assert_eq!(rig.ok(&["get", "servers"]), "");
+}

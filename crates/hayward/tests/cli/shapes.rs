@@ -1,0 +1,86 @@
+//! The forms of what is shown, what shells are offered, and watches.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use super::rig::Rig;
+
+fn rig() -> Rig {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "grafana", "--package-name", "g", "-l", "team=a"]);
+    rig.ok(&["create", "server", "graph", "--package-name", "h", "--replicas", "2"]);
+    rig.ok(&["create", "server", "other", "--package-name", "o"]);
+    rig
+}
+
+#[test]
+fn names_are_patterns_lists_and_ids() {
+    let rig = rig();
+    assert_eq!(rig.ok(&["get", "srv", "graf*", "-o", "name"]), "server/grafana\n");
+    assert_eq!(rig.ok(&["get", "srv/other", "server/graph", "-o", "name"]), "server/other\nserver/graph\n");
+    assert_eq!(rig.ok(&["get", "servers", "-l", "team=a", "-o", "name"]), "server/grafana\n");
+    assert_eq!(rig.ok(&["get", "servers", "--field-selector", "replicas=2", "-o", "name"]), "server/graph\n");
+    let id = rig.ok(&["get", "server", "graph", "-o", "jsonpath={.id}"]);
+    assert_eq!(rig.ok(&["get", "server", id.trim(), "-o", "name"]), "server/graph\n");
+    assert_eq!(rig.ok(&["get", "server", "gra*", "-o", "jsonpath={.items[*].name}"]), "grafana graph\n");
+    let range = "jsonpath={range .items[*]}{.name}={.replicas}{\"\\n\"}{end}";
+    assert!(rig.ok(&["get", "servers", "-o", range]).contains("graph=2\n"));
+    let wide = rig.ok(&["get", "servers", "-o", "wide", "--show-labels"]);
+    assert!(wide.contains("ID") && wide.contains("team=a"), "{wide}");
+    assert!(!rig.ok(&["get", "servers", "--no-headers"]).contains("NAME"));
+    let sorted = rig.ok(&["get", "servers", "--sort-by", "packageName", "-o", "name"]);
+    assert_eq!(sorted, "server/grafana\nserver/graph\nserver/other\n");
+}
+
+#[test]
+fn shells_are_offered_kinds_and_names_and_nothing_where_nobody_answers() {
+    let rig = rig();
+    assert_eq!(rig.ok(&["__complete", "--", "get", "serverat"]), "serverattachments\n");
+    assert_eq!(rig.ok(&["__complete", "--", "get", "srv", "gra"]), "grafana\ngraph\n");
+    assert_eq!(rig.ok(&["__complete", "--", "describe", "srv/o"]), "srv/other\n");
+    assert_eq!(rig.ok(&["__complete", "--url", "http://127.0.0.1:9", "--", "get", "srv", ""]), "");
+    assert_eq!(rig.ok(&["__complete", "--", "serve", "--p"]), "");
+}
+
+#[test]
+fn what_comes_later_says_so() {
+    let rig = rig();
+    for words in
+        [&["logs", "grafana"][..], &["backup"], &["cache", "stats"], &["cache", "clear"], &["console"]]
+    {
+        let told = rig.fails(1, words);
+        assert!(told.contains("later") || told.contains("not offered yet"), "{told}");
+        assert!(told.contains("hint: "), "{told}");
+    }
+}
+
+#[test]
+fn a_watch_shows_what_is_there_and_then_what_changes() {
+    let rig = rig();
+    let mut command = rig.command(&["get", "servers", "-w"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let until = |lines: &mut dyn Iterator<Item = String>, words: [&str; 2]| {
+        assert!(lines.any(|line| words.iter().all(|word| line.contains(word))), "{words:?}");
+    };
+    until(&mut lines, ["other", "added"]);
+    rig.ok(&["patch", "server", "other", "replicas=4"]);
+    until(&mut lines, ["other", "modified"]);
+    rig.ok(&["delete", "server", "other"]);
+    until(&mut lines, ["other", "deleted"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn claude_code_gets_a_file_in_which_others_stay() {
+    let rig = rig();
+    rig.ok(&["create", "project", "home", "--server", "grafana"]);
+    rig.file(".mcp.json", r#"{"mcpServers": {"mine": {"command": "x"}}}"#);
+    rig.ok(&["config", "claude", "-p", "home"]);
+    let file: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(rig.path(".mcp.json")).unwrap()).unwrap();
+    let servers = file["mcpServers"].as_object().unwrap();
+    assert!(servers.contains_key("mine") && servers.len() > 1, "{file}");
+    rig.fails(3, &["config", "claude", "-p", "none"]);
+}

@@ -1,0 +1,52 @@
+//! Logging in and out, and what is kept of it.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::rig::{PASSWORD, Rig, finish};
+
+#[test]
+fn the_first_login_makes_the_first_user_and_needs_the_admin_token() {
+    let rig = Rig::empty();
+    let words = ["login", "--email", "ada@example.org", "--password-stdin"];
+    let said = rig.with(&words, PASSWORD);
+    assert!(said.code == 4 && said.err.contains("admin token"), "{said:?}");
+    let mut login = rig.command(&words);
+    login.env("HAYWARD_TOKEN", rig.daemon.token("admin"));
+    assert_eq!(finish(login, PASSWORD).code, 0);
+    assert!(rig.ok(&["status"]).contains("ada@example.org"));
+    let kept = rig.path("home/.config/hayward/credentials.json");
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!std::fs::read_to_string(kept).unwrap().contains(PASSWORD));
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_a_logout_ends_the_login() {
+    let rig = Rig::new();
+    let words = ["login", "--email", "ada@example.org", "--password-stdin"];
+    assert_eq!(rig.with(&words, "wrong-password").code, 4);
+    assert_eq!(rig.with(&words, PASSWORD).code, 0);
+    let kept = std::fs::read_to_string(rig.path("home/.config/hayward/credentials.json")).unwrap();
+    rig.ok(&["logout"]);
+    assert!(rig.fails(4, &["get", "servers"]).contains("hayward login"));
+    // The token itself is dead, wherever it was copied to.
+    rig.file("home/.config/hayward/credentials.json", &kept);
+    rig.fails(4, &["get", "servers"]);
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_the_way_out() {
+    let rig = Rig::new();
+    let told = rig.fails(5, &["get", "servers", "--url", "http://127.0.0.1:9"]);
+    assert!(told.contains("hint: is `hayward serve` running there?"), "{told}");
+    rig.fails(2, &["get", "servers", "--url", "nas"]);
+}
+
+#[test]
+fn client_settings_come_from_the_file_and_flags_win() {
+    let rig = Rig::new();
+    let config = rig.file("c.toml", "client.output = \"json\"\n");
+    assert!(rig.ok(&["get", "users", "--config", &config]).starts_with('{'));
+    assert!(rig.ok(&["get", "users", "--config", &config, "-o", "name"]).starts_with("user/ada"));
+    let bad = rig.file("bad.toml", "client.outptu = \"json\"\n");
+    assert!(rig.fails(78, &["get", "users", "--config", &bad]).contains("`client.output`"));
+}
