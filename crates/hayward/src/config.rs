@@ -61,10 +61,7 @@ pub(crate) struct Common {
     #[arg(long, env = "HAYWARD_DATA_DIR", value_name = "DIR", global = true)]
     pub(crate) data_dir: Option<PathBuf>,
 
-    /// PostgreSQL database that is used instead of a file in the data directory, e.g. postgres://hayward@db/hayward?sslmode=verify-full
-    ///
-    /// The record, keys and all else stay in the data directory. Give the address by the variable or in the file of the
-    /// configuration if it has a password: who may list processes sees flags.
+    /// PostgreSQL database instead of a file in the data directory, as postgres://…; one with a password belongs in the variable or the configuration
     #[arg(
         long,
         env = "HAYWARD_DATABASE_URL",

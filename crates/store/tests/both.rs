@@ -1,6 +1,7 @@
 //! What the store does, on both engines: each test runs on `SQLite` and on `PostgreSQL`.
 //!
 //! `HAYWARD_TEST_POSTGRES` names a server on which each test makes a database of its own; `cargo xtask test` starts one.
+#![cfg(test)]
 
 #[path = "both/home.rs"]
 mod home;

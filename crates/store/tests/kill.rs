@@ -1,4 +1,5 @@
 //! Processes that are killed in the middle of what they do, for real.
+#![cfg(test)]
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! Databases that earlier releases made, with what was in them.
+#![cfg(test)]
 
 use std::path::Path;
 
