@@ -46,7 +46,7 @@ async fn a_rotation_that_is_killed_at_any_step_leaves_everything_readable_and_ca
         store
             .rotate_key(|done| {
                 if format!("{done:?}") == step {
-                    die()
+                    die();
                 }
             })
             .await

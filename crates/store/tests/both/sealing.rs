@@ -179,8 +179,8 @@ async fn no_value_lies_in_the_database_in_any_form(home: &Home) {
     store.close().await;
     let all = everything(home).await;
     assert!(holds(&all, b"seen"), "the search finds what is there");
-    let hex: String = VALUE.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let url: String = VALUE.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let bytes: Vec<String> = VALUE.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let (hex, url) = (bytes.concat(), format!("%{}", bytes.join("%").to_uppercase()));
     let forms = [
         VALUE.to_owned(),
         hex.to_uppercase(),
