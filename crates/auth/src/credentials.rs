@@ -96,7 +96,9 @@ impl Credentials {
         let entries: Vec<Arc<Entry>> = records.into_iter().map(Entry::of).collect();
         self.table.rcu(|table| {
             let mut table = Table::clone(table);
-            removed.iter().for_each(|id| drop(table.remove(id)));
+            for id in removed {
+                table.remove(id);
+            }
             table.extend(entries.iter().map(|entry| (entry.record.id, Arc::clone(entry))));
             table
         });

@@ -46,7 +46,7 @@ async fn tools(server: &Server, token: &str) -> Vec<String> {
         ("mcp-method", "tools/list"),
     ];
     let answer = post(server.address, "/mcp", &headers, &body.to_string()).await.unwrap();
-    let answer: Value = answer.json().unwrap();
+    let answer: Value = answer.json();
     let tools = answer["result"]["tools"].as_array().unwrap_or_else(|| panic!("{answer}"));
     tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
 }
@@ -57,7 +57,7 @@ async fn a_bound_token_has_a_list_of_its_own_whoever_asks_first() {
     let free = add(&server, &[]);
     let name = tools(&server, &add(&server, &["*"])).await.pop().unwrap();
     let bound = add(&server, &[&name]);
-    assert_eq!(tools(&server, &bound).await, [name.clone()]);
+    assert_eq!(tools(&server, &bound).await, std::slice::from_ref(&name));
     let all = tools(&server, &free).await;
     assert!(all.len() > 1 && all.contains(&name));
     assert_eq!(tools(&server, &bound).await, [name]);

@@ -68,7 +68,9 @@ fn together(groups: impl Iterator<Item = (Arc<Grants>, Vec<String>)>) -> HashMap
     let mut of: HashMap<String, Vec<usize>> = HashMap::new();
     for (at, (grants, names)) in groups.enumerate() {
         all.push(grants);
-        names.into_iter().for_each(|name| of.entry(name).or_default().push(at));
+        for name in names {
+            of.entry(name).or_default().push(at);
+        }
     }
     let mut sums: HashMap<Vec<usize>, Arc<Grants>> = HashMap::new();
     let mut granted = HashMap::new();
