@@ -8,10 +8,8 @@ use serde_json::Value;
 use crate::error::{Code, Error};
 use crate::names::{is_address, is_plain};
 
-pub mod definition;
 pub mod group;
 pub mod instance;
-mod member;
 pub mod policy;
 pub mod project;
 pub mod prompt;

@@ -5,12 +5,14 @@
 
 pub mod bounds;
 mod caller;
+pub mod definition;
 pub mod document;
 mod ending;
 pub mod error;
 pub mod fence;
 pub mod kinds;
 pub mod limits;
+mod member;
 pub mod metadata;
 pub mod names;
 pub mod principal;

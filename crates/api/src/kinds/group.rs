@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, bounded, distinct, line};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, refer};
 use crate::error::Error;
 use crate::limits::spec::NAMES;
+use crate::member::{self, Spec, bounded, distinct, line};
 
 /// Accounts that are granted something together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

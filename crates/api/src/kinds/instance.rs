@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, within};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Reference, Scope, Section, none, refer};
 use crate::error::Error;
 use crate::limits::spec::REPLICAS;
+use crate::member::{self, Spec, within};
 
 /// One running copy of a server. What it does is in its status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

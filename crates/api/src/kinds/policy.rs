@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::definition::lines;
-use super::member::{self, Spec, bounded, line, wrong};
 use super::{Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Scope, Section, none};
+use crate::definition::lines;
 use crate::error::Error;
 use crate::fence::tools::ToolPattern;
 use crate::limits::spec::LIST;
+use crate::member::{self, Spec, bounded, line, wrong};
 use crate::tier::Tier;
 
 /// Who has to agree before a call runs.

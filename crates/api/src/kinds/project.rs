@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, bounded, distinct, line, optional, wrong};
 use super::{
     Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section, refer,
 };
 use crate::error::Error;
 use crate::limits::spec::{NAMES, TEXT_BYTES, WORD_BYTES};
+use crate::member::{self, Spec, bounded, distinct, line, optional, wrong};
 
 /// What is otherwise for one server of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

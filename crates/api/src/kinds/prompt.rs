@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, each, optional, text, within, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
 use crate::error::Error;
 use crate::limits::spec::{LINE_BYTES, LIST, TEXT_BYTES, URL_BYTES};
+use crate::member::{self, Spec, each, optional, text, within, wrong};
 
 /// A text that tells a model what to know or to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct PromptSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// How much it matters, 1 to 10; what has 10 is always delivered.
-    #[serde(default = "middle")]
+    #[serde(default = "member::middle")]
     pub priority: u8,
     /// What it is about, in a line or two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,11 +32,6 @@ pub struct PromptSpec {
     /// Where its text comes from instead: an address, or a resource of a server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-}
-
-/// The priority of what says none.
-pub(super) fn middle() -> u8 {
-    5
 }
 
 impl Spec for PromptSpec {

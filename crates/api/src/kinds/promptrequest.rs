@@ -4,10 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, optional, text, within};
-use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, prompt};
+use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
 use crate::error::Error;
 use crate::limits::spec::{TEXT_BYTES, WORD_BYTES};
+use crate::member::{self, Spec, optional, text, within};
 
 /// A prompt that a session proposes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,7 +16,7 @@ pub struct PromptRequestSpec {
     /// The text.
     pub content: String,
     /// How much it would matter, 1 to 10.
-    #[serde(default = "prompt::middle")]
+    #[serde(default = "member::middle")]
     pub priority: u8,
     /// The session that proposes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

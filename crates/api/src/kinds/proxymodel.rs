@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, bounded, distinct, free, line};
 use super::refer;
 use super::{
     Builtin, Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope,
@@ -14,6 +13,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::limits::spec::LIST;
+use crate::member::{self, Spec, bounded, distinct, free, line};
 
 /// What passes through stages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

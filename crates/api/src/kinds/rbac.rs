@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, bounded, unknown, wrong};
 use super::{Column, Descriptor, KINDS, Kept, Kind, MadeBy, Names, Reference, Scope, Section, find, none};
 use crate::error::Error;
 use crate::limits::spec::LIST;
+use crate::member::{self, Spec, bounded, unknown, wrong};
 
 /// The noun of what is recorded; it is no kind.
 pub const AUDIT: &str = "audit";

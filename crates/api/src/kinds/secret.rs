@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, Sensitive, none};
 use crate::error::{Code, Error};
-use crate::limits::spec::{SECRET_BYTES, SECRET_KEYS, WORD_BYTES};
+use crate::limits::spec::{SECRET_BYTES, SECRET_KEYS};
+use crate::member::{self, Spec, key};
 
 /// Values that nobody is shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,17 +44,6 @@ impl Spec for SecretSpec {
         }
         Ok(())
     }
-}
-
-/// A key of a secret.
-pub(super) fn key(field: &str, key: &str) -> Result<(), Error> {
-    let is_good = (1..=WORD_BYTES).contains(&key.len())
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if is_good {
-        return Ok(());
-    }
-    let shown: String = key.chars().take(80).flat_map(char::escape_debug).collect();
-    Err(wrong(field, format!("`{shown}` is no key: use letters, digits, `.`, `_` and `-`")))
 }
 
 /// The line of the table.

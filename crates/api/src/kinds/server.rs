@@ -4,13 +4,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::definition::{AuditLevel, EnvEntry, definition, environment};
-use super::member::{self, Spec, free, optional};
 use super::{
     Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section,
 };
+use crate::definition::{AuditLevel, EnvEntry, definition, environment};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
+use crate::member::{self, Spec, free, optional};
 
 /// The template that a server was made from, for upgrades that keep what was changed since.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

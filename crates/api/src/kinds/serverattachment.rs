@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec};
 use super::{Descriptor, Kept, Kind, MadeBy, Names, Scope, none};
 use crate::error::Error;
+use crate::member::{self, Spec};
 
 /// That a server belongs to a project. Everything is said by its name and its project.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::definition::{ValueFrom, definition, environment, value, variable};
-use super::member::{self, Spec, line, text, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
+use crate::definition::{ValueFrom, definition, environment, value, variable};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
+use crate::member::{self, Spec, line, text, wrong};
 
 /// A variable that a server made from this has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

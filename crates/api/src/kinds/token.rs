@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none, refer};
 use crate::bounds::Bounds;
 use crate::error::Error;
 use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
+use crate::member::{self, Spec, wrong};
 use crate::principal::ProtocolRevision;
 use crate::tier::Tier;
 use crate::time::Time;

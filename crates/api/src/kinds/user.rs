@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::member::{self, Spec, line, wrong};
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Sensitive, none};
 use crate::error::Error;
 use crate::limits::spec::PASSWORD_BYTES;
+use crate::member::{self, Spec, line, wrong};
 use crate::time::Time;
 
 /// What an account says of its holder. It grants nothing: that is what `rbac` is for.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::error::{Code, Error, did_you_mean};
-use crate::limits::spec::{FREE_BYTES, LINE_BYTES, LIST, URL_BYTES};
+use crate::limits::spec::{FREE_BYTES, LINE_BYTES, LIST, URL_BYTES, WORD_BYTES};
 
 /// A spec that checks what its type can't say.
 pub(crate) trait Spec: Serialize + DeserializeOwned {
@@ -203,4 +203,20 @@ pub(crate) fn url(field: &str, url: &str) -> Result<(), Error> {
         Some(authority) if !authority.is_empty() && is_plain => Ok(()),
         _ => Err(wrong(field, "it is no address").with_hint("write e.g. https://example.org/mcp")),
     }
+}
+
+/// A key of a secret.
+pub(crate) fn key(field: &str, key: &str) -> Result<(), Error> {
+    let is_good = (1..=WORD_BYTES).contains(&key.len())
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    if is_good {
+        return Ok(());
+    }
+    let shown: String = key.chars().take(80).flat_map(char::escape_debug).collect();
+    Err(wrong(field, format!("`{shown}` is no key: use letters, digits, `.`, `_` and `-`")))
+}
+
+/// The priority of what says none.
+pub(crate) fn middle() -> u8 {
+    5
 }

@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::member::{arguments, bounded, distinct, each, free, line, optional, text, url, within, wrong};
 use crate::error::Error;
 use crate::limits::spec::{LINE_BYTES, LIST, PROBE_SECONDS, REPLICAS, WORD_BYTES};
+use crate::member::{
+    arguments, bounded, distinct, each, free, key, line, optional, text, url, within, wrong,
+};
 
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -183,13 +185,13 @@ macro_rules! definition {
             pub description: Option<String>,
             /// How it is spoken to; `STDIO` if nothing is said, and `STREAMABLE_HTTP` at an `externalUrl`.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub transport: Option<$crate::kinds::definition::Transport>,
+            pub transport: Option<$crate::definition::Transport>,
             /// The package that it is: one of four ways to start.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub package_name: Option<String>,
             /// How the package starts; `node` if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub runtime: Option<$crate::kinds::definition::Runtime>,
+            pub runtime: Option<$crate::definition::Runtime>,
             /// The image that it is: one of four ways to start.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub docker_image: Option<String>,
@@ -206,29 +208,29 @@ macro_rules! definition {
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub container_port: Option<std::num::NonZeroU16>,
             /// How many copies run, 0 to 100.
-            #[serde(default = "super::definition::one")]
+            #[serde(default = "crate::definition::one")]
             pub replicas: u32,
             /// Its environment.
             #[serde(default, skip_serializing_if = "Vec::is_empty")]
             pub env: Vec<$env>,
             /// How it is seen whether it is well; not at all if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub health_check: Option<$crate::kinds::definition::HealthCheck>,
+            pub health_check: Option<$crate::definition::HealthCheck>,
             /// What an instance may use; 512 MiB and half a processor if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub resources: Option<$crate::kinds::definition::Resources>,
+            pub resources: Option<$crate::definition::Resources>,
             /// Where instances run; `auto` if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub placement: Option<$crate::kinds::definition::Placement>,
+            pub placement: Option<$crate::definition::Placement>,
             /// How much of what goes through it is recorded; `full` if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub audit_level: Option<$crate::kinds::definition::AuditLevel>,
+            pub audit_level: Option<$crate::definition::AuditLevel>,
         }
 
         impl $type {
             /// What it says of how it starts and runs.
-            fn start(&self) -> $crate::kinds::definition::Start<'_> {
-                $crate::kinds::definition::Start {
+            fn start(&self) -> $crate::definition::Start<'_> {
+                $crate::definition::Start {
                     description: self.description.as_ref(),
                     transport: self.transport,
                     package_name: self.package_name.as_ref(),
@@ -248,32 +250,32 @@ macro_rules! definition {
     };
 }
 
-pub(super) use definition;
+pub(crate) use definition;
 
-pub(super) fn one() -> u32 {
+pub(crate) fn one() -> u32 {
     1
 }
 
 /// What is checked of a definition, whatever else it is.
-pub(super) struct Start<'a> {
-    pub(super) description: Option<&'a String>,
-    pub(super) transport: Option<Transport>,
-    pub(super) package_name: Option<&'a String>,
-    pub(super) runtime: Option<Runtime>,
-    pub(super) docker_image: Option<&'a String>,
-    pub(super) command: &'a [String],
-    pub(super) external_url: Option<&'a String>,
-    pub(super) args: &'a [String],
-    pub(super) container_port: Option<NonZeroU16>,
-    pub(super) replicas: u32,
-    pub(super) health_check: Option<&'a HealthCheck>,
-    pub(super) resources: Option<&'a Resources>,
-    pub(super) placement: Placement,
+pub(crate) struct Start<'a> {
+    pub(crate) description: Option<&'a String>,
+    pub(crate) transport: Option<Transport>,
+    pub(crate) package_name: Option<&'a String>,
+    pub(crate) runtime: Option<Runtime>,
+    pub(crate) docker_image: Option<&'a String>,
+    pub(crate) command: &'a [String],
+    pub(crate) external_url: Option<&'a String>,
+    pub(crate) args: &'a [String],
+    pub(crate) container_port: Option<NonZeroU16>,
+    pub(crate) replicas: u32,
+    pub(crate) health_check: Option<&'a HealthCheck>,
+    pub(crate) resources: Option<&'a Resources>,
+    pub(crate) placement: Placement,
 }
 
 impl Start<'_> {
     /// Checks it; says how it is spoken to.
-    pub(super) fn settle(&self) -> Result<Transport, Error> {
+    pub(crate) fn settle(&self) -> Result<Transport, Error> {
         line("description", self.description)?;
         optional("packageName", self.package_name, WORD_BYTES)?;
         optional("dockerImage", self.docker_image, LINE_BYTES)?;
@@ -341,7 +343,7 @@ impl Start<'_> {
 }
 
 /// Checks the variables of an environment by themselves, and that none is there twice.
-pub(super) fn environment<'a, E: 'a>(
+pub(crate) fn environment<'a, E: 'a>(
     env: &'a [E],
     name: impl Fn(&'a E) -> &'a str,
     check: impl Fn(&E) -> Result<(), Error>,
@@ -354,7 +356,7 @@ pub(super) fn environment<'a, E: 'a>(
 }
 
 impl EnvEntry {
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         variable(&self.name)?;
         value(self.value.as_ref(), self.value_from.as_ref())?;
         if self.value.is_none() && self.value_from.is_none() {
@@ -365,7 +367,7 @@ impl EnvEntry {
 }
 
 /// The name of a variable.
-pub(super) fn variable(name: &str) -> Result<(), Error> {
+pub(crate) fn variable(name: &str) -> Result<(), Error> {
     let is_good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && name.len() <= WORD_BYTES;
@@ -373,7 +375,7 @@ pub(super) fn variable(name: &str) -> Result<(), Error> {
 }
 
 /// A value or where it comes from.
-pub(super) fn value(value: Option<&String>, from: Option<&ValueFrom>) -> Result<(), Error> {
+pub(crate) fn value(value: Option<&String>, from: Option<&ValueFrom>) -> Result<(), Error> {
     if value.is_some() && from.is_some() {
         return Err(wrong("valueFrom", "there is a `value` already").with_hint("say one of the two"));
     }
@@ -383,13 +385,13 @@ pub(super) fn value(value: Option<&String>, from: Option<&ValueFrom>) -> Result<
     }
     let Some(ValueFrom { secret_ref }) = from else { return Ok(()) };
     let plain = |field: &str, text: &str| {
-        super::Names::Plain.canonical(text).map(drop).map_err(|error| error.at(field))
+        crate::kinds::Names::Plain.canonical(text).map(drop).map_err(|error| error.at(field))
     };
     plain("valueFrom.secretRef.name", &secret_ref.name)?;
-    super::secret::key("valueFrom.secretRef.key", &secret_ref.key)
+    key("valueFrom.secretRef.key", &secret_ref.key)
 }
 
 /// Texts of a list, each of one line.
-pub(super) fn lines(field: &str, list: &[String]) -> Result<(), Error> {
+pub(crate) fn lines(field: &str, list: &[String]) -> Result<(), Error> {
     each(field, list, LIST, |field, entry| text(field, entry, LINE_BYTES))
 }
