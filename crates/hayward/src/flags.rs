@@ -24,17 +24,19 @@ const MEMBER: &str = "member.";
 /// The name of what is made.
 const NAME: &str = "resource-name";
 
+/// The project of what is made, for kinds that have one.
+pub(crate) fn project(kind: &Descriptor) -> Option<Arg> {
+    let arg =
+        Arg::new("project").long("project").short('p').value_name("PROJECT").env("HAYWARD_CLIENT_PROJECT");
+    (kind.scope != Scope::System).then(|| arg.hide_env(true).help("Project that it belongs to"))
+}
+
 /// The command that makes a resource of a kind, with a flag for each of its members.
 pub(crate) fn command(command: Command, kind: &'static Descriptor) -> Command {
     // A kind may have a member of this name.
     let mut command = command.disable_version_flag(true).arg(
         Arg::new(NAME).value_name(kind.identity.to_uppercase()).required(true).help("What it is called"),
     );
-    if kind.scope != Scope::System {
-        let project = Arg::new("project").long("project").short('p').value_name("PROJECT");
-        command = command
-            .arg(project.env("HAYWARD_CLIENT_PROJECT").hide_env(true).help("Project that it belongs to"));
-    }
     for member in members(kind) {
         command = flags_of(&member).into_iter().fold(command, Command::arg);
     }

@@ -109,12 +109,7 @@ fn configured(root: clap::Command, args: &[OsString]) -> Result<(clap::Command, 
     for note in &layers.notes {
         output::tell(&format!("note: {}\n", output::plain(note)));
     }
-    let applied = |command: clap::Command| {
-        if is_asking {
-            command.mut_subcommand(CLAUDE, |command| layers.apply(command))
-        } else {
-            layers.apply(command)
-        }
-    };
+    // Some have their settings one level down.
+    let applied = |command: clap::Command| layers.apply(command).mut_subcommands(|below| layers.apply(below));
     Ok((root.mut_subcommand(name, applied), layers))
 }

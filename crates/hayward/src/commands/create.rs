@@ -55,7 +55,7 @@ fn of_kind(kind: &'static Descriptor) -> Command {
     let mut aliases: Vec<&str> = words.filter(|word| *word != kind.name).collect();
     aliases.sort_unstable();
     aliases.dedup();
-    let command = Command::new(kind.name).about(kind.about).aliases(aliases);
+    let command = Command::new(kind.name).about(kind.about).aliases(aliases).args(flags::project(kind));
     command.defer(|command| match find(command.get_name()) {
         Some(kind) if kind.made_by == MadeBy::Anybody => template::flag(flags::command(command, kind), kind),
         _ => command

@@ -54,15 +54,17 @@ fn what_comes_later_says_so() {
     }
 }
 
+/// Waits for a line that has both words.
+fn until(lines: &mut impl Iterator<Item = String>, words: [&str; 2]) {
+    assert!(lines.any(|line| words.iter().all(|word| line.contains(word))), "{words:?}");
+}
+
 #[test]
 fn a_watch_shows_what_is_there_and_then_what_changes() {
     let rig = rig();
     let mut command = rig.command(&["get", "servers", "-w"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let until = |lines: &mut dyn Iterator<Item = String>, words: [&str; 2]| {
-        assert!(lines.any(|line| words.iter().all(|word| line.contains(word))), "{words:?}");
-    };
     until(&mut lines, ["other", "added"]);
     rig.ok(&["patch", "server", "other", "replicas=4"]);
     until(&mut lines, ["other", "modified"]);
