@@ -158,6 +158,20 @@ impl Secrets {
         })
     }
 
+    /// Of all names that begin so, holds these and no others.
+    pub fn replace_under(
+        &self,
+        beginning: &str,
+        secrets: impl IntoIterator<Item = Secret>,
+    ) -> Result<(), SecretError> {
+        self.change(|held| {
+            held.retain(|name, _| !name.starts_with(beginning));
+            for secret in secrets {
+                held.entry(secret.name.clone()).or_default().push(Arc::new(secret));
+            }
+        })
+    }
+
     /// Makes a change, all of it or nothing.
     fn change(&self, change: impl FnOnce(&mut Held)) -> Result<(), SecretError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,4 +23,4 @@ pub mod snapshots;
 
 pub use manifests::{Manifests, Outcome};
 pub use plane::{Plane, PlaneParts};
-pub use ports::{BoxFuture, Effect, Machine, Managed, Record};
+pub use ports::{BoxFuture, Effect, Hidden, Machine, Managed, Record};

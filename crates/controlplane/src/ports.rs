@@ -6,6 +6,7 @@ use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 /// A future that whoever implements a port returns.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,6 +31,14 @@ pub enum Effect {
     Change,
 }
 
+/// A value of a secret, and what may be shown in its place.
+pub struct Hidden {
+    /// The name of the secret and that of the value, e.g. `ha-credentials.TOKEN`.
+    pub name: String,
+    /// The value.
+    pub value: Zeroizing<String>,
+}
+
 /// The record. No effect without an intent that is in it, and no answer before its outcome is.
 pub trait Record: Send + Sync {
     /// Does the work between an intent and an outcome, to its end even if nobody waits any more. If the intent can't be
@@ -46,6 +55,10 @@ pub trait Record: Send + Sync {
 
     /// Ends what runs under this credential: it is revoked.
     fn end(&self, credential: &str);
+
+    /// From when this is done on, no answer, no record and no log shows these values of secrets; those that it was told
+    /// before are forgotten.
+    fn hide(&self, values: Vec<Hidden>) -> BoxFuture<'static, ()>;
 }
 
 /// What only the machine can say of what is declared.

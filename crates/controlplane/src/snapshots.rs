@@ -16,12 +16,14 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::{FOLLOW_PAUSE, LONGEST_LOOK, SHORTEST_LOOK};
-use crate::ports::Record;
+use crate::ports::{Hidden, Record};
 
 /// Kinds that rules follow from.
 const OF_RULES: [&str; 3] = ["rbac", "group", "user"];
 /// Kinds that credentials follow from.
 const OF_CREDENTIALS: [&str; 3] = ["token", "user", LOGIN];
+/// The kind whose values are hidden.
+const OF_SECRETS: &str = "secret";
 
 /// The snapshots, and how they follow the store.
 pub struct Snapshots {
@@ -41,15 +43,21 @@ pub struct Snapshots {
 struct Stale {
     rules: bool,
     credentials: bool,
+    secrets: bool,
 }
 
 impl Stale {
     fn of(kind: &str) -> Self {
-        Self { rules: OF_RULES.contains(&kind), credentials: OF_CREDENTIALS.contains(&kind) }
+        let (rules, credentials) = (OF_RULES.contains(&kind), OF_CREDENTIALS.contains(&kind));
+        Self { rules, credentials, secrets: kind == OF_SECRETS }
     }
 
     fn or(self, other: Self) -> Self {
-        Self { rules: self.rules || other.rules, credentials: self.credentials || other.credentials }
+        Self {
+            rules: self.rules || other.rules,
+            credentials: self.credentials || other.credentials,
+            secrets: self.secrets || other.secrets,
+        }
     }
 }
 
@@ -66,7 +74,7 @@ impl Snapshots {
     /// Reads everything, and says as of which revision.
     pub(crate) async fn load(&self) -> Result<u64, StoreError> {
         let revision = self.store.revision().await?;
-        self.refresh(Stale { rules: true, credentials: true }).await?;
+        self.refresh(Stale { rules: true, credentials: true, secrets: true }).await?;
         Ok(revision)
     }
 
@@ -102,6 +110,13 @@ impl Snapshots {
         if stale.credentials {
             let records = self.store.credential_records().await?;
             self.take(&mut known, records);
+        }
+        if stale.secrets {
+            let live = self.store.live_values().await?;
+            let hidden = live
+                .into_iter()
+                .map(|(secret, name, value)| Hidden { name: format!("{secret}.{name}"), value });
+            self.record.hide(hidden.collect()).await;
         }
         self.changed.send_modify(|count| *count += 1);
         Ok(())
@@ -151,7 +166,7 @@ impl Snapshots {
         let mut changes = self.store.watch(*from).await?;
         loop {
             let Some(change) = self.until_an_account_is_over(changes.next()).await else {
-                self.refresh(Stale { rules: true, credentials: false }).await?;
+                self.refresh(Stale { rules: true, ..Stale::default() }).await?;
                 continue;
             };
             let change = change?;

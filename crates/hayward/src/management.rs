@@ -7,7 +7,10 @@ use std::sync::{Arc, OnceLock};
 
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
-use hayward_controlplane::{BoxFuture, Effect, Machine, Managed, Manifests, Plane, PlaneParts, Record};
+use hayward_audit::secrets::{Secret, Secrets};
+use hayward_controlplane::{
+    BoxFuture, Effect, Hidden, Machine, Managed, Manifests, Plane, PlaneParts, Record,
+};
 use hayward_gateway::Protocol;
 use hayward_gateway::listener::{Front, InForce};
 use hayward_gateway::management as recorded;
@@ -61,7 +64,7 @@ pub(crate) async fn start(
         store: stack.store.clone(),
         credentials: Arc::clone(&stack.credentials),
         policies: Arc::clone(&stack.policies),
-        record: Arc::new(OnTheRoad(in_force)),
+        record: Arc::new(OnTheRoad { in_force, secrets: Arc::clone(&stack.secrets) }),
         machine: Arc::new(machine),
         limits: stack.limits.controlplane.clone(),
         version: VERSION,
@@ -104,8 +107,14 @@ fn observe(meters: &Meters, plane: &Arc<Plane>) {
     });
 }
 
+/// How the names of values begin that are declared.
+const DECLARED: &str = "secret/";
+
 /// The record of the road that is in force.
-struct OnTheRoad(InForce);
+struct OnTheRoad {
+    in_force: InForce,
+    secrets: Arc<Secrets>,
+}
 
 impl Record for OnTheRoad {
     fn around(
@@ -114,7 +123,7 @@ impl Record for OnTheRoad {
         Managed { name, arguments, effect }: Managed,
         work: BoxFuture<'static, Result<(), Error>>,
     ) -> BoxFuture<'static, Result<(), Error>> {
-        let protocol = (self.0)();
+        let protocol = (self.in_force)();
         let effect = match effect {
             Effect::Look => recorded::Effect::Look,
             Effect::Change => recorded::Effect::Change,
@@ -124,12 +133,32 @@ impl Record for OnTheRoad {
     }
 
     fn denied(&self, caller: Caller, name: String, reason: String) -> BoxFuture<'static, ()> {
-        let protocol = (self.0)();
+        let protocol = (self.in_force)();
         Box::pin(async move { recorded::deny(&protocol, &caller, name, reason).await })
     }
 
     fn end(&self, credential: &str) {
-        (self.0)().road().revoke(credential);
+        (self.in_force)().road().revoke(credential);
+    }
+
+    fn hide(&self, values: Vec<Hidden>) -> BoxFuture<'static, ()> {
+        let secrets = Arc::clone(&self.secrets);
+        let held = move || {
+            // What is too short or too plain can't be told from other text.
+            let held = values.iter().filter_map(|Hidden { name, value }| {
+                Secret::new(&format!("{DECLARED}{name}"), value.as_bytes()).ok()
+            });
+            secrets.replace_under(DECLARED, held)
+        };
+        Box::pin(async move {
+            // Many take a second.
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(held).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "values of secrets can't be hidden"
+                );
+            }
+        })
     }
 }
 
