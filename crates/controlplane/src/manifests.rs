@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::plane::Plane;
-use crate::rest::{Applying, Lists};
+use crate::rest::{Applying, Lists, Prune};
 use files::{Looked, Read};
 
 /// How often the directory is looked at.
@@ -133,7 +133,7 @@ impl Manifests {
         let kept_files: Vec<String> = broken.iter().map(|(file, _)| file.clone()).collect();
         let applying = Applying {
             manager: MANAGER.to_owned(),
-            prune: Some(None),
+            prune: Prune::Everything,
             kept_files,
             is_dry: false,
             project: None,

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use axum::RequestExt;
 use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
@@ -37,7 +38,7 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-pub(crate) use apply::{Applying, Lists};
+pub(crate) use apply::{Applying, Lists, Prune};
 pub use route::{Access, Form, Gives, Param, Route, Schema, Takes};
 pub use routes::{PREFIX, ROUTES};
 
@@ -134,8 +135,12 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
     let caller = request.extensions().get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Refusal::new(Code::Internal, "the sender was not identified"))?;
     let params = request.extract_parts::<RawPathParams>().await;
-    let params = params.map_err(|_| Refusal::invalid("the path is not UTF-8"))?;
-    let path = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let path = match params {
+        Ok(params) => params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        // A path without braces, asked for by nobody's router.
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
+        Err(_) => return Err(Refusal::invalid("the path is not UTF-8")),
+    };
     let query = Query::read(request.uri().query(), route.query)?;
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();

@@ -84,7 +84,7 @@ impl Entrance {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let lost = |_| Error::new(Code::Unavailable, "no password can be hashed now");
+        let lost = |()| Error::new(Code::Unavailable, "no password can be hashed now");
         let _place = self.hashing.acquire().await.map_err(|_| lost(()))?;
         Ok(tokio::task::spawn_blocking(work).await.map_err(|_| lost(()))??)
     }
@@ -130,16 +130,12 @@ impl Entrance {
             None => None,
         };
         let is_right = self.hashed(move || password::verify(&password, stored.as_ref())).await?;
-        match found.filter(|user| is_right && may_sign_in(user)) {
-            Some(user) => {
-                self.guesses().succeeded(email);
-                self.sign_in(user, None).await
-            }
-            None => {
-                self.guesses().failed(email, address, now);
-                Err(Refusal::new(Code::Unauthenticated, "the address or the password is wrong"))
-            }
-        }
+        let Some(user) = found.filter(|user| is_right && may_sign_in(user)) else {
+            self.guesses().failed(email, address, now);
+            return Err(Refusal::new(Code::Unauthenticated, "the address or the password is wrong"));
+        };
+        self.guesses().succeeded(email);
+        self.sign_in(user, None).await
     }
 
     /// The digest of the password of a user, if it has one.

@@ -1,9 +1,10 @@
 //! Decisions about what is declared, and the proof of one.
 
 use hayward_api::kinds::{Descriptor, KINDS, Scope};
+use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error};
-use hayward_auth::{Action, Decision, Operation, Verb, decide};
+use hayward_auth::{Action, Decision, Operation, Reason, Verb, decide};
 use hayward_store::{Actor, Resource, StoreError};
 
 use super::Guarded;
@@ -101,14 +102,14 @@ impl Denied {
         Self { error, decision: None }
     }
 
-    fn forbidden(what: String, reason: impl ToString) -> Self {
+    fn forbidden(what: String, reason: Reason) -> Self {
         let error = Error::new(Code::Forbidden, format!("not permitted to {what}"))
             .with_hint("an administrator can grant it with an rbac resource");
         Self { error, decision: Some((what, reason.to_string())) }
     }
 
     /// It is there, and nobody says so.
-    fn hidden(kind: &Descriptor, word: &str, what: String, reason: impl ToString) -> Self {
+    fn hidden(kind: &Descriptor, word: &str, what: String, reason: Reason) -> Self {
         let error = StoreError::NotFound { kind: kind.name, name: word.to_owned() }.into();
         Self { error, decision: Some((what, reason.to_string())) }
     }
@@ -231,5 +232,5 @@ fn proof(caller: &Caller, verb: Verb, kind: &Descriptor, name: &str, project: Op
 /// The name and the project of a resource.
 pub(crate) fn named(resource: &Resource) -> (&str, Option<&str>) {
     let metadata = &resource.metadata;
-    (metadata.name.as_str(), metadata.scope.as_ref().map(|scope| scope.as_str()))
+    (metadata.name.as_str(), metadata.scope.as_ref().map(ResourceName::as_str))
 }

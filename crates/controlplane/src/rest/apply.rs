@@ -35,13 +35,23 @@ const MANAGER: &str = "apply";
 pub(crate) struct Applying {
     /// Whoever applies: what it applied earlier is its own to prune.
     pub(crate) manager: String,
-    /// Whether what it applied earlier and doesn't any more is deleted; with a selector, only what that finds.
-    pub(crate) prune: Option<Option<Labels>>,
+    /// Whether what it applied earlier and doesn't any more is deleted.
+    pub(crate) prune: Prune,
     /// Files whose objects stay, as they can't be read.
     pub(crate) kept_files: Vec<String>,
     pub(crate) is_dry: bool,
     /// The project of what says none and can have one.
     pub(crate) project: Option<String>,
+}
+
+/// What is deleted of what was applied earlier.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Prune {
+    #[default]
+    Nothing,
+    Everything,
+    /// What has these labels.
+    With(Labels),
 }
 
 /// What came of an object.
@@ -81,9 +91,9 @@ pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
             let refusal = Refusal::invalid("`prune` says nothing of what may be deleted");
             return Err(refusal.hint("give `labelSelector`, or a `manager` of your own"));
         }
-        Some(labels)
+        labels.map_or(Prune::Everything, Prune::With)
     } else {
-        None
+        Prune::Nothing
     };
     let applying = Applying {
         manager: manager.unwrap_or(MANAGER).to_owned(),

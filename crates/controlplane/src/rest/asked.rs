@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::query::Query;
 use super::route::Route;
 use crate::plane::Plane;
-use crate::ports::{Effect, Managed, recorded};
+use crate::ports::{BoxFuture, Effect, Managed, recorded};
 use crate::refusal::Refusal;
 
 /// A request.
@@ -108,28 +108,29 @@ impl Asked {
     }
 
     /// Does what only looks, recorded around.
-    pub(crate) async fn look<T: Send + 'static>(
+    pub(crate) fn look<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.recorded(self.managed(Effect::Look, []), work).await
+    ) -> BoxFuture<'_, Result<T, Refusal>> {
+        self.recorded(self.managed(Effect::Look, []), work)
     }
 
     /// Does what changes something, recorded around.
-    pub(crate) async fn change<T: Send + 'static>(
+    pub(crate) fn change<T: Send + 'static>(
         &self,
         further: impl IntoIterator<Item = (&'static str, Value)>,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.recorded(self.managed(Effect::Change, further), work).await
+    ) -> BoxFuture<'_, Result<T, Refusal>> {
+        self.recorded(self.managed(Effect::Change, further), work)
     }
 
-    /// Does it, recorded around.
-    pub(crate) async fn recorded<T: Send + 'static>(
+    /// Does it, recorded around. Boxed: what a change keeps is large.
+    pub(crate) fn recorded<T: Send + 'static>(
         &self,
         managed: Managed,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> BoxFuture<'_, Result<T, Refusal>> {
+        let work: BoxFuture<'static, Result<T, Refusal>> = Box::pin(work);
         // A refusal may say more than the record needs: it goes past it.
         let (refused, told) = tokio::sync::oneshot::channel();
         let work = async move {
@@ -139,16 +140,13 @@ impl Asked {
                 error
             })
         };
-        let made = recorded(&*self.plane.record, self.caller.clone(), managed, work).await;
-        match made {
-            Ok(made) => Ok(made),
+        Box::pin(async move {
+            let made = recorded(&*self.plane.record, self.caller.clone(), managed, work).await;
+            let Err(error) = made else { return made.map_err(Refusal::from) };
             // The record may have refused it itself, before or after.
-            Err(error) => Err(told
-                .await
-                .ok()
-                .filter(|told| told.error.message == error.message)
-                .unwrap_or_else(|| error.into())),
-        }
+            let told = told.await.ok().filter(|told| told.error.message == error.message);
+            Err(told.unwrap_or_else(|| error.into()))
+        })
     }
 }
 

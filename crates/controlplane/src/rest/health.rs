@@ -16,13 +16,13 @@ use crate::guarded::Guarded;
 use crate::refusal::Refusal;
 
 /// `GET /healthz`: recorded by nobody, as it says nothing.
-pub(crate) async fn healthz(_asked: Asked) -> Result<Response, Refusal> {
+pub(crate) fn healthz(_asked: &Asked) -> Result<Response, Refusal> {
     json(StatusCode::OK, &json!({ "status": "ok" }))
 }
 
 /// `GET /openapi.json`.
-pub(crate) async fn openapi(_asked: Asked) -> Result<Response, Refusal> {
-    Ok(json_bytes(StatusCode::OK, crate::openapi::text().as_bytes().to_vec()))
+pub(crate) fn openapi() -> Response {
+    json_bytes(StatusCode::OK, crate::openapi::text().as_bytes().to_vec())
 }
 
 /// `GET /metrics`, apart from those for Prometheus.

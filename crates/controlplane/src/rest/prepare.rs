@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hayward_api::Code;
 use hayward_api::document::{self, Document};
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::kinds::{Descriptor, Sensitive};
+use hayward_api::{Code, Time};
 use hayward_auth::Token;
 use hayward_auth::password::PasswordHash;
 use hayward_store::{Desired, NewCredential, Resource};
@@ -92,7 +92,7 @@ impl Prepared {
         let credential = NewCredential {
             id: token.id(),
             digest: token.digest(),
-            expires_at_unix: spec.expires_at.map(|end| end.unix()),
+            expires_at_unix: spec.expires_at.map(Time::unix),
         };
         change.put_credential(allowed, &resource, &credential).await?;
         Ok((resource, Some(token)))

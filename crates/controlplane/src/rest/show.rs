@@ -3,7 +3,7 @@
 use hayward_api::document;
 use hayward_api::kinds::{Condition, Descriptor};
 use hayward_store::{Resource, Snapshot};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// A resource as a document.
 pub(crate) fn shown(kind: &Descriptor, resource: &Resource) -> Value {
@@ -23,7 +23,7 @@ fn status(conditions: &[Condition], generation: u64, kept: Option<(u64, &Value)>
     if conditions.is_empty() && kept.is_none() {
         return None;
     }
-    let mut status = kept.and_then(|(_, status)| status.as_object().cloned()).unwrap_or_else(Map::new);
+    let mut status = kept.and_then(|(_, status)| status.as_object().cloned()).unwrap_or_default();
     status.insert("observedGeneration".into(), kept.map_or(generation, |(generation, _)| generation).into());
     let known = status.entry("conditions").or_insert_with(|| json!([]));
     if let Some(known) = known.as_array_mut() {

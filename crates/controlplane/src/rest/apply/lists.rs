@@ -178,7 +178,7 @@ mod tests {
         let places: Vec<_> = lists.0.iter().map(|wanted| (wanted.kind.name, wanted.place.as_str())).collect();
         assert_eq!(places, [("server", "servers[0]"), ("secret", "secret")]);
         for (bad, hint) in [
-            ("sevrers: []", "did you mean `servers`?"),
+            ("serverz: []", "did you mean `servers`?"),
             ("[]", "write keyed lists, e.g. `servers: [{name: …}]`"),
             ("x", "write keyed lists, e.g. `servers: [{name: …}]`"),
         ] {

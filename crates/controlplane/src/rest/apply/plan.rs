@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::super::attachments::servers;
 use super::super::prepare::Prepared;
 use super::super::show::shown;
-use super::{Action, Applied, Applying, Item};
+use super::{Action, Applied, Applying, Item, Prune};
 use crate::guarded::{Allowed, Change, Denied, named};
 use crate::plane::Plane;
 use crate::refusal::Refusal;
@@ -70,7 +70,9 @@ impl<'a> Planning<'a> {
         let mut stripped = before.clone();
         document::strip(kind, &mut stripped);
         let last = live.applied.as_ref().and_then(|applied| applied.get("document"));
-        last.iter().for_each(|last| forget_defaults(kind, last, &mut stripped));
+        if let Some(last) = last {
+            forget_defaults(kind, last, &mut stripped);
+        }
         let merged = document::read(kind, document::merge3(kind, last, &wanted, &stripped))?;
         prepared.labels = merged.labels;
         prepared.annotations = merged.annotations;
@@ -104,7 +106,11 @@ impl<'a> Planning<'a> {
 
     /// Deletes what this manager applied earlier and didn't say now.
     pub(super) async fn prune(&mut self) -> Result<(), Refusal> {
-        let Some(labels) = self.applying.prune.clone() else { return Ok(()) };
+        let labels = match self.applying.prune.clone() {
+            Prune::Nothing => return Ok(()),
+            Prune::Everything => None,
+            Prune::With(labels) => Some(labels),
+        };
         for kind in KINDS.iter().rev().copied().filter(|kind| kind.kept == Kept::Stored) {
             for resource in self.change.list(kind).await? {
                 let is_meant = labels.as_ref().is_none_or(|labels| labels.matches(&resource.metadata.labels));
