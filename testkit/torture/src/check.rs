@@ -66,7 +66,9 @@ fn of_effect(entry: &Entry, account: &Account, seen: &Seen) -> Vec<String> {
         Deed::Append | Deed::AppendLate | Deed::AppendOnce | Deed::Again => (lines > 0, true),
         Deed::Denied => (lines > 0, false),
         Deed::Write | Deed::Edit => (file == Some(Content::New), true),
-        Deed::Fail | Deed::Read | Deed::Stranger | Deed::Create | Deed::Revoke => return Vec::new(),
+        Deed::Fail | Deed::Read | Deed::Stranger | Deed::Create | Deed::Revoke | Deed::Declare => {
+            return Vec::new();
+        }
     };
     let mut wrong = Vec::new();
     let mut say = |what: &str| wrong.push(format!("{} {}: {what}", call.tool(), call.marker));

@@ -1,5 +1,6 @@
 //! One data directory and all lives of daemons on it: each is tortured, and afterwards everything has to hold.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -231,6 +232,7 @@ impl House {
             wrong.push(format!("ready after {:?}", daemon.ready_in));
         }
         wrong.extend(self.probe_tokens(&daemon));
+        wrong.extend(self.probe_servers(&daemon));
         if self.stored.is_some() {
             self.repeat_keyed(&daemon, ended);
         }
@@ -287,6 +289,42 @@ impl House {
             if !is_fine {
                 wrong.push(format!("token {}, revoked {revoked:?}: answered {status:?}", made.call.marker));
             }
+        }
+        wrong
+    }
+
+    /// Servers that were declared are there, both of a step or neither, and none that nobody has declared.
+    fn probe_servers(&self, daemon: &Daemon) -> Vec<String> {
+        let declared =
+            || self.entries.iter().filter(|entry| entry.call.deed == Deed::Declare && entry.was_sent());
+        if declared().next().is_none() {
+            return Vec::new();
+        }
+        let admin = &self.client(daemon).credentials.admin;
+        let answer = http::send(daemon.address, ("GET", "/api/v1/servers"), admin, "");
+        let listed = answer.map(|answer| answer.json()).unwrap_or_default();
+        let Some(listed) = listed.as_array() else { return vec![format!("no list of servers: {listed}")] };
+        let names: BTreeSet<&str> = listed.iter().filter_map(|server| server["name"].as_str()).collect();
+        let mut known = 0;
+        let mut wrong = Vec::new();
+        for entry in declared() {
+            let there = Call::declared(&entry.call.marker).map(|name| names.contains(&*name));
+            known += there.into_iter().filter(|is_there| *is_there).count();
+            let is_fine = match entry.verdict() {
+                Verdict::Done => there == [true; 2],
+                Verdict::Refused => there == [false; 2],
+                _ => there[0] == there[1],
+            };
+            if !is_fine {
+                wrong.push(format!(
+                    "servers of {}: {:?}, and there are {there:?}",
+                    entry.call.marker,
+                    entry.verdict()
+                ));
+            }
+        }
+        if known != names.len() {
+            wrong.push(format!("{} servers, of which {known} were declared", names.len()));
         }
         wrong
     }

@@ -84,6 +84,9 @@ impl Client<'_> {
             Deed::Create => {
                 http::send(self.address, ("POST", "/admin/tokens"), admin, &arguments.to_string())
             }
+            Deed::Declare => {
+                http::send(self.address, ("POST", "/api/v1/apply"), admin, &arguments.to_string())
+            }
             Deed::Revoke => {
                 let path = format!("/admin/tokens/{}", call.marker);
                 http::send(self.address, ("DELETE", &path), admin, "")

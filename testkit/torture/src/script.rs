@@ -37,10 +37,12 @@ pub enum Deed {
     Create,
     /// A token that was made is revoked.
     Revoke,
+    /// Two servers are declared in one step.
+    Declare,
 }
 
 /// How often a deed comes, among all of them.
-const MIX: [Deed; 20] = [
+const MIX: [Deed; 22] = [
     Deed::Append,
     Deed::Append,
     Deed::Append,
@@ -61,6 +63,8 @@ const MIX: [Deed; 20] = [
     Deed::Create,
     Deed::Create,
     Deed::Revoke,
+    Deed::Declare,
+    Deed::Declare,
 ];
 
 /// One call.
@@ -89,12 +93,13 @@ impl Call {
             Deed::Read | Deed::Stranger => "read_file",
             Deed::Create => "tokens.create",
             Deed::Revoke => "tokens.revoke",
+            Deed::Declare => "apply",
         }
     }
 
     /// Whether it is a call of a tool; others are changes beside the tools.
     pub fn is_tool(&self) -> bool {
-        !matches!(self.deed, Deed::Create | Deed::Revoke)
+        !matches!(self.deed, Deed::Create | Deed::Revoke | Deed::Declare)
     }
 
     /// Whether it may change something: what is refused is none.
@@ -124,7 +129,17 @@ impl Call {
             }),
             Deed::Read | Deed::Stranger => json!({"file_path": shown(&world.read(marker))}),
             Deed::Create | Deed::Revoke => json!({"name": marker, "role": "ro"}),
+            Deed::Declare => json!({"servers": Self::declared(marker).map(|name| {
+                json!({"name": name, "packageName": "@modelcontextprotocol/server-example"})
+            })}),
         }
+    }
+}
+
+impl Call {
+    /// The servers that such a call declares.
+    pub fn declared(marker: &str) -> [String; 2] {
+        ["left", "right"].map(|side| format!("{marker}-{side}"))
     }
 }
 
