@@ -10,6 +10,7 @@
 //! Handlers reach the store only with a proof that somebody may ([`guarded::Allowed`]), which only a decision makes. What
 //! is decided with are snapshots in memory ([`snapshots`]), which follow the store, whoever changes it.
 
+mod attach;
 pub mod guarded;
 pub mod limits;
 mod manifests;
@@ -18,8 +19,10 @@ mod plane;
 mod ports;
 mod refusal;
 pub mod rest;
+mod routes;
 mod sign_in;
 pub mod snapshots;
+mod wire;
 
 pub use manifests::{Manifests, Outcome};
 pub use plane::{Plane, PlaneParts};

@@ -1,26 +1,17 @@
 //! The routes, and how a request comes to its handler.
 
-mod apply;
-mod asked;
-mod attachments;
-mod audit;
-mod auth;
-mod health;
-mod history;
-mod later;
-mod list;
-mod may;
-mod prepare;
-mod projects;
-mod prompts;
-mod query;
-mod route;
-mod routes;
-mod shapes;
-mod show;
-mod single;
-mod watch;
-mod write;
+pub(crate) mod apply;
+pub(crate) mod attachments;
+pub(crate) mod audit;
+pub(crate) mod auth;
+pub(crate) mod health;
+pub(crate) mod history;
+pub(crate) mod later;
+pub(crate) mod list;
+pub(crate) mod projects;
+pub(crate) mod prompts;
+pub(crate) mod single;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,14 +29,15 @@ use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
+pub use crate::routes::ROUTES;
+pub use crate::wire::PREFIX;
+pub use crate::wire::route::{Access, Form, Gives, Param, Route, Schema, Takes};
 pub(crate) use apply::{Applying, Lists, Prune};
-pub use route::{Access, Form, Gives, Param, Route, Schema, Takes};
-pub use routes::{PREFIX, ROUTES};
 
 use crate::plane::Plane;
 use crate::refusal::Refusal;
-use asked::Asked;
-use query::Query;
+use crate::wire::asked::Asked;
+use crate::wire::query::Query;
 
 /// Applies lists; see [`apply`].
 pub(crate) async fn apply_lists(

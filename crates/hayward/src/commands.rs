@@ -34,7 +34,6 @@ mod status;
 mod stdio;
 mod token;
 mod version;
-mod writing;
 
 /// The commands that have no settings, and so work whatever files say.
 pub(crate) const UNCONFIGURED: [&str; 7] =

@@ -29,3 +29,12 @@ pub(crate) fn stripped(kind: &Descriptor, document: &Value) -> Value {
 pub(crate) fn check(kind: &Descriptor, document: &Value) -> Result<(), Error> {
     document::read(kind, document.clone()).map(drop)
 }
+
+/// `server/ha`, with its project.
+pub(crate) fn shown(kind: &Descriptor, document: &Value) -> String {
+    let name = name(kind, document);
+    match project(kind, document) {
+        Some(project) => format!("{}/{name} (project {project})", kind.name),
+        None => format!("{}/{name}", kind.name),
+    }
+}

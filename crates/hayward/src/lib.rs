@@ -24,6 +24,7 @@ mod stack;
 mod tokens;
 mod usage;
 mod words;
+mod writing;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

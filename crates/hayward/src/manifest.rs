@@ -250,6 +250,20 @@ fn placed_fault(manifests: &[Manifest], fault: &FieldFault) -> String {
     format!("{}: {} `{}`: {inner}: {message}", manifest.place(inner), manifest.kind.name, manifest.name())
 }
 
+/// The files that documents stand in.
+#[derive(clap::Args)]
+pub(crate) struct FilesArg {
+    /// File, directory or `-` for standard input, YAML or JSON; may be repeated
+    #[arg(long = "filename", short = 'f', value_name = "FILE", required = true)]
+    files: Vec<String>,
+}
+
+impl FilesArg {
+    pub(crate) fn read(&self, project: Option<&str>) -> Result<Vec<Manifest>, Failure> {
+        read(&self.files, project)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

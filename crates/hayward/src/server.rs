@@ -4,6 +4,8 @@
 
 pub(crate) mod credentials;
 
+mod documents;
+
 use std::future::Future;
 use std::path::PathBuf;
 
@@ -15,6 +17,8 @@ use crate::config;
 use crate::failure::Failure;
 use crate::remote::token_of;
 use crate::runtime;
+
+pub(crate) use documents::{documents, is_wanted};
 
 /// Bytes of a file of certificates.
 const CA_BYTES_MAX: u64 = 1 << 20;

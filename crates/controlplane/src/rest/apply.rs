@@ -19,11 +19,11 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::asked::{Asked, json};
-use super::write::finish;
 use crate::plane::Plane;
 use crate::ports::{Effect, Managed, recorded};
 use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, json};
+use crate::wire::finish::finish;
 pub(crate) use lists::{Item, Lists};
 use plan::Planning;
 

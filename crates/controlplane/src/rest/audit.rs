@@ -9,10 +9,10 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::asked::{Asked, json};
-use super::route::Param;
 use crate::limits::AUDIT_EVENTS_MAX;
 use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, json};
+use crate::wire::route::Param;
 
 /// What a query for events may have.
 pub(crate) const EVENTS: &[Param] = &[

@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::{Asked, json, nothing};
-use super::show::shown;
 use crate::limits::INVITE_LIFETIME;
 use crate::ports::Effect;
 use crate::refusal::Refusal;
 use crate::sign_in::{SignedIn, may_sign_in, user_kind};
+use crate::wire::asked::{Asked, json, nothing};
+use crate::wire::show::shown;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,7 +185,7 @@ pub(crate) async fn invite(asked: Asked) -> Result<Response, Refusal> {
     let email = hayward_api::kinds::Names::Email.canonical(&email)?;
     asked.may_named(Verb::Create, user_kind()?, (&email, None)).await?;
     for group in &groups {
-        asked.may_one(Verb::Edit, super::projects::kind("group")?, (group, None)).await?;
+        asked.may_one(Verb::Edit, crate::wire::kind("group")?, (group, None)).await?;
     }
     let lifetime = i64::try_from(expires_in.unwrap_or(INVITE_LIFETIME.as_secs())).unwrap_or(i64::MAX);
     let expires_at_unix = Timestamp::now().as_second().saturating_add(lifetime);

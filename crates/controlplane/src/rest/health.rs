@@ -9,11 +9,11 @@ use hayward_store::ListScope;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::asked::{Asked, json, json_bytes};
-use super::projects::kind;
-use super::show::shown;
 use crate::guarded::Guarded;
 use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, json, json_bytes};
+use crate::wire::kind;
+use crate::wire::show::shown;
 
 /// `GET /healthz`: recorded by nobody, as it says nothing.
 pub(crate) fn healthz(_asked: &Asked) -> Result<Response, Refusal> {

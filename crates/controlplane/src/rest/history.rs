@@ -11,11 +11,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::asked::{Asked, json};
-use super::show::shown_then;
-use super::write::{answer, finish};
 use crate::limits::HISTORY_MAX;
 use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, json};
+use crate::wire::finish::{answer, finish};
+use crate::wire::show::shown_then;
 
 /// `GET /{kind}/{id}/history`. What is deleted has a history, too.
 pub(crate) async fn history(asked: Asked) -> Result<Response, Refusal> {

@@ -4,10 +4,10 @@ use axum::response::Response;
 use hayward_api::Code;
 use http::Method;
 
-use super::asked::Asked;
-use super::route::{Access, Gives, Route, Takes};
-use super::routes::PREFIX;
 use crate::refusal::Refusal;
+use crate::wire::PREFIX;
+use crate::wire::asked::Asked;
+use crate::wire::route::{Access, Gives, Route, Takes};
 
 /// Method, path, operation, and what to do meanwhile.
 const LATER: &[(&str, &str, &str, &str)] = &[

@@ -4,23 +4,19 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use hayward_api::Code;
+use hayward_api::kinds;
 use hayward_api::kinds::project::ProjectSpec;
-use hayward_api::kinds::{self, Descriptor};
 use hayward_auth::Verb;
 use hayward_store::{ListScope, Resource};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::asked::{Asked, json, nothing};
-use super::attachments::{attach as attach_to, detach as detach_from, servers as attached};
-use super::show::shown;
+use crate::attach::{attach as attach_to, detach as detach_from, servers as attached};
 use crate::refusal::Refusal;
-
-/// A kind that is in the table.
-pub(crate) fn kind(name: &str) -> Result<&'static Descriptor, Refusal> {
-    kinds::find(name).ok_or_else(|| Refusal::new(Code::Internal, format!("there is no kind `{name}`")))
-}
+use crate::wire::asked::{Asked, json, nothing};
+use crate::wire::kind;
+use crate::wire::show::shown;
 
 /// The servers of a project that the caller may see, by the order of the project.
 async fn visible_servers(asked: &Asked, project: &Resource) -> Result<Vec<Resource>, Refusal> {

@@ -8,13 +8,13 @@ use hayward_store::{Deletion, Key, ListScope, Resource};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::asked::{Asked, json};
-use super::prepare::Prepared;
-use super::projects::kind;
-use super::show::shown;
-use super::write::finish;
 use crate::guarded::named;
 use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, json};
+use crate::wire::finish::finish;
+use crate::wire::kind;
+use crate::wire::prepare::Prepared;
+use crate::wire::show::shown;
 
 /// Prompts of the project and of the whole system that the caller may see.
 async fn prompts(asked: &Asked, project: &Resource) -> Result<Vec<Resource>, Refusal> {

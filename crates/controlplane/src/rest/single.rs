@@ -7,10 +7,10 @@ use hayward_auth::{Operation, Verb};
 use hayward_store::{Deletion, Key, PublicKey};
 use http::StatusCode;
 
-use super::asked::{Asked, nothing};
-use super::write::{answer, conflict, finish};
 use crate::guarded::named;
 use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, nothing};
+use crate::wire::finish::{answer, conflict, finish};
 
 /// `GET /{kind}/{id}`.
 pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {

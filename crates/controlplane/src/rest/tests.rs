@@ -1,3 +1,5 @@
+//! A handler that breaks breaks nothing else.
+
 use std::sync::Arc;
 
 use axum::body::Body;

@@ -5,36 +5,21 @@ use std::sync::Arc;
 use axum::response::Response;
 use hayward_api::document;
 use hayward_api::kinds::Descriptor;
-use hayward_auth::{Token, Verb};
+use hayward_auth::Verb;
 use hayward_store::{Resource, StoreError};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use super::asked::{Asked, json};
-use super::prepare::Prepared;
-use super::show::shown;
-use crate::guarded::{Allowed, Change, named};
+use crate::guarded::{Allowed, named};
 use crate::plane::Plane;
 use crate::refusal::Refusal;
+use crate::wire::asked::Asked;
+use crate::wire::finish::{answer, conflict, finish};
+use crate::wire::prepare::Prepared;
+use crate::wire::show::shown;
 
 /// How often a patch is made again because something else changed meanwhile.
 const TRIES: usize = 8;
-
-/// Makes a change, or only looks whether it could be made.
-pub(crate) async fn finish(
-    plane: &Plane,
-    mut change: Change,
-    is_dry: bool,
-    kinds: &[&str],
-) -> Result<(), Refusal> {
-    if is_dry {
-        return Ok(change.check().await?);
-    }
-    change.commit().await?;
-    // Whoever is answered can count on it: what was taken away is taken away.
-    plane.snapshots.refresh_for(kinds).await;
-    Ok(())
-}
 
 /// `POST /{kind}`.
 pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
@@ -155,29 +140,4 @@ fn is_same(prepared: &Prepared, resource: &Resource) -> Result<(), Refusal> {
     let (kind, name) = (prepared.kind, &resource.metadata.name);
     let message = format!("the {} is `{name}`, and the document is of `{}`", kind.name, prepared.name);
     Err(Refusal::invalid(message).hint("names and projects don't change: make another one, and delete this"))
-}
-
-/// A conflict with what `If-Match` says has a status of its own.
-pub(crate) fn conflict(error: StoreError, if_match: Option<u64>) -> Refusal {
-    let is_conflict = matches!(error, StoreError::Conflict { .. });
-    let refusal = Refusal::from(error);
-    if is_conflict && if_match.is_some() { refusal.status(StatusCode::PRECONDITION_FAILED) } else { refusal }
-}
-
-/// A resource as the answer.
-pub(crate) fn answer(
-    status: StatusCode,
-    kind: &Descriptor,
-    resource: &Resource,
-    token: Option<&Token>,
-) -> Result<Response, Refusal> {
-    let mut document = shown(kind, resource);
-    if let (Some(token), Some(members)) = (token, document.as_object_mut()) {
-        members.insert("token".into(), token.reveal().into());
-    }
-    let mut response = json(status, &document)?;
-    if let Ok(tag) = HeaderValue::try_from(format!("\"{}\"", resource.metadata.resource_version)) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    Ok(response)
 }

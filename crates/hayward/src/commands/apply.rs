@@ -2,29 +2,15 @@
 
 use hayward_client::Applying;
 
-use super::writing::{ResultForm, Trial, TrialArg, results};
 use crate::failure::Failure;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, FilesArg, Manifest};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words::usage;
+use crate::writing::{ResultForm, Trial, TrialArg, results};
 
 /// Who applies, if nobody else is named.
 const MANAGER: &str = "hayward-cli";
-
-/// The files that documents stand in.
-#[derive(clap::Args)]
-pub(crate) struct FilesArg {
-    /// File, directory or `-` for standard input, YAML or JSON; may be repeated
-    #[arg(long = "filename", short = 'f', value_name = "FILE", required = true)]
-    files: Vec<String>,
-}
-
-impl FilesArg {
-    pub(crate) fn read(&self, project: Option<&str>) -> Result<Vec<Manifest>, Failure> {
-        manifest::read(&self.files, project)
-    }
-}
 
 /// Makes the world what files say: all of it, or nothing if anything is wrong.
 ///

@@ -7,7 +7,6 @@ use hayward_api::kinds::{Descriptor, KINDS, MadeBy, find};
 use hayward_client::Write;
 use serde_json::Value;
 
-use super::writing::{Trial, TrialArg};
 use crate::documents;
 use crate::failure::Failure;
 use crate::flags;
@@ -16,6 +15,7 @@ use crate::output::documents::{Group, Showing, show};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ServerArgs, block_on};
 use crate::words::usage;
+use crate::writing::{Trial, TrialArg};
 
 /// What was said of one resource that is to be made.
 pub(crate) struct Args {
@@ -119,7 +119,7 @@ fn told(
             show(&groups, &Showing { form, is_one: true, has_labels: false, has_headings: true })?;
         }
         _ => {
-            let line = format!("{} created{how}\n", super::get::shown(kind, &document));
+            let line = format!("{} created{how}\n", crate::documents::shown(kind, &document));
             match token {
                 Some(_) => tell(&plain(&line)),
                 None => written(data(&plain(&line)))?,

@@ -7,14 +7,15 @@ use hayward_api::kinds::Descriptor;
 use hayward_client::{Client, Selection, Target, Write};
 use serde_json::Value;
 
-use super::get::{documents, shown};
-use super::writing::{Trial, TrialArg};
+use crate::documents::shown;
 use crate::documents::{name, project};
 use crate::failure::Failure;
 use crate::manifest;
 use crate::output::{data, plain, tell, written};
+use crate::server::documents;
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words::{usage, wanted};
+use crate::writing::{Trial, TrialArg};
 
 /// Deletes resources: those that are named, those with labels, those of files.
 ///

@@ -2,11 +2,11 @@
 
 use hayward_client::Selection;
 
-use super::get::documents;
 use crate::failure::Failure;
 use crate::output::describe::describe;
 use crate::output::documents::{DocumentForm, Shape, yaml};
 use crate::output::{data, plain, safe_json, written};
+use crate::server::documents;
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words::{usage, wanted};
 

@@ -4,14 +4,14 @@ use hayward_api::kinds::{Sensitive, find};
 use hayward_client::{Action, AppliedOne, Applying};
 use serde_json::Value;
 
-use super::apply::FilesArg;
-use super::writing::title;
 use crate::documents::stripped;
 use crate::failure::Failure;
 use crate::manifest;
+use crate::manifest::FilesArg;
 use crate::output::diff::unified;
 use crate::output::{data, plain, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::writing::title;
 
 /// Shows what `hayward apply` of the same files would change; exits with 1 if that is anything.
 ///

@@ -12,8 +12,8 @@ use hayward_api::kinds::Descriptor;
 use hayward_client::{Client, Target, Write};
 use serde_json::Value;
 
-use super::get::shown;
 use crate::config;
+use crate::documents::shown;
 use crate::documents::stripped;
 use crate::failure::Failure;
 use crate::manifest;

@@ -7,16 +7,14 @@ use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use hayward_api::Code;
-use hayward_api::kinds::Descriptor;
-use hayward_client::{Client, Selection, Target};
+use hayward_client::{Client, Selection};
 use serde_json::Value;
 
-use crate::documents::{name, project};
 use crate::failure::Failure;
 use crate::output::columns::text;
 use crate::output::documents::{DocumentForm, Group, Showing, show};
 use crate::output::path::at;
-use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::server::{ProjectArg, ServerArgs, block_on, documents};
 use crate::words::{self, Wanted, wanted};
 
 /// Shows resources: all of a kind, or those that are named.
@@ -127,39 +125,4 @@ async fn fetch(
         .map(|documents| Group { kind: wanted.kind, documents })
     });
     try_join_all(each).await
-}
-
-/// The documents of one kind that are wanted.
-pub(super) async fn documents(
-    client: &Client,
-    wanted: &Wanted,
-    selection: &Selection,
-) -> Result<Vec<Value>, Failure> {
-    let Wanted { kind, names } = wanted;
-    let selects = selection.labels.is_some() || selection.fields.is_some();
-    if names.is_empty() || selects || names.iter().any(|name| words::is_pattern(name)) {
-        let mut items = client.list(kind, selection).await?.items;
-        if !names.is_empty() {
-            items.retain(|document| is_wanted(kind, names, document));
-        }
-        return Ok(items);
-    }
-    let project = selection.project.as_deref();
-    let each = names.iter().map(|word| client.get(Target { kind, word, project }));
-    Ok(try_join_all(each).await?)
-}
-
-/// Whether a document is one of these names, ids or patterns.
-pub(super) fn is_wanted(kind: &Descriptor, names: &[String], document: &Value) -> bool {
-    let (own, id) = (name(kind, document), document.get("id").and_then(Value::as_str));
-    names.iter().any(|name| words::matches(name, own) || Some(name.as_str()) == id)
-}
-
-/// `server/ha`, with its project.
-pub(super) fn shown(kind: &Descriptor, document: &Value) -> String {
-    let name = name(kind, document);
-    match project(kind, document) {
-        Some(project) => format!("{}/{name} (project {project})", kind.name),
-        None => format!("{}/{name}", kind.name),
-    }
 }

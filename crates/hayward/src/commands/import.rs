@@ -15,13 +15,13 @@ use clap::{Subcommand, ValueEnum};
 use hayward_client::Applying;
 use serde_json::Value;
 
-use super::writing::{ResultForm, results};
 use crate::failure::Failure;
 use crate::flags;
 use crate::output::documents::yaml;
 use crate::output::{data, plain, tell, written};
 use crate::server::{ServerArgs, block_on};
 use crate::words::usage;
+use crate::writing::{ResultForm, results};
 use plan::Plan;
 
 /// Who applies what is imported.

@@ -4,14 +4,14 @@ use clap::ValueEnum;
 use hayward_client::{Target, Write};
 use serde_json::{Value, json};
 
-use super::get::shown;
-use super::writing::{Trial, TrialArg};
+use crate::documents::shown;
 use crate::failure::Failure;
 use crate::flags::{assign, members, typed};
 use crate::output::path::{Step, steps};
 use crate::output::{data, plain, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words::{self, usage};
+use crate::writing::{Trial, TrialArg};
 
 /// Changes members of a resource: `hayward patch server ha replicas=2 healthCheck.path=null`.
 ///

@@ -2,12 +2,12 @@
 
 use hayward_client::{Target, Write};
 
-use super::get::shown;
-use super::writing::{Trial, TrialArg};
+use crate::documents::shown;
 use crate::failure::Failure;
 use crate::output::{data, plain, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words;
+use crate::writing::{Trial, TrialArg};
 
 /// Makes a resource what it was at a version; one that was deleted is made again.
 ///

@@ -7,12 +7,12 @@ use hayward_api::kinds::{self, Descriptor, KINDS, Kept, MadeBy, Scope};
 use hayward_api::{Code, Error};
 use serde_json::Value;
 
-use super::super::asked::Asked;
-use super::super::asked::yaml_options;
-use super::super::prepare::Prepared;
 use super::Applying;
 use crate::plane::Plane;
 use crate::refusal::Refusal;
+use crate::wire::asked::Asked;
+use crate::wire::asked::yaml_options;
+use crate::wire::prepare::Prepared;
 
 /// Objects to apply.
 #[derive(Default)]

@@ -9,13 +9,13 @@ use hayward_auth::Verb;
 use hayward_store::{Deletion, Key, Resource};
 use serde_json::{Value, json};
 
-use super::super::attachments::servers;
-use super::super::prepare::Prepared;
-use super::super::show::shown;
 use super::{Action, Applied, Applying, Item, Prune};
+use crate::attach::servers;
 use crate::guarded::{Allowed, Change, Denied, named};
 use crate::plane::Plane;
 use crate::refusal::Refusal;
+use crate::wire::prepare::Prepared;
+use crate::wire::show::shown;
 
 /// A change that grows object by object.
 pub(super) struct Planning<'a> {
@@ -89,7 +89,7 @@ impl<'a> Planning<'a> {
         let (kind, server) = (wanted.kind, wanted.name.as_str());
         let name = wanted.project.as_deref().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
         let allowed = self.may(Verb::Create, kind, (server, Some(name))).await?;
-        let project = super::super::projects::kind("project")?;
+        let project = crate::wire::kind("project")?;
         let live = self.change.find(project, None, name).await?;
         let live = live.ok_or_else(|| Refusal::invalid(format!("project `{name}` not found")))?;
         let mut attached = servers(&live);

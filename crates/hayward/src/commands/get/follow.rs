@@ -4,12 +4,13 @@ use hayward_api::Code;
 use hayward_client::{Client, Event, EventKind, Selection};
 use serde_json::Value;
 
-use super::{Args, is_wanted};
+use super::Args;
 use crate::documents::{name, stripped};
 use crate::failure::Failure;
 use crate::output::columns::Columns;
 use crate::output::documents::{DocumentForm, Shape, yaml};
 use crate::output::{data, plain, safe_json, tell, written};
+use crate::server::is_wanted;
 use crate::words::{Wanted, usage};
 
 /// Watches that may break one after the other without anything having come.

@@ -6,14 +6,13 @@ use hayward_api::kinds::{Descriptor, KINDS, Kept, MadeBy};
 use hayward_auth::{Operation, Verb};
 use http::Method;
 
-use super::asked::Asked;
-use super::route::{Access, Form, Gives, Handler, Param, Route, Schema, Takes};
-use super::{
-    apply, attachments, audit, auth, health, history, later, list, projects, prompts, shapes, single, write,
+use crate::rest::{
+    apply, attachments, audit, auth, health, history, later, list, projects, prompts, single, write,
 };
-
-/// Where all of it begins.
-pub const PREFIX: &str = "/api/v1";
+use crate::wire::PREFIX;
+use crate::wire::asked::Asked;
+use crate::wire::route::{Access, Form, Gives, Handler, Param, Route, Schema, Takes};
+use crate::wire::shapes;
 
 /// Every route.
 pub static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {

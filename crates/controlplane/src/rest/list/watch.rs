@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 use tokio::sync::watch as signal;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
-use super::asked::Asked;
-use super::list::Filter;
-use super::show::{shown, shown_then};
 use crate::guarded::Allowed;
 use crate::plane::{Plane, Watching};
 use crate::refusal::Refusal;
+use crate::wire::asked::Asked;
+use crate::wire::page::Filter;
+use crate::wire::show::{shown, shown_then};
 
 /// `GET /{kind}?watch=true`.
 pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Result<Response, Refusal> {
