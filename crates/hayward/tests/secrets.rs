@@ -12,7 +12,7 @@ use serde_json::json;
 const BINARY: &str = env!("CARGO_BIN_EXE_hayward");
 
 fn secrets(data: &Path, action: &str) -> Output {
-    command(BINARY, &["secrets", action]).env("HAYWARD_DATA_DIR", data).output().unwrap()
+    command(BINARY, ["secrets", action]).env("HAYWARD_DATA_DIR", data).output().unwrap()
 }
 
 fn told(output: Output) -> String {

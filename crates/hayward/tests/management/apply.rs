@@ -71,7 +71,7 @@ async fn what_others_set_stays_and_what_is_no_longer_said_goes() {
     let mut one = server("a");
     one["description"] = "mine".into();
     rig.post("/apply", admin, json!({"servers": [one]})).await;
-    rig.send_as("PATCH", "/servers/a", admin, &[], r#"{"replicas": 4}"#).await;
+    rig.send_as(("PATCH", "/servers/a"), admin, &[], r#"{"replicas": 4}"#).await;
     let applied = rig.post("/apply", admin, json!({"servers": [server("a")]})).await.json();
     assert_eq!(actions(&applied), pairs(&[("a", "updated")]));
     let remote = json!({"servers": [{"name": "a", "externalUrl": "https://x.example/mcp"}]});

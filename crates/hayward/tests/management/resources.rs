@@ -17,8 +17,7 @@ async fn a_server_is_made_shown_changed_and_deleted_and_each_of_it_is_recorded()
     }
     let put = rig
         .send_as(
-            "PUT",
-            "/servers/ha",
+            ("PUT", "/servers/ha"),
             admin,
             &[("if-match", &tag)],
             &json!({"command": ["other"]}).to_string(),
@@ -26,7 +25,7 @@ async fn a_server_is_made_shown_changed_and_deleted_and_each_of_it_is_recorded()
         .await;
     assert_eq!((put.status, put.json()["generation"].as_u64()), (200, Some(2)), "{}", put.body);
     let late =
-        rig.send_as("PUT", "/servers/ha", admin, &[("if-match", &tag)], &server("ha").to_string()).await;
+        rig.send_as(("PUT", "/servers/ha"), admin, &[("if-match", &tag)], &server("ha").to_string()).await;
     assert_eq!(
         (late.status, late.json()["code"].as_str().map(ToOwned::to_owned)),
         (412, Some("conflict".into()))
@@ -34,8 +33,9 @@ async fn a_server_is_made_shown_changed_and_deleted_and_each_of_it_is_recorded()
     let late = rig.send("PUT", "/servers/ha", admin, &json!({"command": ["x"], "version": 1})).await;
     assert_eq!(late.status, 409, "{}", late.body);
     let patch = [("content-type", "application/merge-patch+json")];
-    let patched =
-        rig.send_as("PATCH", "/servers/ha", admin, &patch, r#"{"replicas": 3, "labels": {"a": "b"}}"#).await;
+    let patched = rig
+        .send_as(("PATCH", "/servers/ha"), admin, &patch, r#"{"replicas": 3, "labels": {"a": "b"}}"#)
+        .await;
     assert_eq!((patched.status, patched.json()["replicas"].as_u64()), (200, Some(3)), "{}", patched.body);
     let history = rig.get("/servers/ha/history", admin).await.json();
     let changes: Vec<_> =
@@ -154,10 +154,10 @@ async fn projects_have_their_servers_and_a_file_for_claude_code() {
         204
     );
     assert_eq!(rig.get("/projects/home/servers", admin).await.json(), json!([]));
-    rig.send_as("PATCH", "/projects/home", admin, &[], r#"{"gated": true}"#).await;
+    rig.send_as(("PATCH", "/projects/home"), admin, &[], r#"{"gated": true}"#).await;
     let gated = rig.get("/projects/home/mcp-config", admin).await;
     assert_eq!(gated.status, 409, "what is not enforced is not served: {}", gated.body);
-    rig.send_as("PATCH", "/projects/home", admin, &[], r#"{"accept": ["NotEnforced"]}"#).await;
+    rig.send_as(("PATCH", "/projects/home"), admin, &[], r#"{"accept": ["NotEnforced"]}"#).await;
     assert_eq!(rig.get("/projects/home/mcp-config", admin).await.status, 200);
 }
 
@@ -187,7 +187,7 @@ async fn a_request_becomes_a_prompt_or_stays_one_and_what_is_built_in_is_reset()
     let prompts = rig.get("/prompts", admin).await.json();
     let builtin = prompts.as_array().unwrap().iter().find(|it| it["builtin"] == true).unwrap().clone();
     let path = format!("/prompts/{}", builtin["id"].as_str().unwrap());
-    let changed = rig.send_as("PATCH", &path, admin, &[], r#"{"content": "Otherwise."}"#).await;
+    let changed = rig.send_as(("PATCH", &path), admin, &[], r#"{"content": "Otherwise."}"#).await;
     assert_eq!(changed.json()["content"], "Otherwise.", "{}", changed.body);
     assert_eq!(rig.send("DELETE", &path, admin, &Value::Null).await.status, 204);
     assert_eq!(rig.get(&path, admin).await.json()["content"], builtin["content"]);

@@ -33,14 +33,13 @@ impl Rig {
     /// A request to a path under `/api/v1`.
     pub(crate) async fn send(&self, method: &str, path: &str, token: &str, body: &Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.send_as(method, path, token, &[], &body).await
+        self.send_as((method, path), token, &[], &body).await
     }
 
     /// The same with these headers.
     pub(crate) async fn send_as(
         &self,
-        method: &str,
-        path: &str,
+        (method, path): (&str, &str),
         token: &str,
         headers: &[(&str, &str)],
         body: &str,
