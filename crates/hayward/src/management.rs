@@ -3,7 +3,7 @@
 mod events;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
@@ -27,7 +27,8 @@ use crate::tokens::meant;
 /// The protocol that is in force: that of the start, until there is what can replace it.
 pub(crate) struct Late {
     first: Arc<Protocol>,
-    front: Arc<OnceLock<Arc<Front>>>,
+    /// What stands there holds the control plane, which asks here: whoever was held both ways would never end.
+    front: Arc<OnceLock<Weak<Front>>>,
 }
 
 impl Late {
@@ -40,14 +41,15 @@ impl Late {
     pub(crate) fn in_force(&self) -> InForce {
         let (first, front) = (Arc::clone(&self.first), Arc::clone(&self.front));
         Arc::new(move || {
-            front.get().map_or_else(|| Arc::clone(&first), |front| Arc::clone(&front.app().protocol))
+            let front = front.get().and_then(Weak::upgrade);
+            front.map_or_else(|| Arc::clone(&first), |front| Arc::clone(&front.app().protocol))
         })
     }
 
     /// From now on it is the one of this front.
     pub(crate) fn is(&self, front: &Arc<Front>) -> InForce {
         // It is told once.
-        self.front.set(Arc::clone(front)).ok();
+        self.front.set(Arc::downgrade(front)).ok();
         self.in_force()
     }
 }
@@ -83,27 +85,28 @@ pub(crate) fn follow(plane: &Arc<Plane>, dir: PathBuf, shutdown: CancellationTok
 
 /// What is counted beside the requests themselves.
 fn observe(meters: &Meters, plane: &Arc<Plane>) {
-    let (panics, watches, manifests) = (Arc::clone(plane), Arc::clone(plane), Arc::clone(plane));
+    // Weak: the plane's record has these meters.
+    let [panics, watches, manifests] = [0; 3].map(|_| Arc::downgrade(plane));
     meters.observe(Observed {
         name: "management_panics_total",
         help: "Requests that manage in which something broke that must not.",
         kind: Kind::Counter,
         label: None,
-        read: Box::new(move || vec![("", panics.panics())]),
+        read: Box::new(move || vec![("", panics.upgrade().map_or(0, |plane| plane.panics()))]),
     });
     meters.observe(Observed {
         name: "management_watches",
         help: "Watches of what is declared that are open.",
         kind: Kind::Gauge,
         label: None,
-        read: Box::new(move || vec![("", watches.watches())]),
+        read: Box::new(move || vec![("", watches.upgrade().map_or(0, |plane| plane.watches()))]),
     });
     meters.observe(Observed {
         name: "manifests_applied_total",
         help: "Times that the directory of manifests was applied, by what came of it.",
         kind: Kind::Counter,
         label: Some("result"),
-        read: Box::new(move || manifests.manifests_applied().into()),
+        read: Box::new(move || manifests.upgrade().map(|plane| plane.manifests_applied().into()).unwrap_or_default()),
     });
 }
 

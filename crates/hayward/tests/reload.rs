@@ -217,6 +217,7 @@ fn reference() -> Vec<(String, String)> {
 fn other_limits() -> String {
     let rooms = [
         hayward_audit::limits::Limits::TABLE,
+        hayward_controlplane::limits::Limits::TABLE,
         hayward_exec::Limits::TABLE,
         hayward_gateway::limits::Limits::TABLE,
         hayward_host::limits::Limits::TABLE,
@@ -246,7 +247,8 @@ async fn every_key_does_what_the_reference_says_of_it() {
          fence.read_only = [\"/usr\"]\nfence.profile = \"confined\"\nfence.root = [\"/srv\"]\n\
          fence.allow_network = true\nhost = \"127.0.0.2\"\ninsecure.http = true\nlog.dir = \"/srv/log\"\n\
          log.format = \"json\"\nlog.stdout = true\nmetrics.prefix = \"other_\"\nno.tcp = true\n\
-         unix.socket = \"{}\"\nunix.socket_mode = \"0660\"\n",
+         unix.socket = \"{}\"\nunix.socket_mode = \"0660\"\nbootstrap.open = true\nmanifests = \"/srv/manifests\"\n\
+         database.url = \"postgres://a@127.0.0.1:1/a\"\n",
         socket.display()
     );
     rig.take(&(flags + &other_limits())).await;
@@ -266,9 +268,11 @@ async fn every_key_does_what_the_reference_says_of_it() {
     };
     let waiting: BTreeSet<String> = log.lines().filter_map(waits).collect();
     // The command line has the say about three; of a fence, what this machine can't grant isn't asked for; TLS has a test of its
-    // own, and a role is of `stdio`.
+    // own, a role is of `stdio`, and what begins with `client` is of commands that ask a server.
     let untried = |name: &str| {
-        ["data.dir", "fence.run_as", "port", "ready.file", "role"].contains(&name) || name.starts_with("tls.")
+        ["data.dir", "fence.run_as", "port", "ready.file", "role"].contains(&name)
+            || name.starts_with("tls.")
+            || name.starts_with("client.")
     };
     for (name, change) in reference() {
         let name = name.strip_prefix("limits.").unwrap_or(&name);
@@ -276,7 +280,7 @@ async fn every_key_does_what_the_reference_says_of_it() {
         let expect = if untried(name) { (false, false) } else { (change != "start", change == "start") };
         assert_eq!((is_changed, is_waiting), expect, "{name}: {change}\n{log}");
     }
-    assert_eq!(changed.len() + waiting.len() + 8, reference().len());
+    assert_eq!(changed.len() + waiting.len() + 13, reference().len());
     assert!(
         log.contains("`metrics.prefix` changed from `hayward_` to `other_` and needs a restart"),
         "{log}"

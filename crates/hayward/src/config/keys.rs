@@ -82,11 +82,12 @@ pub(crate) enum Change {
 }
 
 /// The keys of flags. Whoever adds one says here when it changes.
-const CHANGES: [(&str, Change); 38] = [
+const CHANGES: [(&str, Change); 40] = [
     ("allowed.hosts", Change::Request),
     ("allowed.origins", Change::Request),
     ("audit.strict_from", Change::Request),
     ("behind.proxy", Change::Request),
+    ("bootstrap.open", Change::Restart),
     ("containment", Change::Restart),
     ("data.dir", Change::Restart),
     ("database.url", Change::Restart),
@@ -105,6 +106,7 @@ const CHANGES: [(&str, Change); 38] = [
     ("log.format", Change::Restart),
     ("log.level", Change::Request),
     ("log.stdout", Change::Restart),
+    ("manifests", Change::Restart),
     ("metrics.prefix", Change::Restart),
     ("no.tcp", Change::Restart),
     ("port", Change::Restart),
