@@ -106,7 +106,9 @@ fn observe(meters: &Meters, plane: &Arc<Plane>) {
         help: "Times that the directory of manifests was applied, by what came of it.",
         kind: Kind::Counter,
         label: Some("result"),
-        read: Box::new(move || manifests.upgrade().map(|plane| plane.manifests_applied().into()).unwrap_or_default()),
+        read: Box::new(move || {
+            manifests.upgrade().map(|plane| plane.manifests_applied().into()).unwrap_or_default()
+        }),
     });
 }
 
@@ -146,23 +148,32 @@ impl Record for OnTheRoad {
 
     fn hide(&self, values: Vec<Hidden>) -> BoxFuture<'static, ()> {
         let secrets = Arc::clone(&self.secrets);
-        let held = move || {
-            // What is too short or too plain can't be told from other text.
-            let held = values.iter().filter_map(|Hidden { name, value }| {
-                Secret::new(&format!("{DECLARED}{name}"), value.as_bytes()).ok()
-            });
-            secrets.replace_under(DECLARED, held)
-        };
         Box::pin(async move {
             // Many take a second.
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(held).await {
+            let held = tokio::task::spawn_blocking(move || held(&secrets, &values)).await;
+            if let Ok(left_out @ 1..) = held {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "values of secrets can't be hidden"
+                    left_out,
+                    "there are more values of secrets than can be hidden; the longest are not"
                 );
             }
         })
     }
+}
+
+/// Holds as many of these as can be held, the shortest first, so that nobody's long ones take the place of all others; how many
+/// are left out. What is too short or too plain can't be told from other text, and isn't counted.
+fn held(secrets: &Secrets, values: &[Hidden]) -> usize {
+    let mut values: Vec<&Hidden> = values.iter().collect();
+    values.sort_by_key(|hidden| hidden.value.len());
+    let secret =
+        |hidden: &&Hidden| Secret::new(&format!("{DECLARED}{}", hidden.name), hidden.value.as_bytes()).ok();
+    let mut count = values.len();
+    while secrets.replace_under(DECLARED, values[..count].iter().filter_map(secret)).is_err() && count > 0 {
+        // One of many fewer is soon found, and then as many as go.
+        count = if count > 16 { count - count / 16 } else { count - 1 };
+    }
+    values.len() - count
 }
 
 /// What only this machine knows.

@@ -5,6 +5,7 @@ mod management {
     mod apply;
     mod denied;
     mod described;
+    mod hidden;
     mod login;
     mod manifests;
     mod resources;

@@ -214,9 +214,20 @@ impl Guarded {
         })
     }
 
+    /// Whether the caller may do this to this resource.
+    pub(super) fn may(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        kind: &Descriptor,
+        (name, project): (&str, Option<&str>),
+    ) -> bool {
+        self.decide(caller, &manage(verb, kind, name, project)) == Decision::Allow
+    }
+
     /// Whether the caller may see this resource.
     pub(crate) fn sees(&self, caller: &Caller, kind: &Descriptor, name: &str, project: Option<&str>) -> bool {
-        self.decide(caller, &manage(Verb::View, kind, name, project)) == Decision::Allow
+        self.may(caller, Verb::View, kind, (name, project))
     }
 }
 

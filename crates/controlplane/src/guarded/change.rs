@@ -1,6 +1,7 @@
 //! Changing, with a proof for each thing that changes.
 
-use hayward_api::kinds::Descriptor;
+use hayward_api::kinds::{Descriptor, Reference, find};
+use hayward_api::{Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction};
 
@@ -10,12 +11,13 @@ use super::allowed::Allowed;
 /// A change of several things that happen together or not at all. Dropped, it is undone.
 pub struct Change {
     inner: Transaction,
+    guarded: Guarded,
 }
 
 impl Guarded {
     /// Begins a change. Whoever may change nothing gets nothing out of it: each thing needs its own proof.
     pub async fn begin(&self) -> Result<Change, StoreError> {
-        Ok(Change { inner: self.store.begin().await? })
+        Ok(Change { inner: self.store.begin().await?, guarded: self.clone() })
     }
 }
 
@@ -23,6 +25,7 @@ impl Change {
     /// Makes a resource.
     pub async fn create(&mut self, allowed: &Allowed, desired: &Desired<'_>) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Create, desired.kind, desired.name, desired.scope)?;
+        self.check_references(allowed, desired, &[])?;
         self.inner.create(desired, &allowed.actor()).await
     }
 
@@ -34,6 +37,10 @@ impl Change {
         desired: &Desired<'_>,
     ) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Edit, desired.kind, desired.name, desired.scope)?;
+        if !(desired.kind.references)(&desired.spec).is_empty() {
+            let live = self.inner.get(&desired.key()).await?;
+            self.check_references(allowed, desired, &(desired.kind.references)(&live.spec))?;
+        }
         self.inner.update(&desired.key(), version, desired, &allowed.actor()).await
     }
 
@@ -46,7 +53,59 @@ impl Change {
         deletion: Deletion,
     ) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Delete, key.kind, key.name, key.scope)?;
+        self.check_referrers(allowed, key, deletion).await?;
         self.inner.delete(key, version, deletion, &allowed.actor()).await
+    }
+
+    /// What a resource newly refers to is what the caller sees: to others it is not there.
+    fn check_references(
+        &self,
+        allowed: &Allowed,
+        desired: &Desired<'_>,
+        known: &[Reference],
+    ) -> Result<(), StoreError> {
+        let is_known = |new: &Reference| known.iter().any(|old| old.kind == new.kind && old.name == new.name);
+        for reference in (desired.kind.references)(&desired.spec).into_iter().filter(|new| !is_known(new)) {
+            let kind = find(reference.kind)
+                .ok_or_else(|| StoreError::Corrupt { detail: reference.kind.to_owned() })?;
+            let scopes = [None, desired.scope];
+            let sees = |project| self.guarded.sees(allowed.caller(), kind, &reference.name, project);
+            if !scopes.into_iter().any(sees) {
+                let Reference { kind: of, name, field } = reference;
+                let (by, by_name) = (desired.kind.name, desired.name);
+                // In the words of the store for what isn't there.
+                let message = format!("{by} `{by_name}`: `{field}` names {of} `{name}`, which is not there");
+                let error =
+                    Error::new(Code::Invalid, message).with_hint("make it first, or in the same apply");
+                return Err(StoreError::Invalid(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// What refers to a resource is taken out of it only by whoever may edit it, and named only to whoever may see it.
+    async fn check_referrers(
+        &mut self,
+        allowed: &Allowed,
+        key: &Key<'_>,
+        deletion: Deletion,
+    ) -> Result<(), StoreError> {
+        let verb = match deletion {
+            Deletion::Refuse => Verb::View,
+            Deletion::Detach => Verb::Edit,
+        };
+        for referrer in self.inner.referrers(key).await? {
+            let (name, project) = super::allowed::named(&referrer);
+            if !self.guarded.may(allowed.caller(), verb, referrer.descriptor()?, (name, project)) {
+                let by = "others, which you may not change".to_owned();
+                return Err(StoreError::Referred {
+                    kind: key.kind.name.to_owned(),
+                    name: key.name.to_owned(),
+                    by,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// Gives a resource that this change has made a credential.

@@ -1,8 +1,8 @@
 //! The files of a directory of manifests: how they look, and what they say.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -57,30 +57,38 @@ pub(super) fn read(dir: &Path) -> Result<Read, Error> {
 
 fn lists(path: &Path, name: &str) -> Result<Lists, Error> {
     let unreadable = |error: io::Error| Error::new(Code::Invalid, format!("it can't be read: {error}"));
-    let bytes = fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(Error::new(Code::TooLarge, format!("it has {bytes} bytes: use up to {FILE_BYTES_MAX}")));
+    let mut text = String::new();
+    // What grows, or has no size, is read so far and no farther.
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(Error::new(Code::TooLarge, format!("it is too long: use up to {FILE_BYTES_MAX} bytes")));
     }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
     let mut lists = Lists::default();
     lists.add_text(&text, Some(name))?;
     lists.check()?;
     Ok(lists)
 }
 
-/// The files that are manifests, sorted. Hidden ones are none: editors and git keep theirs so.
+/// The files that are manifests, sorted. Hidden ones are none: editors and git keep theirs so. A link is one if what it
+/// leads to is a file of the same directory, as whoever mounts settings has it; links to directories are not followed.
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let root = dir.canonicalize()?;
     let (mut found, mut waiting) = (Vec::new(), vec![(dir.to_owned(), 0)]);
     while let Some((dir, depth)) = waiting.pop() {
         for entry in fs::read_dir(&dir)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
             let is_hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
             if is_hidden {
                 continue;
             }
-            if path.is_dir() && depth < DEPTH_MAX {
+            let is_inside =
+                || path.canonicalize().is_ok_and(|real| real.starts_with(&root) && real.is_file());
+            let is_file = kind.is_file() || (kind.is_symlink() && is_inside());
+            if kind.is_dir() && depth < DEPTH_MAX {
                 waiting.push((path, depth + 1));
-            } else if path.is_file() && is_manifest(&path) && found.len() < FILES_MAX {
+            } else if is_file && is_manifest(&path) && found.len() < FILES_MAX {
                 found.push(path);
             }
         }
@@ -96,6 +104,20 @@ fn is_manifest(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_lead_to_files_of_the_directory_only() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        fs::create_dir(dir.path().join("..data")).unwrap();
+        fs::write(dir.path().join("..data/a.yaml"), "servers: []").unwrap();
+        fs::write(other.path().join("b.yaml"), "servers: []").unwrap();
+        link(Path::new("..data/a.yaml"), "a.yaml");
+        link(&other.path().join("b.yaml"), "b.yaml");
+        link(Path::new("/proc/kmsg"), "k.yaml");
+        link(Path::new("."), "loop");
+        assert_eq!(files(dir.path()).unwrap(), [dir.path().join("a.yaml")]);
+    }
 
     #[test]
     fn a_broken_file_takes_nothing_from_the_others_and_hidden_ones_are_none() {

@@ -47,7 +47,12 @@ pub(crate) async fn events(asked: Asked) -> Result<Response, Refusal> {
         project_name: text("projectName"),
         correlation_id: text("correlationId"),
         user_name: text("userName"),
-        limit: if has_claims { limit as u64 } else { 0 },
+        // So many claims that none of the record has a place would hide it.
+        limit: match (has_claims, has_record) {
+            (true, true) => limit.div_ceil(2) as u64,
+            (true, false) => limit as u64,
+            (false, _) => 0,
+        },
         ..ClaimFilter::default()
     };
     let wanted: Vec<(&str, String)> = TEXTS.iter().filter_map(|name| Some((*name, text(name)?))).collect();
@@ -133,7 +138,8 @@ fn claimed(event: Value, reported_by: &str) -> Result<Claim, Refusal> {
         );
     };
     Ok(Claim {
-        at: at.unwrap_or_else(Timestamp::now).to_string(),
+        // What lies ahead would stand before everything else.
+        at: at.unwrap_or_else(Timestamp::now).min(Timestamp::now()).to_string(),
         event_kind,
         session_id: text(&content, "sessionId"),
         project_name: text(&content, "projectName"),

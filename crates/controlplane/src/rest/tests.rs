@@ -76,7 +76,7 @@ fn asked() -> Request {
     request
 }
 
-fn route(handler: route::Handler) -> &'static Route {
+fn route(handler: crate::wire::route::Handler) -> &'static Route {
     Box::leak(Box::new(Route {
         method: Method::GET,
         path: "/x".to_owned(),
@@ -100,7 +100,7 @@ async fn what_breaks_is_one_500_that_is_counted_and_the_next_request_is_answered
     let response = dispatch(Arc::clone(&plane), breaks, asked()).await;
     assert_eq!(response.status(), 500);
     assert_eq!((plane.panics(), plane.counters.errors.load(Ordering::Relaxed)), (1, 1));
-    let works = route(|_asked| Box::pin(async { Ok(asked::nothing()) }));
+    let works = route(|_asked| Box::pin(async { Ok(crate::wire::asked::nothing()) }));
     assert_eq!(dispatch(Arc::clone(&plane), works, asked()).await.status(), 204);
     assert_eq!(plane.panics(), 1);
 }
@@ -115,7 +115,7 @@ async fn what_takes_too_long_is_told_so() {
 #[tokio::test]
 async fn a_request_whose_sender_nobody_has_identified_is_not_answered() {
     let dir = tempfile::tempdir().unwrap();
-    let works = route(|_asked| Box::pin(async { Ok(asked::nothing()) }));
+    let works = route(|_asked| Box::pin(async { Ok(crate::wire::asked::nothing()) }));
     let request = Request::new(Body::empty());
     assert_eq!(dispatch(plane(dir.path()).await, works, request).await.status(), 500);
 }

@@ -31,6 +31,13 @@ impl Beside {
     pub(super) const CONFIG: Self = Self { method: "config", tier: None };
 }
 
+impl Beside {
+    /// Whether what is asked for is named by a word of ours, and not by whoever asks.
+    pub(super) fn is_named_by_us(self) -> bool {
+        [Self::ADMIN, Self::MANAGE, Self::LOOK, Self::CONFIG].iter().any(|ours| ours.method == self.method)
+    }
+}
+
 impl Arrival {
     /// Something of this name that is no call of a client: who wants it, from where, and under which id.
     pub(crate) fn beside(

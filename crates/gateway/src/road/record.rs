@@ -101,8 +101,9 @@ impl Recorder {
     /// What a client says, as the record may hold it.
     fn said<'a>(&self, arrival: &'a Arrival, route: Option<&Route>) -> Said<'a> {
         let redaction = self.secrets.current();
-        // The name of a tool that there is shows nothing but itself.
-        let is_ours = route.is_some_and(|route| route.name() == arrival.name);
+        // The name of a tool that there is shows nothing but itself, nor does that of a route of ours.
+        let is_ours =
+            arrival.beside.is_named_by_us() || route.is_some_and(|route| route.name() == arrival.name);
         Said {
             arguments: redact::arguments(&recorded_json(&redaction, arrival.arguments.as_str())),
             name: if is_ours { Cow::Borrowed(&arrival.name) } else { recorded(&redaction, &arrival.name) },

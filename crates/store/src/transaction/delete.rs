@@ -55,6 +55,23 @@ impl Transaction {
         })
     }
 
+    /// Every resource that refers to this one, which is still there.
+    pub async fn referrers(&mut self, key: &Key<'_>) -> Result<Vec<Resource>, StoreError> {
+        self.flush().await?;
+        let found = self.current(key, None).await?;
+        let rows = query(
+            "SELECT DISTINCT r.*, NULL AS status FROM refs f JOIN resources r ON r.uid = f.uid
+             WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3)",
+        )
+        .bind(&found.kind)
+        .bind(found.metadata.name.as_str())
+        .bind(found.scope_text())
+        .fetch_all(&mut self.tx)
+        .await
+        .map_err(StoreError::at("read references"))?;
+        from_rows(&rows)
+    }
+
     async fn reset(&mut self, found: Resource, spec: Value, actor: &Actor) -> Result<Resource, StoreError> {
         let kind = found.descriptor()?;
         let name = found.metadata.name.clone();

@@ -1,0 +1,83 @@
+//! What somebody may not see or change stays unseen and unchanged, also on a way around.
+
+use serde_json::{Value, json};
+
+use super::rig::{Rig, server};
+
+async fn made(rig: &Rig, path: &str, body: Value) {
+    let answer = rig.post(path, rig.admin(), body).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn what_refers_to_a_secret_is_named_to_and_changed_by_those_only_who_may() {
+    let rig = Rig::start();
+    made(&rig, "/secrets", json!({"name": "s", "data": {"K": "value-of-the-secret"}})).await;
+    let mut uses = server("unseen");
+    uses["env"] = json!([{"name": "K", "valueFrom": {"secretRef": {"name": "s", "key": "K"}}}]);
+    made(&rig, "/servers", uses).await;
+    let bindings =
+        json!([{"role": "delete", "resource": "secrets"}, {"role": "view", "resource": "secrets"}]);
+    let dan = rig.user("dan@example.org", bindings).await;
+    let refused = rig.send("DELETE", "/secrets/s", &dan, &Value::Null).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(!refused.body.contains("unseen"), "{}", refused.body);
+    let refused = rig.send("DELETE", "/secrets/s?detach=true", &dan, &Value::Null).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    let server = rig.get("/servers/unseen", rig.admin()).await.json();
+    assert_eq!(server["env"][0]["name"], "K");
+    let told = rig.send("DELETE", "/secrets/s", rig.admin(), &Value::Null).await;
+    assert!(told.status == 409 && told.body.contains("unseen"), "{}", told.body);
+    let detached = rig.send("DELETE", "/secrets/s?detach=true", rig.admin(), &Value::Null).await;
+    assert_eq!(detached.status, 204, "{}", detached.body);
+    assert_eq!(rig.get("/servers/unseen", rig.admin()).await.json()["env"], Value::Null);
+}
+
+#[tokio::test]
+async fn claims_push_the_record_out_of_no_list() {
+    let rig = Rig::start();
+    let ahead = json!({"eventKind": "gate_decision", "timestamp": "9998-01-01T00:00:00Z"});
+    let claims = Value::Array(vec![ahead; 50]);
+    let answer = rig.post("/audit/events", rig.admin(), claims).await;
+    assert!(answer.status < 300, "{}", answer.body);
+    let listed = rig.get("/audit/events?limit=10", rig.admin()).await.json();
+    let listed = listed.as_array().unwrap();
+    assert!(listed.iter().all(|event| !event["timestamp"].as_str().unwrap().starts_with("9998")));
+    assert!(listed.iter().any(|event| event["verified"] == true), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_long_switches_the_hiding_of_others_not_off_and_none_hides_our_own_words() {
+    let rig = Rig::start();
+    made(&rig, "/secrets", json!({"name": "mine", "data": {"K": "s3cr3tvalue-xyz-1234"}})).await;
+    let long = |letter: char| (0..60_000).map(|n| if n % 7 == 0 { letter } else { 'x' }).collect::<String>();
+    let data = json!({"A": long('a') + "1", "B": long('b') + "2", "C": long('c') + "3", "D": long('d') + "4", "E": long('e') + "5"});
+    made(&rig, "/secrets", json!({"name": "long", "data": data})).await;
+    made(&rig, "/secrets", json!({"name": "words", "data": {"K": "servers.list"}})).await;
+    let echo = json!({"command": "echo s3cr3tvalue-xyz-1234"});
+    let told = rig.daemon.call("rw", "bash_execute", echo).await.unwrap();
+    assert!(!told.to_string().contains("s3cr3tvalue-xyz-1234"), "{told}");
+    rig.get("/servers", rig.admin()).await;
+    assert!(!rig.recorded("intent", "servers.list").is_empty(), "the record says what was asked for");
+}
+
+#[tokio::test]
+async fn what_one_may_not_see_one_may_not_refer_to_either() {
+    let rig = Rig::start();
+    made(&rig, "/secrets", json!({"name": "unseen", "data": {"K": "value-of-the-secret"}})).await;
+    made(&rig, "/servers", server("evesrv")).await;
+    let eve =
+        rig.user("eve@example.org", json!([{"role": "edit", "resource": "servers", "name": "evesrv"}])).await;
+    let env = |secret: &str| json!({"env": [{"name": "A", "valueFrom": {"secretRef": {"name": secret, "key": "K"}}}]});
+    let refused = async |secret: &str| {
+        let answer = rig.send("PATCH", "/servers/evesrv", &eve, &env(secret)).await;
+        (answer.status, answer.json()["detail"].as_str().unwrap().replace(secret, ""))
+    };
+    let (unseen, missing) = (refused("unseen").await, refused("nope").await);
+    assert_eq!((unseen.0, &unseen.1), (400, &missing.1), "an unseen one is like a missing one");
+    // What somebody else has put there stays while she edits the rest.
+    let put = rig.send("PATCH", "/servers/evesrv", rig.admin(), &env("unseen")).await;
+    assert_eq!(put.status, 200, "{}", put.body);
+    let edited = rig.send("PATCH", "/servers/evesrv", &eve, &json!({"description": "mine"})).await;
+    assert_eq!(edited.status, 200, "{}", edited.body);
+}
