@@ -59,7 +59,7 @@ impl Rig {
     /// A new token of an administrator, kept in the database at this URL.
     pub(super) fn stored_admin(&self, name: &str, database: &str) -> Result<String> {
         let mut create = self.program(name, Some(database));
-        let told = step::capture(create.args(["token", "create", "admin", "--role", "admin"]))?;
+        let told = step::capture(create.args(["token", "add", "--name", "admin", "--role", "admin"]))?;
         let token = told.split_whitespace().find(|word| word.starts_with("hwd_"));
         Ok(token.context("no token was told")?.to_owned())
     }

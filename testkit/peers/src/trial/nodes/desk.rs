@@ -58,7 +58,8 @@ impl Desk {
                 let changed: Value = serde_json::from_slice(&body)?;
                 changed["version"].as_u64().map(Some).context("a document has no version")
             }
-            409 | 412 => Ok(None),
+            // Another was first, or too many wait: nothing was done, and a client tries again.
+            409 | 412 | 503 => Ok(None),
             status => bail!("PUT {path}: {status}: {}", String::from_utf8_lossy(&body)),
         }
     }
