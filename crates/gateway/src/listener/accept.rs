@@ -27,7 +27,7 @@ use tower::ServiceExt;
 use super::addresses::{Addresses, Full, Held, holding};
 use super::answer::OnRecord;
 use super::door::{self, Door, Stream};
-use super::http::{App, Arrived, X_REQUEST_ID, enter, named, router, too_fast};
+use super::http::{App, Arrived, X_REQUEST_ID, enter, held_up, named, router};
 use super::management;
 use super::mcp;
 use super::places::{Connection, Place, Places};
@@ -292,7 +292,8 @@ async fn answer(
     let forwarded = app.proxies.read(*peer, request.headers());
     let source = forwarded.source;
     let pending = app.protocol.road().meters().http().begin(request.uri().path(), request.method().as_str());
-    let entered = enter(app, &forwarded, connection, &request).and_then(|arrived| begin(app, arrived));
+    let path = asked.1.path();
+    let entered = enter(app, &forwarded, connection, &request).and_then(|arrived| begin(app, path, arrived));
     let (response, has_entered) = match entered {
         Ok((arrived, held)) => (hold(respond(request, app, routes, arrived).await, held), true),
         Err(refused) => (refused, false),
@@ -318,10 +319,10 @@ async fn answer(
 }
 
 /// The address of a request has one more that is being answered.
-fn begin(app: &App, arrived: Arrived) -> Result<(Arrived, Option<Held>), Response> {
+fn begin(app: &App, path: &str, arrived: Arrived) -> Result<(Arrived, Option<Held>), Response> {
     match app.pace.begin(arrived.source.ip()) {
         Ok(held) => Ok((arrived, held)),
-        Err(Full) => Err(named(too_fast("this address at once", Duration::from_secs(1)), &arrived.id)),
+        Err(Full) => Err(held_up(path, "this address at once", Duration::from_secs(1), &arrived.id)),
     }
 }
 

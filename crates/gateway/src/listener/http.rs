@@ -19,7 +19,7 @@ use super::places::Connection;
 use super::proxies::{Forwarded, Proxies};
 use super::sse::OldClients;
 use super::tls::Tls;
-use super::{admin, answer, files, mcp, metrics, sse};
+use super::{admin, answer, files, management, mcp, metrics, sse};
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::session::Sessions;
@@ -147,11 +147,16 @@ pub(crate) fn enter<B>(
 ) -> Result<Arrived, Response> {
     let id = chosen_id(request.headers()).unwrap_or_else(|| app.protocol.request_id());
     if let Err(objection) = app.guard.check(request, forwarded) {
-        return Err(named(answer::detail(objection.status(), objection.message()), &id));
+        let refused = if management::is_its(request.uri().path()) {
+            management::objected(objection, &id)
+        } else {
+            answer::detail(objection.status(), objection.message())
+        };
+        return Err(named(refused, &id));
     }
     // What a web page sends costs nobody else's pace.
     match forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
-        Some(Err(wait)) => Err(named(too_fast("this address", wait), &id)),
+        Some(Err(wait)) => Err(held_up(request.uri().path(), "this address", wait, &id)),
         _ => Ok(Arrived { id, source: forwarded.source, connection: Arc::clone(connection) }),
     }
 }
@@ -222,6 +227,13 @@ pub(crate) fn too_fast(who: &str, wait: Duration) -> Response {
         response.headers_mut().insert(header::RETRY_AFTER, value);
     }
     response
+}
+
+/// The same before any route, in the form of the routes that the path is of.
+pub(crate) fn held_up(path: &str, who: &str, wait: Duration, id: &str) -> Response {
+    let refused = too_fast(who, wait);
+    let refused = if management::is_its(path) { management::problem_of(&refused, who, id) } else { refused };
+    named(refused, id)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -14,12 +14,18 @@ use tower::ServiceExt;
 
 use super::answer::OnRecord;
 use super::body::{BodyFault, read as read_body};
+use super::guard::Objection;
 use super::http::{App, Arrived, authenticate};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
 
 /// What a body of such a request may be declared as. A web page can send none of these without asking first.
-const MEDIA: [&str; 4] =
-    ["application/json", "application/merge-patch+json", "application/yaml", "application/x-yaml"];
+const MEDIA: [&str; 5] = [
+    "application/json",
+    "application/merge-patch+json",
+    "application/yaml",
+    "application/x-yaml",
+    "text/yaml",
+];
 
 static NOBODY: LazyLock<Arc<Principal>> = LazyLock::new(|| Arc::new(Principal::anonymous()));
 
@@ -48,14 +54,14 @@ pub(crate) async fn answer(
     let (head, body) = request.into_parts();
     let principal = match identify(app, &arrived, &head.headers) {
         Ok(principal) => principal,
-        Err(refused) => return problem_of(&refused, &arrived.id),
+        Err(refused) => return problem_of(&refused, "this token", &arrived.id),
     };
     let is_nobody = Arc::ptr_eq(&principal, &NOBODY);
     let bytes_max = if is_nobody { ADMIN_BODY_BYTES_MAX } else { app.limits.body_bytes_max };
     let taken = read_body(&head.headers, body, bytes_max, app, (&principal, &arrived.connection)).await;
     let taken = match taken {
         Ok(taken) => taken,
-        Err(fault) => return faulty(fault, &arrived.id),
+        Err(fault) => return faulty(fault, bytes_max, &arrived.id),
     };
     let mut request = Request::from_parts(head, Body::from(taken.bytes));
     let caller = Caller {
@@ -85,10 +91,21 @@ fn identify(app: &App, arrived: &Arrived, headers: &HeaderMap) -> Result<Arc<Pri
     known.ok_or_else(|| super::http::unauthenticated("Invalid or disabled token"))
 }
 
-/// A refusal of this listener in the form of these routes.
-fn problem_of(refused: &Response, request_id: &str) -> Response {
+/// What the guard objects to, in the form of these routes.
+pub(crate) fn objected(objection: Objection, request_id: &str) -> Response {
+    let error = match objection {
+        Objection::Host | Objection::Origin => told(Code::Forbidden, objection.message()),
+        Objection::ContentType => {
+            Error::new(Code::Invalid, format!("Content-Type must be one of {}", MEDIA.join(", ")))
+        }
+    };
+    problem(&error, objection.status().as_u16(), request_id)
+}
+
+/// A refusal of this listener in the form of these routes; what comes too fast is of `who`.
+pub(crate) fn problem_of(refused: &Response, who: &str, request_id: &str) -> Response {
     let error = match refused.status() {
-        StatusCode::TOO_MANY_REQUESTS => Error::new(Code::RateLimited, "too many requests of this token")
+        StatusCode::TOO_MANY_REQUESTS => Error::new(Code::RateLimited, format!("too many requests of {who}"))
             .with_hint("wait as long as `Retry-After` says"),
         _ => Error::new(Code::Unauthenticated, "the bearer token is not valid, or not any more")
             .with_hint("run `hayward login`, or ask an administrator for a token"),
@@ -106,14 +123,25 @@ fn problem_of(refused: &Response, request_id: &str) -> Response {
     response
 }
 
-fn faulty(fault: BodyFault, request_id: &str) -> Response {
-    let code = match fault {
-        BodyFault::TooLarge => Code::TooLarge,
-        BodyFault::Broken => Code::Invalid,
-        BodyFault::TooSlow => Code::Timeout,
-        BodyFault::Overloaded => Code::Unavailable,
+fn faulty(fault: BodyFault, bytes_max: u64, request_id: &str) -> Response {
+    let error = match fault {
+        BodyFault::TooLarge => {
+            Error::new(Code::TooLarge, format!("the body has more than {bytes_max} bytes"))
+                .with_hint("send less at a time")
+        }
+        BodyFault::Broken => told(Code::Invalid, fault.message()),
+        BodyFault::TooSlow => told(Code::Timeout, fault.message()),
+        BodyFault::Overloaded => told(Code::Unavailable, fault.message()),
     };
-    problem(&Error::new(code, fault.message()), fault.status().as_u16(), request_id)
+    problem(&error, fault.status().as_u16(), request_id)
+}
+
+/// A text that may end with its hint.
+fn told(code: Code, text: &str) -> Error {
+    match text.split_once("; hint: ") {
+        Some((message, hint)) => Error::new(code, message).with_hint(hint),
+        None => Error::new(code, text),
+    }
 }
 
 fn problem(error: &Error, status: u16, request_id: &str) -> Response {
@@ -140,6 +168,7 @@ mod tests {
             "Application/JSON; charset=utf-8",
             "application/merge-patch+json",
             "application/yaml",
+            "text/yaml",
         ] {
             assert!(is_declared(&headers(&[("content-type", media), ("content-length", "2")])), "{media}");
         }

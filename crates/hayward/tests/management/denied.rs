@@ -130,3 +130,47 @@ async fn a_refusal_is_in_the_record_as_a_decision() {
         (&json!("bob@example.org"), &json!("create servers"))
     );
 }
+
+#[tokio::test]
+async fn what_is_refused_before_any_route_is_a_problem_with_a_true_text() {
+    let rig = Rig::start_with(&["--limit", "gateway.address_requests_per_minute=30"]);
+    let text = ("content-type", "text/plain");
+    for (headers, status, code, texts) in [
+        (
+            vec![text],
+            415,
+            "invalid",
+            ["application/json, application/merge-patch+json, application/yaml", "text/yaml"],
+        ),
+        (
+            vec![("origin", "http://evil.example")],
+            403,
+            "forbidden",
+            ["Origin not allowed", "--allowed-origin"],
+        ),
+    ] {
+        let answer = rig.send_as(("POST", "/servers"), rig.admin(), &headers, "{}").await;
+        check_problem(&answer, status, code);
+        assert!(texts.iter().all(|text| answer.body.contains(text)), "{}", answer.body);
+    }
+    let yaml = [("content-type", "text/yaml")];
+    let made = rig.send_as(("POST", "/projects"), rig.admin(), &yaml, "name: here\n").await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    for _ in 0..30 {
+        let answer = rig.get("/version", rig.admin()).await;
+        if answer.status == 429 {
+            check_problem(&answer, 429, "rate_limited");
+            assert!(answer.header("retry-after").is_some() && answer.body.contains("this address"));
+            return;
+        }
+    }
+    panic!("nothing was too fast");
+}
+
+fn check_problem(answer: &hayward_testkit::client::Answer, status: u16, code: &str) {
+    let media = answer.header("content-type");
+    assert_eq!((answer.status, media), (status, Some("application/problem+json")), "{}", answer.body);
+    let problem = answer.json();
+    assert_eq!((&problem["code"], &problem["status"]), (&json!(code), &json!(status)));
+    assert_eq!(problem["instance"].as_str(), answer.header("x-request-id"));
+}
