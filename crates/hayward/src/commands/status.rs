@@ -5,8 +5,9 @@ use hayward_client::Error;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
+use crate::output::age::rounded;
 use crate::output::columns::text;
-use crate::output::{Form, show};
+use crate::output::{Form, show, table as rows_under};
 use crate::server::{ServerArgs, block_on};
 
 /// Shows whether the server answers, who one is there, which versions meet, and how everything is.
@@ -51,6 +52,20 @@ fn may_fail(asked: Result<Value, Error>) -> Result<Option<Value>, Failure> {
     }
 }
 
+/// What is said for the members of a report on health.
+const WORDS: [(&str, &str); 10] = [
+    ("status", "Health"),
+    ("uptimeSeconds", "Running for"),
+    ("instances.total", "Instances"),
+    ("requests", "Requests"),
+    ("errors", "Errors"),
+    ("errorRate", "Error rate"),
+    ("manifests.status", "Manifests"),
+    ("manifests.directory", "Manifests from"),
+    ("manifests.objects", "Declared there"),
+    ("manifests.at", "Applied"),
+];
+
 fn table(status: &Value) -> String {
     let now = jiff::Timestamp::now();
     let member = |path: &str| text(crate::output::path::at(status, path), now);
@@ -58,17 +73,59 @@ fn table(status: &Value) -> String {
         Value::Null => NOBODY.to_owned(),
         me => who(me),
     };
+    let line = |heading: &str, value: String| (heading.to_owned(), value);
     let mut lines = vec![
-        ("Server", format!("{} (reachable)", member("server"))),
-        ("Who", who),
-        ("Client", member("clientVersion")),
-        ("Version", member("serverVersion")),
+        line("Server", format!("{} (reachable)", member("server"))),
+        line("Who", who),
+        line("Client version", member("clientVersion")),
+        line("Server version", member("serverVersion")),
     ];
     let health = status["health"].as_object().cloned().unwrap_or_default();
-    let rest = flat(&health);
-    lines.extend(rest.iter().map(|(name, value)| (name.as_str(), text(Some(value), now))));
-    let line = |(heading, value): &(&str, String)| format!("{:<16}{value}", format!("{heading}:"));
-    lines.iter().map(line).collect::<Vec<_>>().join("\n") + "\n"
+    let rest = flat(&health).into_iter().filter(|(name, _)| !name.ends_with("conditions"));
+    lines.extend(rest.map(|(name, value)| (words(&name), told(&name, &value, now))));
+    let width = lines.iter().map(|(heading, _)| heading.chars().count()).max().unwrap_or(0) + 3;
+    let line = |(heading, value): &(String, String)| format!("{:<width$}{value}\n", format!("{heading}:"));
+    lines.iter().map(line).collect::<String>() + &conditions(&health)
+}
+
+/// A member in words.
+fn words(name: &str) -> String {
+    if let Some((_, words)) = WORDS.iter().find(|(member, _)| *member == name) {
+        return (*words).to_owned();
+    }
+    let mut words = String::new();
+    for c in name.chars() {
+        match c {
+            '.' => words.push(' '),
+            c if c.is_uppercase() => words.extend([' '].into_iter().chain(c.to_lowercase())),
+            c if words.is_empty() => words.extend(c.to_uppercase()),
+            c => words.push(c),
+        }
+    }
+    words
+}
+
+fn told(name: &str, value: &Value, now: jiff::Timestamp) -> String {
+    match (name, value.as_f64()) {
+        ("uptimeSeconds", Some(_)) => value.as_u64().map_or_else(|| value.to_string(), rounded),
+        ("errorRate", Some(share)) => format!("{:.1} %", share * 100.0),
+        ("manifests.at", _) => format!("{} ago", text(Some(value), now)),
+        _ => text(Some(value), now),
+    }
+}
+
+/// Conditions of the server, each with what it says.
+fn conditions(health: &Map<String, Value>) -> String {
+    let now = jiff::Timestamp::now();
+    let conditions = health.get("conditions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if conditions.is_empty() {
+        return String::new();
+    }
+    let row = |condition: &Value| {
+        ["type", "status", "reason", "message"].map(|member| text(condition.get(member), now)).to_vec()
+    };
+    let rows: Vec<Vec<String>> = conditions.iter().map(row).collect();
+    format!("\nConditions:\n{}", rows_under(&["TYPE", "STATUS", "REASON", "MESSAGE"], &rows))
 }
 
 /// `user ada@example.org (ADMIN), acted as by root@example.org`.
@@ -94,4 +151,37 @@ fn flat(members: &Map<String, Value>) -> Vec<(String, Value)> {
         value => vec![(name.clone(), value.clone())],
     };
     members.iter().filter(|(name, _)| *name != "version").flat_map(inner).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_values_line_up_and_conditions_say_what_they_mean() {
+        let condition = json!({
+            "type": "ManifestBroken", "status": "True", "reason": "Unreadable", "message": "`a.yaml`: no such member",
+        });
+        let status = json!({
+            "server": "http://x", "clientVersion": "1", "serverVersion": "2",
+            "user": {"kind": "user", "name": "ada", "role": "ADMIN"},
+            "health": {
+                "status": "degraded", "version": "2", "uptimeSeconds": 7205, "errorRate": 0.015,
+                "somethingVeryLongThatIsNew": 1, "instances": {"total": 3}, "conditions": [condition.clone()],
+                "manifests": {"status": "degraded", "conditions": [condition]},
+            },
+        });
+        let told = table(&status);
+        let (head, below) = told.split_once("\n\n").unwrap();
+        let column = |line: &str| {
+            let colon = line.find(": ").unwrap();
+            colon + 1 + line[colon + 1..].find(|c| c != ' ').unwrap()
+        };
+        let columns: Vec<usize> = head.lines().map(column).collect();
+        assert!(columns.iter().all(|at| *at == columns[0]), "{told}");
+        for expect in ["Running for:", "  2h", "1.5 %", "Something very long that is new:", "Instances:"] {
+            assert!(head.contains(expect), "{expect}: {told}");
+        }
+        assert!(!told.contains("uptimeSeconds") && below.contains("`a.yaml`: no such member"), "{told}");
+    }
 }

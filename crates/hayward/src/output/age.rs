@@ -16,8 +16,8 @@ pub(crate) fn age(text: &str, now: Timestamp) -> Option<String> {
     })
 }
 
-/// The two units that matter at most.
-fn rounded(seconds: u64) -> String {
+/// So many seconds, in the unit that matters.
+pub(crate) fn rounded(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match seconds {
         0..120 => format!("{seconds}s"),
