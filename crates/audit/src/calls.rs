@@ -128,7 +128,7 @@ impl Calls {
 pub struct Filter {
     /// Name, credential or kind of the principal.
     pub principal: Option<String>,
-    /// Tool, or what else was asked for.
+    /// Tool, or what else was asked for; `*` stands for any text.
     pub tool: Option<String>,
     /// Tier.
     pub tier: Option<String>,
@@ -149,7 +149,10 @@ impl Filter {
             wanted.as_ref().is_none_or(|wanted| paths.iter().any(|path| call.text(path) == *wanted))
         };
         is(&self.principal, &["principal.name", "principal.credential", "principal.kind"])
-            && is(&self.tool, &["tool", "method"])
+            && self
+                .tool
+                .as_ref()
+                .is_none_or(|tool| ["tool", "method"].iter().any(|it| fits(tool, &call.text(it))))
             && is(&self.tier, &["tier"])
             && is(&self.ending, &["ending"])
             && self.takes_time(&call.text("time"))
@@ -165,6 +168,18 @@ impl Filter {
         };
         time.parse().is_ok_and(is_within)
     }
+}
+
+/// Whether a text fits a pattern, in which `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(start) else { return false };
+    let (inner, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in inner.split('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(end)
 }
 
 fn holds(call: &Call, text: &str) -> bool {
@@ -241,6 +256,33 @@ mod tests {
             calls.take(&record(seq, RecordKind::Intent, None, &format!("{{\"seq\":{seq}}}")))
         });
         assert_eq!(intents.count(), 5);
+    }
+
+    #[test]
+    fn a_star_in_the_name_of_a_tool_stands_for_any_text() {
+        for (pattern, text) in [
+            ("servers.*", "servers.create"),
+            ("*", ""),
+            ("*.create", "servers.create"),
+            ("s*v*s.*e", "servers.create"),
+            ("**", "x"),
+            ("apply", "apply"),
+            ("a*ä*", "aäb"),
+        ] {
+            assert!(fits(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("servers.*", "secrets.create"),
+            ("apply", "apply.x"),
+            ("a*a", "a"),
+            ("a*b*b", "ab"),
+            ("*.create", "servers.delete"),
+            ("", "x"),
+        ] {
+            assert!(!fits(pattern, text), "{pattern} {text}");
+        }
+        let of = |tool: &str| Filter { tool: Some(tool.to_owned()), ..Filter::default() };
+        assert!(of("bash_*").takes(&whole()) && !of("file_*").takes(&whole()));
     }
 
     #[test]

@@ -50,3 +50,18 @@ fn client_settings_come_from_the_file_and_flags_win() {
     let bad = rig.file("bad.toml", "client.outptu = \"json\"\n");
     assert!(rig.fails(78, &["get", "users", "--config", &bad]).contains("`client.output`"));
 }
+
+#[test]
+fn the_record_as_a_table_says_what_a_management_call_was_about_and_takes_patterns() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "grafana", "--package-name", "g"]);
+    let file = rig.file("a.yaml", "projects: [{name: home}, {name: work}]\n");
+    rig.ok(&["apply", "-f", &file]);
+    let data = rig.path("data").display().to_string();
+    let query = |tool: &str| rig.ok(&["audit", "--data-dir", &data, "query", "--tool", tool]);
+    let servers = query("servers.*");
+    let made = servers.lines().find(|line| line.contains("servers.create")).unwrap();
+    assert!(made.contains("  grafana  ") && servers.contains("OBJECT"), "{servers}");
+    assert!(!servers.contains("apply"), "{servers}");
+    assert!(query("apply").contains("  project/home +1  "), "{}", query("apply"));
+}

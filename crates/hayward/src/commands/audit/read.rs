@@ -19,6 +19,8 @@ use crate::{moment, output, runtime};
 const POLL: Duration = Duration::from_millis(200);
 /// Calls that are asked for and kept in memory at most.
 const CALLS_MAX: u32 = 100_000;
+/// The method of requests that manage.
+const MANAGE: &str = "manage";
 
 #[derive(clap::Args)]
 pub(super) struct TailArgs {
@@ -65,7 +67,7 @@ struct Which {
     /// Name, credential or kind of who asked
     #[arg(long, value_name = "NAME")]
     principal: Option<String>,
-    /// Tool, or method, that was asked for
+    /// Tool, or method, that was asked for; `*` stands for anything, as in `servers.*`
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
     /// Tier of the tool
@@ -234,6 +236,28 @@ fn lines(form: Form, calls: &[Call], heading: Heading) -> Result<String, Failure
     Ok(texts.context("failed to write a call")?)
 }
 
+/// What a call that manages was about: what it names, or the first of what it applied and how many more.
+fn object(call: &Call) -> String {
+    if call.text("method") != MANAGE {
+        return String::new();
+    }
+    let named = ["name", "id", "email", "as"].map(|member| call.text(&format!("arguments.{member}")));
+    if let Some(named) = named.into_iter().find(|named| !named.is_empty()) {
+        return named;
+    }
+    let list = |member: &str| {
+        let text = call.text(&format!("arguments.{member}"));
+        serde_json::from_str::<Vec<String>>(&text).unwrap_or_default()
+    };
+    let applied: Vec<String> =
+        ["created", "updated", "deleted", "unchanged"].into_iter().flat_map(list).collect();
+    match &applied[..] {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    }
+}
+
 fn table(calls: &[Call]) -> String {
     // A cell is one line.
     let cell =
@@ -246,6 +270,7 @@ fn table(calls: &[Call]) -> String {
             cell(call, "time").chars().take(19).collect::<String>() + "Z",
             cell(call, "principal.name"),
             tool,
+            object(call).replace('\n', " ").chars().take(60).collect(),
             cell(call, "tier"),
             cell(call, "ending"),
             cell(call, "outcome.duration_ms"),
@@ -253,5 +278,5 @@ fn table(calls: &[Call]) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = calls.iter().map(row).collect();
-    output::table(&["SEQ", "TIME", "PRINCIPAL", "TOOL", "TIER", "RESULT", "MS", "WHY"], &rows)
+    output::table(&["SEQ", "TIME", "PRINCIPAL", "TOOL", "OBJECT", "TIER", "RESULT", "MS", "WHY"], &rows)
 }
