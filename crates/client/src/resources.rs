@@ -225,7 +225,18 @@ impl Client {
 
     /// Deletes a resource.
     pub async fn delete(&self, target: Target<'_>, write: Write) -> Result<(), Error> {
-        let ask = writing(Method::DELETE, self.target_url(target, &[]), None, write);
+        self.remove(self.target_url(target, &[]), write).await
+    }
+
+    /// Deletes a resource, and takes it out of what refers to it.
+    pub async fn detach(&self, target: Target<'_>, write: Write) -> Result<(), Error> {
+        let mut url = self.target_url(target, &[]);
+        url.query_pairs_mut().append_pair("detach", "true");
+        self.remove(url, write).await
+    }
+
+    async fn remove(&self, url: Url, write: Write) -> Result<(), Error> {
+        let ask = writing(Method::DELETE, url, None, write);
         // What it answers, if anything, is of no matter.
         self.send(ask).await.map(drop)
     }

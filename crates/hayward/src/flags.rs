@@ -130,7 +130,9 @@ pub(crate) fn document(kind: &'static Descriptor, matches: &ArgMatches) -> Resul
         }
     }
     let members = members(kind);
-    for member in &members {
+    let (passwords, others): (Vec<_>, Vec<_>) =
+        members.iter().partition(|member| member.shape == Shape::Password);
+    for member in others {
         if let Some(value) = values::value(member, &Given::of(member, matches))? {
             document.insert(member.name.clone(), value);
         }
@@ -141,6 +143,17 @@ pub(crate) fn document(kind: &'static Descriptor, matches: &ArgMatches) -> Resul
             .split_once('=')
             .ok_or_else(|| usage(format!("`--set {assignment}` has no value")).hint("write PATH=VALUE"))?;
         assign(&mut document, path, typed(&members, path, value))?;
+    }
+    // A program has no password, and nobody is asked for one.
+    let is_program = document.get("serviceAccount") == Some(&Value::Bool(true));
+    for member in passwords {
+        let given = Given::of(member, matches);
+        if is_program && given.is_nothing() {
+            continue;
+        }
+        if let Some(value) = values::value(member, &given)? {
+            document[member.name.as_str()] = value;
+        }
     }
     Ok(document)
 }
@@ -171,6 +184,10 @@ impl Given {
         let files = file.map(|id| all(matches, id)).unwrap_or_default();
         let is_on_stdin = member.shape == Shape::Password && matches.get_flag("password-stdin");
         Self { words, files, is_on_stdin }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.words.is_empty() && self.files.is_empty() && !self.is_on_stdin
     }
 }
 

@@ -39,8 +39,10 @@ async fn keys_are_exchanged_verified_and_told() {
     let before = fs::read(&key).unwrap();
     let public = told(secrets(&data, "public-key"));
     assert!(public.starts_with("hayward-seal-v1:") && public.lines().count() == 1, "{public}");
-    told(secrets(&data, "rotate-key"));
-    told(secrets(&data, "rekey"));
+    for action in ["rotate-key", "rekey"] {
+        let done = secrets(&data, action);
+        assert!(done.status.success() && done.stderr.ends_with(b"\n"), "{done:?}");
+    }
     assert_ne!(fs::read(&key).unwrap(), before);
     let found = told(secrets(&data, "verify"));
     assert!(found.starts_with("1 versions of values open\nkey ") && found.lines().count() == 2, "{found}");
@@ -82,5 +84,17 @@ fn the_address_of_a_database_is_masked_and_a_wrong_one_is_not_repeated() {
             assert_eq!(refused.status.code(), Some(code), "{args:?}: {said}");
             assert!(!said.contains("s3cretPw"), "{said}");
         }
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_not_there_is_refused_and_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("none");
+    for action in ["verify", "rotate-key", "rekey", "public-key"] {
+        let refused = secrets(&data, action);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(5), "{said}");
+        assert!(said.contains("no data directory") && !data.exists(), "{said}");
     }
 }

@@ -6,11 +6,18 @@ use crate::failure::Failure;
 use crate::manifest::{self, FilesArg, Manifest};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::words::usage;
 use crate::writing::{ResultForm, Trial, TrialArg, results};
 
 /// Who applies, if nobody else is named.
 const MANAGER: &str = "hayward-cli";
+
+/// Who applies.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ManagerArg {
+    /// Who applies: what another has applied is not pruned
+    #[arg(long, value_name = "NAME", default_value = MANAGER)]
+    pub(crate) manager: String,
+}
 
 /// Makes the world what files say: all of it, or nothing if anything is wrong.
 ///
@@ -32,9 +39,8 @@ pub(crate) struct Args {
     #[arg(long, short = 'l', value_name = "LABELS")]
     selector: Option<String>,
 
-    /// Who applies: what another has applied is not pruned
-    #[arg(long, value_name = "NAME", default_value = MANAGER)]
-    manager: String,
+    #[command(flatten)]
+    by: ManagerArg,
 
     /// Form in which it is told what was done
     #[arg(long, short, value_enum, value_name = "FORM", default_value = "text")]
@@ -50,7 +56,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let manifests = args.files.read(args.project.name())?;
     if manifests.is_empty() && !args.prune {
-        return Err(usage("the files hold no document".to_owned()));
+        tell("the files hold no document: nothing to do\n");
+        return Ok(());
     }
     let trial = args.trial.trial();
     if trial == Trial::Client {
@@ -62,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let applying = Applying {
         is_trial: trial == Trial::Server,
         prune: args.selector.clone().filter(|_| args.prune),
-        manager: Some(args.manager.clone()),
+        manager: Some(args.by.manager.clone()),
     };
     if args.selector.is_some() && !args.prune {
         tell("note: `-l` says what `--prune` may delete, and there is no `--prune`\n");

@@ -19,7 +19,7 @@ use crate::writing::{Trial, TrialArg};
 
 /// Deletes resources: those that are named, those with labels, those of files.
 ///
-/// What others refer to is not deleted, and it is told who does. A built-in resource is reset.
+/// What others refer to is not deleted without --detach, and it is told who does. A built-in resource is reset.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// KIND NAME… or KIND/NAME…; names may be ids or patterns
@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long, short)]
     yes: bool,
 
+    /// Takes it out of what refers to it, too
+    #[arg(long)]
+    detach: bool,
+
     /// What isn't there is no failure
     #[arg(long)]
     ignore_not_found: bool,
@@ -55,6 +59,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     server: ServerArgs,
 }
+
+/// The way out where others refer to what is to go.
+const DETACH: &str = "delete or change those, or say `--detach`, which takes it out of them";
 
 /// A resource that is to go.
 struct Doomed {
@@ -103,9 +110,7 @@ async fn named(client: &Client, args: &Args) -> Result<Vec<Doomed>, Failure> {
     // What refers to others goes first.
     for wanted in all.iter().rev() {
         let found = match documents(client, wanted, &selection).await {
-            Err(failure) if args.ignore_not_found && failure.exit_code == Code::NotFound.exit_code() => {
-                Vec::new()
-            }
+            Err(error) if args.ignore_not_found && error.code() == Code::NotFound => Vec::new(),
             found => found?,
         };
         doomed.extend(found.into_iter().map(|document| Doomed { kind: wanted.kind, document }));
@@ -144,8 +149,14 @@ async fn delete(client: &Client, one: &Doomed, args: &Args) -> Result<(), Failur
     let project = project(kind, document).or(args.project.name());
     if trial != Trial::Client {
         let write = Write { is_trial: trial == Trial::Server, precondition: None };
-        match client.delete(Target { kind, word, project }, write).await {
+        let target = Target { kind, word, project };
+        let done =
+            if args.detach { client.detach(target, write).await } else { client.delete(target, write).await };
+        match done {
             Err(error) if args.ignore_not_found && error.code() == Code::NotFound => return Ok(()),
+            Err(error) if !args.detach && error.code() == Code::Conflict => {
+                return Err(Failure::from(error).hint(DETACH));
+            }
             done => done?,
         }
     }

@@ -4,6 +4,7 @@ use hayward_api::kinds::{Sensitive, find};
 use hayward_client::{Action, AppliedOne, Applying};
 use serde_json::Value;
 
+use crate::commands::apply::ManagerArg;
 use crate::documents::stripped;
 use crate::failure::Failure;
 use crate::manifest;
@@ -31,6 +32,9 @@ pub(crate) struct Args {
     selector: Option<String>,
 
     #[command(flatten)]
+    by: ManagerArg,
+
+    #[command(flatten)]
     project: ProjectArg,
 
     #[command(flatten)]
@@ -39,8 +43,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Difference, Failure> {
     let manifests = args.files.read(args.project.name())?;
-    let applying =
-        Applying { is_trial: true, prune: args.selector.clone().filter(|_| args.prune), manager: None };
+    let applying = Applying {
+        is_trial: true,
+        prune: args.selector.clone().filter(|_| args.prune),
+        manager: Some(args.by.manager.clone()),
+    };
     let client = args.server.client()?;
     block_on(async {
         let applied = client.apply(&manifest::lists(&manifests), &applying).await;

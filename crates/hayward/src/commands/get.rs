@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use hayward_api::Code;
-use hayward_client::{Client, Selection};
+use hayward_api::kinds::Descriptor;
+use hayward_client::{Client, Error, Selection};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -110,7 +111,7 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
     show(&groups, &showing)
 }
 
-/// Everything that is wanted. Of `all`, kinds that one may not see are left out.
+/// Everything that is wanted. Of `all`, kinds that one may not see are left out, unless one may see none.
 async fn fetch(
     client: &Client,
     all: &[Wanted],
@@ -118,11 +119,27 @@ async fn fetch(
     is_whole: bool,
 ) -> Result<Vec<Group>, Failure> {
     let each = all.iter().map(async |wanted| {
-        match documents(client, wanted, selection).await {
-            Err(failure) if is_whole && failure.exit_code == Code::Forbidden.exit_code() => Ok(Vec::new()),
-            documents => documents,
-        }
-        .map(|documents| Group { kind: wanted.kind, documents })
+        let found = match documents(client, wanted, selection).await {
+            // Whoever is not known at all has the same exit code, and sees nothing of anything.
+            Err(error) if is_whole && error.code() == Code::Forbidden => Err(error),
+            found => Ok(found?),
+        };
+        Ok::<_, Failure>((wanted.kind, found))
     });
-    try_join_all(each).await
+    seen(try_join_all(each).await?)
+}
+
+/// What may be seen; the first refusal if that is nothing.
+fn seen(all: Vec<(&'static Descriptor, Result<Vec<Value>, Error>)>) -> Result<Vec<Group>, Failure> {
+    let (mut groups, mut refused) = (Vec::new(), None);
+    for (kind, found) in all {
+        match found {
+            Ok(documents) => groups.push(Group { kind, documents }),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    match refused {
+        Some(error) if groups.is_empty() => Err(error.into()),
+        _ => Ok(groups),
+    }
 }

@@ -12,6 +12,7 @@ mod plan;
 mod suspicion;
 
 use clap::{Subcommand, ValueEnum};
+use hayward_api::Code;
 use hayward_client::Applying;
 use serde_json::Value;
 
@@ -29,7 +30,7 @@ const MANAGER: &str = "hayward-import";
 
 /// Takes over the MCP servers of another program.
 ///
-/// It shows what it would do, and does it with --apply. Values of the environment that look like secrets become secrets,
+/// It shows what it would do, and what that would change where a server can be asked; it does it with --apply. Values of the environment that look like secrets become secrets,
 /// to which the servers refer.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -100,12 +101,35 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
     written(data(&plain(&plan.shown())))?;
     if !from.apply {
-        tell("nothing was sent: `--apply` does it, `-o yaml` shows it as a file\n");
-        return Ok(());
+        return tried(&plan, &from.server);
     }
-    let applying = Applying { is_trial: false, prune: None, manager: Some(MANAGER.to_owned()) };
+    let applying = applying(false);
     let client = from.server.client()?;
     block_on(async { results(&client.apply(&plan.lists(), &applying).await?, ResultForm::Text, "") })
+}
+
+fn applying(is_trial: bool) -> Applying {
+    Applying { is_trial, prune: None, manager: Some(MANAGER.to_owned()) }
+}
+
+/// Tells what the server would do, if there is one that can be asked.
+fn tried(plan: &Plan, server: &ServerArgs) -> Result<(), Failure> {
+    let unasked = || {
+        tell("nothing was sent: `--apply` does it, `-o yaml` shows it as a file\n");
+        Ok(())
+    };
+    let Some(token) = server.token()? else { return unasked() };
+    let client = server.client_with(Some(token))?;
+    block_on(async {
+        match client.apply(&plan.lists(), &applying(true)).await {
+            Err(error) if [Code::Unavailable, Code::Unauthenticated].contains(&error.code()) => unasked(),
+            answer => {
+                results(&answer?, ResultForm::Text, " (tried, not done)")?;
+                tell("nothing was changed: `--apply` does it, `-o yaml` shows it as a file\n");
+                Ok(())
+            }
+        }
+    })
 }
 
 fn file(plan: &Plan, form: FileForm) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words::{self, usage};
 use crate::writing::{Trial, TrialArg};
 
-/// Changes members of a resource: `hayward patch server ha replicas=2 healthCheck.path=null`.
+/// Changes members of a resource: `hayward patch server ha replicas=2 description=null`.
 ///
 /// A value is JSON if it can be (numbers, true, lists), else text; `null` takes a member away. A list is changed as a whole.
 #[derive(clap::Args)]

@@ -41,6 +41,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let limits = AllLimits::read(&[])?;
     let data_dir = args.common.data_dir()?;
+    // Whatever opens a directory makes it if it isn't there, and in a new one everything is well.
+    if !data_dir.is_dir() {
+        let error = anyhow::anyhow!("there is no data directory `{}`", data_dir.display());
+        return Err(Failure::unavailable(error).hint("name that of the server with `--data-dir`"));
+    }
     runtime::block_on(async {
         let data = acquire(&data_dir)?;
         let store = open_store(data.path(), args.common.database()?, &limits).await?;
@@ -55,14 +60,14 @@ async fn act(action: Action, store: &Store, data_dir: &Path) -> Result<(), Failu
         Action::RotateKey => {
             let id = store.rotate_key(|_| {}).await.map_err(Error::from)?;
             output::tell(&format!(
-                "everything is wrapped by key {id} in {}",
+                "everything is wrapped by key {id} in {}\n",
                 data_dir.join("keys").display()
             ));
             Ok(())
         }
         Action::Rekey => {
             let versions = store.rekey().await.map_err(Error::from)?;
-            output::tell(&format!("{versions} versions of values were sealed anew"));
+            output::tell(&format!("{versions} versions of values were sealed anew\n"));
             Ok(())
         }
         Action::Verify => tell(&store.verify_sealed().await.map_err(Error::from)?),

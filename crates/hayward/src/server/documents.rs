@@ -2,11 +2,10 @@
 
 use futures_util::future::try_join_all;
 use hayward_api::kinds::Descriptor;
-use hayward_client::{Client, Selection, Target};
+use hayward_client::{Client, Error, Selection, Target};
 use serde_json::Value;
 
 use crate::documents::name;
-use crate::failure::Failure;
 use crate::words::{self, Wanted};
 
 /// The documents of one kind that are wanted.
@@ -14,7 +13,7 @@ pub(crate) async fn documents(
     client: &Client,
     wanted: &Wanted,
     selection: &Selection,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, Error> {
     let Wanted { kind, names } = wanted;
     let selects = selection.labels.is_some() || selection.fields.is_some();
     if names.is_empty() || selects || names.iter().any(|name| words::is_pattern(name)) {
@@ -26,7 +25,7 @@ pub(crate) async fn documents(
     }
     let project = selection.project.as_deref();
     let each = names.iter().map(|word| client.get(Target { kind, word, project }));
-    Ok(try_join_all(each).await?)
+    try_join_all(each).await
 }
 
 /// Whether a document is one of these names, ids or patterns.

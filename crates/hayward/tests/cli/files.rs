@@ -127,3 +127,53 @@ fn what_is_referred_to_is_not_deleted_and_all_are_only_on_demand() {
     rig.ok(&["delete", "-f", &file, "--ignore-not-found"]);
     assert_eq!(rig.ok(&["get", "servers"]), "");
 }
+
+#[test]
+fn a_difference_shows_what_pruning_deletes_and_leaves_what_others_applied() {
+    let rig = Rig::new();
+    rig.ok(&["apply", "-f", &rig.file("two.yaml", TWO)]);
+    let one = rig.file("two.yaml", "servers:\n- name: a\n  packageName: a\n  labels: {app: x}\n");
+    let pruning = ["diff", "-f", &one, "--prune", "-l", "app=x"];
+    let said = rig.run(&pruning);
+    assert!(
+        said.code == 1 && said.out.contains("server/b") && said.out.contains("-packageName: b"),
+        "{said:?}"
+    );
+    assert!(!said.out.contains("+packageName"), "{said:?}");
+    assert_eq!(rig.ok(&[&pruning[..], &["--manager", "other"]].concat()), "");
+    assert_eq!(rig.ok(&["diff", "-f", &one]), "");
+}
+
+#[test]
+fn all_is_never_an_empty_success_for_whoever_may_see_nothing() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "a", "--package-name", "a"]);
+    let all = ["get", "all", "-o", "yaml"];
+    assert!(rig.ok(&all).contains("name: a"));
+    let mut wrong = rig.command(&all);
+    wrong.env("HAYWARD_TOKEN", "hwd_ro_wrong");
+    let said = finish(wrong, "");
+    assert!(said.code == 4 && said.out.is_empty(), "{said:?}");
+    rig.ok(&["logout"]);
+    let said = rig.run(&all);
+    assert!(said.code == 4 && said.out.is_empty() && said.err.contains("hayward login"), "{said:?}");
+}
+
+#[test]
+fn an_empty_list_is_applied_and_nothing_is_done() {
+    let rig = Rig::new();
+    let none = rig.ok(&["get", "instances", "-o", "yaml"]);
+    let said = rig.with(&["apply", "-f", "-"], &none);
+    assert!(said.code == 0 && said.out.is_empty() && said.err.contains("nothing to do"), "{said:?}");
+}
+
+#[test]
+fn what_is_referred_to_is_deleted_with_its_references_on_demand() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "a", "--package-name", "a"]);
+    rig.ok(&["create", "project", "p", "--server", "a"]);
+    assert!(rig.fails(1, &["delete", "server", "a"]).contains("`--detach`"));
+    assert_eq!(rig.ok(&["delete", "server", "a", "--detach"]), "server/a deleted\n");
+    rig.fails(3, &["get", "server", "a"]);
+    assert!(!rig.ok(&["get", "project", "p", "-o", "yaml"]).contains("- a"));
+}

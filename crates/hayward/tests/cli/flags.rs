@@ -141,3 +141,23 @@ fn a_template_gives_what_was_not_said_and_asks_for_what_it_needs() {
     assert_eq!(server["env"], json!([{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]));
     assert_eq!((&server["packageName"], &server["source"]["template"]), (&json!("@x/t"), &json!("tpl")));
 }
+
+#[test]
+fn a_service_account_is_made_without_a_password_and_nobody_else_is() {
+    let rig = Rig::new();
+    let said = rig.run(&["create", "user", "ci", "--service-account"]);
+    assert!(said.code == 0 && !said.err.contains("Password"), "{said:?}");
+    assert_eq!(rig.ok(&["get", "user", "ci", "-o", "jsonpath={.serviceAccount}"]), "true\n");
+    rig.ok(&["create", "user", "ci2", "--set", "serviceAccount=true"]);
+    assert!(rig.fails(2, &["create", "user", "bob@example.org"]).contains("`Password`"));
+}
+
+#[test]
+fn the_example_of_patch_works() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "ha", "--package-name", "x", "-d", "At home"]);
+    let help = rig.ok(&["patch", "--help"]);
+    let example = help.split('`').find_map(|text| text.strip_prefix("hayward ")).unwrap();
+    let words: Vec<&str> = example.split_whitespace().collect();
+    assert_eq!(rig.ok(&words), "server/ha patched\n");
+}

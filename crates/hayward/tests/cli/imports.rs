@@ -11,7 +11,10 @@ fn servers_are_shown_first_and_then_made_with_their_secrets_apart() {
     let rig = Rig::new();
     let file = rig.file("claude.json", CLAUDE);
     let said = rig.run(&["import", "claude-desktop", &file]);
-    assert!(said.out.contains("server/home-assistant") && said.err.contains("nothing was sent"), "{said:?}");
+    assert!(
+        said.out.contains("server/home-assistant") && said.err.contains("nothing was changed"),
+        "{said:?}"
+    );
     assert!(!said.out.contains("hush"));
     assert_eq!(rig.ok(&["get", "servers"]), "");
     rig.ok(&["import", "claude-desktop", &file, "--apply"]);
@@ -38,4 +41,35 @@ fn mcpctl_and_vs_code_are_read_and_nonsense_is_refused() {
     assert_eq!(rig.ok(&["get", "servers", "-o", "name"]), "server/a\nserver/b\n");
     assert_eq!(rig.run(&["import", "mcpctl", &rig.file("x", "{}")]).code, 2);
     assert_eq!(rig.run(&["import", "vscode", &rig.file("x", "[")]).code, 2);
+}
+
+#[test]
+fn a_backup_with_empty_members_and_an_old_mode_is_taken_over_whole() {
+    let rig = Rig::new();
+    let backup = r#"{"servers": [{"name": "a", "description": "", "packageName": "a", "dockerImage": ""}],
+        "projects": [{"name": "p", "description": "", "proxyMode": "filtered", "serverNames": ["a"]}]}"#;
+    let file = rig.file("backup.json", backup);
+    let told = rig.ok(&["import", "mcpctl", &file, "--apply"]);
+    assert!(told.contains("server/a created") && told.contains("project/p created"), "{told}");
+    let model = rig.ok(&["get", "project", "p", "-o", "jsonpath={.proxyModel}"]);
+    assert_eq!(model, "content-pipeline\n");
+}
+
+#[test]
+fn without_apply_the_server_is_asked_what_would_change_if_there_is_one() {
+    let rig = Rig::new();
+    let file = rig.file("claude.json", CLAUDE);
+    let look = ["import", "claude-desktop", &file];
+    assert!(rig.ok(&look).contains("server/far created (tried, not done)"));
+    assert_eq!(rig.ok(&["get", "servers"]), "");
+    rig.ok(&[&look[..], &["--apply"]].concat());
+    assert!(rig.ok(&look).contains("server/far unchanged (tried, not done)"));
+    for away in [&["--url", "http://127.0.0.1:9"][..], &[]] {
+        if away.is_empty() {
+            rig.ok(&["logout"]);
+        }
+        let said = rig.run(&[&look[..], away].concat());
+        assert!(said.code == 0 && said.out.contains("server/far  https://x.org/mcp"), "{said:?}");
+        assert!(!said.out.contains("tried") && said.err.contains("nothing was sent"), "{said:?}");
+    }
 }

@@ -33,14 +33,16 @@ const DROPPED: [&str; 8] =
     ["createdAt", "updatedAt", "version", "ownerId", "id", "repositoryUrl", "passwordHash", "provider"];
 
 /// Members that are called otherwise here: kind, old name, new name.
-const RENAMED: [(&str, &str, &str); 6] = [
-    ("project", "proxyMode", "proxyModel"),
+const RENAMED: [(&str, &str, &str); 5] = [
     ("project", "serverNames", "servers"),
     ("prompt", "projectName", "project"),
     ("promptrequest", "projectName", "project"),
     ("prompt", "linkTarget", "link"),
     ("group", "memberEmails", "members"),
 ];
+
+/// The old word of projects for `proxyModel`, whose values the kind itself knows.
+const OLD_MODEL: &str = "proxyMode";
 
 pub(super) fn read(file: &Value, plan: &mut Plan) -> Result<(), Failure> {
     let members = file.as_object().ok_or_else(|| usage("the file is no object".to_owned()))?;
@@ -86,7 +88,12 @@ fn rename(kind: &Descriptor, entry: &mut Map<String, Value>) {
         }
     }
     let is_own = |member: &String| document::members(kind).contains(member);
-    entry.retain(|member, value| !value.is_null() && (is_own(member) || !DROPPED.contains(&member.as_str())));
+    // A backup says of what was never set that it is empty.
+    let is_said = |value: &Value| !value.is_null() && value != "";
+    entry.retain(|member, value| is_said(value) && (is_own(member) || !DROPPED.contains(&member.as_str())));
+    if entry.contains_key("proxyModel") {
+        entry.shift_remove(OLD_MODEL);
+    }
     if let Some(Value::String(command)) = entry.get("command") {
         let words: Vec<&str> = command.split_whitespace().collect();
         let words = json!(words);
@@ -114,6 +121,7 @@ fn leave_out(kind: &'static Descriptor, name: &str, entry: &mut Map<String, Valu
     let common = [kind.identity, "project", "labels", "annotations"];
     let is_known =
         |member: &String| common.contains(&member.as_str()) || document::members(kind).contains(member);
+    let is_known = |member: &String| is_known(member) || (kind.name == "project" && member == OLD_MODEL);
     entry.retain(|member, _| {
         let is_known = is_known(member);
         if !is_known {
@@ -126,6 +134,25 @@ fn leave_out(kind: &'static Descriptor, name: &str, entry: &mut Map<String, Valu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_empty_is_not_said_and_the_old_word_for_a_model_stays() {
+        let backup = json!({
+            "servers": [{"name": "ha", "description": "", "packageName": "p", "dockerImage": "", "externalUrl": ""}],
+            "projects": [
+                {"name": "home", "description": "", "proxyMode": "filtered", "serverNames": ["ha"]},
+                {"name": "both", "proxyMode": "filtered", "proxyModel": "default"},
+            ],
+        });
+        let mut plan = Plan::default();
+        read(&backup, &mut plan).unwrap();
+        plan.check();
+        assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+        let lists = plan.lists();
+        assert_eq!(lists["servers"][0], json!({"name": "ha", "packageName": "p"}));
+        assert_eq!(lists["projects"][0]["proxyMode"], "filtered");
+        assert_eq!(lists["projects"][1], json!({"name": "both", "proxyModel": "default"}));
+    }
 
     #[test]
     fn a_backup_becomes_resources_and_what_is_lost_is_told() {
