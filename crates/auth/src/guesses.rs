@@ -49,6 +49,13 @@ impl Failures {
     }
 }
 
+/// A guess that counts as wrong until it turns out to be right.
+pub struct Guess {
+    /// Whose failures it was added to, and when the last one was before.
+    before: Vec<(Who, Option<u64>)>,
+    at: u64,
+}
+
 /// Who has failed how often.
 #[derive(Default)]
 pub struct Guesses {
@@ -56,9 +63,41 @@ pub struct Guesses {
 }
 
 impl Guesses {
-    /// Seconds until a guess at this account from this address is taken; none if it is now. A guess that comes too early is
-    /// refused without a look at the password, and isn't counted.
-    pub fn wait(&self, account: &str, address: Option<IpAddr>, now: u64) -> Option<u64> {
+    /// Takes a guess at this account from this address, and counts it as wrong at once: of many that come together no more
+    /// are taken than one after the other. A guess that comes too early is refused without a look at the password, and isn't
+    /// counted.
+    ///
+    /// # Errors
+    /// Seconds until one is taken.
+    pub fn begin(&mut self, account: &str, address: Option<IpAddr>, now: u64) -> Result<Guess, u64> {
+        if let Some(wait) = self.wait(account, address, now) {
+            return Err(wait);
+        }
+        let last = |who| {
+            let last = self.failures.get(&who).map(|failures| failures.last);
+            (who, last)
+        };
+        let before = keys(account, address).map(last).collect();
+        self.failed(account, address, now);
+        Ok(Guess { before, at: now })
+    }
+
+    /// Counts a guess as none: it was right.
+    pub fn take_back(&mut self, guess: Guess) {
+        for (who, last) in guess.before {
+            let Some(failures) = self.failures.get_mut(&who) else { continue };
+            failures.count = failures.count.saturating_sub(1);
+            if failures.last == guess.at {
+                failures.last = last.unwrap_or(guess.at);
+            }
+            if failures.count == 0 {
+                self.failures.remove(&who);
+            }
+        }
+    }
+
+    /// Seconds until a guess at this account from this address is taken; none if it is now.
+    fn wait(&self, account: &str, address: Option<IpAddr>, now: u64) -> Option<u64> {
         let waits = keys(account, address).filter_map(|who| {
             let failures = self.failures.get(&who).filter(|failures| !failures.is_over(now))?;
             failures.until().checked_sub(now).filter(|wait| *wait > 0)
@@ -67,7 +106,7 @@ impl Guesses {
     }
 
     /// Counts a wrong guess.
-    pub fn failed(&mut self, account: &str, address: Option<IpAddr>, now: u64) {
+    fn failed(&mut self, account: &str, address: Option<IpAddr>, now: u64) {
         for who in keys(account, address) {
             self.make_room(&who, now);
             let failures = self.failures.entry(who).or_insert(Failures { count: 0, last: now });
@@ -76,8 +115,10 @@ impl Guesses {
         }
     }
 
-    /// Forgets the failures of an account whose password was right. Those of the address stay: it may guess at others.
-    pub fn succeeded(&mut self, account: &str) {
+    /// Forgets the failures of an account whose password was right. Those of the address stay, but for this guess: it may
+    /// guess at others.
+    pub fn succeeded(&mut self, account: &str, guess: Guess) {
+        self.take_back(guess);
         self.failures.remove(&named(account));
     }
 
@@ -162,9 +203,20 @@ mod tests {
     fn a_right_password_clears_the_account_and_not_the_address() {
         let mut guesses = Guesses::default();
         (0..9).for_each(|_| guesses.failed("ann", HERE, 1000));
-        guesses.succeeded("Ann");
+        let wait = guesses.wait("ann", HERE, 1000).unwrap();
+        let right = guesses.begin("ann", HERE, 1000 + wait).ok().unwrap();
+        guesses.succeeded("Ann", right);
         assert_eq!(guesses.wait("ann", Some(address(7)), 1000), None);
-        assert!(guesses.wait("ann", HERE, 1000).is_some());
+        assert_eq!(guesses.wait("bob", HERE, 1000), Some(wait), "neither more nor less than before");
+    }
+
+    #[test]
+    fn guesses_that_come_together_are_no_more_than_one_after_the_other() {
+        let mut guesses = Guesses::default();
+        let taken: Vec<_> = (0..50).filter_map(|_| guesses.begin("ann", HERE, 1000).ok()).collect();
+        assert_eq!(taken.len(), usize::try_from(FREE).unwrap());
+        taken.into_iter().for_each(|guess| guesses.take_back(guess));
+        assert!(guesses.failures.is_empty(), "right ones leave nothing");
     }
 
     #[test]

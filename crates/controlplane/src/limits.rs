@@ -15,6 +15,8 @@ hayward_api::limits! {
         answer_timeout_ms: Milliseconds = 60_000 in 100..=3_600_000,
         /// Objects of one `apply`.
         apply_objects_max: Count = 10_000 in 1..=1_000_000,
+        /// Passwords in one `apply`.
+        apply_passwords_max: Count = 100 in 1..=10_000,
         /// Passwords that are hashed at once: each takes 19 MiB for as long as it takes.
         password_hashes_max: Count = 2 in 1..=64,
         /// Time that a login is good for.
@@ -38,6 +40,18 @@ pub(crate) const INVITE_LIFETIME: Duration = Duration::from_hours(7 * 24);
 
 /// Shortest password, in characters.
 pub(crate) const PASSWORD_CHARS_MIN: usize = 8;
+
+/// Largest body in bytes that is read at once; a larger one, and YAML, is read elsewhere.
+pub(crate) const BODY_READ_AT_ONCE: usize = 16 * 1024;
+
+/// Bodies that are read elsewhere at once.
+pub(crate) const BODIES_READ_MAX: usize = 2;
+
+/// Nodes that YAML may have beyond one for each of its bytes, those that aliases repeat included.
+pub(crate) const YAML_NODES_FREE: usize = 1_000;
+
+/// Longest time in seconds that an invite is good for.
+pub(crate) const INVITE_LIFETIME_MAX: Duration = Duration::from_hours(30 * 24);
 
 /// Longest password, in bytes.
 pub(crate) const PASSWORD_BYTES_MAX: usize = 1_024;

@@ -9,11 +9,12 @@ use hayward_auth::{Credentials, Policies};
 use hayward_store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guarded::Guarded;
-use crate::limits::Limits;
+use crate::limits::{BODIES_READ_MAX, Limits};
 use crate::manifests::Told;
 use crate::ports::{Machine, Record};
 use crate::sign_in::Entrance;
@@ -54,6 +55,8 @@ pub struct Plane {
     pub(crate) watchers: Arc<Watchers>,
     pub(crate) manifests: Arc<Told>,
     pub(crate) shutdown: CancellationToken,
+    /// Places for reading what takes long to read.
+    pub(crate) reading: Arc<Semaphore>,
     /// Requests are answered here and not on the thread of their connection, which has calls to serve.
     pub(crate) runtime: Handle,
     pub(crate) tasks: TaskTracker,
@@ -72,7 +75,7 @@ impl Plane {
         tasks.spawn(following);
         Ok(Arc::new(Self {
             guarded: Guarded::new(store.clone(), policies),
-            entrance: Entrance::new(store, &limits, parts.is_bootstrap_open),
+            entrance: Entrance::new(store, &limits, parts.is_bootstrap_open, shutdown.clone()),
             snapshots,
             record,
             machine,
@@ -82,6 +85,7 @@ impl Plane {
             limits,
             manifests: Arc::default(),
             shutdown,
+            reading: Arc::new(Semaphore::new(BODIES_READ_MAX)),
             runtime: Handle::current(),
             tasks,
         }))

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod invites;
 pub(crate) mod later;
 pub(crate) mod list;
 pub(crate) mod projects;

@@ -7,7 +7,7 @@ use hayward_auth::{Operation, Verb};
 use http::Method;
 
 use crate::rest::{
-    apply, attachments, audit, auth, health, history, later, list, projects, prompts, single, write,
+    apply, attachments, audit, auth, health, history, invites, later, list, projects, prompts, single, write,
 };
 use crate::wire::PREFIX;
 use crate::wire::asked::Asked;
@@ -226,7 +226,7 @@ fn of_projects() -> Vec<Route> {
             ..shown(
                 "A `.mcp.json` for Claude Code.",
                 shapes::mcp_config,
-                of(Method::GET, "mcp-config", "mcp_config", Verb::View, |asked| {
+                of(Method::GET, "mcp-config", "mcp_config", Verb::Expose, |asked| {
                     Box::pin(projects::mcp_config(asked))
                 }),
             )
@@ -359,7 +359,22 @@ fn of_logins() -> Vec<Route> {
             gives: Gives::Object(201, shapes::invited),
             statuses: &[409],
             ..of(Method::POST, "invites", "invite", Access::Kind(Verb::Create), |asked| {
-                Box::pin(auth::invite(asked))
+                Box::pin(invites::make(asked))
+            })
+        },
+        Route {
+            kind: find("user"),
+            summary: "Lists invites, without what redeems them.".into(),
+            gives: Gives::Object(200, shapes::invites),
+            ..of(Method::GET, "invites", "invites.list", Access::Kind(Verb::Create), |asked| {
+                Box::pin(invites::list(asked))
+            })
+        },
+        Route {
+            kind: find("user"),
+            summary: "Takes an invite back.".into(),
+            ..of(Method::DELETE, "invites/{id}", "invites.delete", Access::Kind(Verb::Create), |asked| {
+                Box::pin(invites::take_back(asked))
             })
         },
         Route {
@@ -367,7 +382,7 @@ fn of_logins() -> Vec<Route> {
             takes: Takes::Object(shapes::join),
             gives: Gives::Object(201, shapes::signed_in),
             statuses: &[409],
-            ..of(Method::POST, "join", "join", Access::Public, |asked| Box::pin(auth::join(asked)))
+            ..of(Method::POST, "join", "join", Access::Public, |asked| Box::pin(invites::join(asked)))
         },
     ]
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{self, Descriptor};
@@ -13,12 +14,15 @@ use hayward_auth::guesses::Guesses;
 use hayward_auth::password::{self, PasswordHash};
 use hayward_auth::{Operation, Purpose, Token, TokenId};
 use hayward_store::{
-    Actor, Desired, EndLogins, NewInvite, NewLogin, Resource, Store, StoreError, Transaction,
+    Actor, Desired, EndLogins, Invite, NewInvite, NewLogin, Resource, Store, StoreError, Transaction,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
+use crate::guarded::Guarded;
 use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
 use crate::refusal::Refusal;
 
@@ -31,6 +35,9 @@ pub(crate) struct Entrance {
     guesses: Mutex<Guesses>,
     hashing: Arc<Semaphore>,
     lifetime_s: i64,
+    /// How long somebody waits for a hash.
+    patience: Duration,
+    shutdown: CancellationToken,
     /// Whether whoever comes first may make the first user.
     pub(crate) is_bootstrap_open: bool,
 }
@@ -43,7 +50,12 @@ pub(crate) struct SignedIn {
 }
 
 impl Entrance {
-    pub(crate) fn new(store: Store, limits: &Limits, is_bootstrap_open: bool) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        limits: &Limits,
+        is_bootstrap_open: bool,
+        shutdown: CancellationToken,
+    ) -> Self {
         let places = usize::try_from(limits.password_hashes_max).unwrap_or(1);
         let lifetime_s = i64::try_from(limits.login_lifetime_ms / 1000).unwrap_or(i64::MAX);
         Self {
@@ -51,42 +63,55 @@ impl Entrance {
             guesses: Mutex::default(),
             hashing: Arc::new(Semaphore::new(places)),
             lifetime_s,
+            patience: Duration::from_millis(limits.answer_timeout_ms),
+            shutdown,
             is_bootstrap_open,
         }
     }
 
     /// The hash of a new password.
     pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, Refusal> {
-        if password.chars().count() < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
-            let message = format!(
-                "a password has {PASSWORD_CHARS_MIN} characters at least and {PASSWORD_BYTES_MAX} bytes at most"
-            );
-            return Err(Error::new(Code::Invalid, message).into());
-        }
+        bearable(&password)?;
         self.hashed(move || password::hash(&password)).await
     }
 
-    /// The digest of the password of a user, unless it is the one that there is.
+    /// The digest of the password of a user, unless it is the one that there is. It takes the same time if it is, if it
+    /// isn't, and if there is no such user.
     pub(crate) async fn fresh(&self, email: &str, password: String) -> Result<Option<PasswordHash>, Refusal> {
-        if let Some(user) = self.user(email).await?
-            && let Some(stored) = self.stored(&user).await?
-        {
-            let given = password.clone();
-            if self.hashed(move || password::verify(&given, Some(&stored))).await? {
-                return Ok(None);
-            }
-        }
-        self.hash(password).await.map(Some)
+        bearable(&password)?;
+        let stored = match self.user(email).await? {
+            Some(user) => self.stored(&user).await?,
+            None => None,
+        };
+        self.hashed(move || {
+            let is_same = password::verify(&password, stored.as_ref())?;
+            let digest = password::hash(&password)?;
+            Ok((!is_same).then_some(digest))
+        })
+        .await
     }
 
-    /// Does what takes long and much memory, a few at once.
+    /// Does what takes long and much memory, a few at once, and nothing of it any more at the shutdown or when it takes
+    /// too long.
     async fn hashed<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let lost = |()| Error::new(Code::Unavailable, "no password can be hashed now");
-        let _place = self.hashing.acquire().await.map_err(|_| lost(()))?;
-        Ok(tokio::task::spawn_blocking(work).await.map_err(|_| lost(()))??)
+        let lost = || Error::new(Code::Unavailable, "no password can be hashed now");
+        let work = async {
+            let place = Arc::clone(&self.hashing).acquire_owned().await.map_err(|_| lost())?;
+            let work = move || {
+                // It is taken until the work is done, also if nobody waits for it any more.
+                let _place = place;
+                work()
+            };
+            tokio::task::spawn_blocking(work).await.map_err(|_| lost())?
+        };
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(lost().into()),
+            done = timeout(self.patience, work) => Ok(done.map_err(|_| lost())??),
+        }
     }
 
     /// Whether there is a user.
@@ -120,10 +145,11 @@ impl Entrance {
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
         let now = unix();
-        if let Some(wait) = self.guesses().wait(email, address, now) {
+        // It counts as wrong until it is known to be right: many at once are no more guesses than one after the other.
+        let guess = self.guesses().begin(email, address, now).map_err(|wait| {
             let refusal = Refusal::new(Code::RateLimited, "too many wrong passwords");
-            return Err(refusal.hint(format!("go on in {wait} s")).retry_after(wait));
-        }
+            refusal.hint(format!("go on in {wait} s")).retry_after(wait)
+        })?;
         let found = self.user(email).await?;
         let stored = match &found {
             Some(user) => self.stored(user).await?,
@@ -131,10 +157,9 @@ impl Entrance {
         };
         let is_right = self.hashed(move || password::verify(&password, stored.as_ref())).await?;
         let Some(user) = found.filter(|user| is_right && may_sign_in(user)) else {
-            self.guesses().failed(email, address, now);
             return Err(Refusal::new(Code::Unauthenticated, "the address or the password is wrong"));
         };
-        self.guesses().succeeded(email);
+        self.guesses().succeeded(email, guess);
         self.sign_in(user, None).await
     }
 
@@ -184,39 +209,51 @@ impl Entrance {
         Ok(self.store.create_invite(invite, actor).await?)
     }
 
+    /// The invites that are kept, oldest first.
+    pub(crate) async fn invites(&self) -> Result<Vec<Invite>, Refusal> {
+        Ok(self.store.list_invites().await?)
+    }
+
+    /// Takes an invite back.
+    pub(crate) async fn take_invite_back(&self, id: TokenId) -> Result<(), Refusal> {
+        Ok(self.store.delete_invite(id).await?)
+    }
+
     /// Makes the user that an invite is for, and signs it in: all of it, or the invite is as good as before.
+    ///
+    /// Whoever made it must still be allowed to: what it can't do any more, what it left behind can't either.
     pub(crate) async fn join(
         &self,
-        invite: &str,
-        password: String,
+        guarded: &Guarded,
+        (invite, password): (&str, String),
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
         let now = unix();
         // All invites are one account: guessing at them is as slow as guessing at a password.
-        if let Some(wait) = self.guesses().wait("", address, now) {
-            return Err(Refusal::new(Code::RateLimited, "too many wrong invites").retry_after(wait));
-        }
+        bearable(&password)?;
+        let guess = self.guesses().begin("", address, now);
+        let guess = guess
+            .map_err(|wait| Refusal::new(Code::RateLimited, "too many wrong invites").retry_after(wait))?;
         let wrong = || Refusal::new(Code::Unauthenticated, "the invite is not valid, or not any more");
-        let Ok(shown) = Token::parse(invite) else {
-            self.guesses().failed("", address, now);
-            return Err(wrong());
-        };
+        let Ok(shown) = Token::parse(invite) else { return Err(wrong()) };
         let digest = self.hash(password).await?;
         let mut change = self.store.begin().await?;
         let redeemed = match change.redeem_invite(shown.id, &shown.digest, now.cast_signed()).await {
             Ok(redeemed) => redeemed,
-            Err(StoreError::NotFound { .. } | StoreError::Done { .. }) => {
-                self.guesses().failed("", address, now);
-                return Err(wrong());
-            }
+            Err(StoreError::NotFound { .. } | StoreError::Done { .. }) => return Err(wrong()),
             Err(error) => return Err(error.into()),
         };
         let text = |member: &str| redeemed.content.get(member).and_then(Value::as_str);
         let (email, actor) = (text("email").unwrap_or_default(), Actor::system());
+        let groups = redeemed.content.get("groups").and_then(Value::as_array);
+        let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
+        if !guarded.may_still_invite(&redeemed.made_by, email, &groups) {
+            return Err(wrong());
+        }
+        self.guesses().take_back(guess);
         let wanted = user(email, text("name"), digest)?;
         let made = change.create(&wanted, &actor).await?;
-        let groups = redeemed.content.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
-        for group in groups.iter().filter_map(Value::as_str) {
+        for group in groups {
             join_group(&mut change, group, email, &actor).await?;
         }
         change.commit().await?;
@@ -226,6 +263,17 @@ impl Entrance {
     fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a password is long enough, and not too long.
+fn bearable(password: &str) -> Result<(), Error> {
+    if password.chars().count() >= PASSWORD_CHARS_MIN && password.len() <= PASSWORD_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!(
+        "a password has {PASSWORD_CHARS_MIN} characters at least and {PASSWORD_BYTES_MAX} bytes at most"
+    );
+    Err(Error::new(Code::Invalid, message))
 }
 
 /// A user with a password.

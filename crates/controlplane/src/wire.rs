@@ -3,6 +3,7 @@
 pub(crate) mod asked;
 pub(crate) mod finish;
 mod may;
+mod once;
 pub(crate) mod page;
 pub(crate) mod prepare;
 pub(crate) mod query;

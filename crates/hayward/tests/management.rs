@@ -3,6 +3,7 @@
 
 mod management {
     mod apply;
+    mod attacked;
     mod denied;
     mod described;
     mod hidden;

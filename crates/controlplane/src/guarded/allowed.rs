@@ -3,9 +3,9 @@
 use hayward_api::kinds::{Descriptor, KINDS, Scope};
 use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Caller, Code, Error};
+use hayward_api::{Caller, Code, Error, Principal};
 use hayward_auth::{Action, Decision, Operation, Reason, Verb, decide};
-use hayward_store::{Actor, Resource, StoreError};
+use hayward_store::{Actor, ListScope, Resource, StoreError};
 
 use super::Guarded;
 
@@ -199,9 +199,15 @@ impl Guarded {
             (_, Some(project)) => Some(Some(project)),
         };
         let resource = match self.store.find(kind, scope, word).await {
+            Ok(resource) if scope.is_some() || self.reaches(caller, verb, kind, &resource) => resource,
+            // What the caller may not see isn't in the way of what it may.
+            Ok(hidden) => self.among_reached(caller, verb, kind, word).await?.unwrap_or(hidden),
+            Err(StoreError::Ambiguous { .. }) => {
+                let reached = self.among_reached(caller, verb, kind, word).await?;
+                reached.ok_or_else(|| StoreError::NotFound { kind: kind.name, name: word.to_owned() })?
+            }
             // Nothing to see, and whoever may see nothing of the kind isn't told more than that.
             Err(error) => return Err(error.into()),
-            Ok(resource) => resource,
         };
         let (name, project) = named(&resource);
         let Decision::Deny { reason } = self.decide(caller, &manage(verb, kind, name, project)) else {
@@ -223,6 +229,52 @@ impl Guarded {
         (name, project): (&str, Option<&str>),
     ) -> bool {
         self.decide(caller, &manage(verb, kind, name, project)) == Decision::Allow
+    }
+
+    /// Whether a resource is there for the caller: it may do this with it, or see it.
+    fn reaches(&self, caller: &Caller, verb: Verb, kind: &Descriptor, resource: &Resource) -> bool {
+        let (name, project) = named(resource);
+        self.decide(caller, &manage(verb, kind, name, project)) == Decision::Allow
+            || self.sees(caller, kind, name, project)
+    }
+
+    /// The one of this name, in whatever project, that is there for the caller; that several are is told.
+    async fn among_reached(
+        &self,
+        caller: &Caller,
+        verb: Verb,
+        kind: &'static Descriptor,
+        word: &str,
+    ) -> Result<Option<Resource>, StoreError> {
+        let mut found = self.store.list(kind, ListScope::All).await?.items;
+        found.retain(|resource| {
+            resource.metadata.name.as_str() == word && self.reaches(caller, verb, kind, resource)
+        });
+        if let Some(at) = found.iter().position(|resource| resource.metadata.scope.is_none()) {
+            return Ok(Some(found.swap_remove(at)));
+        }
+        match found.len() {
+            0 | 1 => Ok(found.pop()),
+            _ => Err(StoreError::Ambiguous { kind: kind.name, word: word.to_owned() }),
+        }
+    }
+
+    /// Whether whoever made an invite may make this user still, and put it into these groups.
+    pub(crate) fn may_still_invite(&self, made_by: &str, email: &str, groups: &[&str]) -> bool {
+        let Some((word, name)) = made_by.split_once(':') else { return false };
+        let kind = match word {
+            "admin" => PrincipalKind::Admin,
+            "user" => PrincipalKind::User,
+            "account" => PrincipalKind::ServiceAccount,
+            _ => return false,
+        };
+        let maker = Principal { kind, name: name.to_owned(), ..Principal::anonymous() };
+        let policy = self.policies.current();
+        let may = |verb, noun, name| {
+            let action = Action::Manage { verb, noun, name: Some(name), project: None };
+            decide(&policy, &maker, &action) == Decision::Allow
+        };
+        may(Verb::Create, "users", email) && groups.iter().all(|group| may(Verb::Edit, "groups", group))
     }
 
     /// Whether the caller may see this resource.

@@ -10,14 +10,16 @@ mod lists;
 mod plan;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
-use hayward_api::Caller;
 use hayward_api::selector::Labels;
+use hayward_api::{Caller, Code};
 use hayward_store::LOGIN;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::plane::Plane;
 use crate::ports::{Effect, Managed, recorded};
@@ -83,7 +85,7 @@ pub(crate) enum Action {
 /// `POST /apply`.
 pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
     asked.known().await?;
-    let lists = Lists::read(&asked)?;
+    let lists = Lists::read(&asked).await?;
     let labels = asked.query.get("labelSelector").map(Labels::parse).transpose()?;
     let manager = asked.query.get("manager");
     let prune = if asked.query.is_on("prune")? {
@@ -116,7 +118,8 @@ pub(crate) async fn run(
     lists: Lists,
 ) -> Result<(Option<u64>, Vec<Applied>), Refusal> {
     let max = usize::try_from(plane.limits.apply_objects_max).unwrap_or(usize::MAX);
-    let items = lists.prepared(plane, applying, max).await?;
+    let mut items = lists.prepared(applying, max)?;
+    make_ready(plane, caller, applying, &mut items).await?;
     let mut planning = Planning::begin(plane, caller, applying).await?;
     for item in items {
         planning.take(item).await?;
@@ -138,6 +141,39 @@ pub(crate) async fn run(
     };
     recorded(&*plane.record, recorded_as, managed, work).await?;
     Ok((Some(version), results))
+}
+
+/// Makes what is dear ready, when it is decided that the caller may make or change everything that it names. What hashing
+/// takes is bounded by count and by time.
+async fn make_ready(
+    plane: &Plane,
+    caller: &Caller,
+    applying: &Applying,
+    items: &mut [Item],
+) -> Result<(), Refusal> {
+    if !items.iter().any(|item| item.prepared.is_dear()) {
+        return Ok(());
+    }
+    let (passwords, max) =
+        (items.iter().filter(|item| item.prepared.has_password()).count(), plane.limits.apply_passwords_max);
+    if u64::try_from(passwords).unwrap_or(u64::MAX) > max {
+        let message = format!("{passwords} passwords at once: apply up to {max}");
+        return Err(Refusal::new(Code::TooLarge, message));
+    }
+    let mut planning = Planning::begin(plane, caller, applying).await?;
+    for item in &*items {
+        planning.decide(item).await?;
+    }
+    drop(planning);
+    let work = async {
+        for Item { prepared, place, .. } in items {
+            prepared.ready(plane).await.map_err(|refusal| Refusal::from(refusal.error.at(place)))?;
+        }
+        Ok(())
+    };
+    let patience = Duration::from_millis(plane.limits.answer_timeout_ms);
+    let late = |_| Err(Refusal::new(Code::Timeout, "hashing these passwords takes longer than it may"));
+    timeout(patience, work).await.unwrap_or_else(late)
 }
 
 /// What the record says: what changes comes first, in case that it is more than a record may hold.

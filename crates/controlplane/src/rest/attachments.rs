@@ -72,15 +72,26 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     let kind = asked.kind()?;
     let some = asked.may_some(Verb::Create).await?;
     let is_dry = asked.query.is_dry_run()?;
-    let mut value = asked.value()?;
+    let mut value = asked.value().await?;
     if let (Some(members), Some(project)) = (value.as_object_mut(), asked.project()) {
         members.entry("project").or_insert_with(|| project.into());
     }
     let document = document::read(kind, value)?;
-    let project = document.project.clone().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
-    let found = asked.plane.guarded.project_of_attachment(&some, &project).await?;
-    let (project, server) = (found.metadata.name.to_string(), document.name);
+    let word = document.project.clone().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
+    let server = document.name;
+    let found = asked.plane.guarded.project_of_attachment(&some, &word).await;
+    // An id stands for its project only to whoever may; to others it is a word like any other.
+    let project = match &found {
+        Ok(found) => {
+            let name = found.metadata.name.as_str();
+            let decided = asked.plane.guarded.named(&asked.caller, Verb::Create, kind, (&server, Some(name)));
+            if decided.is_ok() { name.to_owned() } else { word }
+        }
+        Err(_) => word,
+    };
     let allowed = asked.may_named(Verb::Create, kind, (&server, Some(&project))).await?;
+    let found = found?;
+    asked.may_one(Verb::View, crate::wire::kind("server")?, (&server, None)).await?;
     let said = [("server", server.clone().into()), ("project", project.into())];
     let plane = Arc::clone(&asked.plane);
     let document = asked

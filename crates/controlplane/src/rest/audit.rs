@@ -95,7 +95,7 @@ fn shown(claim: &Claim) -> Value {
 /// `POST /audit/events`: one event, several, or `{"events": […]}`.
 pub(crate) async fn claim(asked: Asked) -> Result<Response, Refusal> {
     let allowed = asked.may_noun(Verb::Create, "audit").await?;
-    let events = match asked.value()? {
+    let events = match asked.value().await? {
         Value::Array(events) => events,
         Value::Object(mut members) => match members.shift_remove("events") {
             Some(Value::Array(events)) => events,

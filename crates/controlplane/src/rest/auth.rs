@@ -5,15 +5,13 @@ use std::sync::Arc;
 use axum::response::Response;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error};
-use hayward_auth::{Operation, Purpose, Token, Verb};
-use hayward_store::{Actor, LOGIN, NewInvite};
+use hayward_auth::Operation;
+use hayward_store::{Actor, LOGIN};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::limits::INVITE_LIFETIME;
-use crate::ports::Effect;
 use crate::refusal::Refusal;
 use crate::sign_in::{SignedIn, may_sign_in, user_kind};
 use crate::wire::asked::{Asked, json, nothing};
@@ -45,7 +43,7 @@ pub(crate) async fn bootstrap(asked: Asked) -> Result<Response, Refusal> {
         asked.plane.record.denied(asked.caller.clone(), what, reason).await;
         return Err(Refusal::new(Code::Forbidden, "only an administrator makes the first user").hint(hint));
     }
-    let Bootstrap { email, password, name } = asked.object()?;
+    let Bootstrap { email, password, name } = asked.object().await?;
     let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(&*asked.caller.principal));
     let said = [("email", email.clone().into())];
     let signed_in = asked
@@ -75,7 +73,7 @@ struct Login {
 
 /// `POST /auth/login`.
 pub(crate) async fn login(asked: Asked) -> Result<Response, Refusal> {
-    let Login { email, password } = asked.object()?;
+    let Login { email, password } = asked.object().await?;
     let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
     let said = [("email", shortened(&email).into())];
     let signed_in = asked
@@ -147,7 +145,7 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
     if asked.caller.principal.impersonator.is_some() {
         return Err(Refusal::new(Code::Forbidden, "whoever acts as another can't act as a third"));
     }
-    let Impersonate { email } = asked.object()?;
+    let Impersonate { email } = asked.object().await?;
     let impersonator = Actor::from(&*asked.caller.principal).as_str().to_owned();
     let plane = Arc::clone(&asked.plane);
     let said = [("as", shortened(&email).into())];
@@ -165,71 +163,7 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
     answer(StatusCode::CREATED, &signed_in)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Invite {
-    email: String,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    groups: Vec<String>,
-    /// Seconds.
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
-/// `POST /auth/invites`. Whoever puts somebody into groups may do that.
-pub(crate) async fn invite(asked: Asked) -> Result<Response, Refusal> {
-    asked.may_some(Verb::Create).await?;
-    let Invite { email, name, groups, expires_in } = asked.object()?;
-    let email = hayward_api::kinds::Names::Email.canonical(&email)?;
-    asked.may_named(Verb::Create, user_kind()?, (&email, None)).await?;
-    for group in &groups {
-        asked.may_one(Verb::Edit, crate::wire::kind("group")?, (group, None)).await?;
-    }
-    let lifetime = i64::try_from(expires_in.unwrap_or(INVITE_LIFETIME.as_secs())).unwrap_or(i64::MAX);
-    let expires_at_unix = Timestamp::now().as_second().saturating_add(lifetime);
-    let expires_at = moment(expires_at_unix)?;
-    let token = Token::mint(Purpose::Invite);
-    let said = [("email", email.clone().into()), ("groups", groups.clone().into())];
-    let told = json!({ "invite": token.reveal(), "email": email, "expiresAt": expires_at });
-    let content = json!({ "email": told["email"], "name": name, "groups": groups });
-    let created_unix = Timestamp::now().as_second();
-    let invite = NewInvite {
-        id: token.id(),
-        digest: token.digest(),
-        content,
-        created_unix,
-        expires_unix: expires_at_unix,
-    };
-    let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(&*asked.caller.principal));
-    asked.change(said, async move { plane.entrance.invite(&invite, &actor).await }).await?;
-    json(StatusCode::CREATED, &told)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Join {
-    invite: String,
-    password: String,
-}
-
-/// `POST /auth/join`.
-pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
-    let Join { invite, password } = asked.object()?;
-    let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
-    let managed = asked.managed(Effect::Change, []);
-    let signed_in = asked
-        .recorded(managed, async move {
-            let signed_in = plane.entrance.join(&invite, password, address).await?;
-            plane.snapshots.refresh_for(&["user", "group", LOGIN]).await;
-            Ok(signed_in)
-        })
-        .await?;
-    answer(StatusCode::CREATED, &signed_in)
-}
-
-fn answer(status: StatusCode, signed_in: &SignedIn) -> Result<Response, Refusal> {
+pub(super) fn answer(status: StatusCode, signed_in: &SignedIn) -> Result<Response, Refusal> {
     let (user, spec) = (&signed_in.user, &signed_in.user.spec);
     let told = json!({
         "token": signed_in.token.reveal(), "expiresAt": moment(signed_in.expires_at_unix)?,
@@ -239,7 +173,7 @@ fn answer(status: StatusCode, signed_in: &SignedIn) -> Result<Response, Refusal>
 }
 
 /// RFC 3339, UTC.
-fn moment(unix: i64) -> Result<String, Error> {
+pub(super) fn moment(unix: i64) -> Result<String, Error> {
     let time = Timestamp::from_second(unix).map_err(|_| Error::new(Code::Invalid, "that is too far away"))?;
     Ok(time.to_string())
 }

@@ -68,7 +68,7 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
         let gone = last(&asked, &word).await?;
         (asked.may_named(Verb::Create, kind, (&gone.0, gone.1.as_deref())).await?, gone.0, gone.1)
     };
-    let Revert { to } = asked.object()?;
+    let Revert { to } = asked.object().await?;
     let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
     let word = live.as_ref().map_or(word, |(_, resource)| resource.metadata.uid.clone());
     let resource = asked

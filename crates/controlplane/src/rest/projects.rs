@@ -41,7 +41,7 @@ fn enforced(project: &Resource) -> Result<(), Refusal> {
 
 /// `GET /projects/{id}/mcp-config`: each server as Claude Code starts it by itself.
 pub(crate) async fn mcp_config(asked: Asked) -> Result<Response, Refusal> {
-    let (_, project) = asked.may_this(Verb::View).await?;
+    let (_, project) = asked.may_this(Verb::Expose).await?;
     enforced(&project)?;
     let servers = visible_servers(&asked, &project).await?;
     asked
@@ -133,7 +133,7 @@ struct Attach {
 /// `POST /projects/{id}/servers {"server": NAME}`.
 pub(crate) async fn attach(asked: Asked) -> Result<Response, Refusal> {
     let (allowed, project) = asked.may_this(Verb::Edit).await?;
-    let Attach { server } = asked.object()?;
+    let Attach { server } = asked.object().await?;
     let (_, server) = asked.may_one(Verb::View, kind("server")?, (&server, None)).await?;
     let (is_dry, plane, server) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane), server.metadata.name);
     let shown = json!({ "project": project.metadata.name, "server": server });

@@ -84,7 +84,7 @@ pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
     if project.is_none() {
         wanted.as_object_mut().map(|members| members.shift_remove("project"));
     }
-    let prepared = Prepared::read(&plane, prompt, wanted).await?;
+    let prepared = Prepared::read(prompt, wanted)?;
     let said = [("name", name.into()), ("project", project.into())];
     let document = asked
         .change(said, async move {

@@ -26,9 +26,10 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     let kind = asked.kind()?;
     asked.may_some(Verb::Create).await?;
     let is_dry = asked.query.is_dry_run()?;
-    let value = placed(kind, asked.value()?, None, asked.project());
-    let prepared = Prepared::read(&asked.plane, kind, value).await?;
+    let value = placed(kind, asked.value().await?, None, asked.project());
+    let mut prepared = Prepared::read(kind, value)?;
     let allowed = asked.may_named(Verb::Create, kind, prepared.named()).await?;
+    prepared.ready(&asked.plane).await?;
     let plane = Arc::clone(&asked.plane);
     let said = [("name", prepared.name.clone().into()), ("project", prepared.project.clone().into())];
     let (resource, token) = asked
@@ -54,9 +55,10 @@ pub(crate) async fn replace(asked: Asked) -> Result<Response, Refusal> {
     let (allowed, resource) = asked.may_this(Verb::Edit).await?;
     let (if_match, is_dry) = (asked.if_match()?, asked.query.is_dry_run()?);
     let (name, project) = named(&resource);
-    let value = placed(kind, asked.value()?, Some(name), project);
-    let prepared = Prepared::read(&asked.plane, kind, value).await?;
+    let value = placed(kind, asked.value().await?, Some(name), project);
+    let mut prepared = Prepared::read(kind, value)?;
     is_same(&prepared, &resource)?;
+    prepared.ready(&asked.plane).await?;
     let plane = Arc::clone(&asked.plane);
     let resource = asked
         .change([("name", name.into())], async move {
@@ -76,7 +78,7 @@ pub(crate) async fn patch(asked: Asked) -> Result<Response, Refusal> {
     let kind = asked.kind()?;
     let (allowed, resource) = asked.may_this(Verb::Edit).await?;
     let (if_match, is_dry) = (asked.if_match()?, asked.query.is_dry_run()?);
-    let patch = asked.value()?;
+    let patch = asked.value().await?;
     let plane = Arc::clone(&asked.plane);
     let name = resource.metadata.name.as_str().into();
     let resource = asked
@@ -110,7 +112,9 @@ async fn patched(
             if_match,
         ));
     }
-    let prepared = Prepared::of(plane, kind, document::patch(kind, &shown(kind, &live), patch)?).await?;
+    let mut prepared = Prepared::of(kind, document::patch(kind, &shown(kind, &live), patch)?);
+    is_same(&prepared, resource)?;
+    prepared.ready(plane).await?;
     let mut change = plane.guarded.begin().await?;
     let version = Some(live.metadata.resource_version);
     let resource = change.update(allowed, version, &prepared.desired(None)).await;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::query::Query;
 use super::route::Route;
+use crate::limits::{BODY_READ_AT_ONCE, YAML_NODES_FREE};
 use crate::plane::Plane;
 use crate::ports::{BoxFuture, Effect, Managed, recorded};
 use crate::refusal::Refusal;
@@ -45,18 +46,27 @@ impl Asked {
     }
 
     /// The body as a value: JSON, or YAML if it says so.
-    pub(crate) fn value(&self) -> Result<Value, Refusal> {
-        if self.body.is_empty() {
-            return Err(Refusal::invalid("the body is empty").hint("send a JSON object"));
+    pub(crate) async fn value(&self) -> Result<Value, Refusal> {
+        let is_yaml = self.is_yaml();
+        self.parsed(move |body| read(body, is_yaml)).await
+    }
+
+    /// The body read by this function. What may take long is read where nothing else waits, a few at once.
+    pub(crate) async fn parsed<T: Send + 'static>(
+        &self,
+        parse: impl FnOnce(&[u8]) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if self.body.len() <= BODY_READ_AT_ONCE && !self.is_yaml() {
+            return parse(&self.body);
         }
-        if self.is_yaml() {
-            let text =
-                std::str::from_utf8(&self.body).map_err(|_| Refusal::invalid("the body is not UTF-8"))?;
-            return serde_saphyr::from_str_with_options(text, yaml_options())
-                .map_err(|error| Refusal::invalid(format!("the body is not YAML: {error}")));
-        }
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))
+        let lost = || Refusal::new(hayward_api::Code::Unavailable, "no body can be read now");
+        let place = Arc::clone(&self.plane.reading).acquire_owned().await.map_err(|_| lost())?;
+        let body = self.body.clone();
+        let work = move || {
+            let _place = place;
+            parse(&body)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| lost())?
     }
 
     /// Whether the body says that it is YAML.
@@ -66,8 +76,8 @@ impl Asked {
     }
 
     /// The body as an object of this type.
-    pub(crate) fn object<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        let value = if self.body.is_empty() { Value::Object(Map::new()) } else { self.value()? };
+    pub(crate) async fn object<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let value = if self.body.is_empty() { Value::Object(Map::new()) } else { self.value().await? };
         serde_json::from_value(value)
             .map_err(|error| Refusal::invalid(format!("the body is not what it should be: {error}")))
     }
@@ -150,9 +160,31 @@ impl Asked {
     }
 }
 
-/// How YAML is read: `y` and `no` are words.
-pub(crate) fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! { strict_booleans: true }
+/// Reads a body.
+fn read(body: &[u8], is_yaml: bool) -> Result<Value, Refusal> {
+    if body.is_empty() {
+        return Err(Refusal::invalid("the body is empty").hint("send a JSON object"));
+    }
+    if is_yaml {
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::invalid("the body is not UTF-8"))?;
+        return serde_saphyr::from_str_with_options(text, yaml_options(text.len()))
+            .map_err(|error| Refusal::invalid(format!("the body is not YAML: {error}")));
+    }
+    super::once::from_slice(body).map_err(|error| Refusal::invalid(format!("the body is not JSON: {error}")))
+}
+
+/// How YAML of so many bytes is read: `y` and `no` are words, and aliases make no more of it than as much text could say.
+pub(crate) fn yaml_options(bytes: usize) -> serde_saphyr::Options {
+    let nodes = bytes.saturating_add(YAML_NODES_FREE);
+    serde_saphyr::options! {
+        strict_booleans: true,
+        budget: serde_saphyr::budget! {
+            max_nodes: nodes,
+            max_events: nodes.saturating_mul(3),
+            max_recorded_anchor_events: nodes.saturating_mul(3),
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: nodes },
+    }
 }
 
 /// A JSON answer.

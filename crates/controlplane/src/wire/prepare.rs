@@ -1,4 +1,4 @@
-//! What somebody wrote, made ready to be stored: read, and with passwords hashed and tokens checked.
+//! What somebody wrote, made ready to be stored: read, and, when its writer may, with passwords hashed and tokens checked.
 
 use std::collections::BTreeMap;
 
@@ -25,35 +25,45 @@ pub(crate) struct Prepared {
     pub(crate) spec: Value,
     /// The version that the live one must be at.
     pub(crate) version: Option<u64>,
+    /// The password that was given, until it is hashed.
+    given: Option<String>,
     /// The digest of its password, if it has a new one.
     password: Option<PasswordHash>,
 }
 
 impl Prepared {
-    /// Reads a document of a kind.
-    pub(crate) async fn read(
-        plane: &Plane,
-        kind: &'static Descriptor,
-        value: Value,
-    ) -> Result<Self, Refusal> {
-        Self::of(plane, kind, document::read(kind, value)?).await
+    /// Reads a document of a kind. It is made ready when it is decided that the caller may: see [`Self::ready`].
+    pub(crate) fn read(kind: &'static Descriptor, value: Value) -> Result<Self, Refusal> {
+        Ok(Self::of(kind, document::read(kind, value)?))
     }
 
-    /// Makes a document that was read ready.
-    pub(crate) async fn of(
-        plane: &Plane,
-        kind: &'static Descriptor,
-        document: Document,
-    ) -> Result<Self, Refusal> {
+    /// The same of a document that was read.
+    pub(crate) fn of(kind: &'static Descriptor, document: Document) -> Self {
         let Document { name, project, labels, annotations, mut spec, version, .. } = document;
-        let password = match take_password(kind, &mut spec) {
-            Some(password) => plane.entrance.fresh(&name, password).await?,
-            None => None,
-        };
-        if kind.name == "token" {
-            spec = checked_token(plane, spec)?;
+        let given = take_password(kind, &mut spec);
+        Self { kind, name, project, labels, annotations, spec, version, given, password: None }
+    }
+
+    /// Whether there is a password to hash.
+    pub(crate) fn has_password(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// Whether making it ready takes time, or tells something of this machine.
+    pub(crate) fn is_dear(&self) -> bool {
+        self.has_password() || self.kind.name == "token"
+    }
+
+    /// Hashes its password, and looks at the paths of a token. Only for whoever may make or change it: the time that it
+    /// takes and what it says are not for others.
+    pub(crate) async fn ready(&mut self, plane: &Plane) -> Result<(), Refusal> {
+        if let Some(password) = self.given.take() {
+            self.password = plane.entrance.fresh(&self.name, password).await?;
         }
-        Ok(Self { kind, name, project, labels, annotations, spec, version, password })
+        if self.kind.name == "token" {
+            self.spec = checked_token(plane, std::mem::take(&mut self.spec))?;
+        }
+        Ok(())
     }
 
     /// Its name and its project.

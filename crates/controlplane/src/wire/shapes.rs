@@ -34,9 +34,13 @@ shapes! {
         "properties": {"email": {"type": "string"}}};
     invite: {"type": "object", "required": ["email"], "additionalProperties": false, "properties": {
         "email": {"type": "string"}, "name": {"type": "string"}, "groups": {"type": "array", "items": {"type": "string"}},
-        "expiresIn": {"type": "integer", "minimum": 1, "description": "Seconds until it is of no use."}}};
+        "expiresIn": {"type": "integer", "minimum": 1, "maximum": 2_592_000, "description": "Seconds until it is of no use."}}};
     invited: {"type": "object", "required": ["invite", "email", "expiresAt"],
         "properties": {"invite": {"type": "string"}, "email": {"type": "string"}, "expiresAt": {"type": "string"}}};
+    invites: {"type": "array", "items": {"type": "object", "required": ["id", "email", "madeBy", "createdAt", "expiresAt"],
+        "properties": {"id": {"type": "string"}, "email": {"type": "string"}, "name": {"type": ["string", "null"]},
+            "groups": {"type": "array", "items": {"type": "string"}}, "madeBy": {"type": "string"},
+            "createdAt": {"type": "string"}, "expiresAt": {"type": "string"}, "redeemedAt": {"type": ["string", "null"]}}}};
     signed_in: {"type": "object", "required": ["token", "expiresAt", "user"], "properties": {
         "token": {"type": "string"}, "expiresAt": {"type": "string"},
         "user": {"type": "object", "required": ["id", "email", "role"], "properties": {

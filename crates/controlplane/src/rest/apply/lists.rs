@@ -8,7 +8,6 @@ use hayward_api::{Code, Error};
 use serde_json::Value;
 
 use super::Applying;
-use crate::plane::Plane;
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
 use crate::wire::asked::yaml_options;
@@ -38,21 +37,23 @@ pub(crate) struct Item {
 
 impl Lists {
     /// The body of a request: JSON, or YAML with any number of documents.
-    pub(crate) fn read(asked: &Asked) -> Result<Self, Refusal> {
+    pub(crate) async fn read(asked: &Asked) -> Result<Self, Refusal> {
         let mut lists = Self::default();
-        if asked.is_yaml() {
-            let text =
-                std::str::from_utf8(&asked.body).map_err(|_| Refusal::invalid("the body is not UTF-8"))?;
-            lists.add_text(text, None)?;
-        } else {
-            lists.add(asked.value()?, None)?;
+        if !asked.is_yaml() {
+            lists.add(asked.value().await?, None)?;
+            return Ok(lists);
         }
-        Ok(lists)
+        let parse = move |body: &[u8]| {
+            let text = std::str::from_utf8(body).map_err(|_| Refusal::invalid("the body is not UTF-8"))?;
+            lists.add_text(text, None)?;
+            Ok(lists)
+        };
+        asked.parsed(parse).await
     }
 
     /// Adds the documents of a text in YAML, of which JSON is a part.
     pub(crate) fn add_text(&mut self, text: &str, file: Option<&str>) -> Result<(), Error> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, yaml_options())
+        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
             .map_err(|error| Error::new(Code::Invalid, format!("it is not YAML: {error}")))?;
         documents
             .into_iter()
@@ -88,12 +89,7 @@ impl Lists {
     }
 
     /// All of them, in the order in which kinds refer to each other; the first that is wrong is told with its place.
-    pub(crate) async fn prepared(
-        self,
-        plane: &Plane,
-        applying: &Applying,
-        max: usize,
-    ) -> Result<Vec<Item>, Refusal> {
+    pub(crate) fn prepared(self, applying: &Applying, max: usize) -> Result<Vec<Item>, Refusal> {
         if self.0.len() > max {
             let message = format!("{} objects at once: apply up to {max}", self.0.len());
             return Err(Refusal::new(Code::TooLarge, message));
@@ -111,7 +107,7 @@ impl Lists {
             }
             let members = value.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
             let said = members.map(|(name, _)| name.clone()).collect();
-            let prepared = Prepared::read(plane, kind, value).await;
+            let prepared = Prepared::read(kind, value);
             let prepared = prepared.map_err(|refusal| Refusal::from(refusal.error.at(&place)))?;
             items.push(Item { prepared, said, place, file });
         }

@@ -42,6 +42,14 @@ impl<'a> Planning<'a> {
         (self.change, self.results)
     }
 
+    /// Decides of one object whether the caller may make it what it is to be, and does nothing.
+    pub(super) async fn decide(&mut self, item: &Item) -> Result<(), Refusal> {
+        let (kind, (name, project)) = (item.prepared.kind, item.prepared.named());
+        let is_new = kind.kept == Kept::InProjects || self.change.find(kind, project, name).await?.is_none();
+        let verb = if is_new { Verb::Create } else { Verb::Edit };
+        self.may(verb, kind, (name, project)).await.map(drop).map_err(|refusal| refusal.at(&item.place))
+    }
+
     /// Makes one object what it is to be; what is wrong is told with its place.
     pub(super) async fn take(&mut self, item: Item) -> Result<(), Refusal> {
         let place = item.place.clone();
@@ -114,7 +122,10 @@ impl<'a> Planning<'a> {
         for kind in KINDS.iter().rev().copied().filter(|kind| kind.kept == Kept::Stored) {
             for resource in self.change.list(kind).await? {
                 let is_meant = labels.as_ref().is_none_or(|labels| labels.matches(&resource.metadata.labels));
-                if is_meant && self.is_left(kind.name, &resource) {
+                let (name, project) = named(&resource);
+                // What the caller may not see isn't there for it: neither deleted nor named.
+                let is_seen = self.plane.guarded.sees(self.caller, kind, name, project);
+                if is_meant && is_seen && self.is_left(kind.name, &resource) {
                     self.delete(kind, resource).await?;
                 }
             }

@@ -1,0 +1,146 @@
+//! Invites: each makes one user, once, for as long as whoever made it could make that user.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::{Caller, Code, Error};
+use hayward_auth::{Purpose, Token, Verb};
+use hayward_store::{Actor, Invite as Kept, LOGIN, NewInvite};
+use http::StatusCode;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::{answer, moment};
+use crate::limits::{INVITE_LIFETIME, INVITE_LIFETIME_MAX};
+use crate::plane::Plane;
+use crate::ports::Effect;
+use crate::refusal::Refusal;
+use crate::sign_in::user_kind;
+use crate::wire::asked::{Asked, json, nothing};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Invite {
+    email: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    /// Seconds.
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+/// `POST /auth/invites`. Whoever puts somebody into groups may do that.
+pub(crate) async fn make(asked: Asked) -> Result<Response, Refusal> {
+    asked.may_some(Verb::Create).await?;
+    let Invite { email, name, groups, expires_in } = asked.object().await?;
+    let email = hayward_api::kinds::Names::Email.canonical(&email)?;
+    asked.may_named(Verb::Create, user_kind()?, (&email, None)).await?;
+    for group in &groups {
+        asked.may_one(Verb::Edit, crate::wire::kind("group")?, (group, None)).await?;
+    }
+    let lifetime = expires_in.unwrap_or(INVITE_LIFETIME.as_secs());
+    if lifetime > INVITE_LIFETIME_MAX.as_secs() {
+        let message = format!("an invite is good for {} seconds at most", INVITE_LIFETIME_MAX.as_secs());
+        return Err(Error::new(Code::Invalid, message).at("expiresIn").into());
+    }
+    let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
+    let expires_at_unix = Timestamp::now().as_second().saturating_add(lifetime);
+    let expires_at = moment(expires_at_unix)?;
+    let token = Token::mint(Purpose::Invite);
+    let said = [("email", email.clone().into()), ("groups", groups.clone().into())];
+    let told = json!({ "invite": token.reveal(), "email": email, "expiresAt": expires_at });
+    let content = json!({ "email": told["email"], "name": name, "groups": groups });
+    let created_unix = Timestamp::now().as_second();
+    let invite = NewInvite {
+        id: token.id(),
+        digest: token.digest(),
+        content,
+        created_unix,
+        expires_unix: expires_at_unix,
+    };
+    let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(&*asked.caller.principal));
+    asked.change(said, async move { plane.entrance.invite(&invite, &actor).await }).await?;
+    json(StatusCode::CREATED, &told)
+}
+
+/// `GET /auth/invites`: those that the caller could have made.
+pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
+    asked.may_some(Verb::Create).await?;
+    let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
+    asked
+        .look(async move {
+            let mut shown = Vec::new();
+            for invite in plane.entrance.invites().await? {
+                if may_make(&plane, &caller, &invite)? {
+                    shown.push(told(&invite)?);
+                }
+            }
+            json(StatusCode::OK, &shown)
+        })
+        .await
+}
+
+/// `DELETE /auth/invites/{id}`.
+pub(crate) async fn take_back(asked: Asked) -> Result<Response, Refusal> {
+    asked.may_some(Verb::Create).await?;
+    let word = asked.part("id").to_owned();
+    let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
+    asked
+        .change([], async move {
+            let invites = plane.entrance.invites().await?;
+            let invite = invites.iter().find(|invite| invite.id.as_str() == word);
+            match invite {
+                Some(invite) if may_make(&plane, &caller, invite)? => {
+                    plane.entrance.take_invite_back(invite.id).await
+                }
+                _ => {
+                    let message = format!("invite `{}` not found", word.escape_debug());
+                    Err(Refusal::new(Code::NotFound, message))
+                }
+            }
+        })
+        .await?;
+    Ok(nothing())
+}
+
+/// Whether the caller could make this invite.
+fn may_make(plane: &Plane, caller: &Caller, invite: &Kept) -> Result<bool, Refusal> {
+    let email = invite.content.get("email").and_then(Value::as_str).unwrap_or_default();
+    Ok(plane.guarded.named(caller, Verb::Create, user_kind()?, (email, None)).is_ok())
+}
+
+/// An invite without its secret.
+fn told(invite: &Kept) -> Result<Value, Error> {
+    let content = &invite.content;
+    Ok(json!({
+        "id": invite.id.as_str(), "email": content.get("email"), "name": content.get("name"),
+        "groups": content.get("groups"), "madeBy": invite.made_by, "createdAt": moment(invite.created_unix)?,
+        "expiresAt": moment(invite.expires_unix)?,
+        "redeemedAt": invite.redeemed_unix.map(moment).transpose()?,
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Join {
+    invite: String,
+    password: String,
+}
+
+/// `POST /auth/join`.
+pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
+    let Join { invite, password } = asked.object().await?;
+    let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
+    let managed = asked.managed(Effect::Change, []);
+    let signed_in = asked
+        .recorded(managed, async move {
+            let signed_in = plane.entrance.join(&plane.guarded, (&invite, password), address).await?;
+            plane.snapshots.refresh_for(&["user", "group", LOGIN]).await;
+            Ok(signed_in)
+        })
+        .await?;
+    answer(StatusCode::CREATED, &signed_in)
+}

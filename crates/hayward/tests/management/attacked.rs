@@ -1,0 +1,268 @@
+//! What somebody tries who has a token and may little.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::rig::{PASSWORD, Rig, server};
+
+#[tokio::test]
+async fn no_password_is_hashed_and_no_path_looked_at_for_whoever_may_not() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([{"role": "view", "resource": "*"}])).await;
+    let users: Vec<Value> =
+        (0..90).map(|at| json!({"email": format!("user-{at}@example.org"), "password": PASSWORD})).collect();
+    let began = Instant::now();
+    assert_eq!(rig.post("/apply", &bob, json!({"users": users})).await.status, 403);
+    let ann = json!({"email": "ann@example.org", "password": PASSWORD});
+    assert_eq!(rig.post("/apply?dryRun=server", &bob, json!({"users": [ann]})).await.status, 403);
+    let took = began.elapsed();
+    // As many hashes take seconds.
+    assert!(took.as_millis() < 1500, "{took:?}");
+    for path in ["/", "/nowhere/at/all"] {
+        let token = json!({"name": "x", "role": "rw", "fence": {"roots": [path]}});
+        let direct = rig.post("/tokens", &bob, token.clone()).await;
+        let applied = rig.post("/apply", &bob, json!({"tokens": [token]})).await;
+        assert_eq!((direct.status, applied.status), (403, 403), "{path}: {} {}", direct.body, applied.body);
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_change_one_user_tries_no_password_of_another() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    rig.user("carl@example.org", json!([])).await;
+    let own = json!([{"role": "edit", "resource": "users", "name": "carl@example.org"}]);
+    let bob = rig.user("bob@example.org", own).await;
+    for password in [PASSWORD, "another password"] {
+        let body = json!({"email": "ann@example.org", "password": password});
+        for method in ["PUT", "PATCH"] {
+            let answer = rig.send(method, "/users/carl@example.org", &bob, &body).await;
+            assert_eq!(answer.status, 400, "{method}: {}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_apply_has_a_hundred_passwords_at_most() {
+    let rig = Rig::start();
+    let users = |count: usize| -> Vec<Value> {
+        (0..count)
+            .map(|at| json!({"email": format!("user-{at}@example.org"), "password": PASSWORD}))
+            .collect()
+    };
+    let refused = rig.post("/apply?dryRun=server", rig.admin(), json!({"users": users(101)})).await;
+    assert_eq!(refused.status, 413, "{}", refused.body);
+    let taken = rig.post("/apply", rig.admin(), json!({"users": users(3)})).await;
+    assert_eq!(taken.status, 200, "{}", taken.body);
+    let again = rig.post("/apply", rig.admin(), json!({"users": users(3)})).await.json();
+    let results = again["results"].as_array().unwrap();
+    assert!(results.iter().all(|it| it["action"] == "unchanged"), "{again}");
+}
+
+#[tokio::test]
+async fn pruning_neither_names_nor_deletes_what_the_caller_may_not_see() {
+    let rig = Rig::start();
+    let lists = json!({"prompts": [{"name": "pp", "content": "x"}], "servers": [server("a"), server("b")]});
+    assert_eq!(rig.post("/apply?manager=m", rig.admin(), lists).await.status, 200);
+    let bob = rig.user("bob@example.org", json!([{"role": "edit", "resource": "servers"}])).await;
+    let only_a = json!({"servers": [server("a")]});
+    let pruned = rig.post("/apply?manager=m&prune=true", &bob, only_a.clone()).await;
+    assert_eq!(pruned.status, 200, "{}", pruned.body);
+    assert!(!pruned.body.contains("pp"), "{}", pruned.body);
+    assert_eq!(rig.get("/prompts/pp", rig.admin()).await.status, 200);
+    assert_eq!(rig.get("/servers/b", rig.admin()).await.status, 404);
+    let seeing = json!([{"role": "edit", "resource": "servers"}, {"role": "view", "resource": "prompts"}]);
+    let carl = rig.user("carl@example.org", seeing).await;
+    let refused = rig.post("/apply?manager=m&prune=true", &carl, only_a).await;
+    assert!(refused.status == 403 && refused.body.contains("pp"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn logins_that_come_together_are_no_more_guesses_than_one_after_the_other() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let guess = json!({"email": "ann@example.org", "password": "wrong password"});
+    let answers =
+        futures_util::future::join_all((0..30).map(|_| rig.post("/auth/login", "", guess.clone()))).await;
+    let compared = answers.iter().filter(|answer| answer.status == 401).count();
+    assert!(compared <= 8, "{compared} passwords were compared");
+    assert!(answers.iter().any(|answer| answer.status == 429));
+}
+
+#[tokio::test]
+async fn yaml_whose_aliases_say_more_than_its_text_is_refused_and_costs_nothing() {
+    let rig = Rig::start();
+    let bob = rig.user("bob@example.org", json!([])).await;
+    let mut bomb = "a: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..6 {
+        let before = format!("*a{}, ", level - 1).repeat(10);
+        bomb.push_str(&format!("b{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
+    }
+    let yaml = [("content-type", "application/yaml")];
+    let began = Instant::now();
+    for path in ["/apply", "/auth/login"] {
+        let answer = rig.send_as(("POST", path), &bob, &yaml, &bomb).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+    }
+    let took = began.elapsed();
+    assert!(took.as_millis() < 1000, "{took:?}");
+    let honest = "x: &server {command: [serve]}\nservers:\n- {<<: *server, name: a}\n"
+        .replace("x: &server", "servers:\n- &server");
+    let honest = honest.replace("{command: [serve]}\nservers:", "{command: [serve], name: b}");
+    let applied = rig.send_as(("POST", "/apply"), rig.admin(), &yaml, &honest).await;
+    assert_eq!(applied.status, 200, "{}", applied.body);
+}
+
+#[tokio::test]
+async fn a_large_body_is_read_like_a_small_one() {
+    let rig = Rig::start();
+    let servers: Vec<Value> = (0..1000).map(|at| server(&format!("server-{at}"))).collect();
+    let lists = json!({"servers": servers});
+    assert_eq!(rig.post("/apply", rig.admin(), lists.clone()).await.status, 200);
+    let yaml = [("content-type", "application/yaml")];
+    let again = rig.send_as(("POST", "/apply"), rig.admin(), &yaml, &lists.to_string()).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+}
+
+#[tokio::test]
+async fn json_with_a_member_twice_is_refused() {
+    let rig = Rig::start();
+    for (path, body) in [
+        ("/servers", r#"{"name": "a", "command": ["x"], "command": ["y"]}"#),
+        ("/apply", r#"{"servers": [{"name": "a", "name": "b", "command": ["x"]}]}"#),
+    ] {
+        let answer = rig.send_as(("POST", path), rig.admin(), &[], body).await;
+        assert!(answer.status == 400 && answer.body.contains("there twice"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_of_a_client_is_for_whoever_may_expose_the_project() {
+    let rig = Rig::start();
+    rig.post("/projects", rig.admin(), json!({"name": "home"})).await;
+    let bob = rig.user("bob@example.org", json!([{"role": "view", "resource": "projects"}])).await;
+    assert_eq!(rig.get("/projects/home", &bob).await.status, 200);
+    assert_eq!(rig.get("/projects/home/mcp-config", &bob).await.status, 403);
+    let carl = rig.user("carl@example.org", json!([{"role": "expose", "resource": "projects"}])).await;
+    let config = rig.get("/projects/home/mcp-config", &carl).await;
+    assert_eq!(config.status, 200, "{}", config.body);
+}
+
+#[tokio::test]
+async fn an_invite_is_worth_no_more_than_whoever_made_it() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    rig.post("/groups", rig.admin(), json!({"name": "home", "members": []})).await;
+    let may = json!([{"role": "create", "resource": "users"}, {"role": "edit", "resource": "groups"}]);
+    for (at, end) in ["disable", "delete", "take away", "nothing"].into_iter().enumerate() {
+        let maker = format!("maker-{at}@example.org");
+        let token = rig.user(&maker, may.clone()).await;
+        let body = json!({"email": format!("new-{at}@example.org"), "groups": ["home"]});
+        let invite = rig.post("/auth/invites", &token, body).await.json()["invite"].clone();
+        let path = format!("/users/{maker}");
+        let done = match end {
+            "disable" => rig.send("PATCH", &path, rig.admin(), &json!({"disabled": true})).await,
+            "delete" => rig.send("DELETE", &path, rig.admin(), &Value::Null).await,
+            "take away" => {
+                let rules = format!("/rbac-definitions/{}", maker.replace('@', "-"));
+                rig.send("DELETE", &rules, rig.admin(), &Value::Null).await
+            }
+            _ => rig.get(&path, rig.admin()).await,
+        };
+        assert!([200, 204].contains(&done.status), "{end}: {}", done.body);
+        let joined = rig.post("/auth/join", "", json!({"invite": invite, "password": PASSWORD})).await;
+        let unknown =
+            rig.post("/auth/join", "", json!({"invite": "hwd_invite_x", "password": PASSWORD})).await;
+        if end == "nothing" {
+            assert_eq!(joined.status, 201, "{}", joined.body);
+        } else {
+            let told =
+                |answer: &hayward_testkit::client::Answer| (answer.status, answer.json()["detail"].clone());
+            assert_eq!(told(&joined), told(&unknown), "{end}");
+            assert_eq!(joined.status, 401, "{end}");
+        }
+        // Wrong invites slow the next ones.
+        tokio::time::sleep(std::time::Duration::from_secs(if at > 1 { 3 } else { 0 })).await;
+    }
+}
+
+#[tokio::test]
+async fn invites_are_listed_and_taken_back_by_whoever_may_make_them() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([{"role": "view", "resource": "*"}])).await;
+    let long = json!({"email": "carl@example.org", "expiresIn": 2_592_001});
+    assert_eq!(rig.post("/auth/invites", &ann, long).await.status, 400);
+    let made = rig.post("/auth/invites", &ann, json!({"email": "carl@example.org"})).await.json();
+    let listed = rig.get("/auth/invites", &ann).await.json();
+    assert_eq!(
+        (&listed[0]["email"], &listed[0]["madeBy"]),
+        (&json!("carl@example.org"), &json!("user:ann@example.org"))
+    );
+    let secret = made["invite"].as_str().unwrap().rsplit('_').next().unwrap();
+    assert!(!listed.to_string().contains(secret));
+    let path = format!("/auth/invites/{}", listed[0]["id"].as_str().unwrap());
+    assert_eq!(rig.get("/auth/invites", &bob).await.status, 403);
+    assert_eq!(rig.send("DELETE", &path, &bob, &Value::Null).await.status, 403);
+    let own = json!([{"role": "create", "resource": "users", "name": "dora@example.org"}]);
+    let dora = rig.user("eve@example.org", own).await;
+    assert_eq!(rig.get("/auth/invites", &dora).await.json(), json!([]));
+    assert_eq!(rig.send("DELETE", &path, &dora, &Value::Null).await.status, 404);
+    assert_eq!(rig.send("DELETE", &path, &ann, &Value::Null).await.status, 204);
+    assert_eq!(rig.send("DELETE", &path, &ann, &Value::Null).await.status, 404);
+    let join = json!({"invite": made["invite"], "password": PASSWORD});
+    assert_eq!(rig.post("/auth/join", "", join).await.status, 401);
+}
+
+#[tokio::test]
+async fn that_a_name_fits_several_is_told_of_those_that_the_caller_sees() {
+    let rig = Rig::start();
+    for project in ["one", "two", "three"] {
+        rig.post("/projects", rig.admin(), json!({"name": project})).await;
+        let prompt = json!({"name": "p", "project": project, "content": project});
+        assert_eq!(rig.post("/prompts", rig.admin(), prompt).await.status, 201);
+    }
+    let ambiguous = rig.get("/prompts/p", rig.admin()).await;
+    assert!(ambiguous.body.contains("fits several"), "{}", ambiguous.body);
+    let view = |project: &str| json!({"role": "view", "resource": "prompts", "project": project});
+    let nobody = rig.user("nobody@example.org", json!([view("elsewhere")])).await;
+    assert_eq!(rig.get("/prompts/p", &nobody).await.status, 404);
+    let bob = rig.user("bob@example.org", json!([view("two")])).await;
+    let one = rig.get("/prompts/p", &bob).await;
+    assert_eq!((one.status, one.json()["project"].clone()), (200, json!("two")), "{}", one.body);
+    let carl = rig.user("carl@example.org", json!([view("two"), view("one")])).await;
+    assert_eq!(rig.get("/prompts/p", &carl).await.status, ambiguous.status);
+}
+
+#[tokio::test]
+async fn whoever_may_not_attach_learns_neither_of_projects_nor_of_servers() {
+    let rig = Rig::start();
+    for project in ["mine", "hidden"] {
+        rig.post("/projects", rig.admin(), json!({"name": project})).await;
+    }
+    for name in ["seen", "unseen"] {
+        rig.post("/servers", rig.admin(), server(name)).await;
+    }
+    let bob = rig
+        .user(
+            "bob@example.org",
+            json!([{"role": "edit", "resource": "serverattachments", "project": "mine"},
+                {"role": "view", "resource": "servers", "name": "seen"}]),
+        )
+        .await;
+    let attach = async |server: &str, project: &str| {
+        rig.post("/serverattachments", &bob, json!({"server": server, "project": project})).await
+    };
+    for project in ["hidden", "nowhere"] {
+        let refused = attach("seen", project).await;
+        assert_eq!(refused.status, 403, "{project}: {}", refused.body);
+    }
+    for server in ["unseen", "nowhere"] {
+        let refused = attach(server, "mine").await;
+        assert_eq!(refused.status, 404, "{server}: {}", refused.body);
+    }
+    let attached = attach("seen", "mine").await;
+    assert_eq!(attached.status, 201, "{}", attached.body);
+}
