@@ -21,7 +21,7 @@ async fn no_password_is_hashed_and_no_path_looked_at_for_whoever_may_not() {
     // As many hashes take seconds.
     assert!(took.as_millis() < 1500, "{took:?}");
     for path in ["/", "/nowhere/at/all"] {
-        let token = json!({"name": "x", "role": "rw", "fence": {"roots": [path]}});
+        let token = json!({"name": "x", "role": "rw", "fence": {"profile": "confined", "roots": [path]}});
         let direct = rig.post("/tokens", &bob, token.clone()).await;
         let applied = rig.post("/apply", &bob, json!({"tokens": [token]})).await;
         assert_eq!((direct.status, applied.status), (403, 403), "{path}: {} {}", direct.body, applied.body);
@@ -164,7 +164,10 @@ async fn an_invite_is_worth_no_more_than_whoever_made_it() {
         let path = format!("/users/{maker}");
         let done = match end {
             "disable" => rig.send("PATCH", &path, rig.admin(), &json!({"disabled": true})).await,
-            "delete" => rig.send("DELETE", &path, rig.admin(), &Value::Null).await,
+            "delete" => {
+                let path = format!("{path}?detach=true");
+                rig.send("DELETE", &path, rig.admin(), &Value::Null).await
+            }
             "take away" => {
                 let rules = format!("/rbac-definitions/{}", maker.replace('@', "-"));
                 rig.send("DELETE", &rules, rig.admin(), &Value::Null).await
