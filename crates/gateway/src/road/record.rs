@@ -102,8 +102,8 @@ impl Recorder {
     fn said<'a>(&self, arrival: &'a Arrival, route: Option<&Route>) -> Said<'a> {
         let redaction = self.secrets.current();
         // The name of a tool that there is shows nothing but itself, nor does that of a route of ours.
-        let is_ours =
-            arrival.beside.is_named_by_us() || route.is_some_and(|route| route.name() == arrival.name);
+        let is_ours = (arrival.verb.is_none() && arrival.beside.is_named_by_us())
+            || route.is_some_and(|route| route.name() == arrival.name);
         Said {
             arguments: redact::arguments(&recorded_json(&redaction, arrival.arguments.as_str())),
             name: if is_ours { Cow::Borrowed(&arrival.name) } else { recorded(&redaction, &arrival.name) },
