@@ -10,6 +10,7 @@ pub(crate) mod query;
 pub(crate) mod route;
 pub(crate) mod shapes;
 pub(crate) mod show;
+pub(crate) mod signed_in;
 
 use hayward_api::Code;
 use hayward_api::kinds::{self, Descriptor};

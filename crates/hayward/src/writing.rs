@@ -6,6 +6,17 @@ use hayward_client::{Applied, AppliedOne};
 use crate::failure::Failure;
 use crate::output::{data, plain, written};
 
+/// Who applies, if nobody else is named.
+const MANAGER: &str = "hayward-cli";
+
+/// Who applies.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ManagerArg {
+    /// Who applies: what another has applied is not pruned
+    #[arg(long, value_name = "NAME", default_value = MANAGER)]
+    pub(crate) manager: String,
+}
+
 /// Whether something is only tried.
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub(crate) struct TrialArg {

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use hayward_api::Code;
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Code, Error};
 use hayward_auth::Operation;
 use hayward_store::{Actor, LOGIN};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
-use crate::sign_in::{SignedIn, may_sign_in, user_kind};
+use crate::sign_in::{may_sign_in, user_kind};
 use crate::wire::asked::{Asked, json, nothing};
 use crate::wire::show::shown;
+use crate::wire::signed_in::answer;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,19 +161,4 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
         })
         .await?;
     answer(StatusCode::CREATED, &signed_in)
-}
-
-pub(super) fn answer(status: StatusCode, signed_in: &SignedIn) -> Result<Response, Refusal> {
-    let (user, spec) = (&signed_in.user, &signed_in.user.spec);
-    let told = json!({
-        "token": signed_in.token.reveal(), "expiresAt": moment(signed_in.expires_at_unix)?,
-        "user": { "id": user.metadata.uid, "email": user.metadata.name, "name": spec.get("name"), "role": spec.get("role") },
-    });
-    json(status, &told)
-}
-
-/// RFC 3339, UTC.
-pub(super) fn moment(unix: i64) -> Result<String, Error> {
-    let time = Timestamp::from_second(unix).map_err(|_| Error::new(Code::Invalid, "that is too far away"))?;
-    Ok(time.to_string())
 }

@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{answer, moment};
 use crate::limits::{INVITE_LIFETIME, INVITE_LIFETIME_MAX};
 use crate::plane::Plane;
 use crate::ports::Effect;
 use crate::refusal::Refusal;
 use crate::sign_in::user_kind;
 use crate::wire::asked::{Asked, json, nothing};
+use crate::wire::signed_in::{answer, moment};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

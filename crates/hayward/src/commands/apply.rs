@@ -6,18 +6,7 @@ use crate::failure::Failure;
 use crate::manifest::{self, FilesArg, Manifest};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::writing::{ResultForm, Trial, TrialArg, results};
-
-/// Who applies, if nobody else is named.
-const MANAGER: &str = "hayward-cli";
-
-/// Who applies.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct ManagerArg {
-    /// Who applies: what another has applied is not pruned
-    #[arg(long, value_name = "NAME", default_value = MANAGER)]
-    pub(crate) manager: String,
-}
+use crate::writing::{ManagerArg, ResultForm, Trial, TrialArg, results};
 
 /// Makes the world what files say: all of it, or nothing if anything is wrong.
 ///

@@ -21,6 +21,7 @@ use crate::writing::{Trial, TrialArg};
 ///
 /// What others refer to is not deleted without --detach, and it is told who does. A built-in resource is reset.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// KIND NAME… or KIND/NAME…; names may be ids or patterns
     #[arg(value_name = "RESOURCE", required_unless_present = "files")]

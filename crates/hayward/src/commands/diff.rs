@@ -4,7 +4,6 @@ use hayward_api::kinds::{Sensitive, find};
 use hayward_client::{Action, AppliedOne, Applying};
 use serde_json::Value;
 
-use crate::commands::apply::ManagerArg;
 use crate::documents::stripped;
 use crate::failure::Failure;
 use crate::manifest;
@@ -12,7 +11,7 @@ use crate::manifest::FilesArg;
 use crate::output::diff::unified;
 use crate::output::{data, plain, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::writing::title;
+use crate::writing::{ManagerArg, title};
 
 /// Shows what `hayward apply` of the same files would change; exits with 1 if that is anything.
 ///
