@@ -283,6 +283,7 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
         principal: Arc::new(principal),
         enabled: true,
         expires_at_unix: None,
+        made_with: None,
     });
     Ok(())
 }

@@ -28,11 +28,19 @@ pub struct CredentialRecord {
     pub enabled: bool,
     /// From this second on (Unix time) it is refused; never if there is none.
     pub expires_at_unix: Option<i64>,
+    /// The credential that it was made with, if it ends with that: by impersonation.
+    pub made_with: Option<TokenId>,
 }
 
 impl CredentialRecord {
     fn is_live(&self, now_unix: i64) -> bool {
         self.enabled && self.expires_at_unix.is_none_or(|end| now_unix < end)
+    }
+
+    /// The same, and that what it was made with is live, too.
+    fn is_live_in(&self, table: &Table, now_unix: i64) -> bool {
+        let is_maker_live = |id| table.get(&id).is_some_and(|maker| maker.record.is_live(now_unix));
+        self.is_live(now_unix) && self.made_with.is_none_or(is_maker_live)
     }
 }
 
@@ -53,14 +61,23 @@ type Table = HashMap<TokenId, Arc<Entry>>;
 #[derive(Debug)]
 struct Entry {
     record: CredentialRecord,
-    /// Unix time since it was last asked for; 0 if it wasn't used since.
-    used_unix: AtomicI64,
+    uses: Arc<Uses>,
 }
 
 impl Entry {
-    fn of(record: CredentialRecord) -> Arc<Self> {
-        Arc::new(Self { record, used_unix: AtomicI64::new(0) })
+    /// What is known of its uses stays known if this only takes the place of one of the same id.
+    fn instead_of(before: &Table, record: CredentialRecord) -> Arc<Self> {
+        let uses = before.get(&record.id).map(|entry| Arc::clone(&entry.uses)).unwrap_or_default();
+        Arc::new(Self { record, uses })
     }
+}
+
+/// When a credential was used (Unix time), 0 for never.
+#[derive(Debug, Default)]
+struct Uses {
+    last: AtomicI64,
+    /// The last one that [`Credentials::take_used`] gave out.
+    taken: AtomicI64,
 }
 
 /// Every credential, as a snapshot that is replaced whole.
@@ -77,29 +94,26 @@ impl Credentials {
 
     /// Puts these records in the place of all that were there.
     pub fn replace(&self, records: Vec<CredentialRecord>) {
-        let table: Table = records.into_iter().map(|record| (record.id, Entry::of(record))).collect();
-        self.table.store(Arc::new(table));
+        self.table.rcu(|before| {
+            let entry = |record: &CredentialRecord| (record.id, Entry::instead_of(before, record.clone()));
+            records.iter().map(entry).collect::<Table>()
+        });
     }
 
     /// Adds a record, or replaces the one of the same id.
     pub fn insert(&self, record: CredentialRecord) {
-        let entry = Entry::of(record);
-        self.table.rcu(|table| {
-            let mut table = Table::clone(table);
-            table.insert(entry.record.id, Arc::clone(&entry));
-            table
-        });
+        self.change(&[], &[record]);
     }
 
     /// Removes these and adds those, or puts them in the place of those of the same id, in one step.
-    pub fn change(&self, removed: &[TokenId], records: Vec<CredentialRecord>) {
-        let entries: Vec<Arc<Entry>> = records.into_iter().map(Entry::of).collect();
-        self.table.rcu(|table| {
-            let mut table = Table::clone(table);
+    pub fn change(&self, removed: &[TokenId], records: &[CredentialRecord]) {
+        self.table.rcu(|before| {
+            let mut table = Table::clone(before);
             for id in removed {
                 table.remove(id);
             }
-            table.extend(entries.iter().map(|entry| (entry.record.id, Arc::clone(entry))));
+            let entry = |record: &CredentialRecord| (record.id, Entry::instead_of(before, record.clone()));
+            table.extend(records.iter().map(entry));
             table
         });
     }
@@ -124,8 +138,8 @@ impl Credentials {
         let digest = entry.map_or(&DUMMY, |found| &found.record.digest);
         let is_match: bool = digest.ct_eq(&shown.digest).into();
         match entry {
-            Some(found) if is_match && found.record.is_live(now_unix) => {
-                found.used_unix.store(now_unix, Ordering::Relaxed);
+            Some(found) if is_match && found.record.is_live_in(&table, now_unix) => {
+                found.uses.last.store(now_unix, Ordering::Relaxed);
                 Ok(Arc::clone(&found.record.principal))
             }
             _ => Err(IdentifyError::Unknown),
@@ -135,7 +149,7 @@ impl Credentials {
     /// How many are accepted at this second (Unix time), by role. Every role of a stored token is there.
     pub fn count_by_role(&self, now_unix: i64) -> Vec<(&'static str, u64)> {
         let table = self.table.load();
-        let live = table.values().filter(|entry| entry.record.is_live(now_unix));
+        let live = table.values().filter(|entry| entry.record.is_live_in(&table, now_unix));
         let roles: Vec<_> = live.map(|entry| entry.record.principal.role()).collect();
         let count = |word| roles.iter().filter(|role| **role == word).count();
         let counted = |role: Role| (role.as_str(), u64::try_from(count(role.as_str())).unwrap_or(u64::MAX));
@@ -145,21 +159,25 @@ impl Credentials {
     /// Whether anybody of this kind would be let in at this second (Unix time).
     pub fn has_any(&self, kind: PrincipalKind, now_unix: i64) -> bool {
         let table = self.table.load();
-        table.values().any(|entry| entry.record.principal.kind == kind && entry.record.is_live(now_unix))
+        let is_live = |entry: &Arc<Entry>| entry.record.is_live_in(&table, now_unix);
+        table.values().any(|entry| entry.record.principal.kind == kind && is_live(entry))
     }
 
-    /// When a credential was used (Unix time), if it was since [`Self::take_used`] was last asked.
+    /// When a credential was last used (Unix time), as far as this process knows.
     pub fn last_used(&self, id: TokenId) -> Option<i64> {
         let table = self.table.load();
-        let used_unix = table.get(&id)?.used_unix.load(Ordering::Relaxed);
-        Some(used_unix).filter(|used_unix| *used_unix != 0)
+        let last = table.get(&id)?.uses.last.load(Ordering::Relaxed);
+        Some(last).filter(|last| *last != 0)
     }
 
     /// Which credentials were used since this was last asked, and when (Unix time).
     pub fn take_used(&self) -> Vec<(TokenId, i64)> {
         let table = self.table.load();
-        let used = table.iter().map(|(id, entry)| (*id, entry.used_unix.swap(0, Ordering::Relaxed)));
-        used.filter(|(_, used_unix)| *used_unix != 0).collect()
+        let used = table.iter().filter_map(|(id, entry)| {
+            let last = entry.uses.last.load(Ordering::Relaxed);
+            (entry.uses.taken.swap(last, Ordering::Relaxed) != last).then_some((*id, last))
+        });
+        used.collect()
     }
 
     /// The same for a principal whose fence was narrowed since, by that of a tool.
@@ -184,7 +202,7 @@ impl Credentials {
             | PrincipalKind::ServiceAccount => {
                 let table = self.table.load();
                 TokenId::parse(&principal.credential).and_then(|id| table.get(&id)).is_some_and(|entry| {
-                    entry.record.is_live(now_unix) && *entry.record.principal == *principal
+                    entry.record.is_live_in(&table, now_unix) && *entry.record.principal == *principal
                 })
             }
         }
@@ -217,6 +235,7 @@ mod tests {
             principal: Arc::new(principal),
             enabled: true,
             expires_at_unix: None,
+            made_with: None,
         }
     }
 
@@ -254,7 +273,21 @@ mod tests {
         assert_eq!(credentials.last_used(token.id()), Some(NOW));
         assert_eq!(credentials.take_used(), [(token.id(), NOW)]);
         assert_eq!(credentials.take_used(), []);
-        assert_eq!(credentials.last_used(token.id()), None);
+        assert_eq!(credentials.last_used(token.id()), Some(NOW), "what was taken is known still");
+    }
+
+    #[test]
+    fn uses_stay_known_when_a_record_takes_the_place_of_its_like() {
+        let (credentials, token) = (Credentials::new(), Token::mint(Role::Ro));
+        credentials.insert(record(&token));
+        credentials.identify(token.reveal(), NOW).unwrap();
+        credentials.insert(record(&token));
+        assert_eq!(credentials.last_used(token.id()), Some(NOW));
+        credentials.replace(vec![record(&token)]);
+        assert_eq!(credentials.take_used(), [(token.id(), NOW)]);
+        credentials.remove(token.id());
+        credentials.insert(record(&token));
+        assert_eq!(credentials.last_used(token.id()), None, "another of the same id begins anew");
     }
 
     #[test]
@@ -273,6 +306,24 @@ mod tests {
         credentials.insert(CredentialRecord { expires_at_unix: Some(NOW), ..record(&token) });
         assert_eq!(credentials.identify(token.reveal(), NOW), Err(IdentifyError::Unknown));
         assert!(credentials.identify(token.reveal(), NOW - 1).is_ok());
+    }
+
+    #[test]
+    fn what_was_made_with_a_credential_ends_with_it() {
+        let (credentials, maker, made) = (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Rw));
+        credentials.insert(CredentialRecord { made_with: Some(maker.id()), ..record(&made) });
+        assert_eq!(credentials.identify(made.reveal(), NOW), Err(IdentifyError::Unknown));
+        credentials.insert(CredentialRecord { expires_at_unix: Some(NOW + 1), ..record(&maker) });
+        let principal = credentials.identify(made.reveal(), NOW).unwrap();
+        assert!(credentials.is_current(&principal, NOW) && !credentials.is_current(&principal, NOW + 1));
+        assert_eq!(credentials.identify(made.reveal(), NOW + 1), Err(IdentifyError::Unknown));
+        credentials.insert(CredentialRecord { enabled: false, ..record(&maker) });
+        assert_eq!(credentials.identify(made.reveal(), NOW), Err(IdentifyError::Unknown));
+        credentials.insert(record(&maker));
+        assert!(credentials.identify(made.reveal(), NOW).is_ok());
+        credentials.remove(maker.id());
+        assert!(!credentials.is_current(&principal, NOW));
+        assert_eq!(credentials.identify(made.reveal(), NOW), Err(IdentifyError::Unknown));
     }
 
     #[test]

@@ -215,7 +215,9 @@ mod tests {
         let mut guesses = Guesses::default();
         let taken: Vec<_> = (0..50).filter_map(|_| guesses.begin("ann", HERE, 1000).ok()).collect();
         assert_eq!(taken.len(), usize::try_from(FREE).unwrap());
-        taken.into_iter().for_each(|guess| guesses.take_back(guess));
+        for guess in taken {
+            guesses.take_back(guess);
+        }
         assert!(guesses.failures.is_empty(), "right ones leave nothing");
     }
 

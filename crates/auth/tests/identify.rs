@@ -102,6 +102,7 @@ fn add(credentials: &Credentials, token: &Token, role: Role) {
         principal: Arc::new(principal),
         enabled: true,
         expires_at_unix: None,
+        made_with: None,
     });
 }
 

@@ -14,7 +14,8 @@ use hayward_auth::guesses::Guesses;
 use hayward_auth::password::{self, PasswordHash};
 use hayward_auth::{Operation, Purpose, Token, TokenId};
 use hayward_store::{
-    Actor, Desired, EndLogins, Invite, NewInvite, NewLogin, Resource, Store, StoreError, Transaction,
+    Actor, Desired, EndLogins, Impersonator, Invite, NewInvite, NewLogin, Resource, Store, StoreError,
+    Transaction,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -172,19 +173,19 @@ impl Entrance {
     pub(crate) async fn sign_in(
         &self,
         user: Resource,
-        impersonator: Option<&str>,
+        impersonator: Option<Impersonator<'_>>,
     ) -> Result<SignedIn, Refusal> {
         let (token, created_unix) = (Token::mint(Purpose::Login), Timestamp::now().as_second());
-        let expires_at_unix = created_unix.saturating_add(self.lifetime_s);
         let login = NewLogin {
             id: token.id(),
             digest: token.digest(),
             user: &user.metadata.uid,
             created_unix,
-            expires_unix: expires_at_unix,
+            expires_unix: created_unix.saturating_add(self.lifetime_s),
             impersonator,
         };
         self.store.create_login(&login, &Actor::system()).await?;
+        let expires_at_unix = login.ends_unix();
         Ok(SignedIn { token, expires_at_unix, user })
     }
 

@@ -143,7 +143,7 @@ impl Snapshots {
         let other: Vec<TokenId> =
             new.iter().map(|record| record.id).filter(|id| known.contains_key(id)).collect();
         // First nobody is let in under them any more, then what runs is ended.
-        self.credentials.change(&gone, new);
+        self.credentials.change(&gone, &new);
         gone.iter().chain(&other).for_each(|id| self.record.end(id.as_str()));
         *known = records;
     }

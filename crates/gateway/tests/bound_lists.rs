@@ -29,6 +29,7 @@ fn add(server: &Server, tools: &[&str]) -> String {
         principal: Arc::new(principal),
         enabled: true,
         expires_at_unix: None,
+        made_with: None,
     });
     token.reveal().to_owned()
 }

@@ -27,6 +27,7 @@ async fn server(min: &str) -> (Server, String) {
         principal: Arc::new(principal),
         enabled: true,
         expires_at_unix: None,
+        made_with: None,
     });
     (server, token.reveal().to_owned())
 }

@@ -98,6 +98,7 @@ fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
         principal: Arc::new(principal),
         enabled: true,
         expires_at_unix: None,
+        made_with: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What `identify` needs to know of everybody who has a credential: tokens, and the logins of people.
 //!
-//! Whoever acts as an account is refused as soon as the account is disabled, over, or gone.
+//! Whoever acts as an account is refused as soon as the account is disabled, over, or gone; and a login that was made
+//! by impersonation as soon as the credential is that it was made with.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -101,6 +102,7 @@ impl Store {
                 principal: Arc::new(Principal { credential: login.id.to_string(), ..Principal::anonymous() }),
                 enabled: true,
                 expires_at_unix: Some(login.expires_unix),
+                made_with: login.made_with,
             };
             records.push(account.stand_for(&record, login.impersonator));
         }

@@ -107,6 +107,18 @@ impl Change {
     }
 }
 
+/// A statement about the changes of what `$2` means, of kind `$1`: the resource of this uid, or else those that bore this
+/// name in scope `$3`. The condition stands between any two of the parts.
+macro_rules! meant {
+    ($first:literal, $($part:literal),+) => {
+        concat!($first, $(
+            "kind = $1 AND (uid = $2 OR (name = $2 AND scope = $3
+                 AND NOT EXISTS (SELECT 1 FROM history u WHERE u.uid = $2 AND u.kind = $1)))",
+            $part
+        ),+)
+    };
+}
+
 impl Store {
     /// The changes that are kept of the resource of this uid or name, oldest first. What is deleted has a history, too;
     /// of a name that was used again, it is that of all who bore it.
@@ -116,22 +128,19 @@ impl Store {
         scope: Option<&str>,
         word: &str,
     ) -> Result<Vec<Change>, StoreError> {
-        let rows = query(
-            "SELECT * FROM history WHERE kind = $1 AND ((name = $2 AND scope = $3) OR uid = $2)
-             ORDER BY revision",
-        )
-        .bind(kind.name)
-        .bind(word)
-        .bind(scope.unwrap_or_default())
-        .fetch_all(&self.pools.readers)
-        .await
-        .map_err(StoreError::at("read history"))?;
+        let rows = query(meant!("SELECT * FROM history WHERE ", " ORDER BY revision"))
+            .bind(kind.name)
+            .bind(word)
+            .bind(scope.unwrap_or_default())
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(StoreError::at("read history"))?;
         rows.iter().map(Change::from_row).collect()
     }
 
     /// The resource of this uid or name as it was at a revision, also if it is deleted by now.
     ///
-    /// Not found if it wasn't there then; compacted if that isn't known any more.
+    /// Not found if it wasn't there then, or if there is no such revision yet; compacted if that isn't known any more.
     pub async fn at(
         &self,
         kind: &Descriptor,
@@ -151,18 +160,15 @@ pub(crate) async fn at<'a>(
     word: &str,
     revision: u64,
 ) -> Result<Snapshot, StoreError> {
-    let rows = query(
-        "SELECT * FROM history WHERE revision IN (
-             (SELECT MAX(revision) FROM history
-              WHERE kind = $1 AND ((name = $2 AND scope = $3) OR uid = $2) AND revision <= $4),
-             (SELECT MIN(revision) FROM history
-              WHERE kind = $1 AND ((name = $2 AND scope = $3) OR uid = $2) AND revision > $4))
-         ORDER BY revision",
-    )
+    let rows = query(meant!(
+        "SELECT * FROM history WHERE revision IN ((SELECT MAX(revision) FROM history WHERE ",
+        " AND revision <= $4), (SELECT MIN(revision) FROM history WHERE ",
+        " AND revision > $4)) AND $4 <= (SELECT value FROM revision) ORDER BY revision"
+    ))
     .bind(kind.name)
     .bind(word)
     .bind(scope.unwrap_or_default())
-    .bind(revision)
+    .bind(i64::try_from(revision).unwrap_or(i64::MAX))
     .fetch_all(on)
     .await
     .map_err(StoreError::at("read history"))?;

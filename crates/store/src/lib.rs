@@ -37,7 +37,7 @@ pub use examine::{Examined, examine};
 pub use history::{Change, ChangeKind, LOGIN, Snapshot};
 pub use invites::{Invite, NewInvite};
 pub use list::{ListScope, Listed};
-pub use logins::{EndLogins, LoginEntry, NewLogin};
+pub use logins::{EndLogins, Impersonator, LoginEntry, NewLogin};
 pub use receipts::{Claimed, Moment, ReceiptKey};
 pub use resource::{Actor, Desired, Key, Resource};
 pub use sealed::{HIDDEN, PublicKey, RotationStep, Values, Verified};

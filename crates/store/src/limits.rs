@@ -52,3 +52,5 @@ pub const WATCH_BATCH: usize = 256;
 pub const ID_PREFIX_CHARS: usize = 4;
 /// How long an invite that is over is still shown.
 pub const INVITES_KEPT: Duration = Duration::from_hours(30 * 24);
+/// How long a login that is made by impersonation lasts at most.
+pub const IMPERSONATION: Duration = Duration::from_hours(1);

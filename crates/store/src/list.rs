@@ -47,7 +47,7 @@ impl Store {
 
     /// The resource that a name or uid means, in a scope (none within: of no project), or wherever it is.
     ///
-    /// A name wins over a uid. Without a scope, one of no project wins over those of projects; if several
+    /// A uid wins over a name. Without a scope, one of no project wins over those of projects; if several
     /// projects have one, that is told.
     pub async fn find(
         &self,
@@ -100,7 +100,7 @@ pub(crate) async fn get<'a>(on: impl Into<On<'a>>, key: &Key<'_>) -> Result<Opti
     let row = query(resources!(
         "WHERE r.uid IN (SELECT uid FROM resources WHERE kind = $1 AND scope = $2 AND name = $3
                          UNION ALL SELECT uid FROM resources WHERE uid = $3 AND kind = $1 AND scope = $2)
-         ORDER BY (CASE WHEN r.name = $3 THEN 0 ELSE 1 END) LIMIT 1"
+         ORDER BY (CASE WHEN r.uid = $3 THEN 0 ELSE 1 END) LIMIT 1"
     ))
     .bind(key.kind.name)
     .bind(key.scope_text())
@@ -123,7 +123,7 @@ async fn find<'a>(
         "WHERE r.uid IN (SELECT uid FROM resources WHERE kind = $1 AND name = $2
                          UNION ALL SELECT uid FROM resources WHERE uid = $2 AND kind = $1)
            AND ($3 OR r.scope = $4)
-         ORDER BY (CASE WHEN r.name <> $2 THEN 2 WHEN r.scope = '' THEN 0 ELSE 1 END), r.scope LIMIT 2"
+         ORDER BY (CASE WHEN r.uid = $2 THEN 0 WHEN r.scope = '' THEN 1 ELSE 2 END), r.scope LIMIT 2"
     ))
     .bind(kind.name)
     .bind(word)
@@ -138,7 +138,7 @@ async fn find<'a>(
     };
     match found.as_slice() {
         [] => Err(StoreError::NotFound { kind: kind.name, name: word.to_owned() }),
-        [best, other] if best.metadata.name.as_str() == word && is_rival(other, best) => {
+        [best, other] if best.metadata.uid != word && is_rival(other, best) => {
             Err(StoreError::Ambiguous { kind: kind.name, word: word.to_owned() })
         }
         [best, ..] => Ok(best.clone()),

@@ -7,6 +7,7 @@ use hayward_auth::{Digest, TokenId};
 
 use crate::error::StoreError;
 use crate::history::ChangeKind;
+use crate::limits::IMPERSONATION;
 use crate::resource::{Actor, damaged};
 use crate::sql::{Row, query};
 use crate::store::Store;
@@ -25,8 +26,26 @@ pub struct NewLogin<'a> {
     pub created_unix: i64,
     /// From this second on (Unix time) it is refused.
     pub expires_unix: i64,
-    /// The name of who acts as this user, if it isn't the user.
-    pub impersonator: Option<&'a str>,
+    /// Who acts as this user, if it isn't the user.
+    pub impersonator: Option<Impersonator<'a>>,
+}
+
+/// Who acts as another.
+#[derive(Clone, Copy, Debug)]
+pub struct Impersonator<'a> {
+    /// As history shows it.
+    pub name: &'a str,
+    /// The credential that it showed: the login ends with it, however that ends.
+    pub credential: TokenId,
+}
+
+impl NewLogin<'_> {
+    /// From this second on (Unix time) it is refused: one by impersonation lasts an hour at most, whatever was asked for.
+    pub fn ends_unix(&self) -> i64 {
+        let longest = i64::try_from(IMPERSONATION.as_secs()).unwrap_or(i64::MAX);
+        let latest = self.impersonator.map(|_| self.created_unix.saturating_add(longest));
+        latest.map_or(self.expires_unix, |latest| self.expires_unix.min(latest))
+    }
 }
 
 /// A login as lists show it.
@@ -44,6 +63,8 @@ pub struct LoginEntry {
     pub last_used_unix: Option<i64>,
     /// The name of who acts as this user, if it isn't the user.
     pub impersonator: Option<String>,
+    /// The credential that it was made with by impersonation.
+    pub made_with: Option<TokenId>,
 }
 
 const READ: &str = "read logins";
@@ -51,7 +72,10 @@ const READ: &str = "read logins";
 impl LoginEntry {
     pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
         let id: String = row.get("id").map_err(StoreError::at(READ))?;
-        let id = TokenId::parse(&id).ok_or_else(|| damaged("the id of a login", &id))?;
+        let known = |id: &str| TokenId::parse(id).ok_or_else(|| damaged("the id of a login", id));
+        let id = known(&id)?;
+        let made_with: Option<String> = row.get("made_with").map_err(StoreError::at(READ))?;
+        let made_with = made_with.as_deref().map(known).transpose()?;
         let read = || {
             Ok(Self {
                 id,
@@ -60,6 +84,7 @@ impl LoginEntry {
                 expires_unix: row.get("expires_at")?,
                 last_used_unix: row.get("last_used_at")?,
                 impersonator: row.get("impersonator")?,
+                made_with,
             })
         };
         read().map_err(StoreError::at(READ))
@@ -73,15 +98,16 @@ impl Transaction {
         let over = query("DELETE FROM logins WHERE expires_at <= $1").bind(login.created_unix);
         over.execute(&mut self.tx).await.map_err(StoreError::at(step))?;
         let inserted = query(
-            "INSERT INTO logins (id, uid, digest, created_at, expires_at, impersonator)
-             SELECT $1, uid, $3, $4, $5, $6 FROM resources WHERE uid = $2 AND kind = 'user'",
+            "INSERT INTO logins (id, uid, digest, created_at, expires_at, impersonator, made_with)
+             SELECT $1, uid, $3, $4, $5, $6, $7 FROM resources WHERE uid = $2 AND kind = 'user'",
         )
         .bind(login.id.as_str())
         .bind(login.user)
         .bind(login.digest.as_bytes().as_slice())
         .bind(login.created_unix)
-        .bind(login.expires_unix)
-        .bind(login.impersonator)
+        .bind(login.ends_unix())
+        .bind(login.impersonator.map(|by| by.name))
+        .bind(login.impersonator.map(|by| by.credential.to_string()))
         .execute(&mut self.tx)
         .await
         .map_err(StoreError::at(step))?;
@@ -92,7 +118,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Ends logins: one by its id, or all of a user by its uid. Says which.
+    /// Ends logins: one by its id, or all of a user by its uid; with each, those that it made by impersonation. Says which.
     pub async fn delete_logins(
         &mut self,
         ended: EndLogins<'_>,
@@ -102,12 +128,15 @@ impl Transaction {
             EndLogins::One(id) => (id.as_str(), ""),
             EndLogins::OfUser(user) => ("", *user),
         };
-        let rows = query("DELETE FROM logins WHERE id = $1 OR uid = $2 RETURNING *")
-            .bind(id)
-            .bind(user)
-            .fetch_all(&mut self.tx)
-            .await
-            .map_err(StoreError::at("end logins"))?;
+        let rows = query(
+            "DELETE FROM logins WHERE id = $1 OR uid = $2
+                 OR made_with IN (SELECT id FROM logins WHERE id = $1 OR uid = $2) RETURNING *",
+        )
+        .bind(id)
+        .bind(user)
+        .fetch_all(&mut self.tx)
+        .await
+        .map_err(StoreError::at("end logins"))?;
         let entries: Vec<_> = rows.iter().map(LoginEntry::from_row).collect::<Result<_, _>>()?;
         for entry in &entries {
             self.signal(ChangeKind::Deleted, (&entry.user, entry.id.as_str()), actor);

@@ -71,7 +71,7 @@ impl Actor {
         Self("system".to_owned())
     }
 
-    /// As text, e.g. `admin:root`.
+    /// As text, e.g. `admin:root`, or `user:bob by user:ann` if somebody acts as another.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,7 +88,8 @@ impl From<&Principal> for Actor {
             PrincipalKind::User => "user",
             PrincipalKind::ServiceAccount => "account",
         };
-        Self(format!("{kind}:{}", principal.name))
+        let by = principal.impersonator.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        Self(format!("{kind}:{}{by}", principal.name))
     }
 }
 
@@ -233,6 +234,14 @@ pub(crate) fn checked_spec(kind: &Descriptor, spec: &Value) -> Result<Value, Sto
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn history_names_who_acts_as_another() {
+        let bob = Principal { kind: PrincipalKind::User, name: "bob".to_owned(), ..Principal::anonymous() };
+        assert_eq!(Actor::from(&bob).as_str(), "user:bob");
+        let acting = Principal { impersonator: Some("user:ann".to_owned()), ..bob };
+        assert_eq!(Actor::from(&acting).as_str(), "user:bob by user:ann");
+    }
 
     #[test]
     fn names_are_checked_before_they_are_stored() {

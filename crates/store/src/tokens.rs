@@ -244,6 +244,7 @@ impl Stored {
             principal: Arc::new(principal),
             enabled: spec.enabled,
             expires_at_unix,
+            made_with: None,
         }
     }
 }
@@ -265,8 +266,8 @@ pub(crate) async fn fetch<'a>(on: impl Into<On<'a>>) -> Result<Vec<Stored>, Stor
 fn pick(tokens: Vec<TokenEntry>, word: &str) -> Result<TokenEntry, StoreError> {
     type Means = fn(&TokenEntry, &str) -> bool;
     let ways: [Means; 4] = [
-        |token, word| token.metadata.name.as_str() == word,
         |token, word| token.metadata.uid == word,
+        |token, word| token.metadata.name.as_str() == word,
         |token, word| token.id.as_str() == word,
         |token, word| word.len() >= ID_PREFIX_CHARS && token.id.as_str().starts_with(word),
     ];
@@ -314,6 +315,7 @@ mod tests {
             entry("a", "u1", "AAAA11111111"),
             entry("b", "u2", "AAAA22222222"),
             entry("AAAA22222222", "u3", "BBBB33333333"),
+            entry("u1", "u4", "CCCC44444444"),
         ];
         pick(tokens, word).map(|token| token.metadata.uid)
     }
@@ -325,6 +327,7 @@ mod tests {
         {
             assert_eq!(picked(word).unwrap(), uid, "{word}");
         }
+        assert_eq!(picked("u1").unwrap(), "u1", "a uid wins over a name");
         assert_eq!(picked("AAAA22222222").unwrap(), "u3", "a name wins over an id");
     }
 

@@ -12,13 +12,20 @@ use tempfile::TempDir;
 
 static ALL: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// A database as the release with this schema made it, with a token that was changed, and one that was revoked.
+/// The last schema whose history was of specs alone.
+const OF_SPECS: i64 = 2;
+
+/// A database as the release with this schema made it, with a token that was changed, and one that was revoked. Later than
+/// [`OF_SPECS`], it was made by that one and brought up since.
 async fn made_by(schema: i64) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let file = SqliteConnectOptions::new().filename(dir.path().join("hayward.db")).create_if_missing(true);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(file).await.unwrap();
-    let known: Vec<Migration> = ALL.iter().filter(|step| step.version <= schema).cloned().collect();
-    Migrator { migrations: known.into(), ..Migrator::DEFAULT }.run(&pool).await.unwrap();
+    let upto = |schema: i64| {
+        let known: Vec<Migration> = ALL.iter().filter(|step| step.version <= schema).cloned().collect();
+        Migrator { migrations: known.into(), ..Migrator::DEFAULT }
+    };
+    upto(schema.min(OF_SPECS)).run(&pool).await.unwrap();
     for sql in [
         "INSERT INTO resources VALUES ('u1', 'token', '', 'ci', 'hayward/v1', 2, 2, '{\"role\":\"rw\",\"enabled\":true}',
              '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z')",
@@ -36,6 +43,7 @@ async fn made_by(schema: i64) -> TempDir {
     ] {
         sqlx::query(sql).execute(&pool).await.unwrap();
     }
+    upto(schema).run(&pool).await.unwrap();
     pool.close().await;
     dir
 }

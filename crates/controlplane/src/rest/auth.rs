@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::response::Response;
 use hayward_api::Code;
 use hayward_api::principal::PrincipalKind;
-use hayward_auth::Operation;
-use hayward_store::{Actor, LOGIN};
+use hayward_auth::{Operation, TokenId};
+use hayward_store::{Actor, Impersonator, LOGIN};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -146,7 +146,9 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
         return Err(Refusal::new(Code::Forbidden, "whoever acts as another can't act as a third"));
     }
     let Impersonate { email } = asked.object().await?;
-    let impersonator = Actor::from(&*asked.caller.principal).as_str().to_owned();
+    let (name, credential) = (Actor::from(&*asked.caller.principal), &asked.caller.principal.credential);
+    let credential = TokenId::parse(credential)
+        .ok_or_else(|| Refusal::new(Code::Forbidden, "only whoever shows a credential can act as another"))?;
     let plane = Arc::clone(&asked.plane);
     let said = [("as", shortened(&email).into())];
     let signed_in = asked
@@ -155,7 +157,8 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
             let user = user.ok_or_else(|| {
                 Refusal::new(Code::NotFound, format!("user `{}` not found", shortened(&email)))
             })?;
-            let signed_in = plane.entrance.sign_in(user, Some(&impersonator)).await?;
+            let by = Impersonator { name: name.as_str(), credential };
+            let signed_in = plane.entrance.sign_in(user, Some(by)).await?;
             plane.snapshots.refresh_for(&[LOGIN]).await;
             Ok(signed_in)
         })

@@ -102,6 +102,7 @@ mod tests {
             principal: Arc::new(principal.clone()),
             enabled: true,
             expires_at_unix: Some(START + 100),
+            made_with: None,
         });
         // Seconds that have passed, how far the clock is off then, and whether the token is good.
         for (passed, jump, is_live) in [

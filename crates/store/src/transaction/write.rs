@@ -15,6 +15,7 @@ use crate::error::StoreError;
 use crate::history::ChangeKind;
 use crate::limits::NOTES_BYTES;
 use crate::list;
+use crate::logins::EndLogins;
 use crate::resource::{Actor, Desired, Key, Resource, checked_spec, invalid};
 use crate::sealed::hidden;
 use crate::sql::query;
@@ -85,7 +86,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Changes a resource, if it is still at the version that is given. What is the same already changes nothing.
+    /// Changes a resource, if it is still at the version that is given. What is the same already changes nothing; a new
+    /// password ends all logins of its user.
     pub async fn update(
         &mut self,
         key: &Key<'_>,
@@ -116,6 +118,10 @@ impl Transaction {
         self.seal_values(&new, values).await?;
         self.refer_anew(key.kind, &old, &new).await?;
         self.remember(ChangeKind::Updated, Some(&old), Some(&new), actor);
+        if is_new_password {
+            // Whoever knew the old one may be who it is changed for.
+            self.delete_logins(EndLogins::OfUser(&new.metadata.uid), actor).await?;
+        }
         Ok(new)
     }
 

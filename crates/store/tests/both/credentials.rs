@@ -3,13 +3,15 @@
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::password::PasswordHash;
 use hayward_auth::{Credentials, Purpose, Token};
-use hayward_store::{EndLogins, LOGIN, NewInvite, NewLogin, Store, StoreError};
+use hayward_store::{EndLogins, Impersonator, LOGIN, NewInvite, NewLogin, Store, StoreError};
 use serde_json::json;
 
-use crate::home::{Home, actor, both, create, delete, update, wanted};
+use crate::home::{Home, actor, both, create, delete, key, update, wanted};
 
 both! {
     a_login_lets_in_until_it_ends_or_its_user_does
+    a_login_by_impersonation_ends_with_its_maker
+    a_new_password_ends_all_logins_of_the_user
     a_token_of_an_account_is_that_account
     an_invite_is_redeemed_once
     of_many_first_users_one_is_the_first
@@ -25,7 +27,7 @@ async fn known(store: &Store) -> Credentials {
     credentials
 }
 
-fn login<'a>(token: &Token, user: &'a str, impersonator: Option<&'a str>) -> NewLogin<'a> {
+fn login<'a>(token: &Token, user: &'a str, impersonator: Option<Impersonator<'a>>) -> NewLogin<'a> {
     let (id, digest) = (token.id(), token.digest());
     NewLogin { id, digest, user, created_unix: NOW, expires_unix: NOW + 100, impersonator }
 }
@@ -36,10 +38,14 @@ async fn a_login_lets_in_until_it_ends_or_its_user_does(home: &Home) {
     ann.password = Some(PasswordHash::parse(HASH).unwrap());
     let ann = store.create(&ann, &actor()).await.unwrap().metadata.uid;
     assert_eq!(store.password(&ann).await.unwrap().unwrap().as_str(), HASH);
-    let from = store.revision().await.unwrap();
     let (own, other) = (Token::mint(Purpose::Login), Token::mint(Purpose::Login));
+    let (boss, by) =
+        (create(&store, "user", "boss@x.org", json!({})).await.metadata.uid, Token::mint(Purpose::Login));
+    store.create_login(&login(&by, &boss, None), &actor()).await.unwrap();
+    let boss = Impersonator { name: "boss@x.org", credential: by.id() };
+    let from = store.revision().await.unwrap();
     store.create_login(&login(&own, &ann, None), &actor()).await.unwrap();
-    store.create_login(&login(&other, &ann, Some("boss@x.org")), &actor()).await.unwrap();
+    store.create_login(&login(&other, &ann, Some(boss)), &actor()).await.unwrap();
     assert!(
         store.create_login(&login(&Token::mint(Purpose::Login), "nobody", None), &actor()).await.is_err()
     );
@@ -65,8 +71,75 @@ async fn a_login_lets_in_until_it_ends_or_its_user_does(home: &Home) {
     assert!(known(&store).await.identify(other.reveal(), NOW).is_ok());
     delete(&store, "user", "ann@x.org").await.unwrap();
     assert!(known(&store).await.identify(other.reveal(), NOW).is_err());
-    assert!(store.list_logins(None).await.unwrap().is_empty());
+    assert_eq!(store.list_logins(None).await.unwrap().len(), 1);
     store.close().await;
+}
+
+async fn a_login_by_impersonation_ends_with_its_maker(home: &Home) {
+    let store = home.open().await;
+    let uid = async |name| create(&store, "user", name, json!({})).await.metadata.uid;
+    let (ann, boss) = (uid("ann@x.org").await, uid("boss@x.org").await);
+    let act = async |lasts| {
+        let (by, acting) = (Token::mint(Purpose::Login), Token::mint(Purpose::Login));
+        store.create_login(&login(&by, &boss, None), &actor()).await.unwrap();
+        let impersonator = Some(Impersonator { name: "user:boss@x.org", credential: by.id() });
+        let acting_login = NewLogin { expires_unix: NOW + lasts, ..login(&acting, &ann, impersonator) };
+        store.create_login(&acting_login, &actor()).await.unwrap();
+        (by, acting, acting_login.ends_unix())
+    };
+    let lets_in = async |token: &Token| known(&store).await.identify(token.reveal(), NOW).is_ok();
+
+    let (by, acting, ends) = act(1_000_000).await;
+    assert_eq!(ends, NOW + 3_600, "an hour at most");
+    assert_eq!(store.list_logins(Some(&ann)).await.unwrap()[0].expires_unix, ends);
+    assert!(lets_in(&acting).await);
+    for over in [json!({"disabled": true}), json!({"expiresAt": "2020-01-01T00:00:00Z"})] {
+        update(&store, "user", "boss@x.org", over).await.unwrap();
+        assert!(!lets_in(&acting).await);
+        update(&store, "user", "boss@x.org", json!({})).await.unwrap();
+        assert!(lets_in(&acting).await);
+    }
+    let ended = store.delete_logins(EndLogins::One(by.id()), &actor()).await.unwrap();
+    assert!(ended.len() == 2 && ended.contains(&acting.id()));
+    assert!(!lets_in(&acting).await && store.list_logins(Some(&ann)).await.unwrap().is_empty());
+
+    let (_, acting, _) = act(100).await;
+    store.delete_logins(EndLogins::OfUser(&boss), &actor()).await.unwrap();
+    assert!(!lets_in(&acting).await);
+    let (_, acting, ends) = act(100).await;
+    assert_eq!(ends, NOW + 100);
+    assert!(lets_in(&acting).await);
+    delete(&store, "user", "boss@x.org").await.unwrap();
+    assert!(!lets_in(&acting).await);
+    store.close().await;
+}
+
+async fn a_new_password_ends_all_logins_of_the_user(home: &Home) {
+    let store = home.open().await;
+    let elsewhere = home.open().await;
+    let uid = async |name| create(&store, "user", name, json!({})).await.metadata.uid;
+    let (ann, bob) = (uid("ann@x.org").await, uid("bob@x.org").await);
+    let (of_ann, of_bob) = (Token::mint(Purpose::Login), Token::mint(Purpose::Login));
+    store.create_login(&login(&of_ann, &ann, None), &actor()).await.unwrap();
+    store.create_login(&login(&of_bob, &bob, None), &actor()).await.unwrap();
+    update(&store, "user", "ann@x.org", json!({"name": "Ann"})).await.unwrap();
+    assert!(known(&elsewhere).await.identify(of_ann.reveal(), NOW).is_ok());
+    let mut watch = elsewhere.watch(elsewhere.revision().await.unwrap()).await.unwrap();
+    let mut new = wanted("user", "ann@x.org", json!({"name": "Ann"}));
+    new.password = Some(PasswordHash::parse(HASH).unwrap());
+    let updated = store.update(&key("user", "ann@x.org"), None, &new, &actor()).await.unwrap();
+    for store in [&store, &elsewhere] {
+        let credentials = known(store).await;
+        assert!(credentials.identify(of_ann.reveal(), NOW).is_err());
+        assert!(credentials.identify(of_bob.reveal(), NOW).is_ok());
+    }
+    if home.url.is_some() {
+        let told = [watch.next().await.unwrap(), watch.next().await.unwrap()];
+        assert_eq!(told[0].revision, updated.metadata.resource_version);
+        assert_eq!((told[1].kind.as_str(), told[1].name.as_str()), (LOGIN, of_ann.id().as_str()));
+    }
+    store.close().await;
+    elsewhere.close().await;
 }
 
 async fn a_token_of_an_account_is_that_account(home: &Home) {

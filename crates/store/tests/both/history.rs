@@ -11,6 +11,7 @@ use crate::home::{Home, actor, both, create, delete, execute, key, kind, update}
 both! {
     every_change_has_what_was_before_and_after
     what_was_is_brought_back_also_if_it_is_deleted
+    a_version_that_is_not_there_yet_is_not_found
     a_watch_that_is_far_behind_catches_up
     a_watch_goes_on_after_its_connections_were_lost
 }
@@ -60,6 +61,24 @@ async fn what_was_is_brought_back_also_if_it_is_deleted(home: &Home) {
     assert_eq!(again.spec["command"], json!(["b"]));
     assert_ne!(again.metadata.uid, first.uid, "a uid is never used again");
     assert_eq!(store.get(&key("server", "s")).await.unwrap(), again);
+    store.close().await;
+}
+
+async fn a_version_that_is_not_there_yet_is_not_found(home: &Home) {
+    let store = home.open().await;
+    create(&store, "server", "s", json!({"command": ["a"]})).await;
+    update(&store, "server", "s", json!({"command": ["b"]})).await.unwrap();
+    let newest = store.revision().await.unwrap();
+    let revert = async |to| {
+        let mut change = store.begin().await.unwrap();
+        change.revert(kind("server"), None, "s", to, &actor()).await
+    };
+    assert!(revert(newest).await.is_ok());
+    for to in [newest + 1, i64::MAX as u64, u64::MAX] {
+        assert!(matches!(revert(to).await, Err(StoreError::NotFound { .. })), "{to}");
+        let at = store.at(kind("server"), None, "s", to).await;
+        assert!(matches!(at, Err(StoreError::NotFound { .. })), "{to}");
+    }
     store.close().await;
 }
 

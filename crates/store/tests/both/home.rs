@@ -6,7 +6,8 @@ use hayward_api::kinds::{Descriptor, find};
 use hayward_store::limits::Limits;
 use hayward_store::{Actor, Deletion, Desired, Key, Resource, Store, StoreConfig, StoreError};
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 
 /// The server on which databases are made.
@@ -49,6 +50,18 @@ impl Home {
 
     pub(crate) async fn try_open(&self) -> Result<Store, StoreError> {
         Store::open(self.dir.path(), self.config()).await
+    }
+
+    /// Renames a resource past all checks.
+    pub(crate) async fn rename(&self, table: &str, uid: &str, name: &str) {
+        let sql = format!("UPDATE {table} SET name = '{name}' WHERE uid = '{uid}'");
+        let Some(url) = &self.url else {
+            let file = SqliteConnectOptions::new().filename(self.dir.path().join("hayward.db"));
+            let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+            return connection.close().await.unwrap();
+        };
+        execute(url, &sql).await;
     }
 
     pub(crate) async fn finish(self) {

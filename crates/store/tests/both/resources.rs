@@ -10,6 +10,7 @@ both! {
     what_is_referred_to_must_be_there_when_the_change_is_made
     what_is_referred_to_is_deleted_only_if_nobody_is_left_or_they_let_go
     a_project_takes_what_belongs_to_it_and_an_owner_what_it_owns
+    a_name_that_looks_like_a_uid_is_refused_and_shadows_none
     a_word_means_a_name_or_a_uid_in_any_scope
     what_is_built_in_is_there_and_is_reset_when_it_is_deleted
     a_list_is_of_one_moment_and_in_order
@@ -117,6 +118,30 @@ async fn a_project_takes_what_belongs_to_it_and_an_owner_what_it_owns(home: &Hom
         gone.push(change.name.clone());
     }
     assert_eq!(gone, ["hello", "p", "of-s", "s"], "what depends on others goes before them");
+    store.close().await;
+}
+
+async fn a_name_that_looks_like_a_uid_is_refused_and_shadows_none(home: &Home) {
+    let store = home.open().await;
+    let meant = create(&store, "server", "s", json!({"command": ["a"]})).await;
+    let uid = meant.metadata.uid.as_str();
+    let shadow = store.create(&wanted("server", uid, json!({"command": ["b"]})), &actor()).await;
+    assert!(matches!(shadow, Err(StoreError::Invalid(_))), "{shadow:?}");
+    // One that an earlier release let in: a resource whose name is the uid of another.
+    let other = create(&store, "server", "other", json!({"command": ["b"]})).await;
+    for table in ["resources", "history"] {
+        home.rename(table, &other.metadata.uid, uid).await;
+    }
+    assert_eq!(store.get(&key("server", uid)).await.unwrap(), meant);
+    for scope in [None, Some(None)] {
+        assert_eq!(store.find(kind("server"), scope, uid).await.unwrap(), meant);
+    }
+    let history = store.history(kind("server"), None, uid).await.unwrap();
+    assert!(history.len() == 1 && history[0].uid == uid);
+    let at = store.at(kind("server"), None, uid, store.revision().await.unwrap()).await.unwrap();
+    assert_eq!(at.metadata.name.as_str(), "s");
+    let found = store.find(kind("server"), None, &other.metadata.uid).await.unwrap();
+    assert_eq!(found.metadata.name.as_str(), uid);
     store.close().await;
 }
 
