@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::error::{Code, Error};
-use crate::names::{is_address, is_plain};
+use crate::names::{is_address, is_plain, is_uid};
 
 pub mod group;
 pub mod instance;
@@ -90,7 +90,16 @@ pub enum Names {
 
 impl Names {
     /// The name in the form in which it is kept, or the rule that it breaks. Addresses of mail are kept in lower case.
+    ///
+    /// What looks like a uid is no name: a word is to mean one resource.
     pub fn canonical(self, name: &str) -> Result<String, Error> {
+        if is_uid(name) {
+            let error = Error::new(
+                Code::Invalid,
+                format!("invalid name `{name}`: it looks like the uid of a resource"),
+            );
+            return Err(error.with_hint("use a name that is no UUID"));
+        }
         let plain = "use 1 to 100 letters, digits, `.`, `_` and `-`, starting with a letter or digit";
         let rule = match self {
             _ if is_plain(name) && self == Self::Plain => return Ok(name.to_owned()),
@@ -297,6 +306,19 @@ mod tests {
             for Builtin { name, spec } in builtins {
                 assert_eq!(kind.names.canonical(name).unwrap(), name);
                 assert_eq!((kind.read)(spec.clone()).unwrap().to_string(), spec.to_string(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_uid_is_no_name_of_any_kind() {
+        for kind in KINDS {
+            for uid in ["0198c6a2-5b1e-7c3d-9e4f-0a1b2c3d4e5f", "0198C6A2-5B1E-7C3D-9E4F-0A1B2C3D4E5F"] {
+                let error = kind.names.canonical(uid).unwrap_err();
+                assert!(error.to_string().contains("looks like the uid"), "{}: {error}", kind.name);
+            }
+            for name in ["0198c6a2-5b1e-7c3d-9e4f-0a1b2c3d4e5", "0198c6a25b1e7c3d9e4f0a1b2c3d4e5f", "uid"] {
+                assert!(kind.names.canonical(name).is_ok(), "{}: {name}", kind.name);
             }
         }
     }

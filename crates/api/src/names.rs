@@ -106,6 +106,15 @@ pub fn is_plain(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// Whether it has the form of a uid: a UUID with its hyphens.
+pub fn is_uid(name: &str) -> bool {
+    name.len() == 36
+        && name
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
+}
+
 /// Whether it is an address of mail, as most of the world writes them: `local@domain` in ASCII, up to 254 bytes.
 pub fn is_address(name: &str) -> bool {
     let Some((local, domain)) = name.split_once('@') else { return false };
