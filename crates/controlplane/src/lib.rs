@@ -13,6 +13,7 @@
 mod attach;
 pub mod guarded;
 pub mod limits;
+mod managers;
 mod manifests;
 pub mod openapi;
 mod plane;

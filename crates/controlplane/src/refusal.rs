@@ -48,11 +48,6 @@ impl Refusal {
         Self { retry_after: Some(seconds), ..self }
     }
 
-    /// Whether something else changed meanwhile.
-    pub(crate) fn is_conflict(&self) -> bool {
-        self.error.code == Code::Conflict
-    }
-
     /// The answer to the request of this id.
     pub(crate) fn response(self, request_id: &str) -> Response {
         if let Some(detail) = &self.error.detail {

@@ -50,6 +50,9 @@ pub(crate) async fn apply_lists(
     apply::run(plane, who, applying, lists).await.map(drop).map_err(|refusal| refusal.error)
 }
 
+/// Where instances are, which nobody makes by hand.
+const INSTANCES: &str = "/api/v1/instances";
+
 /// The paths of all routes, for what is counted by route.
 pub fn paths() -> Vec<&'static str> {
     let mut paths: Vec<&'static str> = ROUTES.iter().map(|route| route.path.as_str()).collect();
@@ -84,8 +87,14 @@ async fn unknown(request: Request) -> Response {
 
 async fn no_method(request: Request) -> Response {
     let message = format!("`{}` is not a method of this path", request.method());
+    let is_of_instances = request.uri().path().starts_with(INSTANCES);
+    let hint = if is_of_instances {
+        "`Allow` says which are; instances are made by reconciliation"
+    } else {
+        "`Allow` says which are"
+    };
     Refusal::new(Code::Unsupported, message)
-        .hint("`Allow` says which are; instances are made by reconciliation")
+        .hint(hint)
         .status(StatusCode::METHOD_NOT_ALLOWED)
         .response(&id_of(&request))
 }
@@ -134,7 +143,11 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
         Err(RawPathParamsRejection::MissingPathParams(_)) => Vec::new(),
         Err(_) => return Err(Refusal::invalid("the path is not UTF-8")),
     };
-    let query = Query::read(request.uri().query(), route.query)?;
+    let query = match route.gives {
+        // What comes later will have parameters, too.
+        Gives::Later => Query::default(),
+        _ => Query::read(request.uri().query(), route.query)?,
+    };
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();
     Ok(Asked { plane: Arc::clone(plane), route, caller, path, query, headers: head.headers, body })

@@ -220,6 +220,14 @@ impl Entrance {
         Ok(self.store.delete_invite(id).await?)
     }
 
+    /// Whom an invite is for, and its id, for the record.
+    pub(crate) async fn invited(&self, invite: &str) -> Result<(Option<String>, Option<String>), Refusal> {
+        let Ok(shown) = Token::parse(invite) else { return Ok((None, None)) };
+        let known = self.store.list_invites().await?.into_iter().find(|known| known.id == shown.id);
+        let email = known.and_then(|known| Some(known.content.get("email")?.as_str()?.to_owned()));
+        Ok((Some(shown.id.to_string()), email))
+    }
+
     /// Makes the user that an invite is for, and signs it in: all of it, or the invite is as good as before.
     ///
     /// Whoever made it must still be allowed to: what it can't do any more, what it left behind can't either.
@@ -241,7 +249,12 @@ impl Entrance {
         let mut change = self.store.begin().await?;
         let redeemed = match change.redeem_invite(shown.id, &shown.digest, now.cast_signed()).await {
             Ok(redeemed) => redeemed,
-            Err(StoreError::NotFound { .. } | StoreError::Done { .. }) => return Err(wrong()),
+            // Whoever holds a right one that is used or over guesses nothing.
+            Err(StoreError::Done { .. }) => {
+                self.guesses().take_back(guess);
+                return Err(wrong());
+            }
+            Err(StoreError::NotFound { .. }) => return Err(wrong()),
             Err(error) => return Err(error.into()),
         };
         let text = |member: &str| redeemed.content.get(member).and_then(Value::as_str);

@@ -103,8 +103,8 @@ impl Store {
 }
 
 impl Transaction {
-    /// Uses an invite up, with whatever else this change does: of many who try, one succeeds. Unknown, wrong, used and
-    /// over are the same to who tries: not found.
+    /// Uses an invite up, with whatever else this change does: of many who try, one succeeds. Unknown and wrong are
+    /// the same: not found. Whoever has a right one hears that it is done with.
     pub async fn redeem_invite(
         &mut self,
         id: TokenId,
@@ -118,8 +118,11 @@ impl Transaction {
         let known: Vec<u8> = row.get("digest").map_err(StoreError::at(READ))?;
         let is_right: bool = known.as_slice().ct_eq(digest.as_bytes().as_slice()).into();
         let invite = Invite::from_row(&row)?;
-        if !is_right || invite.redeemed_unix.is_some() || invite.expires_unix <= now_unix {
+        if !is_right {
             return Err(not_found());
+        }
+        if invite.redeemed_unix.is_some() || invite.expires_unix <= now_unix {
+            return Err(StoreError::Done { what: "the invite is used or over" });
         }
         query("UPDATE invites SET redeemed_at = $2 WHERE id = $1")
             .bind(id.as_str())

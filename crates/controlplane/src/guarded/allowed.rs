@@ -30,6 +30,13 @@ impl Allowed {
         Actor::from(&*self.caller.principal)
     }
 
+    /// The account of whoever may, if it has one.
+    pub(super) fn account(&self) -> Option<&str> {
+        let principal = &self.caller.principal;
+        let has_one = matches!(principal.kind, PrincipalKind::User | PrincipalKind::ServiceAccount);
+        has_one.then_some(principal.name.as_str())
+    }
+
     /// Whether it is a proof of this.
     pub(super) fn covers(
         &self,
@@ -275,6 +282,26 @@ impl Guarded {
             decide(&policy, &maker, &action) == Decision::Allow
         };
         may(Verb::Create, "users", email) && groups.iter().all(|group| may(Verb::Edit, "groups", group))
+    }
+
+    /// The project of this name, if the caller may see it, or some of this kind in it.
+    pub(crate) async fn project_there(
+        &self,
+        caller: &Caller,
+        name: &str,
+        of: &'static Descriptor,
+    ) -> Result<Resource, Denied> {
+        Self::known(caller)?;
+        let missing = || StoreError::NotFound { kind: "project", name: name.to_owned() };
+        let kind = KINDS.iter().copied().find(|kind| kind.name == "project").ok_or_else(missing)?;
+        let project = self.store.find(kind, Some(None), name).await?;
+        let name = project.metadata.name.as_str();
+        let within = Action::Manage { verb: Verb::View, noun: of.plural, name: None, project: Some(name) };
+        let is_inside = of.scope != Scope::System && self.decide(caller, &within) == Decision::Allow;
+        if is_inside || self.sees(caller, kind, name, None) {
+            return Ok(project);
+        }
+        Err(missing().into())
     }
 
     /// Whether the caller may see this resource.

@@ -1,12 +1,19 @@
 //! Changing, with a proof for each thing that changes.
 
+use std::borrow::Cow;
+
 use hayward_api::kinds::{Descriptor, Reference, find};
 use hayward_api::{Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction};
+use serde_json::Value;
 
 use super::Guarded;
 use super::allowed::Allowed;
+
+/// The kind of what is proposed, and the member that says by whom.
+const PROPOSAL: &str = "promptrequest";
+const PROPOSER: &str = "createdByUser";
 
 /// A change of several things that happen together or not at all. Dropped, it is undone.
 pub struct Change {
@@ -25,6 +32,7 @@ impl Change {
     /// Makes a resource.
     pub async fn create(&mut self, allowed: &Allowed, desired: &Desired<'_>) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Create, desired.kind, desired.name, desired.scope)?;
+        let desired = &*signed(desired, allowed.account());
         self.check_references(allowed, desired, &[])?;
         self.inner.create(desired, &allowed.actor()).await
     }
@@ -37,10 +45,13 @@ impl Change {
         desired: &Desired<'_>,
     ) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Edit, desired.kind, desired.name, desired.scope)?;
-        if !(desired.kind.references)(&desired.spec).is_empty() {
-            let live = self.inner.get(&desired.key()).await?;
-            self.check_references(allowed, desired, &(desired.kind.references)(&live.spec))?;
+        let is_proposal = desired.kind.name == PROPOSAL;
+        if !is_proposal && (desired.kind.references)(&desired.spec).is_empty() {
+            return self.inner.update(&desired.key(), version, desired, &allowed.actor()).await;
         }
+        let live = self.inner.get(&desired.key()).await?;
+        let desired = &*signed(desired, live.spec.get(PROPOSER).and_then(Value::as_str));
+        self.check_references(allowed, desired, &(desired.kind.references)(&live.spec))?;
         self.inner.update(&desired.key(), version, desired, &allowed.actor()).await
     }
 
@@ -191,4 +202,17 @@ impl Change {
     pub async fn commit(self) -> Result<(), StoreError> {
         self.inner.commit().await
     }
+}
+
+/// The same, with a proposal saying whose it is: whoever made it, whatever the document says.
+fn signed<'a, 'd>(desired: &'d Desired<'a>, account: Option<&str>) -> Cow<'d, Desired<'a>> {
+    if desired.kind.name != PROPOSAL {
+        return Cow::Borrowed(desired);
+    }
+    let mut desired = desired.clone();
+    if let Some(members) = desired.spec.as_object_mut() {
+        members.shift_remove(PROPOSER);
+        members.extend(account.map(|account| (PROPOSER.to_owned(), account.into())));
+    }
+    Cow::Owned(desired)
 }

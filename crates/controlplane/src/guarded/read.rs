@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Guarded;
 use super::allowed::{Allowed, named};
+use crate::managers;
 use crate::manifests::BROKEN;
 
 impl Guarded {
@@ -26,16 +27,6 @@ impl Guarded {
             self.sees(allowed.caller(), kind, name, project)
         });
         Ok(listed)
-    }
-
-    /// The resource of the proof as it is now; whoever may edit it sees what is edited.
-    pub(crate) async fn live(&self, allowed: &Allowed, resource: &Resource) -> Result<Resource, StoreError> {
-        let (name, project) = named(resource);
-        let kind = allowed.kind()?;
-        allowed
-            .covers(Verb::Edit, kind, name, project)
-            .or_else(|_| allowed.covers(Verb::View, kind, name, project))?;
-        self.store.find(kind, Some(project), name).await
     }
 
     /// Projects, for whoever may see which servers are attached to some of them.
@@ -104,14 +95,9 @@ impl Guarded {
     ) -> Result<(), StoreError> {
         for kind in KINDS.iter().copied().filter(|kind| kind.kept == hayward_api::kinds::Kept::Stored) {
             for resource in self.store.list(kind, ListScope::All).await?.items {
-                let text = |member: &str| {
-                    resource.applied.as_ref().and_then(|applied| applied.get(member)?.as_str())
-                };
-                if text("manager") != Some(manager) {
-                    continue;
-                }
-                let condition =
-                    broken.iter().find(|(file, _)| text("file") == Some(file)).map(|(_, told)| told);
+                let Some(last) = managers::last(resource.applied.as_ref(), manager) else { continue };
+                let from = last.get("file").and_then(Value::as_str);
+                let condition = broken.iter().find(|(file, _)| from == Some(file)).map(|(_, told)| told);
                 if let Some(status) = with_condition(&resource, condition) {
                     self.store
                         .put_status(&resource.metadata.uid, resource.metadata.generation, &status)

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use hayward_api::Code;
 use hayward_api::kinds::Descriptor;
-use hayward_api::{Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{Change, Snapshot};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::guarded::Allowed;
 use crate::limits::HISTORY_MAX;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
@@ -19,21 +20,34 @@ use crate::wire::show::shown_then;
 
 /// `GET /{kind}/{id}/history`. What is deleted has a history, too.
 pub(crate) async fn history(asked: Asked) -> Result<Response, Refusal> {
-    let allowed = asked.may_some(Verb::View).await?;
+    let allowed = may_see_some(&asked).await?;
     let (kind, plane) = (asked.kind()?, Arc::clone(&asked.plane));
     let (word, project) = (asked.part("id").to_owned(), asked.project().map(ToOwned::to_owned));
     asked
         .look(async move {
             let changes = plane.guarded.history(&allowed, (&word, project.as_deref())).await?;
             if changes.is_empty() {
-                let message = format!("{} `{}` not found", kind.name, word.escape_debug());
-                return Err(Refusal::new(Code::NotFound, message));
+                return Err(missing(kind, &word));
             }
             let from = changes.len().saturating_sub(HISTORY_MAX);
             let told: Vec<Value> = changes[from..].iter().map(|change| told(kind, change)).collect();
             json(StatusCode::OK, &told)
         })
         .await
+}
+
+/// Whoever may see nothing of the kind hears what whoever shows one hears: that it isn't there.
+async fn may_see_some(asked: &Asked) -> Result<Allowed, Refusal> {
+    match asked.may_some(Verb::View).await {
+        Err(refusal) if refusal.error.code == Code::Forbidden => {
+            Err(missing(asked.kind()?, asked.part("id")))
+        }
+        decided => decided,
+    }
+}
+
+fn missing(kind: &Descriptor, word: &str) -> Refusal {
+    Refusal::new(Code::NotFound, format!("{} `{}` not found", kind.name, word.escape_debug()))
 }
 
 fn told(kind: &Descriptor, change: &Change) -> Value {
@@ -84,10 +98,8 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
 
 /// The name and the project of what was deleted, if whoever asks may see it.
 async fn last(asked: &Asked, word: &str) -> Result<(String, Option<String>), Refusal> {
-    let (kind, allowed) = (asked.kind()?, asked.may_some(Verb::View).await?);
+    let (kind, allowed) = (asked.kind()?, may_see_some(asked).await?);
     let changes = asked.plane.guarded.history(&allowed, (word, asked.project())).await?;
     let last = changes.into_iter().next_back().map(|change| (change.name, change.scope));
-    last.ok_or_else(|| {
-        Error::new(Code::NotFound, format!("{} `{}` not found", kind.name, word.escape_debug())).into()
-    })
+    last.ok_or_else(|| missing(kind, word))
 }

@@ -42,6 +42,10 @@ pub(crate) async fn make(asked: Asked) -> Result<Response, Refusal> {
         asked.may_one(Verb::Edit, crate::wire::kind("group")?, (group, None)).await?;
     }
     let lifetime = expires_in.unwrap_or(INVITE_LIFETIME.as_secs());
+    if lifetime == 0 {
+        let error = Error::new(Code::Invalid, "an invite that is over at once is of no use");
+        return Err(error.at("expiresIn").with_hint("give seconds, or leave it out: 7 days").into());
+    }
     if lifetime > INVITE_LIFETIME_MAX.as_secs() {
         let message = format!("an invite is good for {} seconds at most", INVITE_LIFETIME_MAX.as_secs());
         return Err(Error::new(Code::Invalid, message).at("expiresIn").into());
@@ -134,7 +138,8 @@ struct Join {
 pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
     let Join { invite, password } = asked.object().await?;
     let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
-    let managed = asked.managed(Effect::Change, []);
+    let (id, email) = plane.entrance.invited(&invite).await?;
+    let managed = asked.managed(Effect::Change, [("id", id.into()), ("email", email.into())]);
     let signed_in = asked
         .recorded(managed, async move {
             let signed_in = plane.entrance.join(&plane.guarded, (&invite, password), address).await?;

@@ -3,9 +3,11 @@
 mod watch;
 
 use axum::response::Response;
+use hayward_api::kinds::Scope;
 use hayward_auth::Verb;
 use hayward_store::{ListScope, Listed, Resource};
 
+use crate::attach::servers;
 use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
@@ -15,16 +17,24 @@ use crate::wire::show::shown;
 /// `GET /{kind}`.
 pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
     let allowed = asked.may_some(Verb::View).await?;
-    let (kind, filter) = (asked.kind()?, Filter::of(&asked).await?);
+    let (kind, mut filter) = (asked.kind()?, Filter::of(&asked).await?);
+    let attached = match asked.project() {
+        None => None,
+        Some(name) => attached(&asked, name, &mut filter).await?,
+    };
     if asked.query.is_on("watch")? {
         return watch::watch(asked, allowed, filter).await;
     }
     let page = Page::of(&asked)?;
-    let (plane, project) = (std::sync::Arc::clone(&asked.plane), asked.project().map(ToOwned::to_owned));
+    let project = asked.project().filter(|_| attached.is_none()).map(ToOwned::to_owned);
+    let plane = std::sync::Arc::clone(&asked.plane);
     asked
         .look(async move {
             let scope = project.as_deref().map_or(ListScope::All, ListScope::Project);
             let Listed { revision, mut items } = plane.guarded.list(&allowed, scope).await?;
+            if let Some(attached) = attached {
+                items.retain(|item| attached.iter().any(|name| item.metadata.name.as_str() == name));
+            }
             // Databases sort in ways of their own.
             items.sort_by(|a, b| key(a).cmp(&key(b)));
             let (body, next) =
@@ -32,6 +42,26 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
             Ok(page.answer(body, revision, next))
         })
         .await
+}
+
+/// What a project means of a kind without projects: of servers those that are attached to it. The project must be there.
+async fn attached(asked: &Asked, name: &str, filter: &mut Filter) -> Result<Option<Vec<String>>, Refusal> {
+    let kind = asked.kind()?;
+    if kind.scope != Scope::System {
+        asked.project_there(name).await?;
+        return Ok(None);
+    }
+    if kind.name != "server" {
+        let refusal = Refusal::invalid(format!("{} belong to no project", kind.plural));
+        return Err(refusal.hint("leave out `project`"));
+    }
+    let project = asked.project_there(name).await?;
+    if asked.query.is_on("watch")? {
+        let refusal = Refusal::invalid("servers of a project are not watched");
+        return Err(refusal.hint("watch projects: their `servers` are what is attached"));
+    }
+    filter.everywhere();
+    Ok(Some(servers(&project)))
 }
 
 /// By what lists are sorted.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use hayward_api::document::is_builtin;
 use hayward_auth::Verb;
 use hayward_store::{Deletion, Key, ListScope, Resource};
 use http::StatusCode;
@@ -16,12 +17,14 @@ use crate::wire::kind;
 use crate::wire::prepare::Prepared;
 use crate::wire::show::shown;
 
-/// Prompts of the project and of the whole system that the caller may see.
+/// Prompts of the project and of the whole system that the caller may see. What is built in is for the gate, not for this.
 async fn prompts(asked: &Asked, project: &Resource) -> Result<Vec<Resource>, Refusal> {
     let (guarded, prompt) = (&asked.plane.guarded, kind("prompt")?);
     let name = project.metadata.name.as_str();
     let mut prompts = guarded.visible(&asked.caller, prompt, ListScope::Project(name)).await?;
-    prompts.extend(guarded.visible(&asked.caller, prompt, ListScope::System).await?);
+    let of_system = guarded.visible(&asked.caller, prompt, ListScope::System).await?;
+    let is_own = |found: &Resource| !is_builtin(prompt, found.metadata.name.as_str(), None);
+    prompts.extend(of_system.into_iter().filter(is_own));
     let priority =
         |prompt: &Resource| prompt.spec.get("priority").and_then(Value::as_u64).unwrap_or_default();
     prompts.sort_by_key(|prompt| (std::cmp::Reverse(priority(prompt)), prompt.metadata.name.clone()));

@@ -16,6 +16,9 @@ use crate::wire::finish::{answer, conflict, finish};
 pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
     let kind = asked.kind()?;
     let (allowed, mut resource) = asked.may_this(Verb::View).await?;
+    if let Some(project) = asked.project() {
+        asked.project_there(project).await?;
+    }
     let seal_to = asked.query.get("sealTo").map(str::parse::<PublicKey>).transpose()?;
     if seal_to.is_some() {
         // Sealed or not, the values leave: that is what a backup is.

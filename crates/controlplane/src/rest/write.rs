@@ -18,9 +18,6 @@ use crate::wire::finish::{answer, conflict, finish};
 use crate::wire::prepare::Prepared;
 use crate::wire::show::shown;
 
-/// How often a patch is made again because something else changed meanwhile.
-const TRIES: usize = 8;
-
 /// `POST /{kind}`.
 pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     let kind = asked.kind()?;
@@ -83,42 +80,36 @@ pub(crate) async fn patch(asked: Asked) -> Result<Response, Refusal> {
     let name = resource.metadata.name.as_str().into();
     let resource = asked
         .change([("name", name)], async move {
-            for _ in 1..TRIES {
-                match patched(&plane, (&allowed, &resource), &patch, (if_match, is_dry)).await {
-                    Err(refusal) if if_match.is_none() && refusal.is_conflict() => {}
-                    done => return done,
-                }
-            }
-            patched(&plane, (&allowed, &resource), &patch, (if_match, is_dry)).await
+            patched(&plane, (&allowed, &resource), patch, (if_match, is_dry)).await
         })
         .await?;
     answer(StatusCode::OK, kind, &resource, None)
 }
 
-/// Patches what there is now.
+/// Patches what there is now: read in the change itself, so that nothing comes between.
 async fn patched(
     plane: &Plane,
     (allowed, resource): (&Allowed, &Resource),
-    patch: &Value,
+    mut patch: Value,
     (if_match, is_dry): (Option<u64>, bool),
 ) -> Result<Resource, Refusal> {
     let kind = resource.descriptor()?;
-    let name = resource.metadata.name.as_str();
-    let live = plane.guarded.live(allowed, resource).await?;
-    if if_match.is_some_and(|version| version != live.metadata.resource_version) {
-        let current = live.metadata.resource_version;
-        return Err(conflict(
-            StoreError::Conflict { kind: kind.name, name: name.to_owned(), current },
-            if_match,
-        ));
+    let (name, project) = named(resource);
+    // What takes long is done before others have to wait.
+    let password = Prepared::password_of(plane, kind, name, &mut patch).await?;
+    let mut change = plane.guarded.begin().await?;
+    let live = change.find(kind, project, name).await?;
+    let live = live.ok_or_else(|| StoreError::NotFound { kind: kind.name, name: name.to_owned() })?;
+    let current = live.metadata.resource_version;
+    if if_match.is_some_and(|version| version != current) {
+        let error = StoreError::Conflict { kind: kind.name, name: name.to_owned(), current };
+        return Err(conflict(error, if_match));
     }
-    let mut prepared = Prepared::of(kind, document::patch(kind, &shown(kind, &live), patch)?);
+    let document = document::patch(kind, &shown(kind, &live), &patch)?;
+    let mut prepared = Prepared::of(kind, document).with(password);
     is_same(&prepared, resource)?;
     prepared.ready(plane).await?;
-    let mut change = plane.guarded.begin().await?;
-    let version = Some(live.metadata.resource_version);
-    let resource = change.update(allowed, version, &prepared.desired(None)).await;
-    let resource = resource.map_err(|error| conflict(error, if_match))?;
+    let resource = change.update(allowed, Some(current), &prepared.desired(None)).await?;
     finish(plane, change, is_dry, &[kind.name]).await?;
     Ok(resource)
 }

@@ -64,6 +64,12 @@ impl Asked {
         self.denied(decided).await
     }
 
+    /// The project that the query names. Whoever may see it, or something of the route's kind in it, is told that it is there.
+    pub(crate) async fn project_there(&self, name: &str) -> Result<Resource, Refusal> {
+        let guarded = &self.plane.guarded;
+        self.denied(guarded.project_there(&self.caller, name, self.kind()?).await).await
+    }
+
     /// With the resource of the route's kind that its path names.
     pub(crate) async fn may_this(&self, verb: Verb) -> Result<(Allowed, Resource), Refusal> {
         self.may_one(verb, self.kind()?, (self.part("id"), self.project())).await

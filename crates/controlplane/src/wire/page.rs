@@ -34,6 +34,11 @@ impl Filter {
         Ok(Self { labels, fields, project: asked.project().map(ToOwned::to_owned), owner })
     }
 
+    /// The same, whatever project a document says.
+    pub(crate) fn everywhere(&mut self) {
+        self.project = None;
+    }
+
     /// Whether a document is one of them.
     pub(crate) fn takes(&self, document: &Value) -> bool {
         let text = |member: &str| document.get(member).and_then(Value::as_str);

@@ -44,6 +44,24 @@ impl Prepared {
         Self { kind, name, project, labels, annotations, spec, version, given, password: None }
     }
 
+    /// The digest of the password that a patch gives, if it is a new one. It is taken out.
+    pub(crate) async fn password_of(
+        plane: &Plane,
+        kind: &Descriptor,
+        name: &str,
+        patch: &mut Value,
+    ) -> Result<Option<PasswordHash>, Refusal> {
+        match take_password(kind, patch) {
+            Some(password) => plane.entrance.fresh(name, password).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The same with this password.
+    pub(crate) fn with(self, password: Option<PasswordHash>) -> Self {
+        Self { password, ..self }
+    }
+
     /// Whether there is a password to hash.
     pub(crate) fn has_password(&self) -> bool {
         self.given.is_some()
@@ -113,7 +131,12 @@ impl Prepared {
 fn take_password(kind: &Descriptor, spec: &mut Value) -> Option<String> {
     let members = spec.as_object_mut()?;
     kind.sensitive.iter().find_map(|member| match member {
-        Sensitive::Password(name) => members.shift_remove(*name)?.as_str().map(ToOwned::to_owned),
+        // What isn't text stays: whoever reads the document says so.
+        Sensitive::Password(name) => {
+            let password = members.get(*name)?.as_str()?.to_owned();
+            members.shift_remove(*name);
+            Some(password)
+        }
         Sensitive::Values(_) => None,
     })
 }

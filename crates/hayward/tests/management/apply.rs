@@ -118,3 +118,31 @@ async fn whoever_may_only_some_of_it_may_none() {
     assert_eq!(rig.get("/servers", &bob).await.json(), json!([]));
     assert_eq!(rig.post("/apply", &bob, json!({"servers": [server("a")]})).await.status, 200);
 }
+
+#[tokio::test]
+async fn what_one_manager_says_survives_the_applies_of_another_and_each_prunes_its_own() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let mut described = server("a");
+    described["description"] = "of one".into();
+    let mut labelled = server("a");
+    labelled["labels"] = json!({"team": "two"});
+    for _ in 0..2 {
+        rig.post("/apply?manager=one", admin, json!({"servers": [described, server("b")]})).await;
+        rig.post("/apply?manager=two", admin, json!({"servers": [labelled, server("b")]})).await;
+        let live = rig.get("/servers/a", admin).await.json();
+        assert_eq!(
+            (&live["description"], &live["labels"]["team"]),
+            (&json!("of one"), &json!("two")),
+            "{live}"
+        );
+    }
+    // What one doesn't say any more goes; what two says stays.
+    rig.post("/apply?manager=one", admin, json!({"servers": [server("a"), server("b")]})).await;
+    let live = rig.get("/servers/a", admin).await.json();
+    assert_eq!((&live["description"], &live["labels"]["team"]), (&Value::Null, &json!("two")), "{live}");
+    // Two applied last, and one still knows what it applied itself.
+    rig.post("/apply?manager=two", admin, json!({"servers": [labelled, server("b")]})).await;
+    let pruned = rig.post("/apply?manager=one&prune=true", admin, json!({"servers": [server("a")]})).await;
+    assert!(actions(&pruned.json()).contains(&("b".to_owned(), "deleted".to_owned())), "{}", pruned.body);
+}

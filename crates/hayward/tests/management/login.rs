@@ -111,3 +111,36 @@ async fn a_service_account_has_a_token_that_is_shown_once_and_ends_with_it() {
     assert_eq!(rig.send("DELETE", "/tokens/ci", &ann, &Value::Null).await.status, 204);
     assert_eq!(rig.get("/servers", &token).await.status, 401);
 }
+
+#[tokio::test]
+async fn who_loses_a_race_for_an_invite_guesses_nothing_and_the_record_says_whose_it_was() {
+    let rig = Rig::start_with(&["--limit", "gateway.failure_delay_ms_max=0"]);
+    let ann = rig.bootstrap().await;
+    let over = rig.post("/auth/invites", &ann, json!({"email": "x@example.org", "expiresIn": 0})).await;
+    assert_eq!(
+        (over.status, over.json()["errors"][0]["field"].clone()),
+        (400, json!("expiresIn")),
+        "{}",
+        over.body
+    );
+    let invite = async |email: &str| {
+        let invited = rig.post("/auth/invites", &ann, json!({"email": email})).await;
+        json!({"invite": invited.json()["invite"], "password": PASSWORD})
+    };
+    let (first, second) = (invite("carl@example.org").await, invite("dora@example.org").await);
+    assert_eq!(rig.post("/auth/join", "", first.clone()).await.status, 201);
+    for _ in 0..12 {
+        assert_eq!(rig.post("/auth/join", "", first.clone()).await.status, 401);
+    }
+    let joined = rig.post("/auth/join", "", second).await;
+    assert_eq!(joined.status, 201, "{}", joined.body);
+    let told = rig.recorded("intent", "auth.join").pop().unwrap();
+    assert_eq!(told["arguments"]["email"], "dora@example.org", "{told}");
+    assert!(told["arguments"]["id"].is_string(), "{told}");
+    let unknown = json!({"invite": "hwd_invite_nothing", "password": PASSWORD});
+    let mut statuses = Vec::new();
+    for _ in 0..12 {
+        statuses.push(rig.post("/auth/join", "", unknown.clone()).await.status);
+    }
+    assert!(statuses.contains(&429), "{statuses:?}");
+}

@@ -229,3 +229,128 @@ async fn events_of_others_are_claims_and_ours_are_verified() {
     );
     assert_eq!(rig.get("/audit/sessions", admin).await.json()[0]["eventCount"], 1);
 }
+
+#[tokio::test]
+async fn patches_at_once_all_land() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    rig.post("/servers", admin, server("a")).await;
+    let patches = (0..24).map(|at| {
+        let patch = format!(r#"{{"labels": {{"l{at}": "x"}}}}"#);
+        let rig = &rig;
+        async move { rig.send_as(("PATCH", "/servers/a"), admin, &[], &patch).await.status }
+    });
+    let statuses = futures_util::future::join_all(patches).await;
+    assert_eq!(statuses, [200; 24]);
+    let labels = rig.get("/servers/a", admin).await.json()["labels"].clone();
+    assert_eq!(labels.as_object().unwrap().len(), 24, "{labels}");
+    let stale =
+        rig.send_as(("PATCH", "/servers/a"), admin, &[("if-match", "\"1\"")], r#"{"replicas": 2}"#).await;
+    assert_eq!(stale.status, 412, "{}", stale.body);
+    rig.post("/users", admin, json!({"email": "eve@example.org", "password": "before before"})).await;
+    let patch = json!({"password": super::rig::PASSWORD}).to_string();
+    let patched = rig.send_as(("PATCH", "/users/eve@example.org"), admin, &[], &patch).await;
+    assert_eq!(patched.status, 200, "{}", patched.body);
+    rig.login("eve@example.org").await;
+    let number = rig.send_as(("PATCH", "/users/eve@example.org"), admin, &[], r#"{"password": 7}"#).await;
+    assert_eq!(number.status, 400, "{}", number.body);
+}
+
+#[tokio::test]
+async fn prompts_of_the_gate_are_not_among_those_of_a_project() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    rig.post("/projects", admin, json!({"name": "home"})).await;
+    rig.post("/prompts", admin, json!({"name": "for-all", "content": "Be kind."})).await;
+    rig.post("/prompts", admin, json!({"name": "for-home", "project": "home", "content": "Look."})).await;
+    for path in ["/projects/home/prompt-index", "/projects/home/prompts/visible"] {
+        let found = rig.get(path, admin).await.json();
+        let mut names: Vec<&str> =
+            found.as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["for-all", "for-home"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_later_takes_whatever_is_asked_of_it() {
+    let rig = Rig::start();
+    let later = rig.get("/instances/x/logs?tail=10&follow=true", rig.admin()).await;
+    assert_eq!(later.status, 501, "{}", later.body);
+    assert_eq!(rig.get("/servers?tail=10", rig.admin()).await.status, 400);
+    let hint = async |path: &str| {
+        let refused = rig.send("PATCH", path, rig.admin(), &Value::Null).await;
+        assert_eq!(refused.status, 405);
+        refused.json()["hint"].as_str().unwrap().contains("instances")
+    };
+    assert!(!hint("/auth/me").await && hint("/instances").await);
+}
+
+#[tokio::test]
+async fn a_project_in_the_query_means_what_is_attached_to_it_and_must_be_there() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    for name in ["a", "b"] {
+        rig.post("/servers", admin, server(name)).await;
+    }
+    rig.post("/projects", admin, json!({"name": "home", "servers": ["b"]})).await;
+    let found = rig.get("/servers?project=home", admin).await.json();
+    assert_eq!((found.as_array().unwrap().len(), &found[0]["name"]), (1, &json!("b")), "{found}");
+    let users = rig.get("/users?project=home", admin).await;
+    assert_eq!(users.status, 400);
+    assert!(users.json()["hint"].is_string());
+    assert_eq!(rig.get("/prompts?project=home", admin).await.json(), json!([]));
+    assert_eq!(rig.get("/servers/a?project=home", admin).await.status, 200);
+    let inside = json!([{"role": "view", "resource": "prompts", "project": "home"}]);
+    let bob = rig.user("bob@example.org", inside).await;
+    assert_eq!(rig.get("/prompts?project=home", &bob).await.status, 200, "it may see what is inside");
+    for path in [
+        "/servers?project=none",
+        "/prompts?project=none",
+        "/servers/a?project=none",
+        "/prompts?project=none&watch=true",
+    ] {
+        assert_eq!(rig.get(path, admin).await.status, 404, "{path}");
+    }
+    rig.post("/projects", admin, json!({"name": "other"})).await;
+    assert_eq!(rig.get("/prompts?project=other", &bob).await.status, 404, "nobody tells that it is there");
+}
+
+#[tokio::test]
+async fn a_request_says_who_made_it_whatever_it_says_itself() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([{"role": "edit", "resource": "promptrequests"}])).await;
+    let asked = json!({"name": "p", "content": "Look first.", "createdByUser": "ann@example.org"});
+    let made = rig.post("/promptrequests", &bob, asked.clone()).await;
+    assert_eq!(
+        (made.status, &made.json()["createdByUser"]),
+        (201, &json!("bob@example.org")),
+        "{}",
+        made.body
+    );
+    for (method, body) in [("PATCH", json!({"createdByUser": "ann@example.org"})), ("PUT", asked)] {
+        let changed = rig.send(method, "/promptrequests/p", rig.admin(), &body).await;
+        assert_eq!(
+            (changed.status, &changed.json()["createdByUser"]),
+            (200, &json!("bob@example.org")),
+            "{}",
+            changed.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_seen_has_no_history_and_is_not_brought_back() {
+    let rig = Rig::start();
+    rig.post("/servers", rig.admin(), server("a")).await;
+    let bob = rig.user("bob@example.org", json!([])).await;
+    for name in ["a", "nothing"] {
+        assert_eq!(rig.get(&format!("/servers/{name}"), &bob).await.status, 404);
+        let history = rig.get(&format!("/servers/{name}/history"), &bob).await;
+        assert_eq!(history.status, 404, "{}", history.body);
+        let revert = rig.post(&format!("/servers/{name}/revert"), &bob, json!({"to": 1})).await;
+        assert_eq!(revert.status, 404, "{}", revert.body);
+    }
+    assert_eq!(rig.get("/servers/a/history", rig.admin()).await.status, 200);
+}

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Action, Applied, Applying, Item, Prune};
 use crate::attach::servers;
 use crate::guarded::{Allowed, Change, Denied, named};
+use crate::managers;
 use crate::plane::Plane;
 use crate::refusal::Refusal;
 use crate::wire::prepare::Prepared;
@@ -64,10 +65,12 @@ impl<'a> Planning<'a> {
         let (kind, wanted) = (prepared.kind, written(&prepared, &said));
         let (name, project) = (prepared.name.clone(), prepared.project.clone());
         self.said.insert((kind.name, project.clone(), name.clone()));
-        let applied = json!({ "manager": self.applying.manager, "file": file, "document": hidden(kind.sensitive, &wanted) });
+        let document = hidden(kind.sensitive, &wanted);
+        let manager = self.applying.manager.as_str();
+        let applied = |before: Option<&Value>| managers::with(before, manager, file.as_deref(), &document);
         let Some(live) = self.change.find(kind, project.as_deref(), &name).await? else {
             let allowed = self.may(Verb::Create, prepared.kind, prepared.named()).await?;
-            let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied)).await?;
+            let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied(None))).await?;
             let token = token.filter(|_| !self.applying.is_dry).map(|token| token.reveal().to_owned());
             let after = shown(kind, &made);
             self.note((kind.name, name, project), Action::Created, (None, Some(after)), token);
@@ -77,7 +80,7 @@ impl<'a> Planning<'a> {
         let before = shown(kind, &live);
         let mut stripped = before.clone();
         document::strip(kind, &mut stripped);
-        let last = live.applied.as_ref().and_then(|applied| applied.get("document"));
+        let last = managers::last(live.applied.as_ref(), manager).and_then(|last| last.get("document"));
         if let Some(last) = last {
             forget_defaults(kind, last, &mut stripped);
         }
@@ -85,7 +88,8 @@ impl<'a> Planning<'a> {
         prepared.labels = merged.labels;
         prepared.annotations = merged.annotations;
         prepared.spec = merged.spec;
-        let made = self.change.update(&allowed, prepared.version, &prepared.desired(Some(applied))).await?;
+        let desired = prepared.desired(Some(applied(live.applied.as_ref())));
+        let made = self.change.update(&allowed, prepared.version, &desired).await?;
         let is_same = made.metadata.resource_version == live.metadata.resource_version;
         let action = if is_same { Action::Unchanged } else { Action::Updated };
         let after = shown(kind, &made);
@@ -134,11 +138,12 @@ impl<'a> Planning<'a> {
     }
 
     fn is_left(&self, kind: &'static str, resource: &Resource) -> bool {
-        let text = |member: &str| resource.applied.as_ref().and_then(|applied| applied.get(member)?.as_str());
-        let (name, project) = named(resource);
-        text("manager") == Some(self.applying.manager.as_str())
-            && !self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned()))
-            && !self.applying.kept_files.iter().any(|file| text("file") == Some(file))
+        let Some(last) = managers::last(resource.applied.as_ref(), &self.applying.manager) else {
+            return false;
+        };
+        let (file, (name, project)) = (last.get("file").and_then(Value::as_str), named(resource));
+        !self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned()))
+            && !self.applying.kept_files.iter().any(|kept| file == Some(kept))
     }
 
     async fn delete(&mut self, kind: &'static Descriptor, resource: Resource) -> Result<(), Refusal> {
