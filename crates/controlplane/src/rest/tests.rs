@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::ports::{BoxFuture, Hidden, Machine, Managed, Record};
-
 use crate::{Plane, PlaneParts};
 
 /// Does what is asked and records nothing.

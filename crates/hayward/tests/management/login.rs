@@ -72,6 +72,47 @@ async fn whoever_acts_as_another_has_its_permissions_and_stands_in_the_record_be
 }
 
 #[tokio::test]
+async fn a_login_by_impersonation_ends_with_its_maker_and_after_an_hour() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    rig.user("bob@example.org", json!([{"role": "view", "resource": "servers"}])).await;
+    let boss = rig.user("boss@example.org", json!([{"role": "run", "action": "impersonate"}])).await;
+    let act = async |by: &str| {
+        let acting = rig.post("/auth/impersonate", by, json!({"email": "bob@example.org"})).await;
+        assert_eq!(acting.status, 201, "{}", acting.body);
+        let ends: jiff::Timestamp = acting.json()["expiresAt"].as_str().unwrap().parse().unwrap();
+        assert!(ends.as_second() <= jiff::Timestamp::now().as_second() + 3_600, "{}", acting.body);
+        let token = acting.json()["token"].as_str().unwrap().to_owned();
+        assert_eq!(rig.get("/servers", &token).await.status, 200);
+        token
+    };
+    let acting = act(&boss).await;
+    assert_eq!(rig.post("/auth/logout", &boss, Value::Null).await.status, 204);
+    assert_eq!(rig.get("/servers", &acting).await.status, 401);
+    let acting = act(&rig.login("boss@example.org").await).await;
+    let disabled = json!({"email": "boss@example.org", "disabled": true});
+    assert_eq!(rig.send("PUT", "/users/boss@example.org", &ann, &disabled).await.status, 200);
+    assert_eq!(rig.get("/servers", &acting).await.status, 401);
+    let acting = act(rig.admin()).await;
+    assert_eq!(rig.get("/auth/me", &acting).await.json()["impersonator"], "admin:temporary-admin");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_logins_of_the_user() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([{"role": "view", "resource": "servers"}])).await;
+    let same = json!({"email": "bob@example.org", "password": PASSWORD, "name": "Bob"});
+    assert_eq!(rig.send("PUT", "/users/bob@example.org", &ann, &same).await.status, 200);
+    assert_eq!(rig.get("/servers", &bob).await.status, 200, "the password is the same");
+    let new = json!({"email": "bob@example.org", "password": "a password of another kind"});
+    let changed = rig.send("PUT", "/users/bob@example.org", &ann, &new).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert_eq!(rig.get("/servers", &bob).await.status, 401);
+    assert_eq!(rig.get("/servers", &ann).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_invite_is_good_for_one_user() {
     let rig = Rig::start();
     let ann = rig.bootstrap().await;
