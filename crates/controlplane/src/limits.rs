@@ -62,3 +62,5 @@ pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_millis(500);
 pub const SHORTEST_LOOK: Duration = Duration::from_millis(200);
 /// How late they are built again at the latest while some account has an end: the clock may have been set.
 pub const LONGEST_LOOK: Duration = Duration::from_mins(1);
+/// How often is looked whether values of secrets that couldn't be opened can be.
+pub(crate) const SECRETS_LOOK: Duration = Duration::from_secs(2);

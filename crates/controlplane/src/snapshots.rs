@@ -3,19 +3,19 @@
 //! A change made here is in force before its answer leaves; one made elsewhere as soon as the store tells of it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use hayward_api::Caller;
-use hayward_api::kinds::{Descriptor, KINDS};
+use hayward_api::kinds::{Condition, Descriptor, KINDS};
 use hayward_auth::{CredentialRecord, Credentials, Policies, Policy, TokenId};
 use hayward_store::{LOGIN, ListScope, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{FOLLOW_PAUSE, LONGEST_LOOK, SHORTEST_LOOK};
+use crate::limits::{FOLLOW_PAUSE, LONGEST_LOOK, SECRETS_LOOK, SHORTEST_LOOK};
 use crate::ports::{Hidden, Record};
 
 /// Kinds that rules follow from.
@@ -24,6 +24,8 @@ const OF_RULES: [&str; 3] = ["rbac", "group", "user"];
 const OF_CREDENTIALS: [&str; 3] = ["token", "user", LOGIN];
 /// The kind whose values are hidden.
 const OF_SECRETS: &str = "secret";
+/// The condition while they can't be opened.
+const SECRETS_UNAVAILABLE: &str = "SecretsUnavailable";
 
 /// The snapshots, and how they follow the store.
 pub struct Snapshots {
@@ -36,6 +38,8 @@ pub struct Snapshots {
     known: Mutex<HashMap<TokenId, CredentialRecord>>,
     /// Says that something is different.
     changed: watch::Sender<u64>,
+    /// Why values of secrets can't be opened, while they can't.
+    unavailable: std::sync::Mutex<Option<String>>,
 }
 
 /// What is to be looked at again.
@@ -68,7 +72,8 @@ impl Snapshots {
         policies: Arc<Policies>,
         record: Arc<dyn Record>,
     ) -> Self {
-        Self { store, credentials, policies, record, known: Mutex::default(), changed: watch::Sender::new(0) }
+        let (changed, unavailable) = (watch::Sender::new(0), std::sync::Mutex::default());
+        Self { store, credentials, policies, record, known: Mutex::default(), changed, unavailable }
     }
 
     /// Reads everything, and says as of which revision.
@@ -112,14 +117,38 @@ impl Snapshots {
             self.take(&mut known, records);
         }
         if stale.secrets {
-            let live = self.store.live_values().await?;
-            let hidden = live
-                .into_iter()
-                .map(|(secret, name, value)| Hidden { name: format!("{secret}.{name}"), value });
-            self.record.hide(hidden.collect()).await;
+            self.hide().await?;
         }
         self.changed.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Has values of secrets hidden. Rules and credentials don't wait for a key that isn't there: who can't open a value
+    /// can't show it either.
+    async fn hide(&self) -> Result<(), StoreError> {
+        let live = self.store.live_values().await?;
+        let hidden = live.values.into_iter();
+        let hidden = hidden.map(|(secret, name, value)| Hidden { name: format!("{secret}.{name}"), value });
+        self.record.hide(hidden.collect()).await;
+        self.secrets_are(live.unopened.map(|error| error.to_string()));
+        Ok(())
+    }
+
+    /// Tells once of a reason why values of secrets can't be opened, and once that they can be again.
+    fn secrets_are(&self, unavailable: Option<String>) {
+        let mut known = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        match &unavailable {
+            same if *same == *known => {}
+            Some(reason) => tracing::error!(reason, "values of secrets can't be opened: all else goes on"),
+            None => tracing::info!("values of secrets can be opened again"),
+        }
+        *known = unavailable;
+    }
+
+    /// What is wrong with secrets, if something is.
+    pub(crate) fn condition(&self) -> Option<Condition> {
+        let known = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|reason| Condition::new(SECRETS_UNAVAILABLE, "True", "NotOpened", reason.clone()))
     }
 
     async fn policy(&self) -> Result<Policy, StoreError> {
@@ -165,8 +194,9 @@ impl Snapshots {
     async fn follow_from(&self, from: &mut u64) -> Result<(), StoreError> {
         let mut changes = self.store.watch(*from).await?;
         loop {
-            let Some(change) = self.until_an_account_is_over(changes.next()).await else {
-                self.refresh(Stale { rules: true, ..Stale::default() }).await?;
+            let Some(change) = self.until_a_look_is_due(changes.next()).await else {
+                let secrets = self.condition().is_some();
+                self.refresh(Stale { rules: true, secrets, ..Stale::default() }).await?;
                 continue;
             };
             let change = change?;
@@ -181,14 +211,20 @@ impl Snapshots {
         }
     }
 
-    /// Waits for this; none if an account is over before, whose rules then grant nothing any more.
-    async fn until_an_account_is_over<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
-        let Some(until) = self.policies.current().until_unix() else { return Some(waiting.await) };
-        let left = until.saturating_sub(Timestamp::now().as_second());
-        // A clock that is set meanwhile is looked at again.
-        let left =
-            Duration::from_secs(u64::try_from(left).unwrap_or_default()).clamp(SHORTEST_LOOK, LONGEST_LOOK);
-        tokio::time::timeout(left, waiting).await.ok()
+    /// Waits for this; none if an account is over before, whose rules then grant nothing any more, or if the key of secrets
+    /// may be there again.
+    async fn until_a_look_is_due<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        let left = |until: i64| {
+            let left = until.saturating_sub(Timestamp::now().as_second());
+            // A clock that is set meanwhile is looked at again.
+            Duration::from_secs(u64::try_from(left).unwrap_or_default()).clamp(SHORTEST_LOOK, LONGEST_LOOK)
+        };
+        let account = self.policies.current().until_unix().map(left);
+        let secrets = self.condition().map(|_| SECRETS_LOOK);
+        match account.into_iter().chain(secrets).min() {
+            Some(left) => tokio::time::timeout(left, waiting).await.ok(),
+            None => Some(waiting.await),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub use list::{ListScope, Listed};
 pub use logins::{EndLogins, Impersonator, LoginEntry, NewLogin};
 pub use receipts::{Claimed, Moment, ReceiptKey};
 pub use resource::{Actor, Desired, Key, Resource};
-pub use sealed::{HIDDEN, PublicKey, RotationStep, Values, Verified};
+pub use sealed::{HIDDEN, LiveValues, PublicKey, RotationStep, Values, Verified};
 pub use status::Status;
 pub use store::{Store, StoreConfig};
 pub use tokens::{TokenEntry, read_tokens};

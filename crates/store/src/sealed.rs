@@ -62,17 +62,32 @@ impl Store {
         Ok(PublicKey::from(&pair.private))
     }
 
-    /// Every value of every secret there is, for whoever has to see to it that none is shown: the name of the secret, the
-    /// name of the value, the value.
-    pub async fn live_values(&self) -> Result<Vec<(String, String, Zeroizing<String>)>, StoreError> {
-        let mut live = Vec::new();
+    /// Every value of every secret there is, for whoever has to see to it that none is shown. One that can't be opened keeps
+    /// none of the others from being told.
+    pub async fn live_values(&self) -> Result<LiveValues, StoreError> {
+        let mut live = LiveValues::default();
         for stored in Stored::all_newest(&self.pools.readers).await? {
             let name = stored.name.clone();
-            let values = stored.open(&*self.keys.get()?)?;
-            live.extend(values.into_iter().map(|(value_name, value)| (name.clone(), value_name, value)));
+            match self.keys.get().and_then(|keys| stored.open(&keys)) {
+                Ok(values) => {
+                    let values =
+                        values.into_iter().map(|(value_name, value)| (name.clone(), value_name, value));
+                    live.values.extend(values);
+                }
+                Err(error) => live.unopened = live.unopened.or(Some(error)),
+            }
         }
         Ok(live)
     }
+}
+
+/// The newest values of all secrets.
+#[derive(Debug, Default)]
+pub struct LiveValues {
+    /// The name of the secret, the name of the value, the value.
+    pub values: Vec<(String, String, Zeroizing<String>)>,
+    /// Why some aren't among them, if some aren't.
+    pub unopened: Option<StoreError>,
 }
 
 impl Transaction {

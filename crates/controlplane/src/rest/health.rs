@@ -48,8 +48,10 @@ pub(crate) async fn metrics(asked: Asked) -> Result<Response, Refusal> {
 pub(crate) async fn overview(asked: Asked) -> Result<Response, Refusal> {
     let plane = Arc::clone(&asked.plane);
     let manifests = plane.manifests.shown();
-    let is_well =
-        plane.guarded.is_well().await && manifests.as_ref().is_none_or(|told| told["status"] == "ok");
+    let secrets = plane.snapshots.condition();
+    let is_well = plane.guarded.is_well().await
+        && secrets.is_none()
+        && manifests.as_ref().is_none_or(|told| told["status"] == "ok");
     let mut told = json!({ "status": if is_well { "ok" } else { "degraded" }, "version": plane.version });
     if Guarded::known(&asked.caller).is_ok() {
         let counters = &plane.counters;
@@ -61,7 +63,10 @@ pub(crate) async fn overview(asked: Asked) -> Result<Response, Refusal> {
         told["requests"] = requests.into();
         told["errors"] = errors.into();
         told["errorRate"] = if requests == 0 { json!(0.0) } else { ratio(errors, requests) };
-        told["conditions"] = manifests.as_ref().map_or_else(|| json!([]), |told| told["conditions"].clone());
+        let of_manifests = manifests.as_ref().and_then(|told| told["conditions"].as_array().cloned());
+        let of_secrets = secrets.map(|condition| json!(condition));
+        let conditions = of_manifests.unwrap_or_default().into_iter().chain(of_secrets);
+        told["conditions"] = conditions.collect();
         told["manifests"] = manifests.unwrap_or(Value::Null);
     }
     asked.look(async move { json(StatusCode::OK, &told) }).await

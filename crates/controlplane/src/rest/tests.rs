@@ -6,8 +6,8 @@ use axum::body::Body;
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Error, Principal, Source};
 use hayward_auth::{Credentials, Policies};
-use hayward_store::{Store, StoreConfig};
-use serde_json::Value;
+use hayward_store::{Actor, Desired, Store, StoreConfig};
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -51,8 +51,16 @@ impl Machine for NoMachine {
 }
 
 async fn plane(dir: &std::path::Path) -> Arc<Plane> {
+    plane_of(store(dir).await).await
+}
+
+async fn store(dir: &std::path::Path) -> Store {
+    Store::open(dir, StoreConfig::default()).await.unwrap()
+}
+
+async fn plane_of(store: Store) -> Arc<Plane> {
     let parts = PlaneParts {
-        store: Store::open(dir, StoreConfig::default()).await.unwrap(),
+        store,
         credentials: Arc::new(Credentials::new()),
         policies: Arc::new(Policies::default()),
         record: Arc::new(NoRecord),
@@ -118,4 +126,46 @@ async fn a_request_whose_sender_nobody_has_identified_is_not_answered() {
     let works = route(|_asked| Box::pin(async { Ok(crate::wire::asked::nothing()) }));
     let request = Request::new(Body::empty());
     assert_eq!(dispatch(plane(dir.path()).await, works, request).await.status(), 500);
+}
+
+#[tokio::test]
+async fn without_the_key_of_secrets_rules_are_followed_still_and_health_says_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, elsewhere) = (store(dir.path()).await, store(dir.path()).await);
+    let plane = plane_of(here.clone()).await;
+    let make = async |at: &Store, kind: &str, name: &str, spec: Value| {
+        let kind = hayward_api::kinds::find(kind).unwrap();
+        at.create(&Desired::new(kind, None, name, spec), &Actor::system()).await.unwrap()
+    };
+    let status = async |wanted: &str| {
+        let overview =
+            crate::routes::ROUTES.iter().find(|route| route.path.ends_with("/health/overview")).unwrap();
+        let response = dispatch(Arc::clone(&plane), overview, asked()).await;
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["status"] == wanted
+    };
+    let until = async |wanted: &str| {
+        for _ in 0..500 {
+            if status(wanted).await {
+                return true;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        false
+    };
+    assert!(status("ok").await);
+    let (key, away) = (dir.path().join("keys/secrets.json"), dir.path().join("away"));
+    elsewhere.public_key().await.unwrap();
+    std::fs::rename(&key, &away).unwrap();
+    make(&elsewhere, "secret", "s", json!({"data": {"A": "hunter2222"}})).await;
+    // A file has one writer: what another has written is seen with what comes next.
+    make(&here, "group", "next", json!({"members": []})).await;
+    assert!(until("degraded").await);
+    let mut changed = plane.snapshots.changed();
+    changed.mark_unchanged();
+    make(&here, "group", "late", json!({"members": []})).await;
+    tokio::time::timeout(std::time::Duration::from_secs(1), changed.changed()).await.unwrap().unwrap();
+    std::fs::rename(&away, &key).unwrap();
+    assert!(until("ok").await);
+    elsewhere.close().await;
 }

@@ -58,14 +58,17 @@ async fn values_are_kept_by_their_mark_and_never_shown(home: &Home) {
         );
     }
     let live = store.live_values().await.unwrap();
-    let live: Vec<_> =
-        live.iter().map(|(secret, name, value)| format!("{secret}.{name}={}", value.as_str())).collect();
+    let live: Vec<_> = live
+        .values
+        .iter()
+        .map(|(secret, name, value)| format!("{secret}.{name}={}", value.as_str()))
+        .collect();
     assert_eq!(live, ["s.A=new", "s.C=3"]);
     for change in store.history(kind("secret"), None, "s").await.unwrap() {
         assert!(!format!("{change:?}").contains(VALUE));
     }
     delete(&store, "secret", "s").await.unwrap();
-    assert!(store.live_values().await.unwrap().is_empty());
+    assert!(store.live_values().await.unwrap().values.is_empty());
     store.close().await;
 }
 
