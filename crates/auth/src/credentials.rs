@@ -93,7 +93,7 @@ impl Credentials {
     }
 
     /// Puts these records in the place of all that were there.
-    pub fn replace(&self, records: Vec<CredentialRecord>) {
+    pub fn replace(&self, records: &[CredentialRecord]) {
         self.table.rcu(|before| {
             let entry = |record: &CredentialRecord| (record.id, Entry::instead_of(before, record.clone()));
             records.iter().map(entry).collect::<Table>()
@@ -283,7 +283,7 @@ mod tests {
         credentials.identify(token.reveal(), NOW).unwrap();
         credentials.insert(record(&token));
         assert_eq!(credentials.last_used(token.id()), Some(NOW));
-        credentials.replace(vec![record(&token)]);
+        credentials.replace(&[record(&token)]);
         assert_eq!(credentials.take_used(), [(token.id(), NOW)]);
         credentials.remove(token.id());
         credentials.insert(record(&token));
@@ -339,7 +339,7 @@ mod tests {
     fn a_replaced_table_forgets_what_was_there() {
         let (credentials, old, new) = (Credentials::new(), Token::mint(Role::Ro), Token::mint(Role::Rw));
         credentials.insert(record(&old));
-        credentials.replace(vec![record(&new)]);
+        credentials.replace(&[record(&new)]);
         assert!(credentials.identify(old.reveal(), NOW).is_err());
         assert!(credentials.identify(new.reveal(), NOW).is_ok());
     }

@@ -245,7 +245,7 @@ async fn a_subscription_ends_soon_after_its_credential_has_expired() {
     let mut events = client.listen(json!(1), everything()).await.unwrap();
     events.message().await.unwrap();
     // Nobody tells of this, as nobody tells when time is over.
-    server.credentials.replace(Vec::new());
+    server.credentials.replace(&[]);
     completes(&mut events, &json!(1)).await;
 }
 

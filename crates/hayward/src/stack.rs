@@ -114,7 +114,7 @@ impl Stack {
         let of_all = checked_tools(&together(&serving.tool_fences)?, data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), database, &limits).await?;
         let credentials = Arc::new(Credentials::new());
-        credentials.replace(store.credential_records().await.map_err(hayward_api::Error::from)?);
+        credentials.replace(&store.credential_records().await.map_err(hayward_api::Error::from)?);
         let spool = Spool::new(data.spool().map_err(Locked::from)?);
         let (record, tag_key) = open_record(&data, &limits)?;
         let held = Arc::new(Secrets::new(tag_key));
@@ -317,8 +317,14 @@ pub(crate) async fn open_store(
     let mut variables = environment();
     let credentials = variables.find(|(name, _)| name == "CREDENTIALS_DIRECTORY").map(|(_, dir)| dir.into());
     let config = StoreConfig { limits: limits.store.clone(), database, credentials };
-    let store = Store::open(path, config).await.map_err(hayward_api::Error::from)?;
-    Ok(store)
+    let store = Store::open(path, config).await.map_err(hayward_api::Error::from);
+    // Whoever starts it is its operator, to whom no inner detail is a secret.
+    store.map_err(|mut error| {
+        if let Some(detail) = error.detail.take() {
+            error.message = format!("{}: {detail}", error.message);
+        }
+        error.into()
+    })
 }
 
 /// Why the record can't be read or written, and the way out.

@@ -10,10 +10,11 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::timeout;
 
 pub use self::url::DatabaseUrl;
 use crate::error::StoreError;
@@ -95,7 +96,9 @@ impl Pools {
                 .connect_lazy_with(options)
         };
         let writer = pool(options.clone(), WRITERS);
-        migrated(&POSTGRES, POSTGRES.run(&writer).await)?;
+        if let Err(error) = migrated(&POSTGRES, POSTGRES.run(&writer).await) {
+            return Err(unreached(&options).await.unwrap_or(error));
+        }
         // One more, on which changes are told.
         let readers = pool(options, READERS + 1);
         Ok(Self { writer: Pool::Postgres(writer), readers: Pool::Postgres(readers) })
@@ -117,6 +120,12 @@ impl Pools {
         }
         Ok(tx)
     }
+}
+
+/// Why no connection is made, if none is: a pool only says that it took too long.
+async fn unreached(options: &PgConnectOptions) -> Option<StoreError> {
+    let connected = timeout(ACQUIRE, options.connect()).await.ok()?;
+    connected.err().map(StoreError::at("connect to the database"))
 }
 
 /// Tells other processes that there are changes, once this one is made.

@@ -136,7 +136,7 @@ async fn a_token_is_identified_until_it_is_revoked() {
     let (metadata, token) = store.create_token("ci", Role::Ro, &actor()).await.unwrap();
     let (_, admin) = store.create_token("boss", Role::Admin, &actor()).await.unwrap();
     let credentials = Credentials::new();
-    credentials.replace(store.credential_records().await.unwrap());
+    credentials.replace(&store.credential_records().await.unwrap());
     let principal = credentials.identify(token.reveal(), 0).unwrap();
     assert_eq!((principal.name.as_str(), principal.role()), ("ci", "ro"));
     assert_eq!(credentials.identify(admin.reveal(), 0).unwrap().role(), "admin");
@@ -144,7 +144,7 @@ async fn a_token_is_identified_until_it_is_revoked() {
     let prefix = &token.id().to_string()[..6];
     let revoked = store.revoke_token(prefix, &actor()).await.unwrap();
     assert_eq!(revoked.metadata.uid, metadata.uid);
-    credentials.replace(store.credential_records().await.unwrap());
+    credentials.replace(&store.credential_records().await.unwrap());
     assert!(credentials.identify(token.reveal(), 0).is_err());
     assert_eq!(count(&store, "SELECT COUNT(*) FROM credentials").await, 1);
     let again = store.revoke_token(prefix, &actor()).await;
@@ -160,7 +160,7 @@ async fn a_rotated_role_has_one_token_and_the_others_stay() {
     let (third, old) = store.rotate_role(Role::Metrics, &actor()).await.unwrap();
     assert_eq!(old.iter().map(|entry| entry.id).collect::<Vec<_>>(), [second.id()]);
     let credentials = Credentials::new();
-    credentials.replace(store.credential_records().await.unwrap());
+    credentials.replace(&store.credential_records().await.unwrap());
     assert!(
         credentials.identify(first.reveal(), 0).is_err() && credentials.identify(second.reveal(), 0).is_err()
     );
@@ -180,7 +180,7 @@ async fn a_fence_travels_with_its_token_and_a_spec_from_before_fences_is_full() 
     let (metadata, old) = store.create_token("old", Role::Rw, &actor()).await.unwrap();
     update(&store, "old", metadata.resource_version, json!({"role": "rw"})).await.unwrap();
     let credentials = Credentials::new();
-    credentials.replace(store.credential_records().await.unwrap());
+    credentials.replace(&store.credential_records().await.unwrap());
     assert_eq!(credentials.identify(confined.reveal(), 0).unwrap().fence, fence);
     assert!(credentials.identify(old.reveal(), 0).unwrap().fence.is_default());
     let relative = Fence { roots: vec!["srv".into()], ..fence };
@@ -198,7 +198,7 @@ async fn fences_of_tools_travel_with_their_token_and_unreadable_ones_let_nobody_
     let spec = TokenSpec { tool_fences: tool_fences.clone(), ..Role::Rw.into() };
     let (_, token) = store.create_token("worker", spec, &actor()).await.unwrap();
     let credentials = Credentials::new();
-    credentials.replace(store.credential_records().await.unwrap());
+    credentials.replace(&store.credential_records().await.unwrap());
     assert_eq!(credentials.identify(token.reveal(), 0).unwrap().tool_fences, tool_fences);
     let newer = json!({"role": "rw", "toolFences": {"read_*": {"profile": "confined", "newer": 1}}});
     query("UPDATE resources SET spec = $1")

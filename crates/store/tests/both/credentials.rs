@@ -23,7 +23,7 @@ const HASH: &str =
 
 async fn known(store: &Store) -> Credentials {
     let credentials = Credentials::new();
-    credentials.replace(store.credential_records().await.unwrap());
+    credentials.replace(&store.credential_records().await.unwrap());
     credentials
 }
 
