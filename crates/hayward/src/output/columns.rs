@@ -84,15 +84,22 @@ impl Columns {
     }
 }
 
-/// What stands at a path; where it leads through a list, what stands there in each of its entries.
+/// What stands at a path; where it leads through a list, what stands there in its entries, each once.
 fn all_at(document: &Value, path: &str) -> Option<Value> {
     let mut value = document.clone();
     for member in path.split('.') {
         value = match value {
             Value::Array(entries) => {
                 let each = entries.iter().filter_map(|entry| entry.get(member)).cloned();
-                each.flat_map(|found| if let Value::Array(inner) = found { inner } else { vec![found] })
-                    .collect()
+                let mut seen = Vec::new();
+                for found in
+                    each.flat_map(|found| if let Value::Array(inner) = found { inner } else { vec![found] })
+                {
+                    if !seen.contains(&found) {
+                        seen.push(found);
+                    }
+                }
+                Value::Array(seen)
             }
             other => other.get(member)?.clone(),
         };
@@ -156,6 +163,13 @@ mod tests {
             json!({"subjects": [{"name": "a"}, {"name": "b"}], "rules": [{"tools": ["x", "y"]}, {}]});
         let text = |path: &str| text(all_at(&document, path).as_ref(), Timestamp::now());
         assert_eq!((&*text("subjects.name"), &*text("rules.tools"), &*text("none.x")), ("a,b", "x,y", "-"));
+    }
+
+    #[test]
+    fn what_stands_at_a_path_several_times_is_shown_once() {
+        let document = json!({"roleBindings": [{"role": "run"}, {"role": "edit"}, {"role": "run"}]});
+        let roles = all_at(&document, "roleBindings.role");
+        assert_eq!(text(roles.as_ref(), Timestamp::now()), "run,edit");
     }
 
     #[test]

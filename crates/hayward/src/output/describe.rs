@@ -73,8 +73,8 @@ fn head(kind: &Descriptor, document: &Value, now: Timestamp) -> String {
         line(&mut out, 0, "Built in", "yes; deleting it resets it");
     }
     for (heading, member) in [("Created", "createdAt"), ("Updated", "updatedAt")] {
-        if let Some(moment) = document.get(member).and_then(Value::as_str) {
-            line(&mut out, 0, heading, &format!("{moment} ({})", text(document.get(member), now)));
+        if let Some(moment) = document.get(member) {
+            line(&mut out, 0, heading, &dated(Some(moment), now));
         }
     }
     let version = |member: &str| text(document.get(member), now);
@@ -114,7 +114,16 @@ fn member_of(out: &mut String, indent: usize, member: &str, value: &Value, now: 
             let _written = writeln!(out, "{:indent$}{member}:", "");
             indented(out, indent + 2, long);
         }
-        value => line(out, indent, member, &text(Some(value), now)),
+        value => line(out, indent, member, &dated(Some(value), now)),
+    }
+}
+
+/// What a value is on one line; of a moment also when it is.
+fn dated(value: Option<&Value>, now: Timestamp) -> String {
+    let told = text(value, now);
+    match value.and_then(Value::as_str) {
+        Some(moment) if !moment.is_empty() && moment != told => format!("{moment} ({told})"),
+        _ => told,
     }
 }
 
@@ -136,7 +145,7 @@ fn objects(entries: &[Value], now: Timestamp) -> String {
     let upper: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
     let upper: Vec<&str> = upper.iter().map(String::as_str).collect();
     let row = |entry: &Map<String, Value>| -> Vec<String> {
-        headings.iter().map(|heading| text(entry.get(*heading), now).replace('\n', " ")).collect()
+        headings.iter().map(|heading| dated(entry.get(*heading), now).replace('\n', " ")).collect()
     };
     table(&upper, &flat.iter().map(row).collect::<Vec<_>>())
 }
@@ -191,6 +200,15 @@ mod tests {
             "TYPE   STATUS  MESSAGE",
             "  two\n  lines\n",
         ] {
+            assert!(text.contains(expect), "{expect:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_told_with_its_date_and_how_far_away_it_is() {
+        let document = json!({"name": "ci", "expiresAt": "2999-01-31T00:00:00Z", "status": {"lastUsedAt": "2020-01-01T00:00:00Z"}});
+        let text = describe(&token::DESCRIPTOR, &document);
+        for expect in ["2999-01-31T00:00:00Z (in ", "2020-01-01T00:00:00Z ("] {
             assert!(text.contains(expect), "{expect:?} in\n{text}");
         }
     }
