@@ -89,7 +89,7 @@ fn flags_of(member: &Member) -> Vec<Arg> {
         Shape::Texts => vec![many(arg, "TEXT").allow_hyphen_values(true)],
         Shape::Environment => vec![many(arg, "KEY=VALUE|KEY=secretRef:NAME/KEY")],
         Shape::Subjects => vec![many(arg, "KIND:NAME")],
-        Shape::Bindings => vec![many(arg, "ROLE:RESOURCE[:NAME]")],
+        Shape::Bindings => vec![many(arg, "ROLE:RESOURCE[:NAME[:PROJECT]]")],
         Shape::Pairs => vec![many(arg, "KEY=VALUE")],
         Shape::Any => vec![arg.value_name("JSON|@FILE")],
         Shape::Sealed => {

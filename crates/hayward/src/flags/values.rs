@@ -113,14 +113,15 @@ fn subject(word: &str) -> Result<Value, Failure> {
     Ok(json!({ "kind": kind, "name": name }))
 }
 
-/// `edit:servers`, `view:servers:ha`, `run:impersonate`.
+/// `edit:servers`, `view:servers:ha`, `view:prompts::home` (of a project), `run:impersonate`.
 fn binding(word: &str) -> Result<Value, Failure> {
     let wrong = || {
-        usage(format!("`--role-binding {word}` is no ROLE:RESOURCE[:NAME]"))
-            .hint("write e.g. view:servers, edit:servers:ha, or run:impersonate")
+        usage(format!("`--role-binding {word}` is no ROLE:RESOURCE[:NAME[:PROJECT]]"))
+            .hint("write e.g. view:servers, edit:servers:ha, edit:*::home, or run:impersonate")
     };
-    let parts: Vec<&str> = word.splitn(3, ':').collect();
-    if parts.iter().any(|part| part.is_empty()) {
+    let parts: Vec<&str> = word.split(':').collect();
+    // Only the name may be left out, before a project.
+    if parts.iter().enumerate().any(|(at, part)| part.is_empty() && !(at == 2 && parts.len() == 4)) {
         return Err(wrong());
     }
     match parts[..] {
@@ -128,6 +129,12 @@ fn binding(word: &str) -> Result<Value, Failure> {
         ["run", "action", action] => Ok(json!({ "role": "run", "action": action })),
         [role, resource] => Ok(json!({ "role": role, "resource": resource })),
         [role, resource, name] => Ok(json!({ "role": role, "resource": resource, "name": name })),
+        [role, resource, "", project] => {
+            Ok(json!({ "role": role, "resource": resource, "project": project }))
+        }
+        [role, resource, name, project] => {
+            Ok(json!({ "role": role, "resource": resource, "name": name, "project": project }))
+        }
         _ => Err(wrong()),
     }
 }
@@ -313,6 +320,17 @@ mod tests {
         assert_eq!(binding("run:servers").unwrap(), json!({"role": "run", "resource": "servers"}));
         assert!(subject("dog:rex").is_err() && subject("User").is_err());
         assert!(binding("view").is_err() && binding("view:").is_err() && binding("::").is_err());
+    }
+
+    #[test]
+    fn a_binding_may_be_of_a_project() {
+        let whole = json!({"role": "edit", "resource": "*", "project": "home"});
+        assert_eq!(binding("edit:*::home").unwrap(), whole);
+        let named = json!({"role": "view", "resource": "prompts", "name": "p", "project": "home"});
+        assert_eq!(binding("view:prompts:p:home").unwrap(), named);
+        for bad in ["edit:*::", "edit::p:home", "edit:*:p:home:x", "view:servers:"] {
+            assert!(binding(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
