@@ -58,6 +58,34 @@ pub struct Person {
     pub role: Option<String>,
 }
 
+/// Somebody who is to be invited.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewInvite<'a> {
+    /// Their address of mail.
+    pub email: &'a str,
+    /// What they are called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<&'a str>,
+    /// The groups that they will be in.
+    pub groups: &'a [String],
+    /// Seconds until it is of no use; the server's own if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<u64>,
+}
+
+/// An invite as it was made. It has no `Debug`, since it holds what redeems it.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invited {
+    /// What redeems it, told this once.
+    pub invite: String,
+    /// Whom it is for.
+    pub email: String,
+    /// When it is of no use any more, RFC 3339.
+    pub expires_at: String,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
@@ -93,6 +121,26 @@ impl Client {
     /// Ends the login that the token stands for.
     pub async fn logout(&self) -> Result<(), Error> {
         self.send(Ask::new(Method::POST, self.route(&["auth", "logout"]))).await.map(drop)
+    }
+
+    /// Gives the user of this login another password. All its logins end; this is a new one.
+    pub async fn change_password(&self, old: &str, new: &str) -> Result<LoggedIn, Error> {
+        self.enter("password", &json!({ "old": old, "new": new })).await
+    }
+
+    /// Invites somebody.
+    pub async fn invite(&self, invite: &NewInvite<'_>) -> Result<Invited, Error> {
+        self.fetch(Ask::new(Method::POST, self.route(&["auth", "invites"])).json(invite)).await
+    }
+
+    /// The invites that there are, as objects, without what redeems them.
+    pub async fn invites(&self) -> Result<Vec<Value>, Error> {
+        self.fetch(Ask::new(Method::GET, self.route(&["auth", "invites"]))).await
+    }
+
+    /// Takes the invite of this id back.
+    pub async fn revoke_invite(&self, id: &str) -> Result<(), Error> {
+        self.send(Ask::new(Method::DELETE, self.route(&["auth", "invites", id]))).await.map(drop)
     }
 
     /// Who the token stands for.

@@ -15,7 +15,7 @@ mod resources;
 mod watch;
 
 pub use address::{Address, InvalidAddress};
-pub use auth::{Bootstrap, Join, LoggedIn, Person};
+pub use auth::{Bootstrap, Invited, Join, LoggedIn, NewInvite, Person};
 pub use client::{Client, Config};
 pub use error::{Error, FieldFault, Problem};
 pub use hayward_egress::Trust;

@@ -336,6 +336,14 @@ fn of_logins() -> Vec<Route> {
             ..of(Method::POST, "logout", "logout", Access::Known, |asked| Box::pin(auth::logout(asked)))
         },
         Route {
+            summary: "Another password for oneself. All logins of the account end; the answer is a new one."
+                .into(),
+            takes: Takes::Object(shapes::password),
+            gives: Gives::Object(200, shapes::signed_in),
+            statuses: &[409],
+            ..of(Method::POST, "password", "password", Access::Known, |asked| Box::pin(auth::password(asked)))
+        },
+        Route {
             summary: "Who this is.".into(),
             gives: Gives::Object(200, shapes::me),
             ..of(Method::GET, "me", "me", Access::Known, |asked| Box::pin(auth::me(asked)))

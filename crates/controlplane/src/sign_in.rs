@@ -145,6 +145,18 @@ impl Entrance {
         password: String,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
+        let user = self.proven(email, password, address).await?;
+        let wrong = || Refusal::new(Code::Unauthenticated, "the address or the password is wrong");
+        self.sign_in(user.ok_or_else(wrong)?, None).await
+    }
+
+    /// The user of this address, if this is its password and it may sign in.
+    async fn proven(
+        &self,
+        email: &str,
+        password: String,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Resource>, Refusal> {
         let now = unix();
         // It counts as wrong until it is known to be right: many at once are no more guesses than one after the other.
         let guess = self.guesses().begin(email, address, now).map_err(|wait| {
@@ -157,10 +169,38 @@ impl Entrance {
             None => None,
         };
         let is_right = self.hashed(move || password::verify(&password, stored.as_ref())).await?;
-        let Some(user) = found.filter(|user| is_right && may_sign_in(user)) else {
-            return Err(Refusal::new(Code::Unauthenticated, "the address or the password is wrong"));
+        let user = found.filter(|user| is_right && may_sign_in(user));
+        if user.is_some() {
+            self.guesses().succeeded(email, guess);
+        }
+        Ok(user)
+    }
+
+    /// Gives somebody who knows the password of this account another one. All its logins end; this is a new one.
+    pub(crate) async fn change_password(
+        &self,
+        email: &str,
+        (old, new): (String, String),
+        address: Option<IpAddr>,
+        actor: &Actor,
+    ) -> Result<SignedIn, Refusal> {
+        bearable(&new)?;
+        if old == new {
+            return Err(Refusal::invalid("the new password is the old one").at("new"));
+        }
+        let user = self.proven(email, old, address).await?;
+        let user = user.ok_or_else(|| Refusal::invalid("the old password is wrong").at("old"))?;
+        let digest = self.hash(new).await?;
+        let metadata = &user.metadata;
+        let desired = Desired {
+            labels: metadata.labels.clone(),
+            annotations: metadata.annotations.clone(),
+            password: Some(digest),
+            ..Desired::new(user_kind()?, None, metadata.name.as_str(), user.spec.clone())
         };
-        self.guesses().succeeded(email, guess);
+        let mut change = self.store.begin().await?;
+        let user = change.update(&desired.key(), Some(metadata.resource_version), &desired, actor).await?;
+        change.commit().await?;
         self.sign_in(user, None).await
     }
 

@@ -21,10 +21,12 @@ mod edit;
 mod get;
 mod history;
 mod import;
+mod invite;
 mod later;
 mod login;
 mod logout;
 mod migrate;
+mod passwd;
 mod patch;
 mod revert;
 mod secrets;
@@ -82,6 +84,7 @@ pub(crate) enum Command {
     History(history::Args),
     Import(import::Args),
     InstallService(service::InstallArgs),
+    Invite(invite::Args),
     Login(login::Args),
     Logout(logout::Args),
     /// Shows what instances print; comes later
@@ -89,6 +92,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Man(completions::ManArgs),
     Migrate(migrate::Args),
+    Passwd(passwd::Args),
     Patch(patch::Args),
     Revert(revert::Args),
     Secrets(secrets::Args),
@@ -123,11 +127,13 @@ impl Command {
             Self::History(args) => history::run(&args),
             Self::Import(args) => import::run(args),
             Self::InstallService(args) => service::install(&args),
+            Self::Invite(args) => invite::run(&args),
             Self::Login(args) => login::run(&args),
             Self::Logout(args) => logout::run(&args),
             Self::Logs(args) => later::run(Later::Logs, &args),
             Self::Man(args) => completions::man(&args),
             Self::Migrate(args) => migrate::run(&args),
+            Self::Passwd(args) => passwd::run(&args),
             Self::Patch(args) => patch::run(&args),
             Self::Revert(args) => revert::run(&args),
             Self::Secrets(args) => secrets::run(&args),

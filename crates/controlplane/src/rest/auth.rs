@@ -108,6 +108,34 @@ pub(crate) async fn logout(asked: Asked) -> Result<Response, Refusal> {
     Ok(nothing())
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    old: String,
+    new: String,
+}
+
+/// `POST /auth/password`: one's own. It needs no permission but the old one.
+pub(crate) async fn password(asked: Asked) -> Result<Response, Refusal> {
+    asked.known().await?;
+    let (plane, principal) = (Arc::clone(&asked.plane), Arc::clone(&asked.caller.principal));
+    if principal.kind != PrincipalKind::User || principal.impersonator.is_some() {
+        let refusal = Refusal::new(Code::Forbidden, "only a user who is logged in has a password to change");
+        return Err(refusal.hint("whoever may edit users gives them a new one with PATCH /api/v1/users/{id}"));
+    }
+    let Change { old, new } = asked.object().await?;
+    let address = asked.caller.source.ip();
+    let signed_in = asked
+        .change([], async move {
+            let (name, actor) = (&principal.name, Actor::from(&*principal));
+            let signed_in = plane.entrance.change_password(name, (old, new), address, &actor).await?;
+            plane.snapshots.refresh_for(&["user", LOGIN]).await;
+            Ok(signed_in)
+        })
+        .await?;
+    answer(StatusCode::OK, &signed_in)
+}
+
 /// `GET /auth/me`.
 pub(crate) async fn me(asked: Asked) -> Result<Response, Refusal> {
     asked.known().await?;

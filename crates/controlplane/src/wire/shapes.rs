@@ -28,6 +28,8 @@ shapes! {
         "properties": {"email": {"type": "string"}, "password": {"type": "string"}}};
     bootstrap: {"type": "object", "required": ["email", "password"], "additionalProperties": false,
         "properties": {"email": {"type": "string"}, "password": {"type": "string", "minLength": 8}, "name": {"type": "string"}}};
+    password: {"type": "object", "required": ["old", "new"], "additionalProperties": false,
+        "properties": {"old": {"type": "string"}, "new": {"type": "string", "minLength": 8}}};
     join: {"type": "object", "required": ["invite", "password"], "additionalProperties": false,
         "properties": {"invite": {"type": "string"}, "password": {"type": "string", "minLength": 8}}};
     impersonate: {"type": "object", "required": ["email"], "additionalProperties": false,

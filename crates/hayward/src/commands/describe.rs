@@ -20,6 +20,8 @@ pub(crate) struct Args {
     words: Vec<String>,
 
     /// Form: table, json, yaml or jsonpath=TEMPLATE
+    ///
+    /// Paths of `jsonpath` begin at each resource, as `json` shows it: `{.status}`.
     #[arg(long, short, env = "HAYWARD_CLIENT_OUTPUT", value_name = "FORM", default_value = "table", value_parser = str::parse::<DocumentForm>)]
     output: DocumentForm,
 

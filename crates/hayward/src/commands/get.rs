@@ -29,6 +29,10 @@ pub(crate) struct Args {
     words: Vec<String>,
 
     /// Form: table, wide, json, yaml, name or jsonpath=TEMPLATE
+    ///
+    /// `json` and `yaml` are files for `apply`: lists by the plural of their kind, without what can't be written. Paths of
+    /// `jsonpath` begin at the one resource that is named (`{.role}`), else at `items` (`{.items[*].name}`), and reach all
+    /// that the server tells, `id` and `status` too.
     #[arg(long, short, env = "HAYWARD_CLIENT_OUTPUT", value_name = "FORM", default_value = "table", value_parser = str::parse::<DocumentForm>)]
     output: DocumentForm,
 

@@ -16,7 +16,7 @@ pub(crate) const PREFIX: &str = "HAYWARD_";
 const SERVING: [&str; 2] = ["serve", "stdio"];
 
 /// The commands that ask a server. Their flags are keys, too: the first two have all of them.
-const ASKING: [&str; 19] = [
+const ASKING: [&str; 21] = [
     "get",
     "status",
     "apply",
@@ -30,9 +30,11 @@ const ASKING: [&str; 19] = [
     "edit",
     "history",
     "import",
+    "invite",
     "login",
     "logout",
     "logs",
+    "passwd",
     "patch",
     "revert",
     "__complete",

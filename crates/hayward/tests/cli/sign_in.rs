@@ -65,3 +65,48 @@ fn the_record_as_a_table_says_what_a_management_call_was_about_and_takes_pattern
     assert!(!servers.contains("apply"), "{servers}");
     assert!(query("apply").contains("  project/home +1  "), "{}", query("apply"));
 }
+
+#[test]
+fn somebody_is_invited_joins_and_changes_their_password() {
+    let rig = Rig::new();
+    rig.ok(&["create", "group", "ops"]);
+    let made =
+        rig.run(&["invite", "bob@example.org", "--name", "Bob", "--group", "ops", "--expires-in", "2h"]);
+    assert!(made.code == 0 && made.err.contains("hayward login --url"), "{made:?}");
+    let invite = made.out.trim();
+    assert!(invite.starts_with("hwd_invite_"), "{made:?}");
+    let listed = rig.ok(&["invite", "list"]);
+    assert!(
+        listed.contains("bob@example.org") && listed.contains("ops") && !listed.contains(invite),
+        "{listed}"
+    );
+    assert_eq!(rig.with(&["login", "--invite", invite, "--password-stdin"], "first-password").code, 0);
+    assert!(rig.ok(&["status"]).contains("bob@example.org"));
+    let before = std::fs::read_to_string(rig.path("home/.config/hayward/credentials.json")).unwrap();
+    let change = |input: &str| rig.with(&["passwd", "--password-stdin"], input);
+    let refused = change("wrong-password\nsecond-password\n");
+    assert!(refused.code == 1 && refused.err.contains("old password is wrong"), "{refused:?}");
+    assert_eq!(change("first-password\n").code, 2);
+    assert_eq!(change("first-password\nsecond-password\n").code, 0);
+    // This login goes on; what it was before is over.
+    assert!(rig.ok(&["status"]).contains("bob@example.org"));
+    rig.file("home/.config/hayward/credentials.json", &before);
+    rig.fails(4, &["get", "servers"]);
+    let login = ["login", "--email", "bob@example.org", "--password-stdin"];
+    assert_eq!(rig.with(&login, "first-password").code, 4);
+    assert_eq!(rig.with(&login, "second-password").code, 0);
+    assert_eq!(rig.run(&["invite", "carl@example.org"]).code, 4, "bob makes no users");
+}
+
+#[test]
+fn an_invite_that_is_taken_back_is_of_no_use() {
+    let rig = Rig::new();
+    let invite = rig.ok(&["invite", "bob@example.org"]);
+    let listed = rig.ok(&["invite", "list", "-o", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    rig.ok(&["invite", "revoke", listed[0]["id"].as_str().unwrap()]);
+    rig.fails(3, &["invite", "revoke", listed[0]["id"].as_str().unwrap()]);
+    assert_eq!(rig.with(&["login", "--invite", invite.trim(), "--password-stdin"], PASSWORD).code, 4);
+    rig.fails(2, &["invite"]);
+    rig.fails(2, &["invite", "bob@example.org", "--expires-in", "0d"]);
+}

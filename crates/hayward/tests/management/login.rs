@@ -113,6 +113,54 @@ async fn a_new_password_ends_all_logins_of_the_user() {
 }
 
 #[tokio::test]
+async fn whoever_knows_their_password_changes_it_and_their_other_logins_end() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([])).await;
+    let other = rig.login("bob@example.org").await;
+    let change = async |token: &str, old: &str, new: &str| {
+        rig.post("/auth/password", token, json!({"old": old, "new": new})).await
+    };
+    let new = "another good one";
+    for (old, new, member) in [("wrong password", new, "old"), (PASSWORD, PASSWORD, "new")] {
+        let refused = change(&bob, old, new).await;
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        assert_eq!(refused.json()["errors"][0]["field"], member);
+    }
+    assert_eq!(change(&bob, PASSWORD, "short").await.status, 400);
+    let changed = change(&bob, PASSWORD, new).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    let fresh = changed.json()["token"].as_str().unwrap().to_owned();
+    let statuses = async |token: &str| rig.get("/auth/me", token).await.status;
+    assert_eq!((statuses(&bob).await, statuses(&other).await, statuses(&fresh).await), (401, 401, 200));
+    let login = |password| json!({"email": "bob@example.org", "password": password});
+    assert_eq!(rig.post("/auth/login", "", login(PASSWORD)).await.status, 401);
+    assert_eq!(rig.post("/auth/login", "", login(new)).await.status, 200);
+    assert_eq!(statuses(&ann).await, 200);
+    let text: String = rig.records().iter().map(ToString::to_string).collect();
+    assert!(text.contains("auth.password") && !text.contains(new) && !text.contains("wrong password"));
+}
+
+#[tokio::test]
+async fn passwords_are_changed_by_users_alone_and_guessed_at_slowly() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let body = json!({"old": "wrong password", "new": "another good one"});
+    for role in ["admin", "rw"] {
+        assert_eq!(rig.post("/auth/password", rig.daemon.token(role), body.clone()).await.status, 403);
+    }
+    rig.user("bob@example.org", json!([])).await;
+    let acting = rig.post("/auth/impersonate", &ann, json!({"email": "bob@example.org"})).await.json();
+    let right = json!({"old": PASSWORD, "new": "another good one"});
+    assert_eq!(rig.post("/auth/password", acting["token"].as_str().unwrap(), right).await.status, 403);
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        statuses.push(rig.post("/auth/password", &ann, body.clone()).await.status);
+    }
+    assert!(statuses[0] == 400 && statuses.contains(&429), "{statuses:?}");
+}
+
+#[tokio::test]
 async fn an_invite_is_good_for_one_user() {
     let rig = Rig::start();
     let ann = rig.bootstrap().await;
