@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod cli {
+    mod completing;
     mod files;
     mod flags;
     mod imports;

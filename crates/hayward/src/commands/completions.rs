@@ -9,10 +9,11 @@ use clap_complete::aot::{Generator, generate};
 use crate::failure::Failure;
 use crate::output::{self, written};
 
-/// Prints a script that completes the words of `hayward` in a shell: commands, flags, kinds, and names that the server knows.
+/// Prints a script that completes the words of `hayward` in a shell: commands, flags and their values, kinds, and names that
+/// the server knows.
 ///
-/// For bash: `hayward completions bash > /etc/bash_completion.d/hayward`. For zsh, `_hayward` in a folder of `$fpath`; for
-/// fish, `~/.config/fish/completions/hayward.fish`.
+/// For bash: `hayward completions bash > /etc/bash_completion.d/hayward`. For zsh: `source <(hayward completions zsh)` in
+/// `~/.zshrc`, behind `compinit`. For fish: `hayward completions fish > ~/.config/fish/completions/hayward.fish`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     shell: Shell,
@@ -46,8 +47,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 
 fn script(shell: impl Generator) -> String {
     let mut bytes = Vec::new();
-    generate(shell, &mut crate::line(), "hayward", &mut bytes);
+    generate(shell, &mut shown(&crate::line()), "hayward", &mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The command line without the commands that are hidden.
+fn shown(line: &clap::Command) -> clap::Command {
+    let commands = line.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("hayward")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(line.get_arguments().cloned())
+        .subcommands(commands)
 }
 
 pub(crate) fn man(args: &ManArgs) -> Result<(), Failure> {
@@ -80,7 +91,9 @@ mod tests {
             assert!(scripts.iter().all(|script| script.contains(name)), "{name}");
             assert!(dir.path().join(format!("man/hayward-{name}.1")).exists(), "{name}");
         }
-        assert!(scripts.iter().all(|script| !script.contains("configured-limit")));
+        for hidden in ["configured-limit", "__complete", "__subcmd__man", "subcommand_from man", "man:"] {
+            assert!(scripts.iter().all(|script| !script.contains(hidden)), "{hidden}");
+        }
         let page = std::fs::read_to_string(dir.path().join("man/hayward-serve.1")).unwrap();
         assert!(page.replace('\\', "").contains("HAYWARD_PORT"));
     }

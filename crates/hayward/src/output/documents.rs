@@ -28,7 +28,7 @@ pub(crate) enum DocumentForm {
 }
 
 /// The words of forms.
-const FORMS: [&str; 6] = ["table", "wide", "json", "yaml", "name", "jsonpath="];
+pub(crate) const FORMS: [&str; 6] = ["table", "wide", "json", "yaml", "name", "jsonpath="];
 
 impl FromStr for DocumentForm {
     type Err = String;

@@ -1,12 +1,23 @@
 
-# Kinds, and names of resources that the server knows; where there are none, the words above.
+# What hayward itself and the server know: kinds, names, values of flags; where there is nothing, the words above.
 _hayward_names() {
-    local names
-    names=$(hayward __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    if [[ -n $names ]]; then
-        mapfile -t COMPREPLY <<<"$names"
-        return 0
+    local line=${COMP_LINE:0:COMP_POINT} found words word
+    # Bash splits words at `=`, `:` and others, too: they are put together again.
+    read -ra words <<<"$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word=${words[-1]}
+    found=$(hayward __complete -- "${words[@]:1}" 2>/dev/null)
+    if [[ -z $found ]]; then
+        _hayward "$@"
+        return
     fi
-    _hayward "$@"
+    mapfile -t COMPREPLY <<<"$found"
+    # What stands before the last of these is no part of what bash puts in.
+    local breaks=${COMP_WORDBREAKS//[[:space:]\"\']/}
+    local before=${word%"${word##*[$breaks]}"}
+    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    if [[ ${COMPREPLY[0]} == *= ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
 }
 complete -F _hayward_names -o bashdefault -o default hayward
