@@ -146,8 +146,11 @@ fn confirm(doomed: &[Doomed]) -> Result<(), Failure> {
 async fn delete(client: &Client, one: &Doomed, args: &Args) -> Result<(), Failure> {
     let Doomed { kind, document } = one;
     let trial = args.trial.trial();
-    let word = document.get("id").and_then(Value::as_str).unwrap_or_else(|| name(kind, document));
-    let project = project(kind, document).or(args.project.name());
+    // An id says all of it; a name is one of a project.
+    let (word, project) = match document.get("id").and_then(Value::as_str) {
+        Some(id) => (id, None),
+        None => (name(kind, document), project(kind, document).or(args.project.name())),
+    };
     if trial != Trial::Client {
         let write = Write { is_trial: trial == Trial::Server, precondition: None };
         let target = Target { kind, word, project };

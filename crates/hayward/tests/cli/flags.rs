@@ -161,3 +161,22 @@ fn the_example_of_patch_works() {
     let words: Vec<&str> = example.split_whitespace().collect();
     assert_eq!(rig.ok(&words), "server/ha patched\n");
 }
+
+#[test]
+fn servers_are_attached_and_detached_as_resources_and_in_the_list_of_the_project() {
+    let rig = Rig::new();
+    rig.ok(&[
+        "apply",
+        "-f",
+        &rig.file("a.yaml", "servers: [{name: ha, packageName: g}]\nprojects: [{name: home}]\n"),
+    ]);
+    rig.ok(&["create", "serverattachment", "ha", "-p", "home"]);
+    let servers = || rig.ok(&["get", "project", "home", "-o", "jsonpath={.servers}"]);
+    assert_eq!(servers().trim(), r#"["ha"]"#);
+    rig.fails(1, &["create", "serverattachment", "ha", "-p", "home"]);
+    assert!(rig.ok(&["delete", "sa", "ha", "-p", "home"]).contains("deleted"));
+    assert!(!servers().contains("ha"));
+    rig.fails(3, &["delete", "sa", "ha", "-p", "home"]);
+    rig.ok(&["patch", "project", "home", "servers=[\"ha\"]"]);
+    assert!(rig.ok(&["delete", "sa/ha", "-p", "home"]).contains("deleted"));
+}

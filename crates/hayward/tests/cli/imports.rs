@@ -73,3 +73,13 @@ fn without_apply_the_server_is_asked_what_would_change_if_there_is_one() {
         assert!(!said.out.contains("tried") && said.err.contains("nothing was sent"), "{said:?}");
     }
 }
+
+#[test]
+fn an_old_mode_of_mcpctl_that_is_direct_is_taken_over_as_no_model() {
+    let rig = Rig::new();
+    let backup = r#"{"servers": [{"name": "a", "packageName": "a"}],
+        "projects": [{"name": "p", "proxyMode": "direct", "serverNames": ["a"]}]}"#;
+    let said = rig.run(&["import", "mcpctl", &rig.file("backup.json", backup), "--apply"]);
+    assert!(said.code == 0 && said.err.is_empty() && said.out.contains("project/p created"), "{said:?}");
+    assert_eq!(rig.ok(&["get", "project", "p", "-o", "yaml"]), "projects:\n- name: p\n  servers:\n  - a\n");
+}
