@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use hayward_api::Code;
-use hayward_api::kinds::Descriptor;
+use hayward_api::kinds::{Descriptor, Scope};
 use hayward_client::{Client, Error, Selection};
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ use crate::words::{self, Wanted, wanted};
 /// Shows resources: all of a kind, or those that are named.
 ///
 /// `hayward get servers`, `hayward get srv graf*`, `hayward get server/ha prompt/hello`, `hayward get servers,secrets`,
-/// `hayward get all -p home -o yaml`. What `-o yaml` and `-o json` show, `hayward apply -f` takes.
+/// `hayward get all -p home -o yaml` (the project, its servers, and what belongs to it). What `-o yaml` and `-o json` show, `hayward apply -f` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// KIND [NAME…], KIND,KIND, KIND/NAME… or `all`; names may be ids or patterns such as `graf*`
@@ -72,7 +72,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let all = wanted(&args.words)?;
+    let mut all = wanted(&args.words)?;
     let client = args.server.client()?;
     let selection = Selection {
         project: args.project.name().map(str::to_owned),
@@ -80,6 +80,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         fields: args.field_selector.clone(),
     };
     let is_whole = args.words[0].eq_ignore_ascii_case(words::ALL);
+    if let Some(project) = selection.project.as_deref().filter(|_| is_whole) {
+        all = of_project(all, project);
+    }
     block_on(async {
         if args.watch {
             return follow::follow(&client, &all, &selection, args).await;
@@ -90,6 +93,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
         finish(groups, &all, args)
     })
+}
+
+/// What `all` is of a project: itself, its servers, and what belongs to it.
+fn of_project(all: Vec<Wanted>, project: &str) -> Vec<Wanted> {
+    let of = |wanted: Wanted| match wanted.kind.name {
+        "project" => Some(Wanted { names: vec![project.to_owned()], ..wanted }),
+        "server" => Some(wanted),
+        _ => Some(wanted).filter(|wanted| wanted.kind.scope != Scope::System),
+    };
+    all.into_iter().filter_map(of).collect()
 }
 
 fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Failure> {
@@ -123,7 +136,10 @@ async fn fetch(
     is_whole: bool,
 ) -> Result<Vec<Group>, Failure> {
     let each = all.iter().map(async |wanted| {
-        let found = match documents(client, wanted, selection).await {
+        // A project is in none.
+        let project = selection.project.clone().filter(|_| !is_whole || wanted.kind.name != "project");
+        let selection = Selection { project, ..selection.clone() };
+        let found = match documents(client, wanted, &selection).await {
             // Whoever is not known at all has the same exit code, and sees nothing of anything.
             Err(error) if is_whole && error.code() == Code::Forbidden => Err(error),
             found => Ok(found?),

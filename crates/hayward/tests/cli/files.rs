@@ -177,3 +177,21 @@ fn what_is_referred_to_is_deleted_with_its_references_on_demand() {
     rig.fails(3, &["get", "server", "a"]);
     assert!(!rig.ok(&["get", "project", "p", "-o", "yaml"]).contains("- a"));
 }
+
+#[test]
+fn all_of_a_project_is_the_project_its_servers_and_what_belongs_to_it() {
+    let rig = Rig::new();
+    let file = "secrets: [{name: s, data: {K: v}}]\nservers: [{name: in, packageName: g}, {name: out, packageName: g}]\n\
+                projects: [{name: home, servers: [in]}, {name: work}]\n\
+                prompts: [{name: p, project: home, content: x}, {name: q, project: work, content: x}]\n";
+    rig.ok(&["apply", "-f", &rig.file("a.yaml", file)]);
+    let names = rig.ok(&["get", "all", "-p", "home", "-o", "name"]);
+    let mut names: Vec<&str> = names.lines().collect();
+    names.sort_unstable();
+    assert_eq!(names, ["project/home", "prompt/p", "server/in", "serverattachment/in"]);
+    let exported = rig.ok(&["get", "all", "-p", "home", "-o", "yaml"]);
+    let said = rig.with(&["apply", "-f", "-"], &exported);
+    assert!(said.code == 0 && !said.out.contains("created") && !said.out.contains("updated"), "{said:?}");
+    assert_eq!(rig.ok(&["get", "all", "-p", "home", "-l", "none=1", "-o", "name"]), "");
+    rig.fails(3, &["get", "all", "-p", "nowhere"]);
+}
