@@ -89,7 +89,7 @@ fn make(args: &Args) -> Result<(), Failure> {
     let invited = block_on(async { Ok(client.invite(&wanted).await?) })?;
     tell(&plain(&format!(
         "{} is invited until {}; the invite is shown this once, and they take it up with\n  \
-         hayward login --url {} --invite INVITE\n",
+         hayward login --url {} --invite -\n",
         invited.email,
         invited.expires_at,
         client.address()

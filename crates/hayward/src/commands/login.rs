@@ -26,7 +26,8 @@ pub(crate) struct Args {
     #[arg(long)]
     password_stdin: bool,
 
-    /// Takes up an invite: it says who one is, and one chooses a password
+    /// Takes up an invite: it says who one is, and one chooses a password. `-` asks for it, or reads it from standard input
+    /// before the password; on the command line others see it
     #[arg(long, value_name = "INVITE", conflicts_with = "email")]
     invite: Option<String>,
 
@@ -56,11 +57,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 async fn enter(args: &Args) -> Result<LoggedIn, Failure> {
     let nobody = args.server.client_with(None)?;
     if let Some(invite) = &args.invite {
-        let invite = match invite.as_str() {
-            "-" => flags::line(flags::contents("-")?),
-            invite => invite.to_owned(),
+        let (invite, password) = match invite.as_str() {
+            "-" if args.password_stdin => flags::two_lines("the invite", "the password")?,
+            "-" => (flags::ask("Invite: ")?, flags::new_password()?),
+            invite => (invite.to_owned(), new_password(args)?),
         };
-        let password = new_password(args)?;
         return Ok(nobody.join(&Join { invite: &invite, password: &password }).await?);
     }
     if !nobody.has_users().await? {

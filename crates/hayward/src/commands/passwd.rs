@@ -7,7 +7,6 @@ use crate::flags;
 use crate::output::{plain, tell};
 use crate::server::credentials::{Login, keep};
 use crate::server::{ServerArgs, block_on};
-use crate::words::usage;
 
 /// Changes your own password.
 ///
@@ -26,7 +25,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
     let (old, new) = if args.password_stdin {
-        two_lines(&flags::contents("-")?)?
+        flags::two_lines("the old password", "the new one")?
     } else {
         (flags::ask("Old password: ")?, flags::new_password()?)
     };
@@ -37,13 +36,4 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     keep(&address.to_string(), Login { token, email: user.email, expires_at })?;
     tell(&plain(&told));
     Ok(())
-}
-
-fn two_lines(text: &str) -> Result<(String, String), Failure> {
-    let mut lines = text.lines();
-    match (lines.next(), lines.next()) {
-        (Some(old), Some(new)) => Ok((old.to_owned(), new.to_owned())),
-        _ => Err(usage("standard input has to have two lines".to_owned())
-            .hint("write the old password on the first, the new one on the second")),
-    }
 }

@@ -207,6 +207,16 @@ pub(crate) fn line(text: String) -> String {
     text.lines().next().map(str::to_owned).unwrap_or(text)
 }
 
+/// The two lines of standard input, which hold these.
+pub(crate) fn two_lines(first: &str, second: &str) -> Result<(String, String), Failure> {
+    let text = contents("-")?;
+    let mut lines = text.lines().map(str::to_owned);
+    lines.next().zip(lines.next()).ok_or_else(|| {
+        usage("standard input has to have two lines".to_owned())
+            .hint(format!("write {first} on the first, {second} on the second"))
+    })
+}
+
 /// Asks twice for a password that is new.
 pub(crate) fn new_password() -> Result<String, Failure> {
     let first = ask("Password: ")?;

@@ -21,7 +21,7 @@ printf '%s\n' "${COMPREPLY[@]}"
 /// The words that bash offers behind this line.
 fn offered(rig: &Rig, line: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_BIN_EXE_hayward")).parent().unwrap();
-    let mut bash = command("bash", &["--norc", "-c", SCRIPT, "bash", line]);
+    let mut bash = command("bash", ["--norc", "-c", SCRIPT, "bash", line]);
     bash.env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
         .env("HAYWARD_URL", format!("http://{}", rig.daemon.address))
         .env("HOME", rig.path("home"));

@@ -80,7 +80,9 @@ fn somebody_is_invited_joins_and_changes_their_password() {
         listed.contains("bob@example.org") && listed.contains("ops") && !listed.contains(invite),
         "{listed}"
     );
-    assert_eq!(rig.with(&["login", "--invite", invite, "--password-stdin"], "first-password").code, 0);
+    let join =
+        rig.with(&["login", "--invite", "-", "--password-stdin"], &format!("{invite}\nfirst-password\n"));
+    assert_eq!(join.code, 0, "{join:?}");
     assert!(rig.ok(&["status"]).contains("bob@example.org"));
     let before = std::fs::read_to_string(rig.path("home/.config/hayward/credentials.json")).unwrap();
     let change = |input: &str| rig.with(&["passwd", "--password-stdin"], input);
