@@ -73,7 +73,7 @@ pub fn run(further: Further) -> ExitCode {
     let cli = line.try_get_matches_from_mut(&args).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match cli {
         Ok(cli) => cli,
-        Err(error) => return usage::end(&error.format(&mut line), args.into_iter()),
+        Err(error) => return usage::end(&error.format(&mut line), &line, &args),
     };
     match cli.command.run(Start { further, layers }) {
         Ok(Ending::Well) => ExitCode::SUCCESS,

@@ -6,8 +6,8 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, Error};
 
 use crate::output;
 
@@ -15,10 +15,10 @@ use crate::output;
 const CONFIGURATION: u8 = 78;
 
 /// Tells what the parser says: help on standard output, errors on standard error.
-pub(crate) fn end(error: &Error, args: impl Iterator<Item = OsString>) -> ExitCode {
+pub(crate) fn end(error: &Error, line: &Command, args: &[OsString]) -> ExitCode {
     // Where nobody listens there is nothing left to tell.
     error.print().ok();
-    let code = code_of(error, args);
+    let code = code_of(error, line, args);
     if code == CONFIGURATION {
         output::tell(
             "hint: the value is not on the command line: `hayward config view --show-origin` says where it came from\n",
@@ -27,9 +27,9 @@ pub(crate) fn end(error: &Error, args: impl Iterator<Item = OsString>) -> ExitCo
     ExitCode::from(code)
 }
 
-fn code_of(error: &Error, args: impl Iterator<Item = OsString>) -> u8 {
+fn code_of(error: &Error, line: &Command, args: &[OsString]) -> u8 {
     let is_value = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
-    if is_value && flag_of(error).is_some_and(|flag| !names(&flag, args)) {
+    if is_value && flag_of(error).is_some_and(|flag| !names(&flag, line, args)) {
         return CONFIGURATION;
     }
     u8::try_from(error.exit_code()).unwrap_or(2)
@@ -43,16 +43,45 @@ pub(crate) fn flag_of(error: &Error) -> Option<String> {
     shown.split([' ', '=']).next().filter(|flag| flag.starts_with("--")).map(str::to_owned)
 }
 
-fn names(flag: &str, mut args: impl Iterator<Item = OsString>) -> bool {
-    args.any(|word| {
+/// Whether these words name a flag, by its long or its short name.
+fn names(flag: &str, line: &Command, args: &[OsString]) -> bool {
+    let mut command = line;
+    for word in args.iter().skip(1).take_while(|word| *word != "--") {
+        if let Some(below) = command.find_subcommand(word) {
+            command = below;
+        }
         let word = word.to_string_lossy();
-        word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    })
+        let is_long = word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+        if is_long || is_short(flag, command, &word) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a word such as `-o`, `-oyaml` or `-wo` has the short name of a flag.
+fn is_short(flag: &str, command: &Command, word: &str) -> bool {
+    let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.starts_with('-')) else {
+        return false;
+    };
+    for letter in letters.chars() {
+        let Some(arg) = command.get_arguments().find(|arg| arg.get_short() == Some(letter)) else {
+            return false;
+        };
+        if arg.get_long().is_some_and(|long| flag.strip_prefix("--") == Some(long)) {
+            return true;
+        }
+        // What follows is its value.
+        if arg.get_action().takes_values() {
+            return false;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -66,7 +95,8 @@ mod tests {
 
     fn check(parsed: &[&str], typed: &[&str], expect: u8) {
         let error = Words::try_parse_from(parsed).unwrap_err();
-        assert_eq!(code_of(&error, typed.iter().map(OsString::from)), expect, "{parsed:?} {typed:?}");
+        let typed: Vec<OsString> = typed.iter().map(OsString::from).collect();
+        assert_eq!(code_of(&error, &Words::command(), &typed), expect, "{parsed:?} {typed:?}");
     }
 
     #[test]

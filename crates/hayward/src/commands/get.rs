@@ -48,6 +48,9 @@ pub(crate) struct Args {
     field_selector: Option<String>,
 
     /// Goes on showing what changes, until it is interrupted
+    ///
+    /// JSON, YAML and templates then get `{"type": "ADDED", "object": …}`, with MODIFIED and DELETED for what changes and
+    /// goes; `-o name` writes `deleted` behind what is gone.
     #[arg(long, short)]
     watch: bool,
 

@@ -27,12 +27,11 @@ pub(crate) struct Columns {
     kind: &'static Descriptor,
     width: Width,
     has_labels: bool,
-    now: Timestamp,
 }
 
 impl Columns {
     pub(crate) fn new(kind: &'static Descriptor, width: Width, has_labels: bool) -> Self {
-        Self { kind, width, has_labels, now: Timestamp::now() }
+        Self { kind, width, has_labels }
     }
 
     /// Whether the project is shown beside what the kind itself shows.
@@ -59,9 +58,9 @@ impl Columns {
         std::iter::once(name).chain(project).chain(own).chain(["AGE"]).chain(wide).chain(labels).collect()
     }
 
-    /// One row.
-    pub(crate) fn row(&self, document: &Value) -> Vec<String> {
-        let member = |path: &str| self.cell(all_at(document, path).as_ref());
+    /// One row, as it is at this moment.
+    pub(crate) fn row(&self, document: &Value, now: Timestamp) -> Vec<String> {
+        let member = |path: &str| self.cell(all_at(document, path).as_ref(), now);
         let project = self.has_project().then(|| member("project"));
         let wide = (self.width == Width::Wide).then(|| member("id"));
         let labels = self.has_labels.then(|| pairs(at(document, "labels")));
@@ -75,8 +74,8 @@ impl Columns {
             .collect()
     }
 
-    fn cell(&self, value: Option<&Value>) -> String {
-        let text = text(value, self.now).replace(['\n', '\t', '\r'], " ");
+    fn cell(&self, value: Option<&Value>, now: Timestamp) -> String {
+        let text = text(value, now).replace(['\n', '\t', '\r'], " ");
         if self.width == Width::Wide || text.chars().nth(CELL_CHARS_MAX).is_none() {
             return text;
         }
@@ -151,10 +150,22 @@ mod tests {
     #[test]
     fn a_row_has_the_columns_of_its_kind() {
         let columns = Columns::new(&token::DESCRIPTOR, Width::Short, true);
-        let row = columns.row(&json!({"name": "ci", "role": "ro", "enabled": true, "labels": {"a": "b"}}));
+        let row = columns.row(
+            &json!({"name": "ci", "role": "ro", "enabled": true, "labels": {"a": "b"}}),
+            Timestamp::now(),
+        );
         assert_eq!(columns.headings().len(), row.len());
         assert_eq!((&*row[0], row.last().map(String::as_str)), ("ci", Some("a=b")));
         assert!(columns.headings().contains(&"ROLE") && columns.headings().contains(&"AGE"));
+    }
+
+    #[test]
+    fn a_row_tells_the_age_at_its_own_moment() {
+        let columns = Columns::new(&token::DESCRIPTOR, Width::Short, false);
+        let document = json!({"name": "ci", "role": "ro", "createdAt": "2026-01-01T00:00:00Z"});
+        for (now, expect) in [("2026-01-01T00:00:05Z", "5s"), ("2026-01-01T00:10:00Z", "10m")] {
+            assert_eq!(columns.row(&document, now.parse().unwrap()).last().unwrap(), expect);
+        }
     }
 
     #[test]

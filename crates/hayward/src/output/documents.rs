@@ -68,7 +68,7 @@ pub(crate) fn show(groups: &[Group], showing: &Showing<'_>) -> Result<(), Failur
     let shape = match showing.form {
         DocumentForm::JsonPath(template) => {
             let text = template.render(&root(groups, showing.is_one));
-            return written(data(&(plain(&text) + "\n")));
+            return written(data(&(text + "\n")));
         }
         DocumentForm::Plain(shape) => *shape,
     };
@@ -110,7 +110,9 @@ pub(crate) fn lists(groups: &[Group]) -> Value {
 fn tables(groups: &[Group], width: Width, showing: &Showing<'_>) -> Result<(), Failure> {
     let table_of = |group: &Group| {
         let columns = Columns::new(group.kind, width, showing.has_labels);
-        let rows: Vec<Vec<String>> = group.documents.iter().map(|document| columns.row(document)).collect();
+        let now = jiff::Timestamp::now();
+        let rows: Vec<Vec<String>> =
+            group.documents.iter().map(|document| columns.row(document, now)).collect();
         let text = table(&columns.headings(), &rows);
         if showing.has_headings {
             text

@@ -5,6 +5,8 @@
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
+use super::plain;
+
 /// A template that was read.
 #[derive(Debug)]
 pub(crate) struct Template(Vec<Part>);
@@ -105,9 +107,9 @@ fn path(text: &str) -> Result<JsonPath, String> {
 fn render(parts: &[Part], document: &Value, text: &mut String) {
     for part in parts {
         match part {
-            Part::Text(literal) => *text += literal,
+            Part::Text(literal) => *text += &whole(literal),
             Part::Path(path) => {
-                let found = path.query(document).all().into_iter().map(shown);
+                let found = path.query(document).all().into_iter().map(|value| plain(&shown(value)));
                 *text += &found.collect::<Vec<_>>().join(" ");
             }
             Part::Range(path, inner) => {
@@ -117,6 +119,11 @@ fn render(parts: &[Part], document: &Value, text: &mut String) {
             }
         }
     }
+}
+
+/// Text that steers no terminal, with its tabs: the template says them.
+fn whole(literal: &str) -> String {
+    literal.split('\t').map(plain).collect::<Vec<_>>().join("\t")
 }
 
 fn shown(value: &Value) -> String {

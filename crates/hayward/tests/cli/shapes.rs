@@ -1,9 +1,9 @@
 //! The forms of what is shown, what shells are offered, and watches.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
-use super::rig::Rig;
+use super::rig::{Rig, finish};
 
 fn rig() -> Rig {
     let rig = Rig::new();
@@ -85,4 +85,69 @@ fn claude_code_gets_a_file_in_which_others_stay() {
     let servers = file["mcpServers"].as_object().unwrap();
     assert!(servers.contains_key("mine") && servers.len() > 1, "{file}");
     rig.fails(3, &["config", "claude", "-p", "none"]);
+}
+
+#[test]
+fn a_wrong_form_behind_a_short_flag_is_usage_and_told_with_those_that_there_are() {
+    let rig = Rig::empty();
+    for words in [
+        &["get", "servers", "-o", "yml"][..],
+        &["get", "servers", "-o=yml"],
+        &["get", "servers", "-wo", "yml"],
+        &["status", "-oyml"],
+    ] {
+        let told = rig.fails(2, words);
+        assert!(told.contains("yaml") && told.contains("json"), "{told}");
+        assert!(!told.contains("not on the command line"), "{told}");
+    }
+    let mut from_environment = rig.command(&["get", "servers"]);
+    from_environment.env("HAYWARD_CLIENT_OUTPUT", "yml");
+    assert_eq!(finish(from_environment, "").code, 78);
+}
+
+#[test]
+fn a_template_writes_its_own_tabs() {
+    let rig = rig();
+    let template = "jsonpath={.name}{\"\\t\"}{.packageName}{\"\\n\"}";
+    assert_eq!(rig.ok(&["get", "server", "graph", "-o", template]), "graph\th\n\n");
+}
+
+/// A watch of servers in a form, and its lines.
+fn watch(rig: &Rig, form: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut command = rig.command(&["get", "servers", "-w", "-o", form]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    (child, lines)
+}
+
+#[test]
+fn a_watch_in_every_form_tells_a_deletion_from_a_change() {
+    let rig = rig();
+    let forms = ["json", "yaml", "name", "jsonpath={.type} {.object.name}"];
+    let mut watches = forms.map(|form| watch(&rig, form));
+    for ((_, lines), first) in watches.iter_mut().zip([
+        ["\"type\":\"ADDED\"", "\"name\":\"other\""],
+        ["type: ADDED", ""],
+        ["server/other", ""],
+        ["ADDED other", ""],
+    ]) {
+        until(lines, first);
+    }
+    rig.ok(&["patch", "server", "other", "replicas=4"]);
+    rig.ok(&["delete", "server", "other"]);
+    let [json, yaml, name, path] = &mut watches;
+    let modified = json.1.find(|line| line.contains("MODIFIED")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(&modified).unwrap();
+    assert_eq!(event["object"]["replicas"], 4);
+    until(&mut json.1, ["\"type\":\"DELETED\"", "\"name\":\"other\""]);
+    until(&mut yaml.1, ["type: MODIFIED", ""]);
+    until(&mut yaml.1, ["type: DELETED", ""]);
+    assert_eq!(yaml.1.next().unwrap(), "object:");
+    assert_eq!(name.1.next().unwrap(), "server/other");
+    assert_eq!(name.1.next().unwrap(), "server/other deleted");
+    until(&mut path.1, ["DELETED other", ""]);
+    for (mut child, _) in watches {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 }

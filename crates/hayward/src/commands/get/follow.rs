@@ -98,18 +98,20 @@ impl<'a> Lines<'a> {
     fn event(&mut self, kind: EventKind, document: &Value) -> Result<(), Failure> {
         let descriptor = self.wanted.kind;
         let text = match self.form {
-            DocumentForm::JsonPath(template) => plain(&template.render(document)) + "\n",
+            DocumentForm::JsonPath(template) => template.render(&wrapped(kind, document)) + "\n",
             DocumentForm::Plain(Shape::Table(_)) => plain(&self.row(kind, document)),
             DocumentForm::Plain(Shape::Name) => {
-                plain(&format!("{}/{}\n", descriptor.name, name(descriptor, document)))
+                let deleted = if kind == EventKind::Deleted { " deleted" } else { "" };
+                plain(&format!("{}/{}{deleted}\n", descriptor.name, name(descriptor, document)))
             }
             DocumentForm::Plain(Shape::Json) => {
                 return written(
-                    safe_json(document, serde_json::to_string).and_then(|text| data(&(text + "\n"))),
+                    safe_json(&wrapped(kind, document), serde_json::to_string)
+                        .and_then(|text| data(&(text + "\n"))),
                 );
             }
             DocumentForm::Plain(Shape::Yaml) => {
-                let text = yaml(&stripped(descriptor, document));
+                let text = yaml(&wrapped(kind, &stripped(descriptor, document)));
                 return written(text.and_then(|text| data(&format!("---\n{text}"))));
             }
         };
@@ -119,7 +121,8 @@ impl<'a> Lines<'a> {
     /// A row, as wide as those before it, and what happened.
     fn row(&mut self, kind: EventKind, document: &Value) -> String {
         let mut text = String::new();
-        let (mut headings, mut row) = (self.columns.headings(), self.columns.row(document));
+        let (mut headings, mut row) =
+            (self.columns.headings(), self.columns.row(document, jiff::Timestamp::now()));
         headings.push("EVENT");
         row.push(event(kind).to_owned());
         let is_first = self.widths.is_empty();
@@ -138,6 +141,11 @@ impl<'a> Lines<'a> {
             cells.zip(&self.widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     }
+}
+
+/// An event as a document: what happened, and to what.
+fn wrapped(kind: EventKind, document: &Value) -> Value {
+    serde_json::json!({ "type": event(kind).to_uppercase(), "object": document })
 }
 
 fn event(kind: EventKind) -> &'static str {
