@@ -146,7 +146,7 @@ impl Entrance {
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
         let user = self.proven(email, password, address).await?;
-        let wrong = || Refusal::new(Code::Unauthenticated, "the address or the password is wrong");
+        let wrong = || Refusal::new(Code::Unauthenticated, "the email or the password is wrong");
         self.sign_in(user.ok_or_else(wrong)?, None).await
     }
 

@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, IsTerminal};
 
 use anyhow::anyhow;
+use hayward_api::Code;
 use hayward_client::{Bootstrap, Client, Join, LoggedIn};
 
 use crate::failure::Failure;
@@ -70,7 +71,12 @@ async fn enter(args: &Args) -> Result<LoggedIn, Failure> {
     let email = email(args)?;
     let password =
         if args.password_stdin { flags::line(flags::contents("-")?) } else { flags::ask("Password: ")? };
-    Ok(nobody.login(&email, &password).await?)
+    nobody.login(&email, &password).await.map_err(|error| {
+        let is_wrong = error.code() == Code::Unauthenticated;
+        let failure = Failure::from(error);
+        // Who is logging in needn't be told to log in.
+        if is_wrong { Failure { hint: None, ..failure } } else { failure }
+    })
 }
 
 /// The first user.

@@ -95,6 +95,9 @@ pub(crate) fn run(args: Args, start: Start) -> Result<(), Failure> {
     let mut looks = start.layers.looks.clone();
     looks.extend(args.network.looks());
     let checked = args.network.check(&mut faults);
+    if let Some(dir) = args.manifests.as_ref().filter(|dir| !dir.is_dir()) {
+        faults.push(format!("`--manifests` `{}`: there is no such directory", dir.display()));
+    }
     if !faults.is_empty() {
         sound(&placed(&start.layers, faults))?;
     }

@@ -1,7 +1,6 @@
 //! `hayward status`: whether the server answers, who one is there, how everything is.
 
-use hayward_api::Code;
-use hayward_client::Error;
+use hayward_api::{Code, Error};
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -11,6 +10,8 @@ use crate::output::{Form, show, table as rows_under};
 use crate::server::{ServerArgs, block_on};
 
 /// Shows whether the server answers, who one is there, which versions meet, and how everything is.
+///
+/// Exits with 4 if the token is not valid, and with 5 if no server answers.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Form of the output
@@ -23,12 +24,20 @@ pub(crate) struct Args {
 
 /// Somebody who is known nowhere.
 const NOBODY: &str = "nobody: run `hayward login`";
+/// Somebody whose token is refused.
+const UNKNOWN: &str = "unknown: the token is not valid";
+/// What to do about it.
+const RENEW: &str = "check HAYWARD_TOKEN and --token-file, or run `hayward login`";
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
     block_on(async {
         client.alive().await?;
-        let me = may_fail(client.me().await)?;
+        let me = client.me().await;
+        let is_invalid = matches!(&me, Err(error) if error.code() == Code::Unauthenticated);
+        let invalid =
+            if is_invalid && client.has_token() { me.as_ref().err().map(ToString::to_string) } else { None };
+        let me = may_fail(me)?;
         let health = may_fail(client.health().await)?;
         let status = json!({
             "server": client.address().to_string(),
@@ -38,12 +47,16 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             "user": me.as_ref().unwrap_or(&Value::Null),
             "health": health.as_ref().unwrap_or(&Value::Null),
         });
-        show(args.output, &status, || table(&status))
+        show(args.output, &status, || table(&status, if invalid.is_some() { UNKNOWN } else { NOBODY }))?;
+        match invalid {
+            Some(told) => Err(Error::new(Code::Unauthenticated, told).with_hint(RENEW).into()),
+            None => Ok(()),
+        }
     })
 }
 
 /// What may not be asked is none, and no failure.
-fn may_fail(asked: Result<Value, Error>) -> Result<Option<Value>, Failure> {
+fn may_fail(asked: Result<Value, hayward_client::Error>) -> Result<Option<Value>, Failure> {
     match asked {
         Err(error) if matches!(error.code(), Code::Unauthenticated | Code::Forbidden | Code::NotFound) => {
             Ok(None)
@@ -66,11 +79,11 @@ const WORDS: [(&str, &str); 10] = [
     ("manifests.at", "Applied"),
 ];
 
-fn table(status: &Value) -> String {
+fn table(status: &Value, unknown: &str) -> String {
     let now = jiff::Timestamp::now();
     let member = |path: &str| text(crate::output::path::at(status, path), now);
     let who = match &status["user"] {
-        Value::Null => NOBODY.to_owned(),
+        Value::Null => unknown.to_owned(),
         me => who(me),
     };
     let line = |heading: &str, value: String| (heading.to_owned(), value);
@@ -171,7 +184,7 @@ mod tests {
                 "manifests": {"status": "degraded", "conditions": [condition]},
             },
         });
-        let told = table(&status);
+        let told = table(&status, NOBODY);
         let (head, below) = told.split_once("\n\n").unwrap();
         let column = |line: &str| {
             let colon = line.find(": ").unwrap();

@@ -112,3 +112,34 @@ fn an_invite_that_is_taken_back_is_of_no_use() {
     rig.fails(2, &["invite"]);
     rig.fails(2, &["invite", "bob@example.org", "--expires-in", "0d"]);
 }
+
+#[test]
+fn a_status_under_a_token_that_is_not_valid_fails_and_says_so() {
+    let rig = Rig::new();
+    for form in ["table", "json"] {
+        let mut status = rig.command(&["status", "-o", form]);
+        status.env("HAYWARD_TOKEN", "bad");
+        let said = finish(status, "");
+        assert!(said.code == 4 && said.err.contains("token is not valid"), "{said:?}");
+        assert!(said.out.contains("reachable") && !said.out.contains("nobody"), "{said:?}");
+    }
+    rig.ok(&["logout"]);
+    assert!(rig.ok(&["status"]).contains("nobody: run `hayward login`"));
+}
+
+#[test]
+fn a_wrong_password_is_told_as_that_and_not_with_another_login() {
+    let rig = Rig::new();
+    let words = ["login", "--email", "ada@example.org", "--password-stdin"];
+    let said = rig.with(&words, "wrong-password");
+    assert!(said.code == 4 && said.err.contains("the email or the password is wrong"), "{said:?}");
+    assert!(!said.err.contains("hayward login"), "{said:?}");
+}
+
+#[test]
+fn a_directory_of_manifests_that_is_not_there_is_refused_at_the_start() {
+    let rig = Rig::empty();
+    let data = rig.path("other").display().to_string();
+    let told = rig.fails(78, &["serve", "--data-dir", &data, "--port", "0", "--manifests", "/nosuch"]);
+    assert!(told.contains("`--manifests` `/nosuch`: there is no such directory"), "{told}");
+}
