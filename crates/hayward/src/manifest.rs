@@ -23,6 +23,13 @@ use crate::words;
 /// Faults that are told at once.
 const FAULTS_MAX: usize = 50;
 
+/// Members under which Kubernetes has what stands side by side here.
+const NESTED: [&str; 2] = ["metadata", "spec"];
+
+/// What to write instead of them.
+const FLAT: &str =
+    "write what is below them beside `kind`, e.g. `{kind: server, name: ha, packageName: x, replicas: 2}`";
+
 /// A document of a file.
 pub(crate) struct Manifest {
     pub(crate) kind: &'static Descriptor,
@@ -181,6 +188,10 @@ fn check(manifest: &mut Manifest, project: Option<&str>, faults: &mut Faults) {
     {
         members.entry("project").or_insert_with(|| Value::String(project.to_owned()));
     }
+    if let Some(member) = NESTED.into_iter().find(|member| is_nested(kind, &manifest.document, member)) {
+        let what = format!("{}: documents are flat here, without `metadata` and `spec`: {FLAT}", kind.name);
+        return faults.add(&manifest.place(member), &what);
+    }
     if let Err(error) = documents::check(kind, &manifest.document) {
         let place = manifest.place(error.field.as_deref().unwrap_or_default());
         let hint = error.hint.map_or(String::new(), |hint| format!(" ({hint})"));
@@ -190,6 +201,12 @@ fn check(manifest: &mut Manifest, project: Option<&str>, faults: &mut Faults) {
         };
         faults.add(&place, &format!("{title}: {}{hint}", error.message));
     }
+}
+
+/// Whether a document has one of the members that those of Kubernetes have.
+fn is_nested(kind: &Descriptor, document: &Value, member: &str) -> bool {
+    let is_ours = hayward_api::document::members(kind).iter().any(|own| own == member);
+    !is_ours && document.get(member).is_some_and(Value::is_object)
 }
 
 fn twice(manifests: &[Manifest], faults: &mut Faults) {
@@ -220,9 +237,12 @@ pub(crate) fn lists(manifests: &[Manifest]) -> Value {
 pub(crate) fn placed(manifests: &[Manifest], error: hayward_client::Error) -> Failure {
     let faults: Vec<String> = error.faults().iter().map(|fault| placed_fault(manifests, fault)).collect();
     let (code, hint, told) = (error.code(), error.hint(), error.to_string());
+    let is_told = matches!(error.faults(), [fault] if fault.message == told);
     let error = match (faults.is_empty(), place_of(manifests, &told)) {
         (true, None) => return error.into(),
         (true, Some(place)) => anyhow!("{place}: {told}"),
+        // One fault says all of it.
+        (false, _) if is_told => anyhow!(faults.concat()),
         (false, _) => anyhow!("{told}\n  {}", faults.join("\n  ")),
     };
     Failure { error, hint, exit_code: code.exit_code() }
@@ -247,7 +267,8 @@ fn placed_fault(manifests: &[Manifest], fault: &FieldFault) -> String {
     let of_kind = |manifest: &&Manifest| manifest.kind.plural == *plural;
     let Some(manifest) = manifests.iter().filter(of_kind).nth(*index) else { return told() };
     let inner = field.split_once('.').map_or("", |(_, inner)| inner);
-    format!("{}: {} `{}`: {inner}: {message}", manifest.place(inner), manifest.kind.name, manifest.name())
+    let member = if inner.is_empty() { String::new() } else { format!("{inner}: ") };
+    format!("{}: {} `{}`: {member}{message}", manifest.place(inner), manifest.kind.name, manifest.name())
 }
 
 /// The files that documents stand in.
@@ -304,6 +325,9 @@ mod tests {
             ("tokens:\n- name: a\n  name: b\n", "f.yaml:3"),
             ("tokens:\n- name: a\n  role: boss\n", "token `a`:"),
             ("just text", "f.yaml:1: a document has members"),
+            ("tokens:\n- name: a\n  name: b\n", "f.yaml:3: `name` is given twice"),
+            ("{\"tokens\": [],\n\"tokens\": []}", "f.yaml:2: `tokens` is given twice"),
+            ("kind: Server\nmetadata:\n  name: a\nspec: {}\n", "server: documents are flat here"),
         ] {
             let told = read_text(text).map(|_| ()).unwrap_err();
             assert!(told.contains(expect), "{text:?} tells {told:?}");

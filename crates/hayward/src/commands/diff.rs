@@ -74,7 +74,8 @@ fn text(one: &AppliedOne) -> std::io::Result<String> {
         (document, _) => document.clone().unwrap_or(Value::Null),
     };
     let (before, after) = (plain(&one.before), plain(&one.after));
-    let text = unified(&format!("{}/{}", one.kind, one.name), &before, &after)?;
+    let name = format!("{}/{}", one.kind, one.name);
+    let text = unified((&format!("live/{name}"), &format!("wanted/{name}")), &before, &after)?;
     if !text.is_empty() {
         return Ok(text);
     }

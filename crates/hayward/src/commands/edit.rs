@@ -119,6 +119,8 @@ fn editor() -> String {
 /// The file that is edited; it stays unless it is removed.
 struct Scratch {
     path: PathBuf,
+    /// What was written into it at first.
+    text: String,
 }
 
 impl Scratch {
@@ -133,7 +135,7 @@ impl Scratch {
                 Ok(mut file) => {
                     let failed = || format!("failed to write `{}`", path.display());
                     file.write_all(text.as_bytes()).with_context(failed)?;
-                    return Ok(Self { path });
+                    return Ok(Self { path, text: text.to_owned() });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -150,8 +152,12 @@ impl Scratch {
         std::fs::remove_file(&self.path).ok();
     }
 
-    /// The failure, with the place of what was written.
+    /// The failure, with the place of what was written; a copy in which nothing was changed is of no use.
     fn kept(&self, failure: Failure) -> Failure {
+        if std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
+            self.remove();
+            return failure;
+        }
         let path: &Path = &self.path;
         tell(&plain(&format!("your edit is kept in {}\n", path.display())));
         failure

@@ -12,6 +12,9 @@ use crate::output::{Form, data, plain, show, table, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::words;
 
+/// What stands for a version before a resource was made, or after it was deleted.
+const NOTHING: &str = "nothing";
+
 /// Shows every change of a resource: who made it, when, and to which version it led.
 ///
 /// `hayward revert` takes one of these versions.
@@ -48,13 +51,26 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                     format!("version {} {} by {}\n", change.version, change.change, actor(&change.actor));
                 let plainly =
                     |value: &Value| if value.is_null() { Value::Null } else { stripped(kind, value) };
-                let text = unified(&name, &plainly(&change.before), &plainly(&change.after));
+                let (from, to) = headings(&format!("{}/{name}", kind.name), change, &changes);
+                let text = unified((&from, &to), &plainly(&change.before), &plainly(&change.after));
                 written(text.and_then(|text| data(&plain(&(head + &text + "\n")))))?;
             }
             return Ok(());
         }
         show(args.output, &changes, || rows(&changes))
     })
+}
+
+/// What a difference is between: the version before and the one that a change led to.
+fn headings(name: &str, change: &Change, all: &[Change]) -> (String, String) {
+    let version = |version: u64| format!("{name} version {version}");
+    let earlier = all.iter().map(|other| other.version).filter(|other| *other < change.version).max();
+    let from = match earlier {
+        _ if change.before.is_null() => NOTHING.to_owned(),
+        Some(earlier) => version(earlier),
+        None => format!("{name} before version {}", change.version),
+    };
+    (from, if change.after.is_null() { NOTHING.to_owned() } else { version(change.version) })
 }
 
 fn rows(changes: &[Change]) -> String {

@@ -30,6 +30,9 @@ pub(super) fn read(text: &str) -> Result<Vec<Node>, (u64, String)> {
     };
     serde_saphyr::from_multiple_with_options::<Node>(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
+        if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
+            return (line, format!("`{key}` is given twice: leave one of them out"));
+        }
         let told = error.to_string();
         // Where it is stands before it already.
         let what = told.split_once(" at line ").map_or(told.as_str(), |(what, _)| what);

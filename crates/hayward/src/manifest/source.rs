@@ -25,10 +25,12 @@ pub(crate) fn sources(places: &[String]) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
     for place in places {
         if place == "-" {
-            sources.push(Source {
-                name: "standard input".to_owned(),
-                text: text("standard input", io::stdin())?,
-            });
+            let text = text("standard input", io::stdin())?;
+            // What should have written it failed.
+            if text.trim().is_empty() {
+                return Err(anyhow!("nothing was read from standard input").into());
+            }
+            sources.push(Source { name: "standard input".to_owned(), text });
             continue;
         }
         for path in files(Path::new(place))? {

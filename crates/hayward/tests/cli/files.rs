@@ -195,3 +195,71 @@ fn all_of_a_project_is_the_project_its_servers_and_what_belongs_to_it() {
     assert_eq!(rig.ok(&["get", "all", "-p", "home", "-l", "none=1", "-o", "name"]), "");
     rig.fails(3, &["get", "all", "-p", "nowhere"]);
 }
+
+#[test]
+fn what_may_not_be_applied_is_told_once_with_its_place() {
+    let rig = Rig::new();
+    let file = rig.file("all.yaml", "secrets:\n- name: ha\n  data: {K: x}\n");
+    let mut apply = rig.command(&["apply", "-f", &file]);
+    apply.env("HAYWARD_TOKEN", rig.daemon.token("ro"));
+    let said = finish(apply, "");
+    assert!(said.code == 4 && said.err.contains("all.yaml:2: secret `ha`: not permitted"), "{said:?}");
+    assert_eq!(said.err.matches("not permitted").count(), 1, "{said:?}");
+}
+
+#[test]
+fn an_empty_standard_input_is_an_error_and_an_empty_list_is_none() {
+    let rig = Rig::new();
+    for verb in ["apply", "diff", "delete"] {
+        for empty in ["", " \n\n"] {
+            let said = rig.with(&[verb, "-f", "-"], empty);
+            assert!(said.code == 1 && said.err.contains("nothing was read from standard input"), "{said:?}");
+        }
+    }
+    let said = rig.with(&["apply", "-f", "-"], "instances: []\n");
+    assert!(said.code == 0 && said.err.contains("nothing to do"), "{said:?}");
+}
+
+#[test]
+fn an_edit_that_never_began_leaves_no_copy() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "a", "--package-name", "a"]);
+    let left = || {
+        let names = std::fs::read_dir(rig.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("hayward-a-")).count()
+    };
+    for editor in ["", "false", "/nonexistent/editor"] {
+        let mut command = rig.command(&["edit", "server", "a"]);
+        command.env("EDITOR", editor);
+        let said = finish(command, "");
+        assert!(said.code == 1 && !said.err.contains("kept"), "{editor}: {said:?}");
+        assert_eq!(left(), 0, "{editor}");
+    }
+    let failing = editor(&rig, "failing.sh", "sed -i 's/replicas: 1/replicas: 2/' \"$1\"; exit 1");
+    let mut command = rig.command(&["edit", "server", "a"]);
+    command.env("EDITOR", failing);
+    assert!(finish(command, "").err.contains("kept in"));
+    assert_eq!(left(), 1);
+}
+
+#[test]
+fn differences_of_a_history_are_between_versions() {
+    let rig = Rig::new();
+    rig.ok(&["create", "server", "a", "--package-name", "a"]);
+    rig.ok(&["patch", "server/a", "replicas=3"]);
+    rig.ok(&["delete", "server/a"]);
+    let history: Vec<Value> =
+        serde_json::from_str(&rig.ok(&["history", "server", "a", "-o", "json"])).unwrap();
+    let mut versions: Vec<u64> = history.iter().map(|change| change["version"].as_u64().unwrap()).collect();
+    versions.sort_unstable();
+    let told = rig.ok(&["history", "server", "a", "--diff"]);
+    let [made, patched, deleted] = versions[..] else { panic!("{history:?}") };
+    for expect in [
+        format!("--- nothing\n+++ server/a version {made}\n"),
+        format!("--- server/a version {made}\n+++ server/a version {patched}\n"),
+        format!("--- server/a version {patched}\n+++ nothing\n"),
+    ] {
+        assert!(told.contains(&expect), "{expect}: {told}");
+    }
+    assert!(!told.contains("live/") && !told.contains("wanted/") && deleted > patched, "{told}");
+}
