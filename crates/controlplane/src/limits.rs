@@ -41,6 +41,9 @@ pub(crate) const INVITE_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// Shortest password, in characters.
 pub(crate) const PASSWORD_CHARS_MIN: usize = 8;
 
+/// How long a login waits for others from the same address, which may turn out to be wrong.
+pub(crate) const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Largest body in bytes that is read at once; a larger one, and YAML, is read elsewhere.
 pub(crate) const BODY_READ_AT_ONCE: usize = 16 * 1024;
 

@@ -1,7 +1,7 @@
 //! Signing in: the one way to the store that needs no permission, because it is where permissions begin.
 //!
 //! What it can do is bounded by its functions: the first user, a login for whoever knows a password, a user for whoever holds
-//! an invite. Guesses cost time, at an account and from an address alike.
+//! an invite. Guesses cost time, see [`hayward_auth::guesses`].
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{self, Descriptor};
 use hayward_api::{Code, Error, Time};
-use hayward_auth::guesses::Guesses;
+use hayward_auth::guesses::{Early, Guess, Guesses};
 use hayward_auth::password::{self, PasswordHash};
 use hayward_auth::{Operation, Purpose, Token, TokenId};
 use hayward_store::{
@@ -19,12 +19,12 @@ use hayward_store::{
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::guarded::Guarded;
-use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
+use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, ROOM_PATIENCE};
 use crate::refusal::Refusal;
 
 /// The group of the first user.
@@ -34,6 +34,8 @@ const ADMINS: &str = "admin";
 pub(crate) struct Entrance {
     store: Store,
     guesses: Mutex<Guesses>,
+    /// Told when a guess is over.
+    room: Notify,
     hashing: Arc<Semaphore>,
     lifetime_s: i64,
     /// How long somebody waits for a hash.
@@ -62,6 +64,7 @@ impl Entrance {
         Self {
             store,
             guesses: Mutex::default(),
+            room: Notify::new(),
             hashing: Arc::new(Semaphore::new(places)),
             lifetime_s,
             patience: Duration::from_millis(limits.answer_timeout_ms),
@@ -157,12 +160,7 @@ impl Entrance {
         password: String,
         address: Option<IpAddr>,
     ) -> Result<Option<Resource>, Refusal> {
-        let now = unix();
-        // It counts as wrong until it is known to be right: many at once are no more guesses than one after the other.
-        let guess = self.guesses().begin(email, address, now).map_err(|wait| {
-            let refusal = Refusal::new(Code::RateLimited, "too many wrong passwords");
-            refusal.hint(format!("go on in {wait} s")).retry_after(wait)
-        })?;
+        let trying = self.try_at(email, address, "too many wrong passwords").await?;
         let found = self.user(email).await?;
         let stored = match &found {
             Some(user) => self.stored(user).await?,
@@ -171,7 +169,7 @@ impl Entrance {
         let is_right = self.hashed(move || password::verify(&password, stored.as_ref())).await?;
         let user = found.filter(|user| is_right && may_sign_in(user));
         if user.is_some() {
-            self.guesses().succeeded(email, guess);
+            trying.was_right();
         }
         Ok(user)
     }
@@ -202,6 +200,32 @@ impl Entrance {
         let user = change.update(&desired.key(), Some(metadata.resource_version), &desired, actor).await?;
         change.commit().await?;
         self.sign_in(user, None).await
+    }
+
+    /// Begins a guess, when there is room for one: many at once are no more guesses than one after the other.
+    async fn try_at(
+        &self,
+        account: &str,
+        address: Option<IpAddr>,
+        refused: &str,
+    ) -> Result<Trying<'_>, Refusal> {
+        let begun = async {
+            loop {
+                // Listening begins before the look, so that no end is missed in between.
+                let room = self.room.notified();
+                let begun = self.guesses().begin(account, address, unix());
+                match begun {
+                    Ok(guess) => return Ok(Trying { entrance: self, guess: Some(guess) }),
+                    Err(Early::Wait(wait)) => return Err(wait),
+                    Err(Early::Crowded) => room.await,
+                }
+            }
+        };
+        let begun = timeout(ROOM_PATIENCE, begun).await.unwrap_or(Err(1));
+        begun.map_err(|wait| {
+            let refusal = Refusal::new(Code::RateLimited, refused);
+            refusal.hint(format!("go on in {wait} s")).retry_after(wait)
+        })
     }
 
     /// The digest of the password of a user, if it has one.
@@ -280,9 +304,7 @@ impl Entrance {
         let now = unix();
         // All invites are one account: guessing at them is as slow as guessing at a password.
         bearable(&password)?;
-        let guess = self.guesses().begin("", address, now);
-        let guess = guess
-            .map_err(|wait| Refusal::new(Code::RateLimited, "too many wrong invites").retry_after(wait))?;
+        let trying = self.try_at("", address, "too many wrong invites").await?;
         let wrong = || Refusal::new(Code::Unauthenticated, "the invite is not valid, or not any more");
         let Ok(shown) = Token::parse(invite) else { return Err(wrong()) };
         let digest = self.hash(password).await?;
@@ -291,7 +313,7 @@ impl Entrance {
             Ok(redeemed) => redeemed,
             // Whoever holds a right one that is used or over guesses nothing.
             Err(StoreError::Done { .. }) => {
-                self.guesses().take_back(guess);
+                trying.take_back();
                 return Err(wrong());
             }
             Err(StoreError::NotFound { .. }) => return Err(wrong()),
@@ -304,7 +326,7 @@ impl Entrance {
         if !guarded.may_still_invite(&redeemed.made_by, email, &groups) {
             return Err(wrong());
         }
-        self.guesses().take_back(guess);
+        trying.take_back();
         let wanted = user(email, text("name"), digest)?;
         let made = change.create(&wanted, &actor).await?;
         for group in groups {
@@ -316,6 +338,35 @@ impl Entrance {
 
     fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A guess that is under way. Dropped, it was wrong.
+struct Trying<'a> {
+    entrance: &'a Entrance,
+    guess: Option<Guess>,
+}
+
+impl Trying<'_> {
+    fn was_right(mut self) {
+        if let Some(guess) = self.guess.take() {
+            self.entrance.guesses().right(guess, unix());
+        }
+    }
+
+    fn take_back(mut self) {
+        if let Some(guess) = self.guess.take() {
+            self.entrance.guesses().take_back(guess);
+        }
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        if let Some(guess) = self.guess.take() {
+            self.entrance.guesses().wrong(guess, unix());
+        }
+        self.entrance.room.notify_waiters();
     }
 }
 

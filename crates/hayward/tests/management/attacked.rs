@@ -92,6 +92,33 @@ async fn logins_that_come_together_are_no_more_guesses_than_one_after_the_other(
 }
 
 #[tokio::test]
+async fn many_people_behind_one_address_sign_in_at_the_same_moment() {
+    let rig = Rig::start();
+    let names: Vec<String> = (0..20).map(|at| format!("user-{at}@example.org")).collect();
+    let users: Vec<Value> = names.iter().map(|name| json!({"email": name, "password": PASSWORD})).collect();
+    assert_eq!(rig.post("/apply", rig.admin(), json!({"users": users})).await.status, 200);
+    let logins = names.iter().map(|name| rig.login(name));
+    assert_eq!(futures_util::future::join_all(logins).await.len(), names.len());
+}
+
+#[tokio::test]
+async fn wrong_guesses_from_elsewhere_do_not_lock_an_account_out() {
+    let rig = Rig::start_with(&["--behind-proxy", "127.0.0.1"]);
+    rig.bootstrap().await;
+    let login = async |from: &str, password: &str| {
+        let from = [("x-forwarded-for", from), ("x-forwarded-proto", "https")];
+        let body = json!({"email": "ann@example.org", "password": password}).to_string();
+        rig.send_as(("POST", "/auth/login"), "", &from, &body).await.status
+    };
+    let mut elsewhere = Vec::new();
+    for _ in 0..8 {
+        elsewhere.push(login("192.0.2.7", "wrong password").await);
+    }
+    assert!(elsewhere[0] == 401 && elsewhere.contains(&429), "{elsewhere:?}");
+    assert_eq!(login("192.0.2.8", PASSWORD).await, 200);
+}
+
+#[tokio::test]
 async fn yaml_whose_aliases_say_more_than_its_text_is_refused_and_costs_nothing() {
     let rig = Rig::start();
     let bob = rig.user("bob@example.org", json!([])).await;
