@@ -135,8 +135,7 @@ impl Manifests {
             manager: MANAGER.to_owned(),
             prune: Prune::Everything,
             kept_files,
-            is_dry: false,
-            project: None,
+            ..Applying::default()
         };
         let (decided, recorded) = (operator(), recorded());
         let result = crate::rest::apply_lists(&self.plane, (&decided, recorded), &applying, lists).await;

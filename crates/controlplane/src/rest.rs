@@ -111,17 +111,29 @@ async fn dispatch(plane: Arc<Plane>, route: &'static Route, request: Request) ->
         Ok(asked) => asked,
         Err(refusal) => return counted(&plane, refusal.response(&id)),
     };
-    let answer = plane.tasks.spawn_on((route.handler)(asked), &plane.runtime);
-    let answered = match timeout(patience, answer).await {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(_panic)) => {
+    let begun = Arc::clone(&asked.begun);
+    let mut answer = plane.tasks.spawn_on((route.handler)(asked), &plane.runtime);
+    let ended = if let Ok(ended) = timeout(patience, &mut answer).await {
+        ended
+    } else {
+        // What hasn't begun doesn't begin any more; what has goes on in the record.
+        answer.abort();
+        answer.await
+    };
+    let answered = match ended {
+        Ok(answered) => answered,
+        Err(late) if late.is_cancelled() => {
+            let refusal = Refusal::new(Code::Timeout, "this takes longer than it may");
+            Err(if begun.load(Ordering::Relaxed) {
+                refusal.hint("it has begun and may still be done: look, the record says how it ends")
+            } else {
+                refusal.hint("nothing was done: ask for less at a time")
+            })
+        }
+        Err(_panic) => {
             plane.counters.panics.fetch_add(1, Ordering::Relaxed);
             Err(Refusal::new(Code::Internal, "something broke while this was answered")
                 .hint("the server's log says more"))
-        }
-        Err(_elapsed) => {
-            let refusal = Refusal::new(Code::Timeout, "this takes longer than it may");
-            Err(refusal.hint("ask for less at a time; look whether it was done after all"))
         }
     };
     counted(&plane, answered.unwrap_or_else(|refusal| refusal.response(&id)))
@@ -150,7 +162,16 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
     };
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();
-    Ok(Asked { plane: Arc::clone(plane), route, caller, path, query, headers: head.headers, body })
+    Ok(Asked {
+        plane: Arc::clone(plane),
+        route,
+        caller,
+        path,
+        query,
+        headers: head.headers,
+        body,
+        begun: Arc::default(),
+    })
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! lists ─► read each ─► begin ─► for each: live? merged with what was applied last ─► prune ─► verify ─► intent ─► commit ─► outcome
 //! ```
 //!
-//! The intent is written when it is known what becomes of each object, and before any of it has happened.
+//! The intent is written when it is known what becomes of each object, and before any of it has happened. If the time of the
+//! request is over by then, nothing happens; after it, it goes on to its end, and the answer says that it may.
 
 mod lists;
 mod plan;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::response::Response;
@@ -44,6 +46,8 @@ pub(crate) struct Applying {
     pub(crate) is_dry: bool,
     /// The project of what says none and can have one.
     pub(crate) project: Option<String>,
+    /// Set when it is begun: from then on it goes on, whoever waits.
+    pub(crate) begun: Arc<AtomicBool>,
 }
 
 /// What is deleted of what was applied earlier.
@@ -103,6 +107,7 @@ pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
         kept_files: Vec::new(),
         is_dry: asked.query.is_dry_run()?,
         project: asked.project().map(ToOwned::to_owned),
+        begun: Arc::clone(&asked.begun),
     };
     let who = (&asked.caller, asked.caller.clone());
     let (version, results) = run(&asked.plane, who, &applying, lists).await?;
@@ -139,6 +144,7 @@ pub(crate) async fn run(
         let kinds = ["rbac", "group", "user", "token", LOGIN];
         finish(&working, change, is_dry, &kinds).await.map_err(|refusal| refusal.error)
     };
+    applying.begun.store(!is_dry, Ordering::Relaxed);
     recorded(&*plane.record, recorded_as, managed, work).await?;
     Ok((Some(version), results))
 }

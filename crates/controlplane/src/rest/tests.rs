@@ -1,6 +1,7 @@
 //! A handler that breaks breaks nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::body::Body;
 use hayward_api::kinds::token::TokenSpec;
@@ -9,6 +10,7 @@ use hayward_auth::{Credentials, Policies};
 use hayward_store::{Actor, Desired, Store, StoreConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::ports::{BoxFuture, Hidden, Machine, Managed, Record};
@@ -24,7 +26,9 @@ impl Record for NoRecord {
         _: Managed,
         work: BoxFuture<'static, Result<(), Error>>,
     ) -> BoxFuture<'static, Result<(), Error>> {
-        work
+        // To its end, as the trait says.
+        let work = TaskTracker::new().spawn(work);
+        Box::pin(async { work.await.unwrap() })
     }
 
     fn denied(&self, _: Caller, _: String, _: String) -> BoxFuture<'static, ()> {
@@ -118,6 +122,36 @@ async fn what_takes_too_long_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let hangs = route(|_asked| Box::pin(std::future::pending()));
     assert_eq!(dispatch(plane(dir.path()).await, hangs, asked()).await.status(), 504);
+}
+
+#[tokio::test]
+async fn what_has_begun_goes_on_after_its_time_and_the_answer_says_that_it_may() {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    let dir = tempfile::tempdir().unwrap();
+    let plane = plane(dir.path()).await;
+    let text = async |route| {
+        let response = dispatch(Arc::clone(&plane), route, asked()).await;
+        assert_eq!(response.status(), 504);
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    };
+    let begun = route(|asked| {
+        Box::pin(async move {
+            let work = async {
+                tokio::time::sleep(std::time::Duration::from_millis(1_300)).await;
+                DONE.store(true, Ordering::Relaxed);
+                Ok(())
+            };
+            asked.change([], work).await?;
+            Ok(crate::wire::asked::nothing())
+        })
+    });
+    let told = text(begun).await;
+    assert!(told.contains("may still be done") && !DONE.load(Ordering::Relaxed), "{told}");
+    tokio::time::sleep(std::time::Duration::from_millis(800)).await;
+    assert!(DONE.load(Ordering::Relaxed));
+    let hangs = route(|_asked| Box::pin(std::future::pending()));
+    assert!(text(hangs).await.contains("nothing was done"));
 }
 
 #[tokio::test]

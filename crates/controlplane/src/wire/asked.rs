@@ -1,6 +1,7 @@
 //! A request as handlers see it: identified, bounded, its query checked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -27,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whether something has begun that goes on, whoever waits.
+    pub(crate) begun: Arc<AtomicBool>,
 }
 
 impl Asked {
@@ -150,7 +153,9 @@ impl Asked {
                 error
             })
         };
+        let is_change = managed.effect == Effect::Change;
         Box::pin(async move {
+            self.begun.fetch_or(is_change, Ordering::Relaxed);
             let made = recorded(&*self.plane.record, self.caller.clone(), managed, work).await;
             let Err(error) = made else { return made.map_err(Refusal::from) };
             // The record may have refused it itself, before or after.

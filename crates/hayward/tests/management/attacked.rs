@@ -154,6 +154,25 @@ async fn a_large_body_is_read_like_a_small_one() {
 }
 
 #[tokio::test]
+async fn an_apply_whose_time_is_over_before_it_begins_does_nothing_and_says_so() {
+    let rig = Rig::start_with(&["--limit", "controlplane.answer_timeout_ms=150"]);
+    let servers: Vec<Value> = (0..2000).map(|at| server(&format!("server-{at}"))).collect();
+    let late = rig.post("/apply", rig.admin(), json!({"servers": servers})).await;
+    assert!(late.status == 504 && late.body.contains("nothing was done"), "{} {}", late.status, late.body);
+    // Whoever changes comes one after the other: this comes after what was left of it.
+    let mut next = rig.post("/servers", rig.admin(), server("next")).await;
+    for _ in 0..50 {
+        if next.status == 201 {
+            break;
+        }
+        next = rig.post("/servers", rig.admin(), server("next")).await;
+    }
+    let names = rig.get("/servers", rig.admin()).await.json();
+    assert_eq!(names.as_array().map(Vec::len), Some(1), "{}", next.body);
+    assert!(rig.recorded("intent", "apply").is_empty());
+}
+
+#[tokio::test]
 async fn json_with_a_member_twice_is_refused() {
     let rig = Rig::start();
     for (path, body) in [
