@@ -53,6 +53,8 @@ impl Pools {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ACQUIRE)
+            // Who waits for longer is refused, which is told and counted elsewhere.
+            .acquire_slow_threshold(ACQUIRE)
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
@@ -71,6 +73,7 @@ impl Pools {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(ACQUIRE)
+            .acquire_slow_threshold(ACQUIRE)
             .idle_timeout(READER_IDLE)
             .test_before_acquire(false)
             .connect_lazy_with(options.read_only(true));
@@ -92,6 +95,7 @@ impl Pools {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE)
+                .acquire_slow_threshold(ACQUIRE)
                 .idle_timeout(READER_IDLE)
                 .connect_lazy_with(options)
         };
@@ -166,4 +170,19 @@ fn migrated(migrator: &Migrator, result: Result<(), MigrateError>) -> Result<(),
         }
         other => StoreError::Corrupt { detail: other.to_string() },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_for_a_connection_is_no_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        let pools = Pools::open_file(&dir.path().join("db")).await.unwrap();
+        for pool in [pools.writer, pools.readers] {
+            let Pool::Sqlite(pool) = pool else { panic!("a file") };
+            assert!(pool.options().get_acquire_slow_threshold() >= pool.options().get_acquire_timeout());
+        }
+    }
 }
