@@ -197,6 +197,8 @@ pub struct Reference {
     pub kind: &'static str,
     /// Its name, in the same project or in none.
     pub name: String,
+    /// The key in it that is meant, of a secret.
+    pub key: Option<String>,
     /// The member that refers to it, e.g. `env[0].valueFrom.secretRef`.
     pub field: String,
 }
@@ -251,7 +253,7 @@ pub fn find(word: &str) -> Option<&'static Descriptor> {
 
 /// What a member of a canonical spec refers to, if it is the name of a resource of this kind or a list of such.
 fn refer(spec: &Value, member: &str, kind: &'static str) -> Vec<Reference> {
-    let to = |name: &str, field: String| Reference { kind, name: name.to_owned(), field };
+    let to = |name: &str, field: String| Reference { kind, name: name.to_owned(), key: None, field };
     match spec.get(member) {
         Some(Value::String(name)) => vec![to(name, member.to_owned())],
         Some(Value::Array(names)) => {

@@ -104,6 +104,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A key of a secret that should be taken away is referred to.
+    pub fn of_key(secret: &str, key: &str, by: String) -> Self {
+        Self::Referred { kind: format!("key `{key}` of secret"), name: secret.to_owned(), by }
+    }
+
     /// Sorts what the database said at one step.
     pub(crate) fn at(step: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| match source {

@@ -44,5 +44,5 @@ pub use sealed::{HIDDEN, LiveValues, PublicKey, RotationStep, Values, Verified};
 pub use status::Status;
 pub use store::{Store, StoreConfig};
 pub use tokens::{TokenEntry, read_tokens};
-pub use transaction::{Deletion, NewCredential, Transaction};
+pub use transaction::{Deletion, NewCredential, Transaction, keys_in};
 pub use watch::Watch;

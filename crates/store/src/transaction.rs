@@ -5,6 +5,7 @@
 
 mod check;
 mod delete;
+mod keys;
 mod revert;
 mod write;
 
@@ -20,6 +21,7 @@ use crate::sql::{Argument, Tx, insert_all, query};
 use crate::store::Store;
 
 pub use delete::Deletion;
+pub use keys::keys_in;
 
 /// A credential that a resource is to have.
 #[derive(Clone, Copy, Debug)]

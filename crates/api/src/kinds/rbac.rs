@@ -283,6 +283,7 @@ fn references(spec: &Value) -> Vec<Reference> {
     let refers = |(at, subject): (usize, Subject)| Reference {
         kind: if subject.kind == SubjectKind::Group { "group" } else { "user" },
         name: subject.name,
+        key: None,
         field: format!("subjects[{at}].name"),
     };
     spec.subjects.into_iter().enumerate().map(refers).collect()

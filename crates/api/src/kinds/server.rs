@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section,
 };
-use crate::definition::{AuditLevel, EnvEntry, definition, environment};
+use crate::definition::{AuditLevel, EnvEntry, SecretRef, definition, environment};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
 use crate::member::{self, Spec, free, optional};
@@ -104,7 +104,8 @@ fn references(spec: &Value) -> Vec<Reference> {
     let Ok(spec) = serde_json::from_value::<ServerSpec>(spec.clone()) else { return Vec::new() };
     let from = |(at, entry): (usize, EnvEntry)| {
         let field = format!("env[{at}].valueFrom.secretRef");
-        Some(Reference { kind: "secret", name: entry.value_from?.secret_ref.name, field })
+        let SecretRef { name, key } = entry.value_from?.secret_ref;
+        Some(Reference { kind: "secret", name, key: Some(key), field })
     };
     spec.env.into_iter().enumerate().filter_map(from).collect()
 }

@@ -2,10 +2,15 @@
 
 use std::borrow::Cow;
 
+use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
+use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Descriptor, Reference, find};
 use hayward_api::{Code, Error};
 use hayward_auth::Verb;
-use hayward_store::{Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction};
+use hayward_store::{
+    Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction, keys_in,
+};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Guarded;
@@ -14,6 +19,12 @@ use super::allowed::Allowed;
 /// The kind of what is proposed, and the member that says by whom.
 const PROPOSAL: &str = "promptrequest";
 const PROPOSER: &str = "createdByUser";
+/// The kind of rules.
+const RULES: &str = "rbac";
+/// The kind whose keys others name.
+const SECRET: &str = "secret";
+/// Who refers to something, for whoever may not see them.
+const OTHERS: &str = "others, which you may not change";
 
 /// A change of several things that happen together or not at all. Dropped, it is undone.
 pub struct Change {
@@ -34,6 +45,7 @@ impl Change {
         allowed.covers(Verb::Create, desired.kind, desired.name, desired.scope)?;
         let desired = &*signed(desired, allowed.account());
         self.check_references(allowed, desired, &[])?;
+        self.check_subjects(allowed, desired).await?;
         self.inner.create(desired, &allowed.actor()).await
     }
 
@@ -45,14 +57,17 @@ impl Change {
         desired: &Desired<'_>,
     ) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Edit, desired.kind, desired.name, desired.scope)?;
-        let is_proposal = desired.kind.name == PROPOSAL;
-        if !is_proposal && (desired.kind.references)(&desired.spec).is_empty() {
+        let is_apart = [PROPOSAL, SECRET].contains(&desired.kind.name);
+        if !is_apart && (desired.kind.references)(&desired.spec).is_empty() {
             return self.inner.update(&desired.key(), version, desired, &allowed.actor()).await;
         }
         let live = self.inner.get(&desired.key()).await?;
         let desired = &*signed(desired, live.spec.get(PROPOSER).and_then(Value::as_str));
         self.check_references(allowed, desired, &(desired.kind.references)(&live.spec))?;
-        self.inner.update(&desired.key(), version, desired, &allowed.actor()).await
+        self.check_subjects(allowed, desired).await?;
+        let made = self.inner.update(&desired.key(), version, desired, &allowed.actor()).await?;
+        self.check_lost_keys(allowed, &live, &made).await?;
+        Ok(made)
     }
 
     /// Deletes a resource, if it is still at this version.
@@ -75,20 +90,71 @@ impl Change {
         desired: &Desired<'_>,
         known: &[Reference],
     ) -> Result<(), StoreError> {
-        let is_known = |new: &Reference| known.iter().any(|old| old.kind == new.kind && old.name == new.name);
+        let is_same = |old: &Reference, new: &Reference| {
+            (old.kind, &old.name, &old.key) == (new.kind, &new.name, &new.key)
+        };
+        let is_known = |new: &Reference| known.iter().any(|old| is_same(old, new));
         for reference in (desired.kind.references)(&desired.spec).into_iter().filter(|new| !is_known(new)) {
             let kind = find(reference.kind)
                 .ok_or_else(|| StoreError::Corrupt { detail: reference.kind.to_owned() })?;
             let scopes = [None, desired.scope];
             let sees = |project| self.guarded.sees(allowed.caller(), kind, &reference.name, project);
             if !scopes.into_iter().any(sees) {
-                let Reference { kind: of, name, field } = reference;
+                let Reference { kind: of, name, field, .. } = reference;
                 let (by, by_name) = (desired.kind.name, desired.name);
                 // In the words of the store for what isn't there.
                 let message = format!("{by} `{by_name}`: `{field}` names {of} `{name}`, which is not there");
                 let error =
                     Error::new(Code::Invalid, message).with_hint("make it first, or in the same apply");
                 return Err(StoreError::Invalid(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// A rule names accounts as what they are: to another kind of account it would grant nothing.
+    async fn check_subjects(&mut self, allowed: &Allowed, desired: &Desired<'_>) -> Result<(), StoreError> {
+        if desired.kind.name != RULES {
+            return Ok(());
+        }
+        let kind = crate::sign_in::user_kind().map_err(StoreError::Invalid)?;
+        let Ok(RbacSpec { subjects, .. }) = RbacSpec::deserialize(&desired.spec) else { return Ok(()) };
+        for (at, subject) in subjects.iter().enumerate() {
+            let is_program = subject.kind == SubjectKind::ServiceAccount;
+            // What somebody may not see, they are told nothing of.
+            if subject.kind == SubjectKind::Group
+                || !self.guarded.sees(allowed.caller(), kind, &subject.name, None)
+            {
+                continue;
+            }
+            let Some(account) = self.find(kind, None, &subject.name).await? else { continue };
+            let Ok(found) = account.spec::<UserSpec>() else { continue };
+            if found.service_account != is_program {
+                let (field, name) = (format!("subjects[{at}].kind"), &subject.name);
+                let (whose, word) =
+                    if is_program { ("a person", "User") } else { ("a program", "ServiceAccount") };
+                let message = format!("`{field}`: `{name}` is the account of {whose}: write `{word}`");
+                return Err(StoreError::Invalid(Error::new(Code::Invalid, message).at(&field)));
+            }
+        }
+        Ok(())
+    }
+
+    /// What names a key that a secret lost is told only to whoever may see it.
+    async fn check_lost_keys(
+        &mut self,
+        allowed: &Allowed,
+        before: &Resource,
+        after: &Resource,
+    ) -> Result<(), StoreError> {
+        if before.kind != SECRET {
+            return Ok(());
+        }
+        let lost = keys_in(&before.spec).difference(&keys_in(&after.spec)).cloned().collect();
+        let secret = after.metadata.name.as_str();
+        for (by, key) in self.inner.referrers_of_keys(after.descriptor()?, secret, &lost).await? {
+            if !self.guarded.sees(allowed.caller(), by.descriptor()?, by.metadata.name.as_str(), None) {
+                return Err(StoreError::of_key(secret, &key, OTHERS.to_owned()));
             }
         }
         Ok(())
@@ -108,7 +174,7 @@ impl Change {
         for referrer in self.inner.referrers(key).await? {
             let (name, project) = super::allowed::named(&referrer);
             if !self.guarded.may(allowed.caller(), verb, referrer.descriptor()?, (name, project)) {
-                let by = "others, which you may not change".to_owned();
+                let by = OTHERS.to_owned();
                 return Err(StoreError::Referred {
                     kind: key.kind.name.to_owned(),
                     name: key.name.to_owned(),
@@ -138,7 +204,15 @@ impl Change {
         (kind, word, project): (&'static Descriptor, &str, Option<&str>),
         version: u64,
     ) -> Result<Resource, StoreError> {
+        let before = match self.inner.find(kind, Some(project), word).await {
+            Ok(before) => Some(before),
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
         let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
+        if let Some(before) = before {
+            self.check_lost_keys(allowed, &before, &resource).await?;
+        }
         let (name, project) = super::allowed::named(&resource);
         let verb = if resource.metadata.generation == 1 { Verb::Create } else { Verb::Edit };
         allowed

@@ -81,3 +81,64 @@ async fn what_one_may_not_see_one_may_not_refer_to_either() {
     let edited = rig.send("PATCH", "/servers/evesrv", &eve, &json!({"description": "mine"})).await;
     assert_eq!(edited.status, 200, "{}", edited.body);
 }
+
+#[tokio::test]
+async fn what_names_a_key_is_named_to_those_only_who_may_see_it() {
+    let rig = Rig::start();
+    let both =
+        json!({"secrets": [{"name": "s", "data": {"A": "value-of-the-secret", "B": "another-value"}}]});
+    assert_eq!(rig.post("/apply", rig.admin(), both).await.status, 200);
+    let mut uses = server("unseen");
+    uses["env"] = json!([{"name": "K", "valueFrom": {"secretRef": {"name": "s", "key": "A"}}}]);
+    made(&rig, "/servers", uses).await;
+    made(&rig, "/servers", server("seen")).await;
+    let bindings = json!([{"role": "edit", "resource": "secrets", "name": "s"}]);
+    let dan = rig.user("dan@example.org", bindings).await;
+    let lists = json!({"secrets": [{"name": "s", "data": {"B": "another-value"}}]});
+    for (method, path, body) in [("PUT", "/secrets/s", &lists["secrets"][0]), ("POST", "/apply", &lists)] {
+        let refused = rig.send(method, path, &dan, body).await;
+        assert!(refused.status == 409 && !refused.body.contains("unseen"), "{method}: {}", refused.body);
+    }
+    // Whoever may not see a secret learns of no key whether it is there, where another one of it is named already.
+    let eve = json!([{"role": "edit", "resource": "servers", "name": "unseen"}]);
+    let eve = rig.user("eve@example.org", eve).await;
+    let tries = async |key: &str| {
+        let from = json!({"secretRef": {"name": "s", "key": key}});
+        let body = json!({"env": [{"name": "K", "valueFrom": from}]});
+        let refused = rig.send("PATCH", "/servers/unseen", &eve, &body).await;
+        (refused.status, refused.json()["detail"].clone())
+    };
+    let (there, missing) = (tries("B").await, tries("C").await);
+    assert_eq!((there.0, &there), (400, &missing));
+}
+
+#[tokio::test]
+async fn a_server_that_one_may_not_see_is_not_attached_by_an_apply_either() {
+    let rig = Rig::start();
+    made(&rig, "/projects", json!({"name": "mine"})).await;
+    made(&rig, "/servers", server("seen")).await;
+    made(&rig, "/servers", server("unseen")).await;
+    let bob = json!([{"role": "edit", "resource": "serverattachments", "project": "mine"},
+        {"role": "edit", "resource": "projects", "name": "mine"},
+        {"role": "view", "resource": "servers", "name": "seen"}]);
+    let bob = rig.user("bob@example.org", bob).await;
+    let apply = async |lists: Value, server: &str| {
+        let answer = rig.post("/apply", &bob, lists).await;
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().replace(server, "");
+        (answer.status, detail)
+    };
+    let attachment = |server: &str| json!({"serverattachments": [{"server": server, "project": "mine"}]});
+    let project = |server: &str| json!({"projects": [{"name": "mine", "servers": [server]}]});
+    for lists in [&attachment as &dyn Fn(&str) -> Value, &project] {
+        let (unseen, nowhere) =
+            (apply(lists("unseen"), "unseen").await, apply(lists("nowhere"), "nowhere").await);
+        assert!([400, 404].contains(&unseen.0) && !unseen.1.is_empty(), "{unseen:?}");
+        assert_eq!(unseen, nowhere);
+    }
+    assert_eq!(apply(attachment("unseen"), "").await.0, 404);
+    assert_eq!(rig.get("/projects/mine", rig.admin()).await.json()["servers"], Value::Null);
+    for lists in [attachment("seen"), project("seen")] {
+        let applied = apply(lists, "").await;
+        assert_eq!(applied.0, 200, "{}", applied.1);
+    }
+}

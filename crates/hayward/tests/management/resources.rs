@@ -5,6 +5,80 @@ use serde_json::{Value, json};
 use super::rig::{Rig, server};
 
 #[tokio::test]
+async fn a_key_that_is_named_is_in_its_secret_and_stays_there() {
+    let rig = Rig::start();
+    let secret = |keys: &[&str]| {
+        let data: serde_json::Map<_, _> =
+            keys.iter().map(|key| ((*key).to_owned(), "hunter2222".into())).collect();
+        json!({"name": "s", "data": data})
+    };
+    let uses = |key: &str| {
+        let from = json!({"secretRef": {"name": "s", "key": key}});
+        json!({"name": "x", "command": ["x"], "env": [{"name": "K", "valueFrom": from}]})
+    };
+    let made = rig.post("/apply", rig.admin(), json!({"secrets": [secret(&["A", "B"])]})).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let wrong = |answer: &hayward_testkit::client::Answer| {
+        answer.status == 400 && answer.body.contains("names key `C` of secret `s`, which is not there")
+    };
+    let refused = rig.post("/servers", rig.admin(), uses("C")).await;
+    assert!(wrong(&refused) && !refused.body.contains("hunter"), "{}", refused.body);
+    assert_eq!(rig.post("/servers", rig.admin(), uses("A")).await.status, 201);
+    for (method, path, body) in [
+        ("PUT", "/servers/x", uses("C")),
+        ("PATCH", "/servers/x", uses("C")),
+        ("POST", "/apply", json!({"servers": [uses("C")]})),
+    ] {
+        let refused = rig.send(method, path, rig.admin(), &body).await;
+        assert!(wrong(&refused), "{method}: {}", refused.body);
+    }
+    for (method, path, body) in [
+        ("PUT", "/secrets/s", secret(&["B"])),
+        ("PATCH", "/secrets/s", json!({"data": {"A": null}})),
+        ("POST", "/apply", json!({"secrets": [secret(&["B"])]})),
+    ] {
+        let refused = rig.send(method, path, rig.admin(), &body).await;
+        let told = "key `A` of secret `s` is referred to by server `x`";
+        assert!(refused.status == 409 && refused.body.contains(told), "{method}: {}", refused.body);
+    }
+    let other = rig.send("PUT", "/secrets/s", rig.admin(), &secret(&["A", "C"])).await;
+    assert_eq!(other.status, 200, "{}", other.body);
+    // Both at once, whichever comes first.
+    let both = json!({"secrets": [secret(&["D"])], "servers": [uses("D")]});
+    let applied = rig.post("/apply", rig.admin(), both).await;
+    assert_eq!(applied.status, 200, "{}", applied.body);
+    let history = rig.get("/secrets/s/history", rig.admin()).await.json();
+    let back = rig.post("/secrets/s/revert", rig.admin(), json!({"to": history[0]["version"]})).await;
+    assert!(back.status == 409 && back.body.contains("`D`"), "{}", back.body);
+}
+
+#[tokio::test]
+async fn a_rule_names_an_account_as_what_it_is() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    assert_eq!(
+        rig.post("/users", rig.admin(), json!({"email": "ci", "serviceAccount": true})).await.status,
+        201
+    );
+    let rules = |kind: &str, name: &str| {
+        json!({"name": "r", "subjects": [{"kind": kind, "name": name}],
+            "roleBindings": [{"role": "view", "resource": "servers"}]})
+    };
+    for (kind, name, word) in
+        [("ServiceAccount", "ann@example.org", "User"), ("User", "ci", "ServiceAccount")]
+    {
+        let made = rig.post("/rbac-definitions", rig.admin(), rules(kind, name)).await;
+        let applied = rig.post("/apply", rig.admin(), json!({"rbac": [rules(kind, name)]})).await;
+        for refused in [made, applied] {
+            let is_told = refused.body.contains(&format!("write `{word}`"))
+                && refused.body.contains("subjects[0].kind");
+            assert!(refused.status == 400 && is_told, "{}", refused.body);
+        }
+    }
+    assert_eq!(rig.post("/rbac-definitions", rig.admin(), rules("ServiceAccount", "ci")).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_server_is_made_shown_changed_and_deleted_and_each_of_it_is_recorded() {
     let rig = Rig::start();
     let admin = rig.admin();

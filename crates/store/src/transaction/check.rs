@@ -19,6 +19,7 @@ impl Transaction {
             self.check_deleted().await?;
         }
         self.check_references().await?;
+        self.check_keys().await?;
         self.check_scopes().await?;
         self.check_owners().await
     }

@@ -6,7 +6,7 @@ use hayward_api::document::{self, HIDDEN};
 use hayward_api::kinds::{Descriptor, KINDS, Kept, Sensitive};
 use hayward_api::{Caller, Error};
 use hayward_auth::Verb;
-use hayward_store::{Deletion, Key, Resource};
+use hayward_store::{Deletion, Key, Resource, StoreError};
 use serde_json::{Value, json};
 
 use super::{Action, Applied, Applying, Item, Prune};
@@ -101,6 +101,10 @@ impl<'a> Planning<'a> {
         let (kind, server) = (wanted.kind, wanted.name.as_str());
         let name = wanted.project.as_deref().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
         let allowed = self.may(Verb::Create, kind, (server, Some(name))).await?;
+        // In the words of the route that attaches one.
+        if !self.plane.guarded.sees(self.caller, crate::wire::kind("server")?, server, None) {
+            return Err(StoreError::NotFound { kind: "server", name: server.to_owned() }.into());
+        }
         let project = crate::wire::kind("project")?;
         let live = self.change.find(project, None, name).await?;
         let live = live.ok_or_else(|| Refusal::invalid(format!("project `{name}` not found")))?;
