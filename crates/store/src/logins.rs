@@ -2,6 +2,8 @@
 //!
 //! History says that one began or ended and nothing else of it, so that every node sees to its credentials.
 
+use std::collections::HashSet;
+
 use hayward_auth::password::PasswordHash;
 use hayward_auth::{Digest, TokenId};
 
@@ -183,6 +185,14 @@ impl Store {
             .await
             .map_err(StoreError::at(READ))?;
         rows.iter().map(LoginEntry::from_row).collect()
+    }
+
+    /// The uids of all users that have a password.
+    pub async fn users_with_password(&self) -> Result<HashSet<String>, StoreError> {
+        let step = "read passwords";
+        let rows = query("SELECT uid FROM passwords").fetch_all(&self.pools.readers).await;
+        let rows = rows.map_err(StoreError::at(step))?;
+        rows.iter().map(|row| row.get("uid").map_err(StoreError::at(step))).collect()
     }
 
     /// The hash of the password of the user of this uid, if it has one.

@@ -1,7 +1,7 @@
 //! Decisions about what is declared, and the proof of one.
 
 use hayward_api::kinds::{Descriptor, KINDS, Scope};
-use hayward_api::names::ResourceName;
+use hayward_api::names::{ResourceName, is_uid};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error, Principal};
 use hayward_auth::{Action, Decision, Operation, Reason, Verb, decide};
@@ -205,6 +205,14 @@ impl Guarded {
             (_, None) => None,
             (_, Some(project)) => Some(Some(project)),
         };
+        if let Some(within) = scope.filter(|_| !is_uid(word))
+            && let Decision::Deny { reason } = self.decide(caller, &manage(verb, kind, word, within))
+            && !self.sees(caller, kind, word, within)
+        {
+            // Nobody looks whether it is there: so how long that takes tells nothing.
+            let what = told(verb, kind.plural, Some((word, within)));
+            return Err(Denied::hidden(kind, word, what, reason));
+        }
         let resource = match self.store.find(kind, scope, word).await {
             Ok(resource) if scope.is_some() || self.reaches(caller, verb, kind, &resource) => resource,
             // What the caller may not see isn't in the way of what it may.
@@ -213,7 +221,14 @@ impl Guarded {
                 let reached = self.among_reached(caller, verb, kind, word).await?;
                 reached.ok_or_else(|| StoreError::NotFound { kind: kind.name, name: word.to_owned() })?
             }
-            // Nothing to see, and whoever may see nothing of the kind isn't told more than that.
+            // Nothing to see. Whoever couldn't see it is decided about all the same, and as long.
+            Err(StoreError::NotFound { .. }) => {
+                let (one, what) = ((word, project), told(verb, kind.plural, Some((word, project))));
+                let Decision::Deny { reason } = self.decide(caller, &manage(verb, kind, one.0, one.1)) else {
+                    return Err(StoreError::NotFound { kind: kind.name, name: word.to_owned() }.into());
+                };
+                return Err(Denied::hidden(kind, word, what, reason));
+            }
             Err(error) => return Err(error.into()),
         };
         let (name, project) = named(&resource);

@@ -1,12 +1,13 @@
 //! Reading, with a proof.
 
 use hayward_api::kinds::rbac::AUDIT;
+use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Condition, Descriptor, KINDS};
 use hayward_api::{Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{
-    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, Resource, Snapshot, StoreError,
-    Watch,
+    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, Resource, Snapshot, Status,
+    StoreError, Watch,
 };
 
 use serde_json::{Value, json};
@@ -15,6 +16,9 @@ use super::Guarded;
 use super::allowed::{Allowed, named};
 use crate::managers;
 use crate::manifests::BROKEN;
+
+/// The condition of a person without a password.
+const NO_PASSWORD: &str = "NoPassword";
 
 impl Guarded {
     /// Resources of the kind that the proof is about: those that its holder may see.
@@ -103,6 +107,38 @@ impl Guarded {
                         .put_status(&resource.metadata.uid, resource.metadata.generation, &status)
                         .await?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has people who have no password say so, as they are shown: whoever brought one back, or made one without, reads it there.
+    pub(crate) async fn tell_passwords<'a>(
+        &self,
+        resources: impl IntoIterator<Item = &'a mut Resource>,
+    ) -> Result<(), StoreError> {
+        let people = resources.into_iter().filter(|resource| {
+            resource.kind == "user" && resource.spec::<UserSpec>().is_ok_and(|spec| !spec.service_account)
+        });
+        let people: Vec<_> = people.collect();
+        let known = match people.as_slice() {
+            [] => return Ok(()),
+            _ => self.store.users_with_password().await?,
+        };
+        for user in people.into_iter().filter(|user| !known.contains(&user.metadata.uid)) {
+            let name = &user.metadata.name;
+            let message =
+                format!("it can't log in: `hayward patch user {name} -p '{{\"password\":\"…\"}}'` sets one");
+            let condition = Condition::new(NO_PASSWORD, "True", "NotSet", message);
+            let (generation, at) = (user.metadata.generation, user.metadata.updated_at.clone());
+            let status = user.status.get_or_insert_with(|| Status {
+                observed_generation: generation,
+                status: json!({}),
+                updated_at: at,
+            });
+            if let Some(status) = status.status.as_object_mut() {
+                let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+                conditions.as_array_mut().into_iter().for_each(|all| all.push(json!(condition)));
             }
         }
         Ok(())

@@ -88,8 +88,9 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
     let resource = asked
         .change([("name", name.into())], async move {
             let mut change = plane.guarded.begin().await?;
-            let resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
+            let mut resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
             finish(&plane, change, is_dry, &[kind.name]).await?;
+            plane.guarded.tell_passwords([&mut resource]).await?;
             Ok(resource)
         })
         .await?;

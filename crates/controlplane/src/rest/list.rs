@@ -35,6 +35,7 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
             if let Some(attached) = attached {
                 items.retain(|item| attached.iter().any(|name| item.metadata.name.as_str() == name));
             }
+            plane.guarded.tell_passwords(&mut items).await?;
             // Databases sort in ways of their own.
             items.sort_by(|a, b| key(a).cmp(&key(b)));
             let (body, next) =

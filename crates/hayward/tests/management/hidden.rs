@@ -142,3 +142,16 @@ async fn a_server_that_one_may_not_see_is_not_attached_by_an_apply_either() {
         assert_eq!(applied.0, 200, "{}", applied.1);
     }
 }
+
+#[tokio::test]
+async fn what_is_hidden_and_what_is_missing_are_refused_on_one_way() {
+    for name in ["hidden", "missing"] {
+        let rig = Rig::start();
+        made(&rig, "/servers", server("hidden")).await;
+        let bob = rig.user("bob@example.org", json!([])).await;
+        assert_eq!(rig.get(&format!("/servers/{name}"), &bob).await.status, 404);
+        // Decided before anybody looks whether it is there, so that it takes as long.
+        let told = format!("view servers `{name}`");
+        assert!(rig.records().iter().any(|record| record.to_string().contains(&told)), "{name}");
+    }
+}

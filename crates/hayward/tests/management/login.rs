@@ -233,3 +233,33 @@ async fn who_loses_a_race_for_an_invite_guesses_nothing_and_the_record_says_whos
     }
     assert!(statuses.contains(&429), "{statuses:?}");
 }
+
+#[tokio::test]
+async fn a_user_without_a_password_says_so_to_whoever_may_see_it() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    rig.user("bob@example.org", json!([])).await;
+    let version = rig.get("/users/bob@example.org", &ann).await.json()["version"].clone();
+    let conditions = async |name: &str| {
+        let shown = rig.get(&format!("/users/{name}"), &ann).await.json();
+        let listed = rig.get("/users", &ann).await.json();
+        let listed = listed.as_array().unwrap().iter().find(|user| user["email"] == name).unwrap().clone();
+        assert_eq!(shown, listed);
+        shown["status"]["conditions"].clone()
+    };
+    assert_eq!(conditions("bob@example.org").await, Value::Null);
+    assert_eq!(
+        rig.send("DELETE", "/users/bob@example.org?detach=true", &ann, &Value::Null).await.status,
+        204
+    );
+    let back = rig.post("/users/bob@example.org/revert", &ann, json!({"to": version})).await;
+    assert_eq!(back.status, 200, "{}", back.body);
+    assert_eq!(back.json()["status"]["conditions"][0]["type"], "NoPassword", "{}", back.body);
+    assert_eq!(conditions("bob@example.org").await[0]["type"], "NoPassword");
+    let set = json!({"password": PASSWORD});
+    assert_eq!(rig.send("PATCH", "/users/bob@example.org", &ann, &set).await.status, 200);
+    assert_eq!(conditions("bob@example.org").await, Value::Null);
+    rig.login("bob@example.org").await;
+    rig.post("/users", &ann, json!({"email": "ci", "serviceAccount": true})).await;
+    assert_eq!(conditions("ci").await, Value::Null, "programs have tokens");
+}
