@@ -149,8 +149,8 @@ impl Guesses {
 
     /// Counts a wrong guess.
     pub fn wrong(&mut self, guess: Guess, now: u64) {
-        for who in &guess.of {
-            let failures = self.failures_of(who, now);
+        for who in guess.of {
+            let failures = self.failures_of(&who, now);
             let count = if failures.is_over(now) { 0 } else { failures.count };
             let under_way = failures.under_way.saturating_sub(1);
             *failures = Failures { count: count.saturating_add(1), last: now, under_way };

@@ -2,6 +2,7 @@ use super::*;
 
 const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
+#[expect(clippy::unnecessary_wraps, reason = "as guesses take it")]
 fn address(number: u32) -> Option<IpAddr> {
     Some(IpAddr::V4(number.into()))
 }
