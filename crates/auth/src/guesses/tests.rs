@@ -1,3 +1,5 @@
+//! Guesses, by account and by address.
+
 use super::*;
 
 const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
