@@ -56,19 +56,52 @@ fn explain(path: &str, said: &str) -> Error {
         return error.at(&word).at_all(path);
     }
     // What was found is named by its type alone: it may be a secret.
-    let said = match what.strip_prefix("invalid type: ").or_else(|| what.strip_prefix("invalid value: ")) {
-        Some(found) => {
-            let found = found.split([' ', '`', '"']).next().unwrap_or_default();
-            format!(
-                "it is no {}, but of type {found}",
-                expected.trim_start_matches("a ").trim_start_matches("an ")
-            )
-        }
-        None => said.to_owned(),
+    let said = if let Some(found) = what.strip_prefix("invalid type: ") {
+        let found = found.split([' ', '`', '"']).next().unwrap_or_default();
+        format!("it must be {}, and is {}", wanted(expected), of_type(found))
+    } else if what.starts_with("invalid value: ") {
+        format!("it must be {}", wanted(expected))
+    } else {
+        said.to_owned()
     };
     let place = if path.is_empty() { "the document".to_owned() } else { format!("`{path}`") };
     let error = wrong(format!("{place}: {said}"));
     if path.is_empty() { error } else { error.at(path) }
+}
+
+/// What serde expected, in words for people.
+fn wanted(expected: &str) -> String {
+    let whole = |most: u64| format!("a whole number from 0 to {most}");
+    match expected {
+        "u8" => whole(u8::MAX.into()),
+        "u16" => whole(u16::MAX.into()),
+        "u32" => whole(u32::MAX.into()),
+        "u64" | "usize" => "a whole number, 0 or more".to_owned(),
+        "i8" | "i16" | "i32" | "i64" => "a whole number".to_owned(),
+        "f32" | "f64" => "a number".to_owned(),
+        "a string" | "string" | "str" => "a text".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "an object".to_owned(),
+        "a boolean" | "bool" => "true or false".to_owned(),
+        other if other.starts_with("struct ") || other.starts_with("internally tagged enum ") => {
+            "an object".to_owned()
+        }
+        other => other.to_owned(),
+    }
+}
+
+/// What was found, in words for people.
+fn of_type(found: &str) -> &str {
+    match found {
+        "string" | "char" => "a text",
+        "sequence" => "a list",
+        "map" | "struct" => "an object",
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        "floating" => "a number with a fraction",
+        "null" | "unit" | "Option" => "null",
+        other => other,
+    }
 }
 
 impl Error {
@@ -219,4 +252,41 @@ pub(crate) fn key(field: &str, key: &str) -> Result<(), Error> {
 /// The priority of what says none.
 pub(crate) fn middle() -> u8 {
     5
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "what is read is of no interest")]
+    struct Sample {
+        count: u32,
+        names: Vec<String>,
+        inner: Option<Box<Sample>>,
+    }
+
+    #[test]
+    fn types_are_named_in_words_for_people_and_values_not_at_all() {
+        for (value, expect) in [
+            (
+                json!({"count": "s3cret"}),
+                "`count`: it must be a whole number from 0 to 4294967295, and is a text",
+            ),
+            (json!({"count": -7}), "`count`: it must be a whole number from 0 to 4294967295"),
+            (json!({"count": 1, "names": "x"}), "`names`: it must be a list, and is a text"),
+            (json!({"count": 1, "names": [1]}), "`names[0]`: it must be a text, and is a whole number"),
+            (
+                json!({"count": 1, "names": [], "inner": true}),
+                "`inner`: it must be an object, and is true or false",
+            ),
+        ] {
+            let error = decode::<Sample>(value).unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (Code::Invalid, expect));
+        }
+        decode::<Sample>(json!({"count": 7, "names": ["a"], "inner": null})).unwrap();
+    }
 }

@@ -139,9 +139,10 @@ async fn lists(plan: &Plan) -> Result<(f64, f64)> {
 
 /// All at once: writers on every node, lists, and a watch of each node.
 async fn crowd(plan: &Plan, seen: &mut Seen) -> Result<()> {
-    let mut watches = Vec::new();
+    let (tell_last, last) = tokio::sync::watch::channel(None);
+    let mut watches = JoinSet::new();
     for node in &plan.nodes {
-        watches.push(Watching::begin(node).await?);
+        watches.spawn(Watching::begin(node).await?.follow(last.clone()));
     }
     let begun = Instant::now();
     let written = write(plan, seen).await?;
@@ -149,9 +150,9 @@ async fn crowd(plan: &Plan, seen: &mut Seen) -> Result<()> {
     let per_second = written.versions.len() as f64 / begun.elapsed().as_secs_f64();
     (seen.writes, seen.conflicts, seen.per_second) = (written.versions.len(), written.conflicts, per_second);
     let wanted: HashSet<u64> = written.versions.iter().copied().collect();
-    let last = wanted.iter().copied().max().unwrap_or_default();
-    for watch in watches {
-        let heard = timeout(PATIENCE, watch.until(last)).await.context("a watch lags behind")??;
+    tell_last.send_replace(Some(wanted.iter().copied().max().unwrap_or_default()));
+    while let Some(heard) = timeout(PATIENCE, watches.join_next()).await.context("a watch lags behind")? {
+        let heard = heard??;
         seen.missed_events += wanted.iter().filter(|version| !heard.versions.contains(*version)).count();
         seen.disordered_events += heard.disordered;
     }

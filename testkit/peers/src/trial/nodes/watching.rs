@@ -1,10 +1,12 @@
 //! A watch: which versions it told, and when.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tokio::sync::watch::Receiver;
 
 use super::desk::Desk;
 use crate::wire::{Connection, Target};
@@ -39,9 +41,27 @@ impl Watching {
         Ok(Self { connection, rest: Vec::new(), heard: Heard::default() })
     }
 
-    /// Follows until this version was told.
-    pub(super) async fn until(mut self, version: u64) -> Result<Heard> {
-        self.hear(version).await?;
+    /// Follows, reading at once whatever comes, until it is told which version is the last and has heard of that.
+    pub(super) async fn follow(mut self, mut last: Receiver<Option<u64>>) -> Result<Heard> {
+        let is_over = |heard: &Heard, last: &mut Receiver<Option<u64>>| {
+            last.borrow_and_update().is_some_and(|last| heard.last >= last)
+        };
+        while !is_over(&self.heard, &mut last) {
+            // A chunk that is begun is read to its end, whatever is told meanwhile.
+            let chunk = {
+                let mut chunk = pin!(self.connection.chunk());
+                loop {
+                    tokio::select! {
+                        chunk = &mut chunk => break chunk?,
+                        told = last.changed() => told.context("nobody says what is the last")?,
+                    }
+                    if is_over(&self.heard, &mut last) {
+                        return Ok(self.heard);
+                    }
+                }
+            };
+            self.take(chunk.context("a watch has ended")?)?;
+        }
         Ok(self.heard)
     }
 
@@ -55,13 +75,18 @@ impl Watching {
     pub(super) async fn hear(&mut self, version: u64) -> Result<Instant> {
         while self.heard.last < version {
             let chunk = self.connection.chunk().await?.context("a watch has ended")?;
-            self.rest.extend(chunk);
-            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                self.heard.take(&serde_json::from_slice(&line).context("a watch told no JSON")?)?;
-            }
+            self.take(chunk)?;
         }
         Ok(Instant::now())
+    }
+
+    fn take(&mut self, chunk: Vec<u8>) -> Result<()> {
+        self.rest.extend(chunk);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            self.heard.take(&serde_json::from_slice(&line).context("a watch told no JSON")?)?;
+        }
+        Ok(())
     }
 }
 
