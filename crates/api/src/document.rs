@@ -91,7 +91,7 @@ fn read_only(kind: &Descriptor) -> impl Iterator<Item = &'static str> {
 }
 
 /// A resource as people read it. The spec holds no secrets: whoever keeps them hides them.
-pub fn show(kind: &Descriptor, meta: &Metadata, spec: &Value, status: Option<&Value>) -> Value {
+pub fn show(kind: &Descriptor, meta: &Metadata, spec: Value, mut status: Option<Value>) -> Value {
     let mut shown = Map::new();
     let (name, project) = (meta.name.as_str(), meta.scope.as_ref().map(crate::names::ResourceName::as_str));
     shown.insert(kind.identity.to_owned(), name.into());
@@ -103,7 +103,9 @@ pub fn show(kind: &Descriptor, meta: &Metadata, spec: &Value, status: Option<&Va
             shown.insert(member.to_owned(), serde_json::json!(pairs));
         }
     }
-    shown.extend(spec.as_object().into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
+    if let Value::Object(spec) = spec {
+        shown.extend(spec);
+    }
     for member in read_only(kind) {
         let value = match member {
             "id" => Some(meta.uid.as_str().into()),
@@ -113,7 +115,7 @@ pub fn show(kind: &Descriptor, meta: &Metadata, spec: &Value, status: Option<&Va
             "updatedAt" => (!meta.updated_at.is_empty()).then(|| meta.updated_at.as_str().into()),
             "ownerId" => meta.owner.as_deref().map(Value::from),
             "builtin" => is_builtin(kind, name, project).then_some(Value::Bool(true)),
-            _ => status.cloned(),
+            _ => status.take(),
         };
         shown.extend(value.map(|value| (member.to_owned(), value)));
     }

@@ -67,3 +67,5 @@ pub const SHORTEST_LOOK: Duration = Duration::from_millis(200);
 pub const LONGEST_LOOK: Duration = Duration::from_mins(1);
 /// How often is looked whether values of secrets that couldn't be opened can be.
 pub(crate) const SECRETS_LOOK: Duration = Duration::from_secs(2);
+/// Managers that apply one resource; each keeps what it applied with it.
+pub(crate) const MANAGERS_MAX: usize = 16;

@@ -26,7 +26,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a failure waits until it is tried again, with nothing changed.
 const RETRY: Duration = Duration::from_secs(10);
 /// Who applies.
-const MANAGER: &str = "manifests";
+pub(crate) const MANAGER: &str = "manifests";
 /// The condition of what came from a file that can't be read any more.
 pub(crate) const BROKEN: &str = "ManifestBroken";
 
@@ -37,6 +37,8 @@ pub enum Outcome {
     Applied,
     /// Some are, and others are broken.
     Partly,
+    /// All that could be read is in force; something that is gone from the directory stays, because others refer to it.
+    Kept,
     /// Nothing changed.
     Failed,
 }
@@ -59,7 +61,7 @@ impl Told {
     fn tell(&self, outcome: Outcome, told: Value) {
         let counter = match outcome {
             Outcome::Applied => &self.applied,
-            Outcome::Partly => &self.partly,
+            Outcome::Partly | Outcome::Kept => &self.partly,
             Outcome::Failed => &self.failed,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -99,7 +101,8 @@ impl Manifests {
             // Twice the same: somebody may be in the middle of writing.
             if (is_at_rest && applied.as_ref() != Some(&looked)) || is_due {
                 let outcome = self.apply().await;
-                retry = (outcome == Outcome::Failed).then(|| tokio::time::Instant::now() + RETRY);
+                retry = matches!(outcome, Outcome::Failed | Outcome::Kept)
+                    .then(|| tokio::time::Instant::now() + RETRY);
                 applied = Some(looked);
             }
             let pause = tokio::time::sleep(LOOK_INTERVAL);
@@ -139,14 +142,15 @@ impl Manifests {
         };
         let (decided, recorded) = (operator(), recorded());
         let result = crate::rest::apply_lists(&self.plane, (&decided, recorded), &applying, lists).await;
-        if let Err(error) = result {
-            return self.failed(&describe(&error), &broken);
-        }
+        let kept = match result {
+            Ok(kept) => kept,
+            Err(error) => return self.failed(&describe(&error), &broken),
+        };
         self.plane.guarded.tell_broken(MANAGER, &conditions(&broken)).await.ok();
-        self.done(count, &broken)
+        self.done(count, &broken, &kept)
     }
 
-    fn done(&self, count: usize, broken: &[(String, Error)]) -> Outcome {
+    fn done(&self, count: usize, broken: &[(String, Error)], kept: &[String]) -> Outcome {
         for (file, error) in broken {
             tracing::error!(
                 file,
@@ -155,8 +159,17 @@ impl Manifests {
             );
         }
         tracing::info!(objects = count, broken = broken.len(), dir = %self.dir.display(), "manifests were applied");
-        let outcome = if broken.is_empty() { Outcome::Applied } else { Outcome::Partly };
-        self.plane.manifests.tell(outcome, self.told(None, broken, count));
+        let outcome = match (broken, kept) {
+            (_, [_, ..]) => Outcome::Kept,
+            ([_, ..], []) => Outcome::Partly,
+            ([], []) => Outcome::Applied,
+        };
+        let kept = (!kept.is_empty()).then(|| {
+            let kept = kept.join(", ");
+            tracing::warn!(kept, "not in the manifests any more, and kept because others refer to it");
+            format!("kept, because others refer to it: {kept}")
+        });
+        self.plane.manifests.tell(outcome, self.told(kept.as_deref(), broken, count));
         outcome
     }
 

@@ -46,8 +46,10 @@ pub(crate) async fn apply_lists(
     who: (&Caller, Caller),
     applying: &Applying,
     lists: Lists,
-) -> Result<(), hayward_api::Error> {
-    apply::run(plane, who, applying, lists).await.map(drop).map_err(|refusal| refusal.error)
+) -> Result<Vec<String>, hayward_api::Error> {
+    let (_, results) = apply::run(plane, who, applying, lists).await.map_err(|refusal| refusal.error)?;
+    let kept = results.into_iter().filter(|result| result.action == apply::Action::Kept);
+    Ok(kept.map(|kept| format!("{} `{}`", kept.kind, kept.name)).collect())
 }
 
 /// Where instances are, which nobody makes by hand.

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 pub use self::url::DatabaseUrl;
 use crate::error::StoreError;
 use crate::limits::{
-    ACQUIRE, BUSY, CACHE_KIB, IDLE_IN_CHANGE, READER_IDLE, READERS, STATEMENT, STATEMENTS, WRITERS,
+    ACQUIRE, BUSY, CACHE_KIB, IDLE_IN_CHANGE, READER_IDLE, READERS, ROWS, STATEMENT, STATEMENTS, WRITERS,
 };
 use crate::sql::{Pool, Tx, query};
 
@@ -49,6 +49,7 @@ impl Pools {
             .busy_timeout(BUSY)
             .synchronous(SqliteSynchronous::Full)
             .statement_cache_capacity(STATEMENTS)
+            .row_buffer_size(ROWS)
             .pragma("cache_size", format!("-{CACHE_KIB}"));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

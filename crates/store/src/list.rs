@@ -8,6 +8,8 @@ use crate::sql::{On, Row, query};
 use crate::store::Store;
 use crate::transaction::Transaction;
 
+const STEP: &str = "list resources";
+
 /// Which resources of a kind a list is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListScope<'a> {
@@ -69,7 +71,7 @@ impl Store {
             .bind(uid)
             .fetch_all(&self.pools.readers)
             .await
-            .map_err(StoreError::at("list resources"))?;
+            .map_err(StoreError::at(STEP))?;
         rows.iter().map(Resource::from_row).collect()
     }
 }
@@ -156,7 +158,7 @@ pub(crate) async fn list<'a>(
         ListScope::Project(project) => (false, project),
     };
     // One statement, so one moment; the revision comes also if there is nothing else.
-    let rows: Vec<Row> = query(
+    let listing = query(
         "SELECT v.value AS revision, r.*, s.observed_generation, s.status, s.updated_at AS status_at
          FROM revision v
          LEFT JOIN resources r ON r.kind = $1 AND ($2 OR r.scope = $3)
@@ -165,18 +167,20 @@ pub(crate) async fn list<'a>(
     )
     .bind(kind.name)
     .bind(is_all)
-    .bind(scope)
-    .fetch_all(on)
-    .await
-    .map_err(StoreError::at("list resources"))?;
-    let step = StoreError::at("list resources");
-    let revision: i64 = match rows.first() {
-        Some(row) => row.get("revision").map_err(step)?,
-        None => return Err(StoreError::Corrupt { detail: "there is no revision".to_owned() }),
-    };
-    let is_there = |row: &&Row| row.get::<Option<String>>("uid").is_ok_and(|uid| uid.is_some());
-    let items = rows.iter().filter(is_there).map(Resource::from_row).collect::<Result<_, _>>()?;
-    Ok(Listed { revision: revision.cast_unsigned(), items })
+    .bind(scope);
+    let (mut revision, mut items) = (None, Vec::new());
+    let rows = listing.fetch_each(on, |row| {
+        if revision.is_none() {
+            revision = Some(row.get::<i64>("revision").map_err(StoreError::at(STEP))?);
+        }
+        if row.get::<Option<String>>("uid").map_err(StoreError::at(STEP))?.is_some() {
+            items.push(Resource::from_row(row)?);
+        }
+        Ok(())
+    });
+    rows.await.map_err(StoreError::at(STEP))??;
+    let missing = || StoreError::Corrupt { detail: "there is no revision".to_owned() };
+    Ok(Listed { revision: revision.ok_or_else(missing)?.cast_unsigned(), items })
 }
 
 pub(crate) fn from_rows(rows: &[Row]) -> Result<Vec<Resource>, StoreError> {

@@ -148,8 +148,8 @@ pub struct Resource {
     pub metadata: Metadata,
     /// What is wanted; values of secrets as `***`.
     pub spec: Value,
-    /// The document that was last applied to it.
-    pub applied: Option<Value>,
+    /// The document that was last applied to it, as JSON; see [`Self::applied`].
+    pub(crate) applied: Option<String>,
     /// What is the case, if somebody said so.
     pub status: Option<Status>,
 }
@@ -160,6 +160,12 @@ impl Resource {
         K::deserialize(&self.spec).map_err(|error| StoreError::Corrupt {
             detail: format!("spec of {} `{}`: {error}", self.kind, self.metadata.name),
         })
+    }
+
+    /// The document that was last applied to it, by whom the control plane says. It is read when it is asked for: lists have
+    /// no use for it.
+    pub fn applied(&self) -> Result<Option<Value>, StoreError> {
+        self.applied.as_deref().map(parse).transpose()
     }
 
     /// Its kind.
@@ -198,7 +204,7 @@ impl Resource {
                 owner: maybe("owner")?,
             },
             spec: parse(&text("spec")?)?,
-            applied: maybe("applied")?.map(|applied| parse(&applied)).transpose()?,
+            applied: maybe("applied")?,
             status: Status::from_row(row)?,
         })
     }

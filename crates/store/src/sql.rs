@@ -3,6 +3,7 @@
 //! An enum instead of `sqlx::Any`, which would hide what each engine has to be told when it is opened, and knows neither
 //! notifications nor the types of either.
 
+use futures_util::TryStreamExt as _;
 use sqlx::database::HasStatementCache;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -157,6 +158,31 @@ impl Query {
             .into_iter()
             .map(Row::Postgres)
             .collect())
+    }
+
+    /// Does something with each row as it comes, until that fails: many rows don't lie about at once.
+    pub(crate) async fn fetch_each<'a, E>(
+        self,
+        on: impl Into<On<'a>>,
+        mut with: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<Result<(), E>, sqlx::Error> {
+        macro_rules! each {
+            ($engine:ty, $on:expr, $row:path) => {{
+                let mut rows = self.build::<$engine>().fetch($on);
+                while let Some(row) = rows.try_next().await? {
+                    if let Err(error) = with(&$row(row)) {
+                        return Ok(Err(error));
+                    }
+                }
+            }};
+        }
+        match on.into() {
+            On::Pool(Pool::Sqlite(pool)) => each!(Sqlite, pool, Row::Sqlite),
+            On::Pool(Pool::Postgres(pool)) => each!(Postgres, pool, Row::Postgres),
+            On::Tx(Tx::Sqlite(tx)) => each!(Sqlite, &mut **tx, Row::Sqlite),
+            On::Tx(Tx::Postgres(tx)) => each!(Postgres, &mut **tx, Row::Postgres),
+        }
+        Ok(Ok(()))
     }
 
     pub(crate) async fn fetch_one<'a>(self, on: impl Into<On<'a>>) -> Result<Row, sqlx::Error> {

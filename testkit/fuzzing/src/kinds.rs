@@ -43,7 +43,7 @@ fn check_document(kind: &Descriptor, written: &Value, document: &Document) {
         annotations: document.annotations.clone(),
         owner: None,
     };
-    let mut shown = document::show(kind, &meta, &document.spec, None);
+    let mut shown = document::show(kind, &meta, document.spec.clone(), None);
     document::strip(kind, &mut shown);
     let again = document::read(kind, shown.clone()).expect("what was shown is read");
     assert_eq!(again.spec.to_string(), document.spec.to_string());

@@ -28,7 +28,7 @@ fn a_document_of_every_kind_goes_round_and_stays_what_it_is() {
         let written = samples::sample(kind);
         let document = read(kind, written.clone()).unwrap_or_else(|error| panic!("{}: {error:?}", kind.name));
         let status = json!({"conditions": []});
-        let mut shown = show(kind, &metadata(&document), &document.spec, Some(&status));
+        let mut shown = show(kind, &metadata(&document), document.spec.clone(), Some(status.clone()));
         assert_eq!(shown["status"], status, "{}", kind.name);
         let again = read(kind, shown.clone()).unwrap();
         assert_eq!(
@@ -100,7 +100,7 @@ fn the_version_of_a_template_is_its_own() {
     let kind = &template::DESCRIPTOR;
     let document = read(kind, samples::sample(kind)).unwrap();
     assert_eq!(document.version, None);
-    let shown = show(kind, &metadata(&document), &document.spec, None);
+    let shown = show(kind, &metadata(&document), document.spec.clone(), None);
     assert_eq!((&shown["version"], &shown["generation"]), (&json!("1.2.0"), &json!(2)));
 }
 
@@ -109,9 +109,9 @@ fn what_is_built_in_says_so_for_the_whole_system_only() {
     let kind = &prompt::DESCRIPTOR;
     let document = read(kind, json!({"name": "gate-instructions", "content": "x"})).unwrap();
     let mut meta = metadata(&document);
-    assert_eq!(show(kind, &meta, &document.spec, None)["builtin"], true);
+    assert_eq!(show(kind, &meta, document.spec.clone(), None)["builtin"], true);
     meta.scope = ResourceName::parse("home").ok();
-    assert_eq!(show(kind, &meta, &document.spec, None).get("builtin"), None);
+    assert_eq!(show(kind, &meta, document.spec.clone(), None).get("builtin"), None);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn what_is_wrong_is_told_with_its_path_and_what_was_meant() {
 fn a_patch_changes_what_it_names_and_neither_name_nor_project() {
     let kind = &prompt::DESCRIPTOR;
     let document = read(kind, samples::sample(kind)).unwrap();
-    let current = show(kind, &metadata(&document), &document.spec, None);
+    let current = show(kind, &metadata(&document), document.spec.clone(), None);
     let patched =
         patch(kind, &current, &json!({"priority": 1, "summary": null, "labels": {"a": "b"}})).unwrap();
     assert_eq!((&patched.spec["priority"], patched.spec.get("summary")), (&json!(1), None));
@@ -330,7 +330,7 @@ proptest! {
         let kind = KINDS[at];
         if let Ok(read_once) = read(kind, document) {
             let meta = metadata(&read_once);
-            let mut shown = show(kind, &meta, &read_once.spec, None);
+            let mut shown = show(kind, &meta, read_once.spec.clone(), None);
             strip(kind, &mut shown);
             let again = read(kind, shown).unwrap();
             prop_assert_eq!(again.spec.to_string(), read_once.spec.to_string());

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Descriptor, Reference, find};
+use hayward_api::names::ResourceName;
 use hayward_api::{Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{
@@ -185,6 +186,11 @@ impl Change {
         Ok(())
     }
 
+    /// Whether anything refers to a resource.
+    pub(crate) async fn is_referred_to(&mut self, key: &Key<'_>) -> Result<bool, StoreError> {
+        Ok(!self.inner.referrers(key).await?.is_empty())
+    }
+
     /// Gives a resource that this change has made a credential.
     pub async fn put_credential(
         &mut self,
@@ -209,6 +215,13 @@ impl Change {
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
+        // What it referred to then is anew what it refers to now.
+        let was = self.inner.at(kind, project, word, version).await?;
+        let scope = was.metadata.scope.as_ref().map(ResourceName::as_str);
+        let wanted = Desired::new(kind, scope, was.metadata.name.as_str(), was.spec);
+        let known = before.as_ref().map(|before| (kind.references)(&before.spec)).unwrap_or_default();
+        self.check_references(allowed, &wanted, &known)?;
+        self.check_subjects(allowed, &wanted).await?;
         let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
         if let Some(before) = before {
             self.check_lost_keys(allowed, &before, &resource).await?;

@@ -99,7 +99,8 @@ impl Guarded {
     ) -> Result<(), StoreError> {
         for kind in KINDS.iter().copied().filter(|kind| kind.kept == hayward_api::kinds::Kept::Stored) {
             for resource in self.store.list(kind, ListScope::All).await?.items {
-                let Some(last) = managers::last(resource.applied.as_ref(), manager) else { continue };
+                let applied = resource.applied()?;
+                let Some(last) = managers::last(applied.as_ref(), manager) else { continue };
                 let from = last.get("file").and_then(Value::as_str);
                 let condition = broken.iter().find(|(file, _)| from == Some(file)).map(|(_, told)| told);
                 if let Some(status) = with_condition(&resource, condition) {

@@ -23,6 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use crate::managers;
 use crate::plane::Plane;
 use crate::ports::{Effect, Managed, recorded};
 use crate::refusal::Refusal;
@@ -84,6 +85,8 @@ pub(crate) enum Action {
     Updated,
     Unchanged,
     Deleted,
+    /// It is gone from the directory of manifests, and others refer to it.
+    Kept,
 }
 
 /// `POST /apply`.
@@ -91,7 +94,7 @@ pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
     asked.known().await?;
     let lists = Lists::read(&asked).await?;
     let labels = asked.query.get("labelSelector").map(Labels::parse).transpose()?;
-    let manager = asked.query.get("manager");
+    let manager = asked.query.get("manager").map(managers::checked).transpose()?;
     let prune = if asked.query.is_on("prune")? {
         if labels.is_none() && manager.is_none() {
             let refusal = Refusal::invalid("`prune` says nothing of what may be deleted");

@@ -32,7 +32,7 @@ fn shown(kind: &Descriptor, project: &Resource, server: &str) -> Result<Value, R
         owner: None,
         ..project.metadata.clone()
     };
-    Ok(document::show(kind, &metadata, &json!({}), None))
+    Ok(document::show(kind, &metadata, json!({}), None))
 }
 
 /// `GET /serverattachments`.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::response::Response;
-use hayward_auth::Verb;
+use hayward_auth::{Operation, Verb};
 use hayward_store::ListScope;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -48,6 +48,8 @@ pub(crate) async fn metrics(asked: Asked) -> Result<Response, Refusal> {
 pub(crate) async fn overview(asked: Asked) -> Result<Response, Refusal> {
     let plane = Arc::clone(&asked.plane);
     let manifests = plane.manifests.shown();
+    // Files, and what they name, are for whoever may read the log, which says the same.
+    let sees_files = plane.guarded.operation(&asked.caller, Operation::Logs).is_ok();
     let secrets = plane.snapshots.condition();
     let is_well = plane.guarded.is_well().await
         && secrets.is_none()
@@ -63,6 +65,7 @@ pub(crate) async fn overview(asked: Asked) -> Result<Response, Refusal> {
         told["requests"] = requests.into();
         told["errors"] = errors.into();
         told["errorRate"] = if requests == 0 { json!(0.0) } else { ratio(errors, requests) };
+        let manifests = manifests.filter(|_| sees_files);
         let of_manifests = manifests.as_ref().and_then(|told| told["conditions"].as_array().cloned());
         let of_secrets = secrets.map(|condition| json!(condition));
         let conditions = of_manifests.unwrap_or_default().into_iter().chain(of_secrets);

@@ -12,7 +12,7 @@ use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
 use crate::wire::page::{Filter, Page};
-use crate::wire::show::shown;
+use crate::wire::show::shown_last;
 
 /// `GET /{kind}`.
 pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
@@ -38,8 +38,10 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
             plane.guarded.tell_passwords(&mut items).await?;
             // Databases sort in ways of their own.
             items.sort_by(|a, b| key(a).cmp(&key(b)));
-            let (body, next) =
-                page.write(items.iter().map(|item| (key(item), shown(kind, item))), &filter)?;
+            let keys: Vec<_> = items.iter().map(|item| key(item)).map(owned).collect();
+            let keys = keys.iter().map(|(project, name)| (project.as_str(), name.as_str()));
+            let documents = items.into_iter().map(|item| shown_last(kind, item));
+            let (body, next) = page.write(keys.zip(documents), &filter)?;
             Ok(page.answer(body, revision, next))
         })
         .await
@@ -63,6 +65,10 @@ async fn attached(asked: &Asked, name: &str, filter: &mut Filter) -> Result<Opti
     }
     filter.everywhere();
     Ok(Some(servers(&project)))
+}
+
+fn owned((project, name): (&str, &str)) -> (String, String) {
+    (project.to_owned(), name.to_owned())
 }
 
 /// By what lists are sorted.

@@ -179,10 +179,12 @@ fn read(body: &[u8], is_yaml: bool) -> Result<Value, Refusal> {
 }
 
 /// How YAML of so many bytes is read: `y` and `no` are words, and aliases make no more of it than as much text could say.
+/// What is wrong is told by its place, without the lines around it: they may hold values of secrets.
 pub(crate) fn yaml_options(bytes: usize) -> serde_saphyr::Options {
     let nodes = bytes.saturating_add(YAML_NODES_FREE);
     serde_saphyr::options! {
         strict_booleans: true,
+        with_snippet: false,
         budget: serde_saphyr::budget! {
             max_nodes: nodes,
             max_events: nodes.saturating_mul(3),

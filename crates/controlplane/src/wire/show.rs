@@ -7,15 +7,25 @@ use serde_json::{Value, json};
 
 /// A resource as a document.
 pub(crate) fn shown(kind: &Descriptor, resource: &Resource) -> Value {
+    let status = status_of(kind, resource);
+    document::show(kind, &resource.metadata, resource.spec.clone(), status)
+}
+
+/// The same of one that nobody needs any more.
+pub(crate) fn shown_last(kind: &Descriptor, resource: Resource) -> Value {
+    let status = status_of(kind, &resource);
+    document::show(kind, &resource.metadata, resource.spec, status)
+}
+
+fn status_of(kind: &Descriptor, resource: &Resource) -> Option<Value> {
     let kept = resource.status.as_ref().map(|status| (status.observed_generation, &status.status));
-    let status = status(&(kind.conditions)(&resource.spec), resource.metadata.generation, kept);
-    document::show(kind, &resource.metadata, &resource.spec, status.as_ref())
+    status(&(kind.conditions)(&resource.spec), resource.metadata.generation, kept)
 }
 
 /// A resource as it was, as a document.
 pub(crate) fn shown_then(kind: &Descriptor, snapshot: &Snapshot) -> Value {
     let status = status(&(kind.conditions)(&snapshot.spec), snapshot.metadata.generation, None);
-    document::show(kind, &snapshot.metadata, &snapshot.spec, status.as_ref())
+    document::show(kind, &snapshot.metadata, snapshot.spec.clone(), status)
 }
 
 /// What is the case: what somebody said, and what is to be said of the spec as it is.

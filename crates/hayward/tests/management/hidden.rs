@@ -155,3 +155,34 @@ async fn what_is_hidden_and_what_is_missing_are_refused_on_one_way() {
         assert!(rig.records().iter().any(|record| record.to_string().contains(&told)), "{name}");
     }
 }
+
+#[tokio::test]
+async fn what_was_taken_away_is_not_brought_back_by_a_revert_of_whoever_may_not_see_it() {
+    let rig = Rig::start();
+    let data = json!({"name": "crown", "data": {"K": "value-of-the-secret"}});
+    made(&rig, "/secrets", data).await;
+    let mut uses = server("mine");
+    uses["env"] = json!([{"name": "A", "valueFrom": {"secretRef": {"name": "crown", "key": "K"}}}]);
+    made(&rig, "/servers", uses).await;
+    let with = rig.get("/servers/mine", rig.admin()).await.json()["version"].clone();
+    let put = rig.send("PATCH", "/servers/mine", rig.admin(), &json!({"env": null})).await;
+    assert_eq!(put.status, 200, "{}", put.body);
+    let eve =
+        rig.user("eve@example.org", json!([{"role": "edit", "resource": "servers", "name": "mine"}])).await;
+    let back = json!({"to": with});
+    let refused = async || {
+        let answer = rig.post("/servers/mine/revert?dryRun=server", &eve, back.clone()).await;
+        (answer.status, answer.json()["detail"].to_string())
+    };
+    let unseen = refused().await;
+    assert!(unseen.0 == 400 && unseen.1.contains("is not there"), "{unseen:?}");
+    // Neither that the key is gone nor that all of it is makes a difference to her.
+    let other = json!({"name": "crown", "data": {"L": "value-of-the-secret"}});
+    assert_eq!(rig.send("PUT", "/secrets/crown", rig.admin(), &other).await.status, 200);
+    assert_eq!(refused().await, unseen);
+    assert_eq!(rig.send("DELETE", "/secrets/crown", rig.admin(), &Value::Null).await.status, 204);
+    assert_eq!(refused().await, unseen);
+    made(&rig, "/secrets", json!({"name": "crown", "data": {"K": "value-of-the-secret"}})).await;
+    let own = rig.post("/servers/mine/revert", rig.admin(), back.clone()).await;
+    assert_eq!(own.status, 200, "{}", own.body);
+}

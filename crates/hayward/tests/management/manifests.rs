@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::rig::Rig;
 
@@ -59,4 +59,54 @@ async fn a_directory_is_applied_and_followed_and_a_broken_file_keeps_its_last_go
             .iter()
             .any(|it| it["principal"]["name"] == "manifests" && it["arguments"]["deleted"][0] == "server/b")
     );
+}
+
+#[tokio::test]
+async fn a_broken_file_is_told_without_its_lines_and_only_to_whoever_may_read_the_log() {
+    let manifests = tempfile::tempdir().unwrap();
+    let file = manifests.path().join("b.yaml");
+    let good = "servers: [{name: b, command: [x]}]\nsecrets:\n- name: s\n  data: {K: value-that-is-live}\n";
+    fs::write(&file, good).unwrap();
+    let rig = Rig::start_with(&["--manifests", manifests.path().to_str().unwrap()]);
+    until(&rig, "it is there", |servers, _| names(servers) == ["b"]).await;
+    fs::write(&file, good.replace("live}", "live, L: value-that-is-new: x}")).unwrap();
+    until(&rig, "it is broken", |_, overview| overview["status"] == "degraded").await;
+    let told =
+        rig.get("/health/overview", rig.admin()).await.body + &rig.get("/servers/b", rig.admin()).await.body;
+    assert!(told.contains("ManifestBroken") && told.contains("b.yaml"), "{told}");
+    assert!(!told.contains("value-that-is"), "{told}");
+    let others = rig.get("/health/overview", rig.daemon.token("ro")).await.json();
+    assert!(others["status"] == "degraded" && !others.to_string().contains("b.yaml"), "{others}");
+}
+
+#[tokio::test]
+async fn what_others_refer_to_is_kept_and_holds_nothing_else_of_the_directory_up() {
+    let manifests = tempfile::tempdir().unwrap();
+    let file = manifests.path().join("a.yaml");
+    fs::write(&file, "servers: [{name: a, command: [x]}, {name: b, command: [x]}]\n").unwrap();
+    let rig = Rig::start_with(&["--manifests", manifests.path().to_str().unwrap()]);
+    until(&rig, "both are there", |servers, _| names(servers) == ["a", "b"]).await;
+    let made = rig.post("/projects", rig.admin(), json!({"name": "p", "servers": ["a"]})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    fs::write(&file, "servers: [{name: c, command: [x]}]\n").unwrap();
+    until(&rig, "the rest is in force", |servers, overview| {
+        names(servers) == ["a", "c"]
+            && overview["status"] == "degraded"
+            && overview.to_string().contains("others refer to it: server `a`")
+    })
+    .await;
+    assert_eq!(rig.send("DELETE", "/projects/p", rig.admin(), &Value::Null).await.status, 204);
+    until(&rig, "it is tried again", |servers, overview| {
+        names(servers) == ["c"] && overview["status"] == "ok"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_applies_in_the_name_of_the_directory() {
+    let rig = Rig::start();
+    let lists = json!({"servers": [{"name": "x", "command": ["x"]}]});
+    let refused = rig.post("/apply?manager=manifests", rig.admin(), lists.clone()).await;
+    assert!(refused.status == 400 && refused.body.contains("choose another name"), "{}", refused.body);
+    assert_eq!(rig.post("/apply?manager=ci", rig.admin(), lists).await.status, 200);
 }

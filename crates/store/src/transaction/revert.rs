@@ -5,7 +5,7 @@ use hayward_api::names::ResourceName;
 
 use super::Transaction;
 use crate::error::StoreError;
-use crate::history;
+use crate::history::{self, Snapshot};
 use crate::list;
 use crate::resource::{Actor, Desired, Key, Resource};
 
@@ -34,5 +34,17 @@ impl Transaction {
             Some(_) => self.update(&key, None, &desired, actor).await,
             None => self.create(&desired, actor).await,
         }
+    }
+
+    /// A resource as it was at a revision, before anything is reverted to it.
+    pub async fn at(
+        &mut self,
+        kind: &'static Descriptor,
+        scope: Option<&str>,
+        word: &str,
+        revision: u64,
+    ) -> Result<Snapshot, StoreError> {
+        self.flush().await?;
+        history::at(&mut self.tx, kind, scope, word, revision).await
     }
 }

@@ -7,7 +7,7 @@ use hayward_api::kinds::Descriptor;
 use hayward_api::metadata::API_VERSION;
 use hayward_api::names::ResourceName;
 use hayward_auth::password::PasswordHash;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Transaction, now};
@@ -46,7 +46,7 @@ impl Transaction {
                 owner: desired.owner.clone(),
             },
             spec,
-            applied: desired.applied.clone().map(|applied| hidden(key.kind, applied)),
+            applied: applied(key.kind, desired),
             status: None,
         };
         self.insert(&resource).await?;
@@ -75,7 +75,7 @@ impl Transaction {
         .bind(json!(metadata.labels).to_string())
         .bind(json!(metadata.annotations).to_string())
         .bind(&metadata.owner)
-        .bind(resource.applied.as_ref().map(Value::to_string))
+        .bind(&resource.applied)
         .execute(&mut self.tx)
         .await
         .map_err(StoreError::at("create a resource"))?;
@@ -105,8 +105,7 @@ impl Transaction {
         new.metadata.labels = desired.labels.clone();
         new.metadata.annotations = desired.annotations.clone();
         new.metadata.owner = desired.owner.clone().or(new.metadata.owner);
-        let applied = desired.applied.clone().map(|applied| hidden(key.kind, applied));
-        new.applied = applied.or(new.applied);
+        new.applied = applied(key.kind, desired).or(new.applied);
         if !is_new_spec && new.metadata == old.metadata {
             // What was applied is nobody's business but the next apply's.
             return self.replace(new, &old).await;
@@ -143,7 +142,7 @@ impl Transaction {
         .bind(json!(metadata.labels).to_string())
         .bind(json!(metadata.annotations).to_string())
         .bind(&metadata.owner)
-        .bind(new.applied.as_ref().map(Value::to_string))
+        .bind(&new.applied)
         .execute(&mut self.tx)
         .await
         .map_err(StoreError::at("update a resource"))?;
@@ -221,4 +220,9 @@ fn check_notes(desired: &Desired<'_>) -> Result<(), StoreError> {
         return Err(invalid(format!("labels and annotations have {bytes} bytes: use up to {NOTES_BYTES}")));
     }
     Ok(())
+}
+
+/// What was applied, as it is kept.
+fn applied(kind: &Descriptor, desired: &Desired<'_>) -> Option<String> {
+    desired.applied.clone().map(|applied| hidden(kind, applied).to_string())
 }

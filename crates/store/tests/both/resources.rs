@@ -24,7 +24,7 @@ async fn labels_and_notes_are_kept_and_what_is_the_same_changes_nothing(home: &H
     desired.applied = Some(json!({"name": "s", "data": {"A": "v4lue"}}));
     let made = store.create(&desired, &actor()).await.unwrap();
     assert_eq!(store.get(&key("secret", "s")).await.unwrap(), made);
-    assert_eq!(made.applied.as_ref().unwrap()["data"]["A"], "***", "no value is kept in what was applied");
+    assert_eq!(made.applied().unwrap().unwrap()["data"]["A"], "***", "no value is kept in what was applied");
     let revision = store.revision().await.unwrap();
     let at = Some(made.metadata.resource_version);
     let again = store.update(&key("secret", "s"), at, &desired, &actor()).await;

@@ -13,6 +13,7 @@ use super::{Action, Applied, Applying, Item, Prune};
 use crate::attach::servers;
 use crate::guarded::{Allowed, Change, Denied, named};
 use crate::managers;
+use crate::manifests::MANAGER;
 use crate::plane::Plane;
 use crate::refusal::Refusal;
 use crate::wire::prepare::Prepared;
@@ -70,7 +71,7 @@ impl<'a> Planning<'a> {
         let applied = |before: Option<&Value>| managers::with(before, manager, file.as_deref(), &document);
         let Some(live) = self.change.find(kind, project.as_deref(), &name).await? else {
             let allowed = self.may(Verb::Create, prepared.kind, prepared.named()).await?;
-            let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied(None))).await?;
+            let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied(None)?)).await?;
             let token = token.filter(|_| !self.applying.is_dry).map(|token| token.reveal().to_owned());
             let after = shown(kind, &made);
             self.note((kind.name, name, project), Action::Created, (None, Some(after)), token);
@@ -80,7 +81,8 @@ impl<'a> Planning<'a> {
         let before = shown(kind, &live);
         let mut stripped = before.clone();
         document::strip(kind, &mut stripped);
-        let last = managers::last(live.applied.as_ref(), manager).and_then(|last| last.get("document"));
+        let kept = live.applied()?;
+        let last = managers::last(kept.as_ref(), manager).and_then(|last| last.get("document"));
         if let Some(last) = last {
             forget_defaults(kind, last, &mut stripped);
         }
@@ -88,7 +90,7 @@ impl<'a> Planning<'a> {
         prepared.labels = merged.labels;
         prepared.annotations = merged.annotations;
         prepared.spec = merged.spec;
-        let desired = prepared.desired(Some(applied(live.applied.as_ref())));
+        let desired = prepared.desired(Some(applied(kept.as_ref())?));
         let made = self.change.update(&allowed, prepared.version, &desired).await?;
         let is_same = made.metadata.resource_version == live.metadata.resource_version;
         let action = if is_same { Action::Unchanged } else { Action::Updated };
@@ -133,7 +135,7 @@ impl<'a> Planning<'a> {
                 let (name, project) = named(&resource);
                 // What the caller may not see isn't there for it: neither deleted nor named.
                 let is_seen = self.plane.guarded.sees(self.caller, kind, name, project);
-                if is_meant && is_seen && self.is_left(kind.name, &resource) {
+                if is_meant && is_seen && self.is_left(kind.name, &resource)? {
                     self.delete(kind, resource).await?;
                 }
             }
@@ -141,13 +143,12 @@ impl<'a> Planning<'a> {
         Ok(())
     }
 
-    fn is_left(&self, kind: &'static str, resource: &Resource) -> bool {
-        let Some(last) = managers::last(resource.applied.as_ref(), &self.applying.manager) else {
-            return false;
-        };
+    fn is_left(&self, kind: &'static str, resource: &Resource) -> Result<bool, StoreError> {
+        let applied = resource.applied()?;
+        let Some(last) = managers::last(applied.as_ref(), &self.applying.manager) else { return Ok(false) };
         let (file, (name, project)) = (last.get("file").and_then(Value::as_str), named(resource));
-        !self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned()))
-            && !self.applying.kept_files.iter().any(|kept| file == Some(kept))
+        Ok(!self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned()))
+            && !self.applying.kept_files.iter().any(|kept| file == Some(kept)))
     }
 
     async fn delete(&mut self, kind: &'static Descriptor, resource: Resource) -> Result<(), Refusal> {
@@ -157,10 +158,15 @@ impl<'a> Planning<'a> {
             return Ok(());
         }
         let allowed = self.may(Verb::Delete, kind, (name, scope)).await?;
-        self.change.delete(&allowed, &Key { kind, scope, name }, None, Deletion::Refuse).await?;
-        let before = shown(kind, &resource);
-        let (name, project) = (name.to_owned(), scope.map(ToOwned::to_owned));
-        self.note((kind.name, name, project), Action::Deleted, (Some(before), None), None);
+        let key = Key { kind, scope, name };
+        let (before, owned) = (shown(kind, &resource), (name.to_owned(), scope.map(ToOwned::to_owned)));
+        // What others refer to holds nothing else of the directory up.
+        let is_kept = self.applying.manager == MANAGER && self.change.is_referred_to(&key).await?;
+        if !is_kept {
+            self.change.delete(&allowed, &key, None, Deletion::Refuse).await?;
+        }
+        let action = if is_kept { Action::Kept } else { Action::Deleted };
+        self.note((kind.name, owned.0, owned.1), action, (Some(before), None), None);
         Ok(())
     }
 
