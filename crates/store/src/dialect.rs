@@ -7,19 +7,21 @@
 mod url;
 
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub use self::url::DatabaseUrl;
 use crate::error::StoreError;
 use crate::limits::{
-    ACQUIRE, BUSY, CACHE_KIB, IDLE_IN_CHANGE, READER_IDLE, READERS, ROWS, STATEMENT, STATEMENTS, WRITERS,
+    ACQUIRE, BUSY, CACHE_KIB, CONNECT_PAUSE, IDLE_IN_CHANGE, READER_IDLE, READERS, ROWS, STATEMENT,
+    STATEMENTS, WRITERS,
 };
 use crate::sql::{Pool, Tx, query};
 
@@ -83,6 +85,10 @@ impl Pools {
 
     /// Opens the database at this address, and brings it up to this program.
     pub(crate) async fn open_url(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        // Migrations take as long as they take, and wait for those of another node.
+        let mut first = connected(&url.options().application_name("hayward")).await?;
+        migrated(&POSTGRES, POSTGRES.run(&mut first).await)?;
+        first.close().await.map_err(StoreError::at("migrate the database"))?;
         let millis = |time: std::time::Duration| time.as_millis().to_string();
         let options =
             url.options().statement_cache_capacity(STATEMENTS).application_name("hayward").options([
@@ -101,9 +107,6 @@ impl Pools {
                 .connect_lazy_with(options)
         };
         let writer = pool(options.clone(), WRITERS);
-        if let Err(error) = migrated(&POSTGRES, POSTGRES.run(&writer).await) {
-            return Err(unreached(&options).await.unwrap_or(error));
-        }
         // One more, on which changes are told.
         let readers = pool(options, READERS + 1);
         Ok(Self { writer: Pool::Postgres(writer), readers: Pool::Postgres(readers) })
@@ -127,10 +130,30 @@ impl Pools {
     }
 }
 
-/// Why no connection is made, if none is: a pool only says that it took too long.
-async fn unreached(options: &PgConnectOptions) -> Option<StoreError> {
-    let connected = timeout(ACQUIRE, options.connect()).await.ok()?;
-    connected.err().map(StoreError::at("connect to the database"))
+/// A connection of its own, with a true reason if there is none: a pool only says that it took too long. A database that
+/// begins meanwhile is waited for.
+async fn connected(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let until = Instant::now() + ACQUIRE;
+    loop {
+        let failure = match timeout_at(until, options.connect()).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(failure)) => failure,
+            Err(_) => sqlx::Error::PoolTimedOut,
+        };
+        if !may_begin_soon(&failure) || Instant::now() + CONNECT_PAUSE > until {
+            return Err(StoreError::at("connect to the database")(failure));
+        }
+        sleep(CONNECT_PAUSE).await;
+    }
+}
+
+/// Whether nobody listens, or the server says that it is starting up.
+fn may_begin_soon(failure: &sqlx::Error) -> bool {
+    match failure {
+        sqlx::Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => error.code().as_deref() == Some("57P03"),
+        _ => false,
+    }
 }
 
 /// Tells other processes that there are changes, once this one is made.

@@ -22,6 +22,8 @@ hayward_api::limits! {
 pub const SPEC_BYTES: usize = 1024 * 1024;
 /// Bytes of labels and annotations of one resource.
 pub const NOTES_BYTES: usize = 256 * 1024;
+/// How long is waited until a database that isn't there yet is asked again.
+pub const CONNECT_PAUSE: Duration = Duration::from_millis(200);
 /// Rows that are read ahead of whoever takes them: with few, the two threads wait for each other at each of them.
 pub const ROWS: usize = 16 * 1024;
 /// Connections that read at once; they are opened when needed.
