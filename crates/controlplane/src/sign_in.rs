@@ -52,6 +52,15 @@ pub(crate) struct SignedIn {
     pub(crate) user: Resource,
 }
 
+/// What lets somebody in as a user.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown<'a> {
+    /// Its password, which must still be that when the login begins.
+    Password(&'a PasswordHash),
+    /// The right to act as it.
+    Impersonator(Impersonator<'a>),
+}
+
 impl Entrance {
     pub(crate) fn new(
         store: Store,
@@ -135,10 +144,10 @@ impl Entrance {
             return Err(StoreError::Done { what: "there is a first user already" }.into());
         }
         let digest = self.hash(password).await?;
-        let wanted = first(&email, name, digest)?;
+        let wanted = first(&email, name, digest.clone())?;
         let made = self.store.bootstrap(&wanted, actor).await?;
         let user = made.into_iter().next().ok_or_else(|| Error::new(Code::Internal, "no user was made"))?;
-        self.sign_in(user, None).await
+        self.sign_in(user, Shown::Password(&digest)).await
     }
 
     /// Signs in by password. What is wrong isn't said: an account that there isn't takes as long as a wrong password.
@@ -148,30 +157,32 @@ impl Entrance {
         password: String,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
-        let user = self.proven(email, password, address).await?;
-        let wrong = || Refusal::new(Code::Unauthenticated, "the email or the password is wrong");
-        self.sign_in(user.ok_or_else(wrong)?, None).await
+        let proven = self.proven(email, password, address).await?;
+        let (user, digest) = proven.ok_or_else(wrong)?;
+        self.sign_in(user, Shown::Password(&digest)).await
     }
 
-    /// The user of this address, if this is its password and it may sign in.
+    /// The user of this address, if this is its password and it may sign in, and the digest that it was compared with:
+    /// by the time that somebody acts on it, it may be another one.
     async fn proven(
         &self,
         email: &str,
         password: String,
         address: Option<IpAddr>,
-    ) -> Result<Option<Resource>, Refusal> {
+    ) -> Result<Option<(Resource, PasswordHash)>, Refusal> {
         let trying = self.try_at(email, address, "too many wrong passwords").await?;
         let found = self.user(email).await?;
         let stored = match &found {
             Some(user) => self.stored(user).await?,
             None => None,
         };
-        let is_right = self.hashed(move || password::verify(&password, stored.as_ref())).await?;
-        let user = found.filter(|user| is_right && may_sign_in(user));
-        if user.is_some() {
+        let compared = move || Ok((password::verify(&password, stored.as_ref())?, stored));
+        let (is_right, stored) = self.hashed(compared).await?;
+        let proven = found.filter(|user| is_right && may_sign_in(user)).zip(stored);
+        if proven.is_some() {
             trying.was_right();
         }
-        Ok(user)
+        Ok(proven)
     }
 
     /// Gives somebody who knows the password of this account another one. All its logins end; this is a new one.
@@ -186,20 +197,25 @@ impl Entrance {
         if old == new {
             return Err(Refusal::invalid("the new password is the old one").at("new"));
         }
-        let user = self.proven(email, old, address).await?;
-        let user = user.ok_or_else(|| Refusal::invalid("the old password is wrong").at("old"))?;
+        let proven = self.proven(email, old, address).await?;
+        let wrong = || Refusal::invalid("the old password is wrong").at("old");
+        let (user, compared) = proven.ok_or_else(wrong)?;
         let digest = self.hash(new).await?;
         let metadata = &user.metadata;
         let desired = Desired {
             labels: metadata.labels.clone(),
             annotations: metadata.annotations.clone(),
-            password: Some(digest),
+            password: Some(digest.clone()),
             ..Desired::new(user_kind()?, None, metadata.name.as_str(), user.spec.clone())
         };
         let mut change = self.store.begin().await?;
+        // Nobody else changes it from here on.
+        if self.stored(&user).await?.as_ref().map(PasswordHash::as_str) != Some(compared.as_str()) {
+            return Err(wrong());
+        }
         let user = change.update(&desired.key(), Some(metadata.resource_version), &desired, actor).await?;
         change.commit().await?;
-        self.sign_in(user, None).await
+        self.sign_in(user, Shown::Password(&digest)).await
     }
 
     /// Begins a guess, when there is room for one: many at once are no more guesses than one after the other.
@@ -234,21 +250,26 @@ impl Entrance {
     }
 
     /// A login for this user.
-    pub(crate) async fn sign_in(
-        &self,
-        user: Resource,
-        impersonator: Option<Impersonator<'_>>,
-    ) -> Result<SignedIn, Refusal> {
+    pub(crate) async fn sign_in(&self, user: Resource, shown: Shown<'_>) -> Result<SignedIn, Refusal> {
         let (token, created_unix) = (Token::mint(Purpose::Login), Timestamp::now().as_second());
+        let (password, impersonator) = match shown {
+            Shown::Password(digest) => (Some(digest), None),
+            Shown::Impersonator(by) => (None, Some(by)),
+        };
         let login = NewLogin {
             id: token.id(),
             digest: token.digest(),
             user: &user.metadata.uid,
             created_unix,
             expires_unix: created_unix.saturating_add(self.lifetime_s),
+            password,
             impersonator,
         };
-        self.store.create_login(&login, &Actor::system()).await?;
+        self.store.create_login(&login, &Actor::system()).await.map_err(|error| match error {
+            // Changed while it was compared: it was wrong, only later.
+            StoreError::Done { .. } => wrong(),
+            error => error.into(),
+        })?;
         let expires_at_unix = login.ends_unix();
         Ok(SignedIn { token, expires_at_unix, user })
     }
@@ -327,13 +348,13 @@ impl Entrance {
             return Err(wrong());
         }
         trying.take_back();
-        let wanted = user(email, text("name"), digest)?;
+        let wanted = user(email, text("name"), digest.clone())?;
         let made = change.create(&wanted, &actor).await?;
         for group in groups {
             join_group(&mut change, group, email, &actor).await?;
         }
         change.commit().await?;
-        self.sign_in(made, None).await
+        self.sign_in(made, Shown::Password(&digest)).await
     }
 
     fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
@@ -368,6 +389,11 @@ impl Drop for Trying<'_> {
         }
         self.entrance.room.notify_waiters();
     }
+}
+
+/// What whoever signs in in vain is told.
+fn wrong() -> Refusal {
+    Refusal::new(Code::Unauthenticated, "the email or the password is wrong")
 }
 
 /// Whether a password is long enough, and not too long.

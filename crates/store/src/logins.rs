@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::transaction::Transaction;
 
 /// A login that begins.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewLogin<'a> {
     /// Its public id.
     pub id: TokenId,
@@ -28,6 +28,8 @@ pub struct NewLogin<'a> {
     pub created_unix: i64,
     /// From this second on (Unix time) it is refused.
     pub expires_unix: i64,
+    /// The password that was shown, if one was: it must still be the user's.
+    pub password: Option<&'a PasswordHash>,
     /// Who acts as this user, if it isn't the user.
     pub impersonator: Option<Impersonator<'a>>,
 }
@@ -94,14 +96,16 @@ impl LoginEntry {
 }
 
 impl Transaction {
-    /// Begins a login. Those that are over are forgotten.
+    /// Begins a login. Those that are over are forgotten. One by a password that isn't the user's any more is refused as
+    /// [`StoreError::Done`]: whoever changed it waits for nobody who looked at it before.
     pub async fn create_login(&mut self, login: &NewLogin<'_>, actor: &Actor) -> Result<(), StoreError> {
         let step = "store a login";
         let over = query("DELETE FROM logins WHERE expires_at <= $1").bind(login.created_unix);
         over.execute(&mut self.tx).await.map_err(StoreError::at(step))?;
         let inserted = query(
             "INSERT INTO logins (id, uid, digest, created_at, expires_at, impersonator, made_with)
-             SELECT $1, uid, $3, $4, $5, $6, $7 FROM resources WHERE uid = $2 AND kind = 'user'",
+             SELECT $1, uid, $3, $4, $5, $6, $7 FROM resources r WHERE uid = $2 AND kind = 'user'
+                 AND ($8 IS NULL OR EXISTS (SELECT 1 FROM passwords p WHERE p.uid = r.uid AND p.digest = $8))",
         )
         .bind(login.id.as_str())
         .bind(login.user)
@@ -110,9 +114,13 @@ impl Transaction {
         .bind(login.ends_unix())
         .bind(login.impersonator.map(|by| by.name))
         .bind(login.impersonator.map(|by| by.credential.to_string()))
+        .bind(login.password.map(PasswordHash::as_str))
         .execute(&mut self.tx)
         .await
         .map_err(StoreError::at(step))?;
+        if inserted == 0 && login.password.is_some() {
+            return Err(StoreError::Done { what: "the password is another one by now" });
+        }
         if inserted == 0 {
             return Err(StoreError::NotFound { kind: "user", name: login.user.to_owned() });
         }

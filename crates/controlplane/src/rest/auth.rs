@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
-use crate::sign_in::{may_sign_in, user_kind};
+use crate::sign_in::{Shown, may_sign_in, user_kind};
 use crate::wire::asked::{Asked, json, nothing};
 use crate::wire::show::shown;
 use crate::wire::signed_in::answer;
@@ -186,7 +186,7 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
                 Refusal::new(Code::NotFound, format!("user `{}` not found", shortened(&email)))
             })?;
             let by = Impersonator { name: name.as_str(), credential };
-            let signed_in = plane.entrance.sign_in(user, Some(by)).await?;
+            let signed_in = plane.entrance.sign_in(user, Shown::Impersonator(by)).await?;
             plane.snapshots.refresh_for(&[LOGIN]).await;
             Ok(signed_in)
         })

@@ -263,3 +263,57 @@ async fn a_user_without_a_password_says_so_to_whoever_may_see_it() {
     rig.post("/users", &ann, json!({"email": "ci", "serviceAccount": true})).await;
     assert_eq!(conditions("ci").await, Value::Null, "programs have tokens");
 }
+
+#[tokio::test]
+async fn a_login_under_way_while_the_password_changes_does_not_outlive_the_change() {
+    let rig = Rig::start_with(&["--limit", "controlplane.password_hashes_max=1"]);
+    rig.user("bob@example.org", json!([])).await;
+    let login = async |password: &str| {
+        let body = json!({"email": "bob@example.org", "password": password});
+        rig.post("/auth/login", "", body).await
+    };
+    let passwords = [PASSWORD, "another good one", "a third good one", "a fourth good one"];
+    for passwords in passwords.windows(2) {
+        // With one place for hashing, these wait for the change, which came before them, and not for what it changes.
+        let late = async |wait| {
+            tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
+            login(passwords[0]).await
+        };
+        let new = json!({"password": passwords[1]});
+        let (changed, first, second, third) = tokio::join!(
+            rig.send("PATCH", "/users/bob@example.org", rig.admin(), &new),
+            late(5),
+            late(15),
+            late(30),
+        );
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        for answer in [first, second, third] {
+            let Some(token) = answer.json()["token"].as_str().map(ToOwned::to_owned) else {
+                assert_eq!(answer.status, 401, "{}", answer.body);
+                continue;
+            };
+            assert_eq!(rig.get("/auth/me", &token).await.status, 401, "it outlives the change");
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+    let last = login(passwords[3]).await;
+    assert_eq!(last.status, 200, "{}", last.body);
+}
+
+#[tokio::test]
+async fn an_old_password_that_is_changed_meanwhile_changes_nothing() {
+    let rig = Rig::start_with(&["--limit", "controlplane.password_hashes_max=1"]);
+    let bob = rig.user("bob@example.org", json!([])).await;
+    let (wanted, own) = (json!({"password": "of the administrator"}), "of whoever knew the old one");
+    let change = async {
+        tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+        rig.post("/auth/password", &bob, json!({"old": PASSWORD, "new": own})).await
+    };
+    let (changed, refused) =
+        tokio::join!(rig.send("PATCH", "/users/bob@example.org", rig.admin(), &wanted), change);
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    assert!([400, 401].contains(&refused.status), "{} {}", refused.status, refused.body);
+    let login = |password: &str| json!({"email": "bob@example.org", "password": password});
+    assert_eq!(rig.post("/auth/login", "", login("of the administrator")).await.status, 200);
+    assert_eq!(rig.post("/auth/login", "", login(own)).await.status, 401);
+}

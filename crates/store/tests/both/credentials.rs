@@ -12,6 +12,7 @@ both! {
     a_login_lets_in_until_it_ends_or_its_user_does
     a_login_by_impersonation_ends_with_its_maker
     a_new_password_ends_all_logins_of_the_user
+    a_login_by_a_password_that_was_changed_meanwhile_is_refused
     a_token_of_an_account_is_that_account
     an_invite_is_redeemed_once
     of_many_first_users_one_is_the_first
@@ -20,6 +21,8 @@ both! {
 const NOW: i64 = 1_800_000_000;
 const HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+const OTHER_HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$b3RoZXJzYWx0b3RoZXI$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
 async fn known(store: &Store) -> Credentials {
     let credentials = Credentials::new();
@@ -29,7 +32,7 @@ async fn known(store: &Store) -> Credentials {
 
 fn login<'a>(token: &Token, user: &'a str, impersonator: Option<Impersonator<'a>>) -> NewLogin<'a> {
     let (id, digest) = (token.id(), token.digest());
-    NewLogin { id, digest, user, created_unix: NOW, expires_unix: NOW + 100, impersonator }
+    NewLogin { id, digest, user, created_unix: NOW, expires_unix: NOW + 100, password: None, impersonator }
 }
 
 async fn a_login_lets_in_until_it_ends_or_its_user_does(home: &Home) {
@@ -140,6 +143,39 @@ async fn a_new_password_ends_all_logins_of_the_user(home: &Home) {
     }
     store.close().await;
     elsewhere.close().await;
+}
+
+async fn a_login_by_a_password_that_was_changed_meanwhile_is_refused(home: &Home) {
+    let store = home.open().await;
+    let (old, new) = (PasswordHash::parse(HASH).unwrap(), PasswordHash::parse(OTHER_HASH).unwrap());
+    let with = |password: &PasswordHash| {
+        let password = Some(password.clone());
+        hayward_store::Desired { password, ..wanted("user", "ann@x.org", json!({})) }
+    };
+    let ann = store.create(&with(&old), &actor()).await.unwrap().metadata.uid;
+    let by = async |password| {
+        let token = Token::mint(Purpose::Login);
+        let shown = NewLogin { password: Some(password), ..login(&token, &ann, None) };
+        store.create_login(&shown, &actor()).await.map(|()| token)
+    };
+    assert!(by(&new).await.is_err());
+    let before = by(&old).await.unwrap();
+    // Whoever comes while it is being changed waits for how that ends.
+    let mut change = store.begin().await.unwrap();
+    change.update(&key("user", "ann@x.org"), None, &with(&new), &actor()).await.unwrap();
+    let pause = tokio::time::sleep(std::time::Duration::from_millis(200));
+    let changed = async {
+        pause.await;
+        change.commit().await.unwrap();
+    };
+    let (late, ()) = futures_util::future::join(by(&old), changed).await;
+    assert!(matches!(late, Err(StoreError::Done { .. })), "{:?}", late.err());
+    let after = by(&new).await.unwrap();
+    let credentials = known(&store).await;
+    assert!(credentials.identify(before.reveal(), NOW).is_err());
+    assert!(credentials.identify(after.reveal(), NOW).is_ok());
+    assert_eq!(store.list_logins(Some(&ann)).await.unwrap().len(), 1);
+    store.close().await;
 }
 
 async fn a_token_of_an_account_is_that_account(home: &Home) {
