@@ -146,6 +146,13 @@ impl Credentials {
         }
     }
 
+    /// The principal behind the credential of this id, if that is accepted at this second (Unix time).
+    pub fn principal(&self, id: TokenId, now_unix: i64) -> Option<Arc<Principal>> {
+        let table = self.table.load();
+        let entry = table.get(&id).filter(|entry| entry.record.is_live_in(&table, now_unix))?;
+        Some(Arc::clone(&entry.record.principal))
+    }
+
     /// How many are accepted at this second (Unix time), by role. Every role of a stored token is there.
     pub fn count_by_role(&self, now_unix: i64) -> Vec<(&'static str, u64)> {
         let table = self.table.load();

@@ -46,8 +46,8 @@ use std::sync::Arc;
 use hayward_auth::Policies;
 use hayward_store::Store;
 
-pub(crate) use allowed::named;
 pub use allowed::{Allowed, Denied};
+pub(crate) use allowed::{inviter, named};
 pub use change::Change;
 
 /// The store, and what rules grant.

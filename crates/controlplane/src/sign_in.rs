@@ -23,9 +23,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::guarded::Guarded;
+use crate::guarded::{Guarded, inviter};
 use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, ROOM_PATIENCE};
 use crate::refusal::Refusal;
+use crate::snapshots::Snapshots;
 
 /// The group of the first user.
 const ADMINS: &str = "admin";
@@ -315,10 +316,10 @@ impl Entrance {
 
     /// Makes the user that an invite is for, and signs it in: all of it, or the invite is as good as before.
     ///
-    /// Whoever made it must still be allowed to: what it can't do any more, what it left behind can't either.
+    /// Whoever made it must still be there and allowed to: what it can't do any more, what it left behind can't either.
     pub(crate) async fn join(
         &self,
-        guarded: &Guarded,
+        (guarded, snapshots): (&Guarded, &Snapshots),
         (invite, password): (&str, String),
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
@@ -344,7 +345,11 @@ impl Entrance {
         let (email, actor) = (text("email").unwrap_or_default(), Actor::system());
         let groups = redeemed.content.get("groups").and_then(Value::as_array);
         let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
-        if !guarded.may_still_invite(&redeemed.made_by, email, &groups) {
+        let maker = match redeemed.made_with {
+            Some(credential) => snapshots.principal(credential),
+            None => inviter(&redeemed.made_by).map(Arc::new),
+        };
+        if !maker.is_some_and(|maker| guarded.may_still_invite(&maker, email, &groups)) {
             return Err(wrong());
         }
         trying.take_back();
@@ -397,7 +402,7 @@ fn wrong() -> Refusal {
 }
 
 /// Whether a password is long enough, and not too long.
-fn bearable(password: &str) -> Result<(), Error> {
+pub(crate) fn bearable(password: &str) -> Result<(), Error> {
     if password.chars().count() >= PASSWORD_CHARS_MIN && password.len() <= PASSWORD_BYTES_MAX {
         return Ok(());
     }

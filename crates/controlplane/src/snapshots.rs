@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use hayward_api::Caller;
 use hayward_api::kinds::{Condition, Descriptor, KINDS};
+use hayward_api::{Caller, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Policies, Policy, TokenId};
 use hayward_store::{LOGIN, ListScope, Store, StoreError};
 use jiff::Timestamp;
@@ -91,6 +91,11 @@ impl Snapshots {
     /// Whether a caller that was identified earlier would be the same one now.
     pub(crate) fn is_current(&self, caller: &Caller) -> bool {
         self.credentials.is_current(&caller.principal, Timestamp::now().as_second())
+    }
+
+    /// Whoever has this credential, if it lets somebody in at this moment.
+    pub(crate) fn principal(&self, id: TokenId) -> Option<Arc<Principal>> {
+        self.credentials.principal(id, Timestamp::now().as_second())
     }
 
     /// What these kinds are asked for is in force when this returns. If the store doesn't answer, it is as soon as it does.

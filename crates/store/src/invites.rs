@@ -23,6 +23,8 @@ pub struct NewInvite {
     pub created_unix: i64,
     /// From this second on (Unix time) it is refused.
     pub expires_unix: i64,
+    /// The credential that it was made with, if it is to end with that.
+    pub made_with: Option<TokenId>,
 }
 
 /// An invite as lists show it.
@@ -34,6 +36,8 @@ pub struct Invite {
     pub content: Value,
     /// Who made it.
     pub made_by: String,
+    /// The credential that it was made with, if it ends with that.
+    pub made_with: Option<TokenId>,
     /// When it was made (Unix time).
     pub created_unix: i64,
     /// From this second on (Unix time) it is refused.
@@ -48,11 +52,14 @@ impl Invite {
     fn from_row(row: &Row) -> Result<Self, StoreError> {
         let text = |column: &str| row.get::<String>(column).map_err(StoreError::at(READ));
         let id = text("id")?;
+        let known = |id: &str| TokenId::parse(id).ok_or_else(|| damaged("the id of an invite", id));
+        let made_with: Option<String> = row.get("made_with").map_err(StoreError::at(READ))?;
         let number = |column: &str| row.get::<i64>(column).map_err(StoreError::at(READ));
         Ok(Self {
-            id: TokenId::parse(&id).ok_or_else(|| damaged("the id of an invite", &id))?,
+            id: known(&id)?,
             content: parse(&text("content")?)?,
             made_by: text("made_by")?,
+            made_with: made_with.as_deref().map(known).transpose()?,
             created_unix: number("created_at")?,
             expires_unix: number("expires_at")?,
             redeemed_unix: row.get("redeemed_at").map_err(StoreError::at(READ))?,
@@ -69,8 +76,8 @@ impl Store {
             query("DELETE FROM invites WHERE expires_at < $1").bind(invite.created_unix.saturating_sub(kept));
         over.execute(&self.pools.writer).await.map_err(StoreError::at(step))?;
         query(
-            "INSERT INTO invites (id, digest, content, made_by, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO invites (id, digest, content, made_by, created_at, expires_at, made_with)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(invite.id.as_str())
         .bind(invite.digest.as_bytes().as_slice())
@@ -78,6 +85,7 @@ impl Store {
         .bind(actor.as_str())
         .bind(invite.created_unix)
         .bind(invite.expires_unix)
+        .bind(invite.made_with.map(|id| id.to_string()))
         .execute(&self.pools.writer)
         .await
         .map(drop)

@@ -191,6 +191,17 @@ impl Guarded {
         }
     }
 
+    /// Decides anew what was decided earlier.
+    pub(crate) fn still(&self, allowed: &Allowed) -> Result<(), Denied> {
+        let Allowed { caller, verb, noun, one } = allowed;
+        match one {
+            Some((name, project)) => {
+                self.named(caller, *verb, allowed.kind()?, (name, project.as_deref())).map(drop)
+            }
+            None => self.noun(caller, *verb, noun).map(drop),
+        }
+    }
+
     /// The resource that a word means, if the caller may do this with it. One that it may not see is not found.
     pub async fn one(
         &self,
@@ -282,19 +293,11 @@ impl Guarded {
     }
 
     /// Whether whoever made an invite may make this user still, and put it into these groups.
-    pub(crate) fn may_still_invite(&self, made_by: &str, email: &str, groups: &[&str]) -> bool {
-        let Some((word, name)) = made_by.split_once(':') else { return false };
-        let kind = match word {
-            "admin" => PrincipalKind::Admin,
-            "user" => PrincipalKind::User,
-            "account" => PrincipalKind::ServiceAccount,
-            _ => return false,
-        };
-        let maker = Principal { kind, name: name.to_owned(), ..Principal::anonymous() };
+    pub(crate) fn may_still_invite(&self, maker: &Principal, email: &str, groups: &[&str]) -> bool {
         let policy = self.policies.current();
         let may = |verb, noun, name| {
             let action = Action::Manage { verb, noun, name: Some(name), project: None };
-            decide(&policy, &maker, &action) == Decision::Allow
+            decide(&policy, maker, &action) == Decision::Allow
         };
         may(Verb::Create, "users", email) && groups.iter().all(|group| may(Verb::Edit, "groups", group))
     }
@@ -332,6 +335,18 @@ fn manage<'a>(verb: Verb, kind: &Descriptor, name: &'a str, project: Option<&'a 
 fn proof(caller: &Caller, verb: Verb, kind: &Descriptor, name: &str, project: Option<&str>) -> Allowed {
     let one = Some((name.to_owned(), project.map(ToOwned::to_owned)));
     Allowed { caller: caller.clone(), verb, noun: kind.plural, one }
+}
+
+/// Who made an invite, by the words of history.
+pub(crate) fn inviter(made_by: &str) -> Option<Principal> {
+    let (word, name) = made_by.split_once(':')?;
+    let kind = match word {
+        "admin" => PrincipalKind::Admin,
+        "user" => PrincipalKind::User,
+        "account" => PrincipalKind::ServiceAccount,
+        _ => return None,
+    };
+    Some(Principal { kind, name: name.to_owned(), ..Principal::anonymous() })
 }
 
 /// The name and the project of a resource.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error};
-use hayward_auth::{Purpose, Token, Verb};
+use hayward_auth::{Purpose, Token, TokenId, Verb};
 use hayward_store::{Actor, Invite as Kept, LOGIN, NewInvite};
 use http::StatusCode;
 use jiff::Timestamp;
@@ -53,7 +54,7 @@ pub(crate) async fn make(asked: Asked) -> Result<Response, Refusal> {
     let lifetime = i64::try_from(lifetime).unwrap_or(i64::MAX);
     let expires_at_unix = Timestamp::now().as_second().saturating_add(lifetime);
     let expires_at = moment(expires_at_unix)?;
-    let token = Token::mint(Purpose::Invite);
+    let (token, principal) = (Token::mint(Purpose::Invite), &*asked.caller.principal);
     let said = [("email", email.clone().into()), ("groups", groups.clone().into())];
     let told = json!({ "invite": token.reveal(), "email": email, "expiresAt": expires_at });
     let content = json!({ "email": told["email"], "name": name, "groups": groups });
@@ -64,8 +65,10 @@ pub(crate) async fn make(asked: Asked) -> Result<Response, Refusal> {
         content,
         created_unix,
         expires_unix: expires_at_unix,
+        // Logins of people end all the time; a token ends when it is taken away.
+        made_with: TokenId::parse(&principal.credential).filter(|_| principal.kind != PrincipalKind::User),
     };
-    let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(&*asked.caller.principal));
+    let (plane, actor) = (Arc::clone(&asked.plane), Actor::from(principal));
     asked.change(said, async move { plane.entrance.invite(&invite, &actor).await }).await?;
     json(StatusCode::CREATED, &told)
 }
@@ -113,7 +116,11 @@ pub(crate) async fn take_back(asked: Asked) -> Result<Response, Refusal> {
 /// Whether the caller could make this invite.
 fn may_make(plane: &Plane, caller: &Caller, invite: &Kept) -> Result<bool, Refusal> {
     let email = invite.content.get("email").and_then(Value::as_str).unwrap_or_default();
-    Ok(plane.guarded.named(caller, Verb::Create, user_kind()?, (email, None)).is_ok())
+    let groups = invite.content.get("groups").and_then(Value::as_array);
+    let (group, guarded) = (crate::wire::kind("group")?, &plane.guarded);
+    let may_put_into = |name: &str| guarded.named(caller, Verb::Edit, group, (name, None)).is_ok();
+    Ok(guarded.named(caller, Verb::Create, user_kind()?, (email, None)).is_ok()
+        && groups.into_iter().flatten().filter_map(Value::as_str).all(may_put_into))
 }
 
 /// An invite without its secret.
@@ -142,7 +149,8 @@ pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
     let managed = asked.managed(Effect::Change, [("id", id.into()), ("email", email.into())]);
     let signed_in = asked
         .recorded(managed, async move {
-            let signed_in = plane.entrance.join(&plane.guarded, (&invite, password), address).await?;
+            let signed_in =
+                plane.entrance.join((&plane.guarded, &plane.snapshots), (&invite, password), address).await?;
             plane.snapshots.refresh_for(&["user", "group", LOGIN]).await;
             Ok(signed_in)
         })

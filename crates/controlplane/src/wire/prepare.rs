@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::guarded::{Allowed, Change};
 use crate::plane::Plane;
 use crate::refusal::Refusal;
+use crate::sign_in::bearable;
 
 /// A document that can be stored.
 pub(crate) struct Prepared {
@@ -49,10 +50,10 @@ impl Prepared {
         plane: &Plane,
         kind: &Descriptor,
         name: &str,
-        patch: &mut Value,
+        (patch, is_dry): (&mut Value, bool),
     ) -> Result<Option<PasswordHash>, Refusal> {
         match take_password(kind, patch) {
-            Some(password) => plane.entrance.fresh(name, password).await,
+            Some(password) => digest(plane, name, password, is_dry).await,
             None => Ok(None),
         }
     }
@@ -75,8 +76,13 @@ impl Prepared {
     /// Hashes its password, and looks at the paths of a token. Only for whoever may make or change it: the time that it
     /// takes and what it says are not for others.
     pub(crate) async fn ready(&mut self, plane: &Plane) -> Result<(), Refusal> {
+        self.ready_for(plane, false).await
+    }
+
+    /// The same, or, for a dry run, without the password.
+    pub(crate) async fn ready_for(&mut self, plane: &Plane, is_dry: bool) -> Result<(), Refusal> {
         if let Some(password) = self.given.take() {
-            self.password = plane.entrance.fresh(&self.name, password).await?;
+            self.password = digest(plane, &self.name, password, is_dry).await?;
         }
         if self.kind.name == "token" {
             self.spec = checked_token(plane, std::mem::take(&mut self.spec))?;
@@ -125,6 +131,20 @@ impl Prepared {
         change.put_credential(allowed, &resource, &credential).await?;
         Ok((resource, Some(token)))
     }
+}
+
+/// The digest of a password, if it is a new one. In a dry run none is: whether it is would be told as often as one likes.
+async fn digest(
+    plane: &Plane,
+    name: &str,
+    password: String,
+    is_dry: bool,
+) -> Result<Option<PasswordHash>, Refusal> {
+    if is_dry {
+        bearable(&password)?;
+        return Ok(None);
+    }
+    plane.entrance.fresh(name, password).await
 }
 
 /// The password in a spec, which isn't kept there.

@@ -314,3 +314,50 @@ async fn whoever_may_not_attach_learns_neither_of_projects_nor_of_servers() {
     let attached = attach("seen", "mine").await;
     assert_eq!(attached.status, 201, "{}", attached.body);
 }
+
+#[tokio::test]
+async fn a_change_that_waits_for_a_hash_does_not_happen_when_its_maker_may_no_more() {
+    let rig = Rig::start_with(&["--limit", "controlplane.password_hashes_max=1"]);
+    rig.bootstrap().await;
+    rig.user("dora@example.org", json!([])).await;
+    let bob = rig.user("bob@example.org", json!([{"role": "edit", "resource": "users"}])).await;
+    let made = rig.post("/tokens", rig.admin(), json!({"name": "root", "role": "admin"})).await.json();
+    let root = made["token"].as_str().unwrap();
+    let makers = [root, bob.as_str()];
+    let pause = |wait| tokio::time::sleep(std::time::Duration::from_millis(wait));
+    // With one place for hashing, whoever comes later waits for these.
+    let busy = (0..16).map(|at| {
+        let body = json!({"email": format!("user-{at}@example.org"), "password": PASSWORD});
+        rig.post("/users", rig.admin(), body)
+    });
+    let changes = makers.iter().enumerate().flat_map(|(at, maker)| {
+        let new = json!({"email": format!("new-{at}@example.org"), "password": "another good one"});
+        let of_dora = json!({"email": "dora@example.org", "password": "another good one"});
+        let dora = "/users/dora@example.org";
+        [("POST", "/users", new), ("PUT", dora, of_dora.clone()), ("PATCH", dora, of_dora)].map(
+            |(method, path, body)| {
+                let rig = &rig;
+                async move {
+                    pause(30).await;
+                    rig.send(method, path, maker, &body).await
+                }
+            },
+        )
+    });
+    let taken = async {
+        pause(90).await;
+        let token = rig.send("DELETE", "/tokens/root", rig.admin(), &Value::Null).await;
+        let rules = rig.send("DELETE", "/rbac-definitions/bob-example.org", rig.admin(), &Value::Null).await;
+        (token.status, rules.status)
+    };
+    let (busy, answers, taken) =
+        tokio::join!(futures_util::future::join_all(busy), futures_util::future::join_all(changes), taken);
+    assert_eq!(taken, (204, 204));
+    assert!(busy.iter().all(|answer| answer.status == 201), "{}", busy[0].body);
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [403; 6], "{}", answers[0].body);
+    for at in 0..makers.len() {
+        assert_eq!(rig.get(&format!("/users/new-{at}@example.org"), rig.admin()).await.status, 404);
+    }
+    rig.login("dora@example.org").await;
+}

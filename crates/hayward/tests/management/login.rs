@@ -317,3 +317,104 @@ async fn an_old_password_that_is_changed_meanwhile_changes_nothing() {
     assert_eq!(rig.post("/auth/login", "", login("of the administrator")).await.status, 200);
     assert_eq!(rig.post("/auth/login", "", login(own)).await.status, 401);
 }
+
+#[tokio::test]
+async fn an_invite_ends_with_the_token_that_made_it() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    rig.post("/users", rig.admin(), json!({"email": "ci", "serviceAccount": true})).await;
+    let rules = json!({"name": "ci", "subjects": [{"kind": "ServiceAccount", "name": "ci"}],
+        "roleBindings": [{"role": "create", "resource": "users"}]});
+    assert_eq!(rig.post("/rbac-definitions", rig.admin(), rules).await.status, 201);
+    let token = async |name: &str, role: Value| {
+        let mut token = json!({"name": name});
+        token.as_object_mut().unwrap().extend(role.as_object().unwrap().clone());
+        let made = rig.post("/tokens", rig.admin(), token).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.json()["token"].as_str().unwrap().to_owned()
+    };
+    let invite = async |email: &str, by: &str| {
+        let invited = rig.post("/auth/invites", by, json!({"email": email})).await;
+        assert_eq!(invited.status, 201, "{}", invited.body);
+        json!({"invite": invited.json()["invite"], "password": PASSWORD})
+    };
+    let (admin, account) = (json!({"role": "admin"}), json!({"role": "account", "account": "ci"}));
+    for (name, role) in [("root", admin), ("robot", account)] {
+        let first = token(name, role.clone()).await;
+        let kept = invite(&format!("{name}-kept@example.org"), &first).await;
+        let left = invite(&format!("{name}-left@example.org"), &first).await;
+        assert_eq!(rig.post("/auth/join", "", kept).await.status, 201, "{name}");
+        assert_eq!(
+            rig.send("DELETE", &format!("/tokens/{name}"), rig.admin(), &Value::Null).await.status,
+            204
+        );
+        token(name, role).await;
+        let refused = rig.post("/auth/join", "", left).await;
+        assert_eq!(refused.status, 401, "{name}: another token of the name is another one");
+    }
+    let temporary = invite("kept@example.org", rig.admin()).await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(rig.post("/auth/join", "", temporary).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_invite_of_a_person_outlasts_their_login() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let invited = rig.post("/auth/invites", &ann, json!({"email": "carl@example.org"})).await.json();
+    assert_eq!(rig.post("/auth/logout", &ann, Value::Null).await.status, 204);
+    let join = json!({"invite": invited["invite"], "password": PASSWORD});
+    assert_eq!(rig.post("/auth/join", "", join).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_nothing_of_a_password() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([])).await;
+    let own = json!([{"role": "edit", "resource": "users", "name": "bob@example.org"}]);
+    let carl = rig.user("carl@example.org", own).await;
+    for method in ["PATCH", "PUT"] {
+        let dry = async |password: &str| {
+            let body = json!({"email": "bob@example.org", "password": password});
+            rig.send(method, "/users/bob@example.org?dryRun=server", &carl, &body).await
+        };
+        let (right, wrong) = (dry(PASSWORD).await, dry("a wrong password").await);
+        assert_eq!((right.status, wrong.status), (200, 200), "{}", wrong.body);
+        let told = |answer: &hayward_testkit::client::Answer| {
+            let mut told = answer.json();
+            told.as_object_mut().unwrap().remove("updatedAt");
+            told
+        };
+        assert_eq!(told(&right), told(&wrong), "{method}");
+        assert_eq!(dry("short").await.status, 400);
+    }
+    let new = json!({"email": "dora@example.org", "password": PASSWORD});
+    assert_eq!(rig.post("/users?dryRun=server", rig.admin(), new).await.status, 201);
+    assert_eq!(rig.get("/auth/me", &bob).await.status, 200);
+    rig.login("bob@example.org").await;
+}
+
+#[tokio::test]
+async fn invites_into_groups_are_for_whoever_may_edit_those() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    for name in ["home", "ops"] {
+        assert_eq!(rig.post("/groups", &ann, json!({"name": name, "members": []})).await.status, 201);
+    }
+    let body = json!({"email": "carl@example.org", "groups": ["home", "ops"]});
+    assert_eq!(rig.post("/auth/invites", &ann, body).await.status, 201);
+    assert_eq!(rig.post("/auth/invites", &ann, json!({"email": "dora@example.org"})).await.status, 201);
+    let create = json!({"role": "create", "resource": "users"});
+    let edit = |name: &str| json!({"role": "edit", "resource": "groups", "name": name});
+    let bob = rig.user("bob@example.org", json!([create, edit("home")])).await;
+    let eve = rig.user("eve@example.org", json!([create, edit("home"), edit("ops")])).await;
+    let listed = async |token: &str| rig.get("/auth/invites", token).await.json().as_array().unwrap().clone();
+    let (few, all) = (listed(&bob).await, listed(&eve).await);
+    assert_eq!((few.len(), all.len()), (1, 2), "{few:?}");
+    assert_eq!(few[0]["email"], "dora@example.org");
+    let into = all.iter().find(|invite| invite["email"] == "carl@example.org").unwrap();
+    let path = format!("/auth/invites/{}", into["id"].as_str().unwrap());
+    assert_eq!(rig.send("DELETE", &path, &bob, &Value::Null).await.status, 404);
+    assert_eq!(rig.send("DELETE", &path, &eve, &Value::Null).await.status, 204);
+}
