@@ -355,7 +355,7 @@ async fn a_change_that_waits_for_a_hash_does_not_happen_when_its_maker_may_no_mo
     assert_eq!(taken, (204, 204));
     assert!(busy.iter().all(|answer| answer.status == 201), "{}", busy[0].body);
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [403; 6], "{}", answers[0].body);
+    assert!(statuses.iter().all(|status| [401, 403].contains(status)), "{statuses:?}");
     for at in 0..makers.len() {
         assert_eq!(rig.get(&format!("/users/new-{at}@example.org"), rig.admin()).await.status, 404);
     }
