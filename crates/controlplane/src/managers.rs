@@ -18,7 +18,7 @@ pub(crate) fn checked(manager: &str) -> Result<&str, Error> {
     }
     match ResourceName::parse(manager) {
         Ok(_) => Ok(manager),
-        Err(error) => wrong(format!("`manager`: {}", error)),
+        Err(error) => wrong(format!("`manager`: {error}")),
     }
 }
 

@@ -176,7 +176,10 @@ async fn make_ready(
     drop(planning);
     let work = async {
         for Item { prepared, place, .. } in items {
-            prepared.ready(plane).await.map_err(|refusal| Refusal::from(refusal.error.at(place)))?;
+            prepared
+                .ready_for(plane, applying.is_dry)
+                .await
+                .map_err(|refusal| Refusal::from(refusal.error.at(place)))?;
         }
         Ok(())
     };

@@ -38,7 +38,7 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
             plane.guarded.tell_passwords(&mut items).await?;
             // Databases sort in ways of their own.
             items.sort_by(|a, b| key(a).cmp(&key(b)));
-            let keys: Vec<_> = items.iter().map(|item| key(item)).map(owned).collect();
+            let keys: Vec<_> = items.iter().map(key).map(owned).collect();
             let keys = keys.iter().map(|(project, name)| (project.as_str(), name.as_str()));
             let documents = items.into_iter().map(|item| shown_last(kind, item));
             let (body, next) = page.write(keys.zip(documents), &filter)?;

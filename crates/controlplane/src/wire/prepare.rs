@@ -75,11 +75,7 @@ impl Prepared {
 
     /// Hashes its password, and looks at the paths of a token. Only for whoever may make or change it: the time that it
     /// takes and what it says are not for others.
-    pub(crate) async fn ready(&mut self, plane: &Plane) -> Result<(), Refusal> {
-        self.ready_for(plane, false).await
-    }
-
-    /// The same, or, for a dry run, without the password.
+    /// A dry run goes without the password.
     pub(crate) async fn ready_for(&mut self, plane: &Plane, is_dry: bool) -> Result<(), Refusal> {
         if let Some(password) = self.given.take() {
             self.password = digest(plane, &self.name, password, is_dry).await?;

@@ -389,6 +389,12 @@ async fn a_dry_run_says_nothing_of_a_password() {
         assert_eq!(told(&right), told(&wrong), "{method}");
         assert_eq!(dry("short").await.status, 400);
     }
+    for password in [PASSWORD, "a wrong password"] {
+        let users = json!({"users": [{"email": "bob@example.org", "password": password}]});
+        rig.post("/apply", rig.admin(), json!({"users": [{"email": "bob@example.org"}]})).await;
+        let dry = rig.post("/apply?dryRun=server", rig.admin(), users).await;
+        assert_eq!(dry.json()["results"][0]["action"], "unchanged", "{}", dry.body);
+    }
     let new = json!({"email": "dora@example.org", "password": PASSWORD});
     assert_eq!(rig.post("/users?dryRun=server", rig.admin(), new).await.status, 201);
     assert_eq!(rig.get("/auth/me", &bob).await.status, 200);
