@@ -128,8 +128,7 @@ impl Guarded {
         };
         for user in people.into_iter().filter(|user| !known.contains(&user.metadata.uid)) {
             let name = &user.metadata.name;
-            let message =
-                format!("it can't log in: `hayward patch user {name} -p '{{\"password\":\"…\"}}'` sets one");
+            let message = format!("it can't log in: `hayward patch user {name} password=…` sets one");
             let condition = Condition::new(NO_PASSWORD, "True", "NotSet", message);
             let (generation, at) = (user.metadata.generation, user.metadata.updated_at.clone());
             let status = user.status.get_or_insert_with(|| Status {

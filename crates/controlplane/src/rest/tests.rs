@@ -9,6 +9,7 @@ use hayward_api::{Error, Principal, Source};
 use hayward_auth::{Credentials, Policies};
 use hayward_store::{Actor, Desired, Store, StoreConfig};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -127,6 +128,7 @@ async fn what_takes_too_long_is_told_so() {
 #[tokio::test]
 async fn what_has_begun_goes_on_after_its_time_and_the_answer_says_that_it_may() {
     static DONE: AtomicBool = AtomicBool::new(false);
+    static GO_ON: Semaphore = Semaphore::const_new(0);
     let dir = tempfile::tempdir().unwrap();
     let plane = plane(dir.path()).await;
     let text = async |route| {
@@ -138,7 +140,7 @@ async fn what_has_begun_goes_on_after_its_time_and_the_answer_says_that_it_may()
     let begun = route(|asked| {
         Box::pin(async move {
             let work = async {
-                tokio::time::sleep(std::time::Duration::from_millis(1_300)).await;
+                drop(GO_ON.acquire().await);
                 DONE.store(true, Ordering::Relaxed);
                 Ok(())
             };
@@ -148,8 +150,13 @@ async fn what_has_begun_goes_on_after_its_time_and_the_answer_says_that_it_may()
     });
     let told = text(begun).await;
     assert!(told.contains("may still be done") && !DONE.load(Ordering::Relaxed), "{told}");
-    tokio::time::sleep(std::time::Duration::from_millis(800)).await;
-    assert!(DONE.load(Ordering::Relaxed));
+    GO_ON.add_permits(1);
+    let done = async {
+        while !DONE.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), done).await.unwrap();
     let hangs = route(|_asked| Box::pin(std::future::pending()));
     assert!(text(hangs).await.contains("nothing was done"));
 }
