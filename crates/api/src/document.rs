@@ -9,18 +9,20 @@
 
 mod merge;
 mod meta;
+mod show;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::{Code, Error, did_you_mean};
 use crate::kinds::{Descriptor, KINDS, Scope, find};
-use crate::metadata::{API_VERSION, Metadata};
+use crate::metadata::API_VERSION;
 
 pub use merge::{merge, merge3};
 pub(crate) use meta::is_key;
+pub use show::{Parts, show, write};
 
 /// Stands for a value that must not be shown; where it is read, it means the value that is there.
 pub const HIDDEN: &str = "***";
@@ -85,41 +87,17 @@ pub fn is_builtin(kind: &Descriptor, name: &str, project: Option<&str>) -> bool 
     project.is_none() && BUILTINS.get(kind.name).is_some_and(|names| names.contains(name))
 }
 
+/// Members that the system says of each kind, by the name of the kind.
+static SAID: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
+    let of = |kind: &Descriptor| {
+        READ_ONLY.into_iter().filter(|member| !members(kind).iter().any(|own| own == member)).collect()
+    };
+    KINDS.iter().map(|kind| (kind.name, of(kind))).collect()
+});
+
 /// Members that the system says of this kind.
 fn read_only(kind: &Descriptor) -> impl Iterator<Item = &'static str> {
-    READ_ONLY.into_iter().filter(|member| !members(kind).iter().any(|own| own == member))
-}
-
-/// A resource as people read it. The spec holds no secrets: whoever keeps them hides them.
-pub fn show(kind: &Descriptor, meta: &Metadata, spec: Value, mut status: Option<Value>) -> Value {
-    let mut shown = Map::new();
-    let (name, project) = (meta.name.as_str(), meta.scope.as_ref().map(crate::names::ResourceName::as_str));
-    shown.insert(kind.identity.to_owned(), name.into());
-    if let Some(project) = project {
-        shown.insert("project".to_owned(), project.into());
-    }
-    for (member, pairs) in [("labels", &meta.labels), ("annotations", &meta.annotations)] {
-        if !pairs.is_empty() {
-            shown.insert(member.to_owned(), serde_json::json!(pairs));
-        }
-    }
-    if let Value::Object(spec) = spec {
-        shown.extend(spec);
-    }
-    for member in read_only(kind) {
-        let value = match member {
-            "id" => Some(meta.uid.as_str().into()),
-            "generation" => Some(meta.generation.into()),
-            "version" => Some(meta.resource_version.into()),
-            "createdAt" => Some(meta.created_at.as_str().into()),
-            "updatedAt" => (!meta.updated_at.is_empty()).then(|| meta.updated_at.as_str().into()),
-            "ownerId" => meta.owner.as_deref().map(Value::from),
-            "builtin" => is_builtin(kind, name, project).then_some(Value::Bool(true)),
-            _ => status.take(),
-        };
-        shown.extend(value.map(|value| (member.to_owned(), value)));
-    }
-    Value::Object(shown)
+    SAID.get(kind.name).into_iter().flatten().copied()
 }
 
 /// Takes away what the system says: what is left can be written again.

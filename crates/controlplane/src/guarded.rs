@@ -49,6 +49,7 @@ use hayward_store::Store;
 pub use allowed::{Allowed, Denied};
 pub(crate) use allowed::{inviter, named};
 pub use change::Change;
+pub(crate) use read::Passwords;
 
 /// The store, and what rules grant.
 #[derive(Clone)]

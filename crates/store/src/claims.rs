@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::error::StoreError;
 use crate::resource::parse;
-use crate::sql::{Row, query};
+use crate::sql::{Row, insert_all, query};
 use crate::store::Store;
 
 /// An event that somebody reports.
@@ -86,26 +86,23 @@ macro_rules! filtered {
 impl Store {
     /// Keeps what somebody reports; the oldest beyond the limit are forgotten.
     pub async fn put_claims(&self, claims: &[Claim]) -> Result<(), StoreError> {
+        const CLAIMS: &str = "INSERT INTO claims (at, event_kind, session_id, project_name, correlation_id, user_name, reported_by, content) VALUES ";
         let step = "store reported events";
         let mut change = self.pools.begin_aside().await.map_err(StoreError::at(step))?;
-        for claim in claims {
-            query(
-                "INSERT INTO claims (at, event_kind, session_id, project_name, correlation_id, user_name,
-                                     reported_by, content)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(&claim.at)
-            .bind(&claim.event_kind)
-            .bind(&claim.session_id)
-            .bind(&claim.project_name)
-            .bind(&claim.correlation_id)
-            .bind(&claim.user_name)
-            .bind(&claim.reported_by)
-            .bind(claim.content.to_string())
-            .execute(&mut change)
-            .await
-            .map_err(StoreError::at(step))?;
-        }
+        let row = |claim: &Claim| {
+            [
+                (&claim.at).into(),
+                (&claim.event_kind).into(),
+                (&claim.session_id).into(),
+                (&claim.project_name).into(),
+                (&claim.correlation_id).into(),
+                (&claim.user_name).into(),
+                (&claim.reported_by).into(),
+                claim.content.to_string().into(),
+            ]
+        };
+        let rows = claims.iter().map(row).collect();
+        insert_all(&mut change, CLAIMS, rows).await.map_err(StoreError::at(step))?;
         query("DELETE FROM claims WHERE number <= (SELECT MAX(number) FROM claims) - $1")
             .bind(self.limits.claims_max)
             .execute(&mut change)
@@ -114,17 +111,15 @@ impl Store {
         change.commit().await.map_err(StoreError::at(step))
     }
 
-    /// The claims that are asked for, newest first, and how many there are without limit and offset.
-    pub async fn claims(&self, filter: &ClaimFilter) -> Result<(Vec<Claim>, u64), StoreError> {
+    /// The claims that are asked for, newest first.
+    pub async fn claims(&self, filter: &ClaimFilter) -> Result<Vec<Claim>, StoreError> {
         let rows = bound(filtered!("SELECT *", "ORDER BY at DESC, number DESC LIMIT $8 OFFSET $9"), filter)
             .bind(filter.limit)
             .bind(filter.offset)
             .fetch_all(&self.pools.readers)
             .await
             .map_err(StoreError::at(READ))?;
-        let all = bound(filtered!("SELECT COUNT(*)", ""), filter).fetch_one(&self.pools.readers).await;
-        let all: i64 = all.and_then(|row| row.at(0)).map_err(StoreError::at(READ))?;
-        Ok((rows.iter().map(claim).collect::<Result<_, _>>()?, all.cast_unsigned()))
+        rows.iter().map(claim).collect()
     }
 
     /// The sessions that the claims that are asked for belong to, the one with the newest event first.

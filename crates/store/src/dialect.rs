@@ -120,13 +120,15 @@ impl Pools {
         }
     }
 
-    /// Begins a change; from here on nobody else changes resources.
-    pub(crate) async fn begin(&self) -> Result<Tx, sqlx::Error> {
+    /// Begins a change at the revision that is told; from here on nobody else changes resources.
+    pub(crate) async fn begin(&self) -> Result<(Tx, i64), sqlx::Error> {
         let mut tx = self.begin_aside().await?;
-        if matches!(tx, Tx::Postgres(_)) {
-            query("SELECT value FROM revision FOR UPDATE").fetch_one(&mut tx).await?;
-        }
-        Ok(tx)
+        let locking = match tx {
+            Tx::Sqlite(_) => "SELECT value FROM revision",
+            Tx::Postgres(_) => "SELECT value FROM revision FOR UPDATE",
+        };
+        let revision = query(locking).fetch_one(&mut tx).await?.at(0)?;
+        Ok((tx, revision))
     }
 }
 

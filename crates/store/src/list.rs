@@ -3,6 +3,7 @@
 use hayward_api::kinds::Descriptor;
 
 use crate::error::StoreError;
+use crate::raw::{RawResource, packed};
 use crate::resource::{Key, Resource};
 use crate::sql::{On, Row, query};
 use crate::store::Store;
@@ -23,21 +24,17 @@ pub enum ListScope<'a> {
 
 /// A list, as of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct Listed<T = Resource> {
     /// The last revision of that moment: a watch from here misses nothing.
     pub revision: u64,
-    /// By scope, then by name.
-    pub items: Vec<Resource>,
+    /// By scope, then by name, byte by byte.
+    pub items: Vec<T>,
 }
 
 /// Resources with their status, if they have one.
 macro_rules! resources {
     ($rest:literal) => {
-        concat!(
-            "SELECT r.*, s.observed_generation, s.status, s.updated_at AS status_at
-             FROM resources r LEFT JOIN status s ON s.uid = r.uid ",
-            $rest
-        )
+        concat!("SELECT ", packed!(status), "FROM resources r LEFT JOIN status s ON s.uid = r.uid ", $rest)
     };
 }
 
@@ -65,6 +62,15 @@ impl Store {
         list(&self.pools.readers, kind, scope).await
     }
 
+    /// The same as it lies in the database, for whoever hands it on.
+    pub async fn list_raw(
+        &self,
+        kind: &Descriptor,
+        scope: ListScope<'_>,
+    ) -> Result<Listed<RawResource>, StoreError> {
+        list_raw(&self.pools.readers, kind, scope).await
+    }
+
     /// What the resource of this uid owns, of whatever kind.
     pub async fn owned(&self, uid: &str) -> Result<Vec<Resource>, StoreError> {
         let rows = query(resources!("WHERE r.owner = $1 ORDER BY r.kind, r.scope, r.name"))
@@ -72,7 +78,7 @@ impl Store {
             .fetch_all(&self.pools.readers)
             .await
             .map_err(StoreError::at(STEP))?;
-        rows.iter().map(Resource::from_row).collect()
+        from_rows(&rows)
     }
 }
 
@@ -134,7 +140,7 @@ async fn find<'a>(
     .fetch_all(on)
     .await
     .map_err(StoreError::at("read a resource"))?;
-    let found: Vec<Resource> = rows.iter().map(Resource::from_row).collect::<Result<_, _>>()?;
+    let found = from_rows(&rows)?;
     let is_rival = |other: &Resource, best: &Resource| {
         best.metadata.scope.is_some() && other.metadata.name == best.metadata.name
     };
@@ -152,19 +158,29 @@ pub(crate) async fn list<'a>(
     kind: &Descriptor,
     scope: ListScope<'_>,
 ) -> Result<Listed, StoreError> {
+    let Listed { revision, items } = list_raw(on, kind, scope).await?;
+    let items = items.iter().map(RawResource::read).collect::<Result<_, _>>()?;
+    Ok(Listed { revision, items })
+}
+
+async fn list_raw<'a>(
+    on: impl Into<On<'a>>,
+    kind: &Descriptor,
+    scope: ListScope<'_>,
+) -> Result<Listed<RawResource>, StoreError> {
     let (is_all, scope) = match scope {
         ListScope::All => (true, ""),
         ListScope::System => (false, ""),
         ListScope::Project(project) => (false, project),
     };
     // One statement, so one moment; the revision comes also if there is nothing else.
-    let listing = query(
-        "SELECT v.value AS revision, r.*, s.observed_generation, s.status, s.updated_at AS status_at
-         FROM revision v
+    let listing = query(concat!(
+        "SELECT v.value AS revision, ",
+        packed!(status),
+        "FROM revision v
          LEFT JOIN resources r ON r.kind = $1 AND ($2 OR r.scope = $3)
-         LEFT JOIN status s ON s.uid = r.uid
-         ORDER BY r.scope, r.name",
-    )
+         LEFT JOIN status s ON s.uid = r.uid"
+    ))
     .bind(kind.name)
     .bind(is_all)
     .bind(scope);
@@ -173,12 +189,11 @@ pub(crate) async fn list<'a>(
         if revision.is_none() {
             revision = Some(row.get::<i64>("revision").map_err(StoreError::at(STEP))?);
         }
-        if row.get::<Option<String>>("uid").map_err(StoreError::at(STEP))?.is_some() {
-            items.push(Resource::from_row(row)?);
-        }
+        items.extend(RawResource::from_row(row)?);
         Ok(())
     });
     rows.await.map_err(StoreError::at(STEP))??;
+    items.sort_by(|a, b| (a.scope(), a.name()).cmp(&(b.scope(), b.name())));
     let missing = || StoreError::Corrupt { detail: "there is no revision".to_owned() };
     Ok(Listed { revision: revision.ok_or_else(missing)?.cast_unsigned(), items })
 }

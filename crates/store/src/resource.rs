@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 
 use hayward_api::kinds::{Descriptor, KINDS, Names, Scope};
-use hayward_api::metadata::API_VERSION;
-use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Code, Error, Kind, Metadata, Principal};
 use hayward_auth::password::PasswordHash;
@@ -12,6 +10,7 @@ use serde_json::Value;
 
 use crate::error::StoreError;
 use crate::limits::SPEC_BYTES;
+use crate::raw::RawResource;
 use crate::sql::Row;
 use crate::status::Status;
 
@@ -179,43 +178,10 @@ impl Resource {
         self.metadata.scope.as_ref().map_or("", |scope| scope.as_str())
     }
 
-    /// Reads the columns of a resource, and of its status if they are there.
+    /// The resource of a row, with its status if that is there.
     pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
-        let text = |column: &str| row.get::<String>(column).map_err(StoreError::at(READ));
-        let maybe = |column: &str| row.get::<Option<String>>(column).map_err(StoreError::at(READ));
-        let api_version = text("api_version")?;
-        if api_version != API_VERSION {
-            return Err(damaged("an unknown version of a spec", &api_version));
-        }
-        let name = |text: String| ResourceName::parse(text).map_err(|error| damaged("a name", &error));
-        let scope = text("scope")?;
-        Ok(Self {
-            kind: text("kind")?,
-            metadata: Metadata {
-                uid: text("uid")?,
-                name: name(text("name")?)?,
-                scope: if scope.is_empty() { None } else { Some(name(scope)?) },
-                generation: count(row, "generation")?,
-                resource_version: count(row, "resource_version")?,
-                created_at: text("created_at")?,
-                updated_at: text("updated_at")?,
-                labels: parse(&text("labels")?)?,
-                annotations: parse(&text("annotations")?)?,
-                owner: maybe("owner")?,
-            },
-            spec: parse(&text("spec")?)?,
-            applied: maybe("applied")?,
-            status: Status::from_row(row)?,
-        })
+        RawResource::from_row(row)?.ok_or_else(|| damaged("a row", "there is no resource in it"))?.read()
     }
-}
-
-const READ: &str = "read a resource";
-
-/// A number that is never below zero.
-pub(crate) fn count(row: &Row, column: &str) -> Result<u64, StoreError> {
-    let number: i64 = row.get(column).map_err(StoreError::at(READ))?;
-    u64::try_from(number).map_err(|_| damaged("a count below zero", column))
 }
 
 pub(crate) fn damaged(what: &str, detail: &(impl ToString + ?Sized)) -> StoreError {

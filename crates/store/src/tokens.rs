@@ -12,6 +12,7 @@ use serde_json::json;
 use crate::dialect::open_to_read;
 use crate::error::StoreError;
 use crate::limits::ID_PREFIX_CHARS;
+use crate::raw::packed;
 use crate::resource::{Actor, Desired, Key, Resource};
 use crate::sql::{On, Row, query};
 use crate::store::{FILE, Store};
@@ -250,11 +251,12 @@ impl Stored {
 }
 
 pub(crate) async fn fetch<'a>(on: impl Into<On<'a>>) -> Result<Vec<Stored>, StoreError> {
-    let rows: Vec<Row> = query(
-        "SELECT r.*, NULL AS status, c.id AS credential_id, c.digest, c.expires_at, c.last_used_at
-         FROM resources r JOIN credentials c ON c.uid = r.uid
+    let rows: Vec<Row> = query(concat!(
+        "SELECT c.id AS credential_id, c.digest, c.expires_at, c.last_used_at, ",
+        packed!(),
+        "FROM resources r JOIN credentials c ON c.uid = r.uid
          WHERE r.kind = $1 ORDER BY r.name, c.id",
-    )
+    ))
     .bind(DESCRIPTOR.name)
     .fetch_all(on)
     .await

@@ -49,10 +49,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) async fn begin(store: Store) -> Result<Self, StoreError> {
-        let step = "begin a change";
-        let mut tx = store.pools.begin().await.map_err(StoreError::at(step))?;
-        let begun_at = query("SELECT value FROM revision").fetch_one(&mut tx).await;
-        let begun_at = begun_at.and_then(|row| row.at(0)).map_err(StoreError::at(step))?;
+        let (tx, begun_at) = store.pools.begin().await.map_err(StoreError::at("begin a change"))?;
         Ok(Self {
             tx,
             store,
@@ -171,21 +168,17 @@ impl Transaction {
 
     /// Forgets what is older than it is to be kept, and the values of secrets that only that could have brought back.
     async fn forget(&mut self) -> Result<(), StoreError> {
-        let step = "forget old history";
         let oldest = self.last_revision.saturating_sub_unsigned(self.store.limits.history_rows_max);
-        let forgotten =
-            query("DELETE FROM history WHERE revision <= $1").bind(oldest).execute(&mut self.tx).await;
-        if forgotten.map_err(StoreError::at(step))? == 0 {
-            return Ok(());
+        for statement in [
+            "DELETE FROM sealed WHERE uid IN (SELECT uid FROM history WHERE revision <= $1)
+                 AND NOT EXISTS (SELECT 1 FROM resources r WHERE r.uid = sealed.uid)
+                 AND NOT EXISTS (SELECT 1 FROM history h WHERE h.uid = sealed.uid AND h.revision > $1)",
+            "DELETE FROM history WHERE revision <= $1",
+        ] {
+            let forgotten = query(statement).bind(oldest).execute(&mut self.tx).await;
+            forgotten.map_err(StoreError::at("forget old history"))?;
         }
-        query(
-            "DELETE FROM sealed WHERE NOT EXISTS (SELECT 1 FROM resources r WHERE r.uid = sealed.uid)
-                 AND NOT EXISTS (SELECT 1 FROM history h WHERE h.uid = sealed.uid)",
-        )
-        .execute(&mut self.tx)
-        .await
-        .map(drop)
-        .map_err(StoreError::at(step))
+        Ok(())
     }
 }
 

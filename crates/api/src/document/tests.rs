@@ -1,10 +1,11 @@
 //! Tests of documents: what is written is read, what is read is shown, and what is shown is written again.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::*;
 use crate::kinds::{group, project, prompt, samples, secret, server, serverattachment, template, user};
+use crate::metadata::Metadata;
 use crate::names::ResourceName;
 
 fn metadata(document: &Document) -> Metadata {
@@ -40,6 +41,49 @@ fn a_document_of_every_kind_goes_round_and_stays_what_it_is() {
         assert_eq!(shown, written, "{}", kind.name);
         assert_eq!(read(kind, shown).unwrap(), document, "{}", kind.name);
         assert_eq!((kind.read)(document.spec.clone()).unwrap().to_string(), document.spec.to_string());
+    }
+}
+
+#[test]
+fn what_is_written_as_text_is_what_is_shown_as_a_value() {
+    for kind in KINDS {
+        let document = read(kind, samples::sample(kind)).unwrap();
+        let whole = metadata(&document);
+        let bare = Metadata {
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            updated_at: String::new(),
+            owner: None,
+            ..whole.clone()
+        };
+        let noted =
+            Metadata { annotations: BTreeMap::from([("a".into(), "\"\u{1f}{é}".into())]), ..whole.clone() };
+        let status = Some(json!({"conditions": [{"type": "A"}]}));
+        for meta in [whole, bare, noted] {
+            for (spec, status) in [(document.spec.clone(), status.clone()), (json!({}), None)] {
+                let shown = show(kind, &meta, spec.clone(), status.clone());
+                let text = |value: Value| value.to_string();
+                let (labels, notes) = (text(json!(meta.labels)), text(json!(meta.annotations)));
+                let (spec, status) = (text(spec), status.map(text));
+                let parts = Parts {
+                    name: meta.name.as_str(),
+                    project: meta.scope.as_ref().map(ResourceName::as_str),
+                    labels: Some(labels.as_str()).filter(|it| *it != "{}"),
+                    annotations: Some(notes.as_str()).filter(|it| *it != "{}"),
+                    spec: &spec,
+                    uid: &meta.uid,
+                    generation: meta.generation,
+                    version: meta.resource_version,
+                    created_at: &meta.created_at,
+                    updated_at: &meta.updated_at,
+                    owner: meta.owner.as_deref(),
+                    status: status.as_deref(),
+                };
+                let mut written = b"before".to_vec();
+                write(kind, parts, &mut written).unwrap();
+                assert_eq!(String::from_utf8(written).unwrap(), format!("before{shown}"), "{}", kind.name);
+            }
+        }
     }
 }
 

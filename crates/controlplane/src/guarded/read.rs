@@ -1,15 +1,18 @@
 //! Reading, with a proof.
 
+use std::collections::HashSet;
+
 use hayward_api::kinds::rbac::AUDIT;
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Condition, Descriptor, KINDS};
 use hayward_api::{Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{
-    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, Resource, Snapshot, Status,
-    StoreError, Watch,
+    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, RawResource, Resource,
+    Snapshot, Status, StoreError, Watch,
 };
 
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::Guarded;
@@ -30,6 +33,19 @@ impl Guarded {
             let (name, project) = named(resource);
             self.sees(allowed.caller(), kind, name, project)
         });
+        Ok(listed)
+    }
+
+    /// The same unread, to be handed on.
+    pub(crate) async fn list_raw(
+        &self,
+        allowed: &Allowed,
+        scope: ListScope<'_>,
+    ) -> Result<Listed<RawResource>, StoreError> {
+        let kind = allowed.kind()?;
+        allowed.covers_some(kind)?;
+        let mut listed = self.store.list_raw(kind, scope).await?;
+        listed.items.retain(|resource| self.sees(allowed.caller(), kind, resource.name(), resource.scope()));
         Ok(listed)
     }
 
@@ -71,7 +87,7 @@ impl Guarded {
         filter: &ClaimFilter,
     ) -> Result<Vec<Claim>, StoreError> {
         allowed.covers_noun(Verb::View, AUDIT)?;
-        Ok(self.store.claims(filter).await?.0)
+        self.store.claims(filter).await
     }
 
     /// The sessions of what others claimed.
@@ -113,33 +129,29 @@ impl Guarded {
         Ok(())
     }
 
-    /// Has people who have no password say so, as they are shown: whoever brought one back, or made one without, reads it there.
-    pub(crate) async fn tell_passwords<'a>(
-        &self,
-        resources: impl IntoIterator<Item = &'a mut Resource>,
-    ) -> Result<(), StoreError> {
-        let people = resources.into_iter().filter(|resource| {
-            resource.kind == "user" && resource.spec::<UserSpec>().is_ok_and(|spec| !spec.service_account)
-        });
-        let people: Vec<_> = people.collect();
-        let known = match people.as_slice() {
-            [] => return Ok(()),
-            _ => self.store.users_with_password().await?,
+    /// Who has a password, if this is the kind of those who have any.
+    pub(crate) async fn passwords(&self, kind: &Descriptor) -> Result<Passwords, StoreError> {
+        let known = match kind.name {
+            "user" => Some(self.store.users_with_password().await?),
+            _ => None,
         };
-        for user in people.into_iter().filter(|user| !known.contains(&user.metadata.uid)) {
-            let name = &user.metadata.name;
-            let message = format!("it can't log in: `hayward patch user {name} password=…` sets one");
-            let condition = Condition::new(NO_PASSWORD, "True", "NotSet", message);
-            let (generation, at) = (user.metadata.generation, user.metadata.updated_at.clone());
-            let status = user.status.get_or_insert_with(|| Status {
-                observed_generation: generation,
-                status: json!({}),
-                updated_at: at,
-            });
-            if let Some(status) = status.status.as_object_mut() {
-                let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-                conditions.as_array_mut().into_iter().for_each(|all| all.push(json!(condition)));
-            }
+        Ok(Passwords(known))
+    }
+
+    /// Has somebody who has no password say so, as it is shown.
+    pub(crate) async fn tell_password(&self, resource: &mut Resource) -> Result<(), StoreError> {
+        let passwords = self.passwords(resource.descriptor()?).await?;
+        let (uid, name) = (&resource.metadata.uid, resource.metadata.name.as_str());
+        let Some(condition) = passwords.missing(uid, name, &resource.spec) else { return Ok(()) };
+        let (generation, at) = (resource.metadata.generation, resource.metadata.updated_at.clone());
+        let status = resource.status.get_or_insert_with(|| Status {
+            observed_generation: generation,
+            status: json!({}),
+            updated_at: at,
+        });
+        if let Some(status) = status.status.as_object_mut() {
+            let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+            conditions.as_array_mut().into_iter().for_each(|all| all.push(json!(condition)));
         }
         Ok(())
     }
@@ -189,6 +201,19 @@ impl Guarded {
         let (name, project) = named(resource);
         allowed.covers(Verb::View, allowed.kind()?, name, project)?;
         Ok(json!(self.store.seal_to(&resource.metadata.uid, to).await?))
+    }
+}
+
+/// The uids of those who have a password; none of what never has one.
+pub(crate) struct Passwords(Option<HashSet<String>>);
+
+impl Passwords {
+    /// What people without a password say: whoever brought one back, or made one without, reads it there.
+    pub(crate) fn missing(&self, uid: &str, name: &str, spec: &Value) -> Option<Condition> {
+        let is_missing = self.0.as_ref().is_some_and(|known| !known.contains(uid))
+            && UserSpec::deserialize(spec).is_ok_and(|spec| !spec.service_account);
+        let message = || format!("it can't log in: `hayward patch user {name} password=…` sets one");
+        is_missing.then(|| Condition::new(NO_PASSWORD, "True", "NotSet", message()))
     }
 }
 

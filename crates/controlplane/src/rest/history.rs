@@ -90,7 +90,7 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
             let mut change = plane.guarded.begin().await?;
             let mut resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
             finish(&plane, change, is_dry, &[kind.name]).await?;
-            plane.guarded.tell_passwords([&mut resource]).await?;
+            plane.guarded.tell_password(&mut resource).await?;
             Ok(resource)
         })
         .await?;

@@ -5,14 +5,13 @@ mod watch;
 use axum::response::Response;
 use hayward_api::kinds::Scope;
 use hayward_auth::Verb;
-use hayward_store::{ListScope, Listed, Resource};
+use hayward_store::{ListScope, Listed};
 
 use crate::attach::servers;
-use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
 use crate::wire::page::{Filter, Page};
-use crate::wire::show::shown_last;
+use crate::wire::show::write;
 
 /// `GET /{kind}`.
 pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
@@ -31,17 +30,17 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
     asked
         .look(async move {
             let scope = project.as_deref().map_or(ListScope::All, ListScope::Project);
-            let Listed { revision, mut items } = plane.guarded.list(&allowed, scope).await?;
+            let Listed { revision, mut items } = plane.guarded.list_raw(&allowed, scope).await?;
             if let Some(attached) = attached {
-                items.retain(|item| attached.iter().any(|name| item.metadata.name.as_str() == name));
+                items.retain(|item| attached.iter().any(|name| item.name() == name));
             }
-            plane.guarded.tell_passwords(&mut items).await?;
-            // Databases sort in ways of their own.
-            items.sort_by(|a, b| key(a).cmp(&key(b)));
-            let keys: Vec<_> = items.iter().map(key).map(owned).collect();
-            let keys = keys.iter().map(|(project, name)| (project.as_str(), name.as_str()));
-            let documents = items.into_iter().map(|item| shown_last(kind, item));
-            let (body, next) = page.write(keys.zip(documents), &filter)?;
+            let passwords = plane.guarded.passwords(kind).await?;
+            let rows = items.iter().map(|item| ((item.scope().unwrap_or_default(), item.name()), item));
+            let (body, next) = page.write(rows, |item, body| {
+                let start = body.len();
+                write(kind, item, &passwords, body)?;
+                filter.takes_raw(item, &body[start..])
+            })?;
             Ok(page.answer(body, revision, next))
         })
         .await
@@ -65,14 +64,4 @@ async fn attached(asked: &Asked, name: &str, filter: &mut Filter) -> Result<Opti
     }
     filter.everywhere();
     Ok(Some(servers(&project)))
-}
-
-fn owned((project, name): (&str, &str)) -> (String, String) {
-    (project.to_owned(), name.to_owned())
-}
-
-/// By what lists are sorted.
-fn key(resource: &Resource) -> (&str, &str) {
-    let (name, project) = named(resource);
-    (project.unwrap_or_default(), name)
 }

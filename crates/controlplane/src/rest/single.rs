@@ -30,7 +30,7 @@ pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
             if let Some(to) = seal_to {
                 resource.spec["data"] = plane.guarded.seal(&allowed, &resource, &to).await?;
             }
-            plane.guarded.tell_passwords([&mut resource]).await?;
+            plane.guarded.tell_password(&mut resource).await?;
             answer(StatusCode::OK, kind, &resource, None)
         })
         .await

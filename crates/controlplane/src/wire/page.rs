@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::Response;
 use hayward_api::selector::{Fields, Labels};
 use hayward_auth::Verb;
+use hayward_store::{RawResource, StoreError};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
@@ -42,10 +43,31 @@ impl Filter {
     /// Whether a document is one of them.
     pub(crate) fn takes(&self, document: &Value) -> bool {
         let text = |member: &str| document.get(member).and_then(Value::as_str);
-        self.project.as_deref().is_none_or(|project| text("project") == Some(project))
-            && self.owner.as_deref().is_none_or(|owner| text("ownerId") == Some(owner))
+        self.belongs(text("project"), text("ownerId"))
             && self.labels.as_ref().is_none_or(|labels| labels.matches(&labels_of(document)))
             && self.fields.as_ref().is_none_or(|fields| fields.matches(document))
+    }
+
+    /// The same of a resource that is unread, and of its document: only what is asked for is read.
+    pub(crate) fn takes_raw(&self, resource: &RawResource, document: &[u8]) -> Result<bool, Refusal> {
+        let is_unread = |_| Refusal::from(StoreError::Corrupt { detail: "a stored resource".to_owned() });
+        if !self.belongs(resource.scope(), resource.owner()) {
+            return Ok(false);
+        }
+        if let Some(labels) = &self.labels
+            && !labels.matches(&serde_json::from_str(resource.labels()).map_err(is_unread)?)
+        {
+            return Ok(false);
+        }
+        match &self.fields {
+            Some(fields) => Ok(fields.matches(&serde_json::from_slice(document).map_err(is_unread)?)),
+            None => Ok(true),
+        }
+    }
+
+    fn belongs(&self, project: Option<&str>, owner: Option<&str>) -> bool {
+        self.project.as_deref().is_none_or(|wanted| project == Some(wanted))
+            && self.owner.as_deref().is_none_or(|wanted| owner == Some(wanted))
     }
 }
 
@@ -92,28 +114,33 @@ impl Page {
         })
     }
 
-    /// The documents of this part as JSON, and where the next one goes on.
-    pub(crate) fn write<'a>(
+    /// This part as JSON, and where the next one goes on. `put` writes a document, and says whether it is meant at all; what
+    /// isn't is taken back.
+    pub(crate) fn write<'a, T>(
         &self,
-        documents: impl Iterator<Item = ((&'a str, &'a str), Value)>,
-        filter: &Filter,
+        rows: impl Iterator<Item = ((&'a str, &'a str), T)>,
+        mut put: impl FnMut(T, &mut Vec<u8>) -> Result<bool, Refusal>,
     ) -> Result<(Vec<u8>, Option<String>), Refusal> {
         let (mut body, mut count, mut last) = (Vec::from(b"["), 0, ("", ""));
-        for (key, document) in documents {
-            let is_before = self.after.as_ref().is_some_and(|(project, name)| key <= (project, name));
-            if is_before || !filter.takes(&document) {
+        for (key, row) in rows {
+            if self.after.as_ref().is_some_and(|(project, name)| key <= (project, name)) {
                 continue;
             }
-            if count == self.limit {
-                body.push(b']');
-                return Ok((body, Some(format!("{}/{}", last.0, last.1))));
-            }
+            let end = body.len();
             if count > 0 {
                 body.push(b',');
             }
-            serde_json::to_writer(&mut body, &document)
-                .map_err(|_| Refusal::invalid("a list can't be written"))?;
-            (count, last) = (count + 1, key);
+            let is_meant = put(row, &mut body)?;
+            if !is_meant || count == self.limit {
+                body.truncate(end);
+            }
+            if is_meant && count == self.limit {
+                body.push(b']');
+                return Ok((body, Some(format!("{}/{}", last.0, last.1))));
+            }
+            if is_meant {
+                (count, last) = (count + 1, key);
+            }
         }
         body.push(b']');
         Ok((body, None))

@@ -1,25 +1,48 @@
 //! Resources as documents.
 
-use hayward_api::document;
+use hayward_api::document::{self, Parts};
 use hayward_api::kinds::{Condition, Descriptor};
-use hayward_store::{Resource, Snapshot};
+use hayward_store::{RawResource, Resource, Snapshot};
 use serde_json::{Value, json};
+
+use crate::guarded::Passwords;
+use crate::refusal::Refusal;
 
 /// A resource as a document.
 pub(crate) fn shown(kind: &Descriptor, resource: &Resource) -> Value {
-    let status = status_of(kind, resource);
+    let kept = resource.status.as_ref().map(|status| (status.observed_generation, &status.status));
+    let status = status(&(kind.conditions)(&resource.spec), resource.metadata.generation, kept);
     document::show(kind, &resource.metadata, resource.spec.clone(), status)
 }
 
-/// The same of one that nobody needs any more.
-pub(crate) fn shown_last(kind: &Descriptor, resource: Resource) -> Value {
-    let status = status_of(kind, &resource);
-    document::show(kind, &resource.metadata, resource.spec, status)
-}
-
-fn status_of(kind: &Descriptor, resource: &Resource) -> Option<Value> {
-    let kept = resource.status.as_ref().map(|status| (status.observed_generation, &status.status));
-    status(&(kind.conditions)(&resource.spec), resource.metadata.generation, kept)
+/// One of many, as the text of its document. What is only handed on is never read.
+pub(crate) fn write(
+    kind: &Descriptor,
+    resource: &RawResource,
+    passwords: &Passwords,
+    out: &mut Vec<u8>,
+) -> Result<(), Refusal> {
+    let (spec, generation, kept) = (resource.spec_value()?, resource.generation()?, resource.status()?);
+    let mut conditions = (kind.conditions)(&spec);
+    conditions.extend(passwords.missing(resource.uid(), resource.name(), &spec));
+    let kept = kept.as_ref().map(|status| (status.observed_generation, &status.status));
+    let status = status(&conditions, generation, kept).map(|status| status.to_string());
+    let pairs = |text| Some(text).filter(|text| *text != "{}");
+    let parts = Parts {
+        name: resource.name(),
+        project: resource.scope(),
+        labels: pairs(resource.labels()),
+        annotations: pairs(resource.annotations()),
+        spec: resource.spec(),
+        uid: resource.uid(),
+        generation,
+        version: resource.resource_version()?,
+        created_at: resource.created_at(),
+        updated_at: resource.updated_at(),
+        owner: resource.owner(),
+        status: status.as_deref(),
+    };
+    document::write(kind, parts, out).map_err(|_| Refusal::invalid("a list can't be written"))
 }
 
 /// A resource as it was, as a document.

@@ -10,6 +10,7 @@ use super::Transaction;
 use crate::error::StoreError;
 use crate::history::ChangeKind;
 use crate::list::from_rows;
+use crate::raw::packed;
 use crate::resource::{Actor, Desired, Key, Resource};
 use crate::sql::query;
 
@@ -59,10 +60,12 @@ impl Transaction {
     pub async fn referrers(&mut self, key: &Key<'_>) -> Result<Vec<Resource>, StoreError> {
         self.flush().await?;
         let found = self.current(key, None).await?;
-        let rows = query(
-            "SELECT DISTINCT r.*, NULL AS status FROM refs f JOIN resources r ON r.uid = f.uid
-             WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3)",
-        )
+        let rows = query(concat!(
+            "SELECT ",
+            packed!(),
+            "FROM resources r WHERE r.uid IN (SELECT f.uid FROM refs f
+                 WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3))",
+        ))
         .bind(&found.kind)
         .bind(found.metadata.name.as_str())
         .bind(found.scope_text())
@@ -86,12 +89,14 @@ impl Transaction {
         let mut at = 0;
         while at < gone.len() {
             let project = if gone[at].kind == PROJECT { gone[at].metadata.name.as_str() } else { "" };
-            let rows = query(
-                "SELECT r.*, NULL AS status FROM resources r
+            let rows = query(concat!(
+                "SELECT ",
+                packed!(),
+                "FROM resources r
                  WHERE r.uid IN (SELECT uid FROM resources WHERE owner = $1
                                  UNION ALL SELECT uid FROM resources WHERE $2 <> '' AND scope = $2)
                  ORDER BY r.kind, r.scope, r.name",
-            )
+            ))
             .bind(&gone[at].metadata.uid)
             .bind(project)
             .fetch_all(&mut self.tx)
@@ -120,12 +125,14 @@ impl Transaction {
     /// Takes out of the specs that refer to a resource that is gone what refers to it.
     async fn detach(&mut self, gone: &Resource, actor: &Actor) -> Result<(), StoreError> {
         self.flush().await?;
-        let rows = query(
-            "SELECT DISTINCT r.*, NULL AS status FROM refs f JOIN resources r ON r.uid = f.uid
-             WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3)
-               AND NOT EXISTS (SELECT 1 FROM resources t
-                               WHERE t.kind = f.kind AND t.name = f.name AND t.scope IN ('', f.scope))",
-        )
+        let rows = query(concat!(
+            "SELECT ",
+            packed!(),
+            "FROM resources r WHERE r.uid IN (SELECT f.uid FROM refs f
+                 WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3)
+                   AND NOT EXISTS (SELECT 1 FROM resources t
+                                   WHERE t.kind = f.kind AND t.name = f.name AND t.scope IN ('', f.scope)))",
+        ))
         .bind(&gone.kind)
         .bind(gone.metadata.name.as_str())
         .bind(gone.scope_text())

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Transaction;
 use crate::error::StoreError;
 use crate::list::{self, from_rows};
+use crate::raw::packed;
 use crate::resource::{Key, Resource, damaged};
 use crate::sql::query;
 
@@ -27,10 +28,12 @@ impl Transaction {
 
     /// What was changed names keys that are there.
     async fn check_named_keys(&mut self, kind: &'static Descriptor) -> Result<(), StoreError> {
-        let rows = query(
-            "SELECT DISTINCT r.*, NULL AS status FROM resources r JOIN refs f ON f.uid = r.uid
-             WHERE f.kind = 'secret' AND r.resource_version > $1",
-        )
+        let rows = query(concat!(
+            "SELECT ",
+            packed!(),
+            "FROM resources r WHERE r.resource_version > $1
+               AND EXISTS (SELECT 1 FROM refs f WHERE f.uid = r.uid AND f.kind = 'secret')",
+        ))
         .bind(self.begun_at)
         .fetch_all(&mut self.tx)
         .await

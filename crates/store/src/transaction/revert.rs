@@ -31,7 +31,7 @@ impl Transaction {
         desired.owner.clone_from(&was.metadata.owner);
         let key = Key { kind, scope, name: was.metadata.name.as_str() };
         match list::get(&mut self.tx, &key).await? {
-            Some(_) => self.update(&key, None, &desired, actor).await,
+            Some(today) => self.change(today, &desired, was.metadata.owner, actor).await,
             None => self.create(&desired, actor).await,
         }
     }

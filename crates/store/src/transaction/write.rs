@@ -96,16 +96,29 @@ impl Transaction {
         actor: &Actor,
     ) -> Result<Resource, StoreError> {
         let old = self.current(key, precondition).await?;
+        let owner = desired.owner.clone().or_else(|| old.metadata.owner.clone());
+        self.change(old, desired, owner, actor).await
+    }
+
+    /// Makes a resource what is desired, and gives it this owner or none.
+    pub(super) async fn change(
+        &mut self,
+        old: Resource,
+        desired: &Desired<'_>,
+        owner: Option<String>,
+        actor: &Actor,
+    ) -> Result<Resource, StoreError> {
+        let kind = desired.kind;
         check_notes(desired)?;
-        let spec = checked_spec(key.kind, &desired.spec)?;
-        let (spec, values) = self.take_values(key.kind, spec, Some(&old)).await?;
+        let spec = checked_spec(kind, &desired.spec)?;
+        let (spec, values) = self.take_values(kind, spec, Some(&old)).await?;
         let is_new_password = self.put_password(&old.metadata.uid, desired.password.as_ref()).await?;
         let is_new_spec = spec != old.spec || values.is_some() || is_new_password;
         let mut new = Resource { spec, ..old.clone() };
         new.metadata.labels = desired.labels.clone();
         new.metadata.annotations = desired.annotations.clone();
-        new.metadata.owner = desired.owner.clone().or(new.metadata.owner);
-        new.applied = applied(key.kind, desired).or(new.applied);
+        new.metadata.owner = owner;
+        new.applied = applied(kind, desired).or(new.applied);
         if !is_new_spec && new.metadata == old.metadata {
             // What was applied is nobody's business but the next apply's.
             return self.replace(new, &old).await;
@@ -115,7 +128,7 @@ impl Transaction {
         new.metadata.resource_version = self.next_revision().cast_unsigned();
         let new = self.replace(new, &old).await?;
         self.seal_values(&new, values).await?;
-        self.refer_anew(key.kind, &old, &new).await?;
+        self.refer_anew(kind, &old, &new).await?;
         self.remember(ChangeKind::Updated, Some(&old), Some(&new), actor);
         if is_new_password {
             // Whoever knew the old one may be who it is changed for.

@@ -6,11 +6,12 @@ use hayward_store::{ChangeKind, StoreError};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::home::{Home, actor, both, create, delete, execute, key, kind, update};
+use crate::home::{Home, actor, both, create, delete, execute, key, kind, update, wanted};
 
 both! {
     every_change_has_what_was_before_and_after
     what_was_is_brought_back_also_if_it_is_deleted
+    what_had_no_owner_has_none_again
     a_version_that_is_not_there_yet_is_not_found
     a_watch_that_is_far_behind_catches_up
     a_watch_goes_on_after_its_connections_were_lost
@@ -61,6 +62,25 @@ async fn what_was_is_brought_back_also_if_it_is_deleted(home: &Home) {
     assert_eq!(again.spec["command"], json!(["b"]));
     assert_ne!(again.metadata.uid, first.uid, "a uid is never used again");
     assert_eq!(store.get(&key("server", "s")).await.unwrap(), again);
+    store.close().await;
+}
+
+async fn what_had_no_owner_has_none_again(home: &Home) {
+    let store = home.open().await;
+    let owner = create(&store, "server", "s", json!({"command": ["x"]})).await.metadata.uid;
+    let alone = create(&store, "secret", "k", json!({"data": {}})).await.metadata;
+    let mut owned = wanted("secret", "k", json!({"data": {}}));
+    owned.owner = Some(owner.clone());
+    let owned = store.update(&key("secret", "k"), None, &owned, &actor()).await.unwrap().metadata;
+    assert_eq!(owned.owner.as_ref(), Some(&owner));
+    let kept = update(&store, "secret", "k", json!({"data": {"A": "1"}})).await.unwrap().metadata;
+    assert_eq!(kept.owner.as_ref(), Some(&owner), "an update that says nothing of it leaves it");
+    for (to, has) in [(alone.resource_version, None), (owned.resource_version, Some(&owner))] {
+        let mut change = store.begin().await.unwrap();
+        change.revert(kind("secret"), None, "k", to, &actor()).await.unwrap();
+        change.commit().await.unwrap();
+        assert_eq!(store.get(&key("secret", "k")).await.unwrap().metadata.owner.as_ref(), has);
+    }
     store.close().await;
 }
 

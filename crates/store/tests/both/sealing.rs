@@ -16,6 +16,7 @@ use crate::home::{Home, actor, both, create, delete, key, kind, update, wanted};
 both! {
     values_are_kept_by_their_mark_and_never_shown
     values_come_back_with_a_revert
+    values_of_what_is_deleted_are_forgotten_with_its_history
     values_travel_to_another_server_and_only_there
     a_wrong_or_missing_key_is_refused_and_nothing_is_overwritten
     no_value_lies_in_the_database_in_any_form
@@ -92,6 +93,30 @@ async fn values_come_back_with_a_revert(home: &Home) {
     assert!(forgotten.to_string().contains("not kept"), "{forgotten}");
     delete(&store, "secret", "s").await.unwrap();
     assert_eq!(revert(4).await.unwrap().as_deref(), Some("4"), "made again, with what it held");
+    store.close().await;
+}
+
+async fn values_of_what_is_deleted_are_forgotten_with_its_history(home: &Home) {
+    let limits = Limits { history_rows_max: 4, ..Limits::default() };
+    let store = Store::open(home.dir.path(), StoreConfig { limits, ..home.config() }).await.unwrap();
+    create(&store, "secret", "stays", json!({"data": {"A": "kept"}})).await;
+    let gone = create(&store, "secret", "gone", json!({"data": {"A": "forgotten"}})).await.metadata;
+    delete(&store, "secret", "gone").await.unwrap();
+    let change =
+        async |number: u32| update(&store, "server", "s", json!({"command": [number.to_string()]})).await;
+    create(&store, "server", "s", json!({"command": ["x"]})).await;
+    for number in 0..2 {
+        change(number).await.unwrap();
+        assert_eq!(
+            value(&store, &gone.uid, "A").await.as_deref(),
+            Some("forgotten"),
+            "its history still is kept"
+        );
+    }
+    change(2).await.unwrap();
+    assert_eq!(value(&store, &gone.uid, "A").await, None);
+    let stays = store.get(&key("secret", "stays")).await.unwrap().metadata.uid;
+    assert_eq!(value(&store, &stays, "A").await.as_deref(), Some("kept"), "what is there keeps its values");
     store.close().await;
 }
 
