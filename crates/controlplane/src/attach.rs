@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::guarded::Allowed;
 use crate::plane::Plane;
 use crate::refusal::Refusal;
-use crate::wire::finish::finish;
+use crate::wire::finish::{begin, finish};
 
 /// The servers of a project.
 pub(crate) fn servers(project: &Resource) -> Vec<String> {
@@ -22,7 +22,7 @@ pub(crate) async fn attach(
     (project, server): (&Resource, &str),
     is_dry: bool,
 ) -> Result<Resource, Refusal> {
-    let mut change = plane.guarded.begin().await?;
+    let mut change = begin(plane, &[allowed]).await?;
     let live = change.find(project.descriptor()?, None, project.metadata.name.as_str()).await?;
     let live = live.ok_or_else(|| Refusal::new(Code::NotFound, "the project is gone"))?;
     let mut attached = servers(&live);
@@ -44,7 +44,7 @@ pub(crate) async fn detach(
     (project, server): (&Resource, &str),
     is_dry: bool,
 ) -> Result<(), Refusal> {
-    let mut change = plane.guarded.begin().await?;
+    let mut change = begin(plane, &[allowed]).await?;
     let live = change.find(project.descriptor()?, None, project.metadata.name.as_str()).await?;
     let live = live.ok_or_else(|| Refusal::new(Code::NotFound, "the project is gone"))?;
     let mut attached = servers(&live);

@@ -43,24 +43,25 @@ mod read;
 
 use std::sync::Arc;
 
-use hayward_auth::Policies;
+use hayward_auth::{Credentials, Policies};
 use hayward_store::Store;
 
+pub(crate) use allowed::named;
 pub use allowed::{Allowed, Denied};
-pub(crate) use allowed::{inviter, named};
 pub use change::Change;
 pub(crate) use read::Passwords;
 
-/// The store, and what rules grant.
+/// The store, what rules grant, and who is known.
 #[derive(Clone)]
 pub struct Guarded {
     store: Store,
     policies: Arc<Policies>,
+    credentials: Arc<Credentials>,
 }
 
 impl Guarded {
-    /// This store, under these rules.
-    pub fn new(store: Store, policies: Arc<Policies>) -> Self {
-        Self { store, policies }
+    /// This store, under these rules, for those who have these credentials.
+    pub fn new(store: Store, policies: Arc<Policies>, credentials: Arc<Credentials>) -> Self {
+        Self { store, policies, credentials }
     }
 }

@@ -1,7 +1,7 @@
 //! A directory as the truth: what its files say is applied, and what vanishes from it is deleted.
 //!
 //! A file that can't be read as what it should be changes nothing: what came from it stays as it was last good, and carries
-//! the condition `ManifestBroken`.
+//! the condition `ManifestBroken`. While there is one, nothing is deleted, as it may say what is missing elsewhere.
 
 mod files;
 
@@ -129,17 +129,13 @@ impl Manifests {
             return self.failed(&error, &[]);
         };
         let mut lists = Lists::default();
-        for (_, list) in good {
-            lists.append(list);
+        for (file, list) in good {
+            lists.append(&file, list);
         }
         let count = lists.len();
-        let kept_files: Vec<String> = broken.iter().map(|(file, _)| file.clone()).collect();
-        let applying = Applying {
-            manager: MANAGER.to_owned(),
-            prune: Prune::Everything,
-            kept_files,
-            ..Applying::default()
-        };
+        // What a broken file says nobody knows: what is missing elsewhere may be meant to be there.
+        let prune = if broken.is_empty() { Prune::Everything } else { Prune::Nothing };
+        let applying = Applying { manager: MANAGER.to_owned(), prune, ..Applying::default() };
         let (decided, recorded) = (operator(), recorded());
         let result = crate::rest::apply_lists(&self.plane, (&decided, recorded), &applying, lists).await;
         let kept = match result {
@@ -155,7 +151,7 @@ impl Manifests {
             tracing::error!(
                 file,
                 error = describe(error),
-                "a manifest is broken: what came from it stays as it was"
+                "a manifest is broken: what came from it stays as it was, and nothing is deleted"
             );
         }
         tracing::info!(objects = count, broken = broken.len(), dir = %self.dir.display(), "manifests were applied");

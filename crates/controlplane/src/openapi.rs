@@ -95,9 +95,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         };
         json!({"name": param.name, "in": "query", "required": false, "description": param.about, "schema": schema})
     });
-    let takes_version =
-        matches!(route.method, Method::PUT | Method::PATCH | Method::DELETE) && route.statuses.contains(&412);
-    let version = takes_version.then(|| {
+    let version = route.statuses.contains(&412).then(|| {
         json!({"name": "If-Match", "in": "header", "required": false, "schema": {"type": "string"},
             "description": "The `ETag` that it must still have."})
     });

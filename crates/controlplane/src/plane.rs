@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hayward_api::Error;
 use hayward_auth::{Credentials, Policies};
 use hayward_store::Store;
 use jiff::Timestamp;
@@ -64,17 +65,17 @@ pub struct Plane {
 
 impl Plane {
     /// Puts it together, and follows the store until the shutdown. Call it on the runtime that is to answer.
-    pub async fn start(parts: PlaneParts) -> Result<Arc<Self>, hayward_api::Error> {
+    pub async fn start(parts: PlaneParts) -> Result<Arc<Self>, Error> {
         let PlaneParts { store, credentials, policies, record, machine, limits, version, shutdown, .. } =
             parts;
-        let snapshots =
-            Arc::new(Snapshots::new(store.clone(), credentials, Arc::clone(&policies), Arc::clone(&record)));
+        let guarded = Guarded::new(store.clone(), Arc::clone(&policies), Arc::clone(&credentials));
+        let snapshots = Arc::new(Snapshots::new(store.clone(), credentials, policies, Arc::clone(&record)));
         let from = snapshots.load().await?;
         let tasks = TaskTracker::new();
         let following = Arc::clone(&snapshots).follow(from, shutdown.clone());
         tasks.spawn(following);
         Ok(Arc::new(Self {
-            guarded: Guarded::new(store.clone(), policies),
+            guarded,
             entrance: Entrance::new(store, &limits, parts.is_bootstrap_open, shutdown.clone()),
             snapshots,
             record,

@@ -162,6 +162,10 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
         Gives::Later => Query::default(),
         _ => Query::read(request.uri().query(), route.query)?,
     };
+    let project = match query.get("project") {
+        Some(word) => Some(plane.guarded.project_name(&caller, word).await),
+        None => None,
+    };
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();
     Ok(Asked {
@@ -169,6 +173,7 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
         route,
         caller,
         path,
+        project,
         query,
         headers: head.headers,
         body,

@@ -157,7 +157,7 @@ fn writes(kind: &'static Descriptor, of: impl Fn(Method, &str, &str, Verb, Handl
             query: WRITE,
             takes: Takes::Object(shapes::revert),
             gives: Gives::Document,
-            statuses: &[409],
+            statuses: &[409, 412],
             ..of(Method::POST, &format!("{one}/revert"), "revert", Verb::Edit, |asked| {
                 Box::pin(history::revert(asked))
             })
@@ -294,7 +294,7 @@ fn of_prompts() -> Vec<Route> {
         summary: "Makes a prompt of a request, and the request is gone: both or neither.".into(),
         query: WRITE,
         gives: Gives::Object(201, shapes::anything),
-        statuses: &[409],
+        statuses: &[409, 412],
         ..route(
             Method::POST,
             format!("{PREFIX}/promptrequests/{{id}}/approve"),

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::guarded::{Guarded, inviter};
+use crate::guarded::Guarded;
 use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, ROOM_PATIENCE};
 use crate::refusal::Refusal;
 use crate::snapshots::Snapshots;
@@ -138,6 +138,7 @@ impl Entrance {
         &self,
         (email, name, password): (&str, Option<&str>, String),
         actor: &Actor,
+        still: impl FnOnce() -> Result<(), Error>,
     ) -> Result<SignedIn, Refusal> {
         let email = kinds::Names::Email.canonical(email)?;
         // Hashing is dear, and of no use any more.
@@ -146,7 +147,7 @@ impl Entrance {
         }
         let digest = self.hash(password).await?;
         let wanted = first(&email, name, digest.clone())?;
-        let made = self.store.bootstrap(&wanted, actor).await?;
+        let made = self.store.bootstrap(&wanted, actor, || still().map_err(StoreError::Invalid)).await?;
         let user = made.into_iter().next().ok_or_else(|| Error::new(Code::Internal, "no user was made"))?;
         self.sign_in(user, Shown::Password(&digest)).await
     }
@@ -347,7 +348,7 @@ impl Entrance {
         let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
         let maker = match redeemed.made_with {
             Some(credential) => snapshots.principal(credential),
-            None => inviter(&redeemed.made_by).map(Arc::new),
+            None => Actor::principal(&redeemed.made_by).map(Arc::new),
         };
         if !maker.is_some_and(|maker| guarded.may_still_invite(&maker, email, &groups)) {
             return Err(wrong());

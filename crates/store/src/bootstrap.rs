@@ -14,17 +14,19 @@ impl Store {
     }
 
     /// Stores the first user, and what goes with it, in this order, if there is no user yet: of many who try at once, one
-    /// succeeds.
+    /// succeeds. `still` says whether whoever asked for it may, by the time that nothing else can come between.
     pub async fn bootstrap(
         &self,
         wanted: &[Desired<'_>],
         actor: &Actor,
+        still: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<Vec<Resource>, StoreError> {
         let mut change = self.begin().await?;
         let row = query(ANY_USER).fetch_one(&mut change.tx).await;
         if row.and_then(|row| row.at(0)).map_err(StoreError::at("look for users"))? {
             return Err(StoreError::Done { what: "there is a first user already" });
         }
+        still()?;
         let mut made = Vec::new();
         for desired in wanted {
             made.push(change.create(desired, actor).await?);

@@ -70,6 +70,16 @@ impl Actor {
         Self("system".to_owned())
     }
 
+    /// Whom this text names: of whoever acted as another, that other. What was granted isn't in it; none if it is nobody who can
+    /// be granted something.
+    pub fn principal(text: &str) -> Option<Principal> {
+        let (word, rest) = text.split_once(':')?;
+        let name = rest.split_once(BY).map_or(rest, |(name, _)| name).to_owned();
+        let kinds = [PrincipalKind::Admin, PrincipalKind::User, PrincipalKind::ServiceAccount];
+        let kind = kinds.into_iter().find(|kind| word_of(*kind) == word)?;
+        Some(Principal { kind, name, ..Principal::anonymous() })
+    }
+
     /// As text, e.g. `admin:root`, or `user:bob by user:ann` if somebody acts as another.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -78,17 +88,23 @@ impl Actor {
 
 impl From<&Principal> for Actor {
     fn from(principal: &Principal) -> Self {
-        let kind = match principal.kind {
-            PrincipalKind::Anonymous => "anonymous",
-            PrincipalKind::Token => "token",
-            PrincipalKind::Admin => "admin",
-            PrincipalKind::Metrics => "metrics",
-            PrincipalKind::Local => "local",
-            PrincipalKind::User => "user",
-            PrincipalKind::ServiceAccount => "account",
-        };
-        let by = principal.impersonator.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-        Self(format!("{kind}:{}{by}", principal.name))
+        let by = principal.impersonator.as_ref().map(|by| format!("{BY}{by}")).unwrap_or_default();
+        Self(format!("{}:{}{by}", word_of(principal.kind), principal.name))
+    }
+}
+
+/// Stands between whoever was acted as and whoever did; no name has it.
+const BY: &str = " by ";
+
+fn word_of(kind: PrincipalKind) -> &'static str {
+    match kind {
+        PrincipalKind::Anonymous => "anonymous",
+        PrincipalKind::Token => "token",
+        PrincipalKind::Admin => "admin",
+        PrincipalKind::Metrics => "metrics",
+        PrincipalKind::Local => "local",
+        PrincipalKind::User => "user",
+        PrincipalKind::ServiceAccount => "account",
     }
 }
 
@@ -213,6 +229,17 @@ mod tests {
         assert_eq!(Actor::from(&bob).as_str(), "user:bob");
         let acting = Principal { impersonator: Some("user:ann".to_owned()), ..bob };
         assert_eq!(Actor::from(&acting).as_str(), "user:bob by user:ann");
+        let meant = Actor::principal(Actor::from(&acting).as_str()).unwrap();
+        assert_eq!((meant.kind, meant.name.as_str()), (PrincipalKind::User, "bob"));
+        for kind in [PrincipalKind::Admin, PrincipalKind::User, PrincipalKind::ServiceAccount] {
+            let principal =
+                Principal { kind, ..Principal { name: "x@y.z".to_owned(), ..Principal::anonymous() } };
+            let meant = Actor::principal(Actor::from(&principal).as_str()).unwrap();
+            assert_eq!((meant.kind, meant.name.as_str()), (kind, "x@y.z"));
+        }
+        for nobody in ["system", "local:manifests", "anonymous:", "token:t", ""] {
+            assert!(Actor::principal(nobody).is_none(), "{nobody}");
+        }
     }
 
     #[test]

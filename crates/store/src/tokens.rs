@@ -158,6 +158,25 @@ impl Store {
 }
 
 impl Transaction {
+    /// Has the credential of a token end when its spec now says, if that says something else than before.
+    pub(crate) async fn move_end(&mut self, old: &Resource, new: &Resource) -> Result<(), StoreError> {
+        if new.kind != DESCRIPTOR.name {
+            return Ok(());
+        }
+        let end = |token: &Resource| token.spec::<TokenSpec>().map(|spec| spec.expires_at.map(Time::unix));
+        let (before, after) = (end(old)?, end(new)?);
+        if before == after {
+            return Ok(());
+        }
+        query("UPDATE credentials SET expires_at = $2 WHERE uid = $1")
+            .bind(&new.metadata.uid)
+            .bind(after)
+            .execute(&mut self.tx)
+            .await
+            .map(drop)
+            .map_err(StoreError::at("move the end of a credential"))
+    }
+
     async fn create_token(
         &mut self,
         name: &str,
@@ -215,7 +234,7 @@ impl Stored {
         Ok(Self {
             digest: Digest::from_bytes(digest.try_into().map_err(|_| damaged())?),
             entry: TokenEntry {
-                // Who changes the spec may move the end.
+                // Specs of old say nothing of it.
                 expires_at_unix: spec.expires_at.map(Time::unix).or(stored_end),
                 spec,
                 metadata: resource.metadata,

@@ -225,6 +225,9 @@ impl RoleBinding {
     /// Whatever word was used for the kind, its plural is kept.
     fn settle_resource(&mut self) -> Result<(), Error> {
         let Some(word) = &self.resource else { return Ok(()) };
+        // Of everything, only people are called by addresses.
+        let is_address = self.name.as_ref().is_some_and(|name| name.contains('@'));
+        let mut names = if is_address { Names::Email } else { Names::Plain };
         if word != EVERYTHING && word != AUDIT {
             let known: Vec<&str> = nouns().chain([EVERYTHING]).collect();
             let kind = find(word).ok_or_else(|| unknown(word, "resource", &known).at("resource"))?;
@@ -232,10 +235,11 @@ impl RoleBinding {
                 let error = wrong("project", format!("{} belong to no project", kind.plural));
                 return Err(error.with_hint("leave it out, and name the resource instead"));
             }
+            names = kind.names;
             self.resource = Some(kind.plural.to_owned());
         }
         for (field, name, names) in
-            [("name", &mut self.name, Names::Email), ("project", &mut self.project, Names::Plain)]
+            [("name", &mut self.name, names), ("project", &mut self.project, Names::Plain)]
         {
             if let Some(name) = name {
                 *name = names.canonical(name).map_err(|error| error.at(field))?;
@@ -323,6 +327,22 @@ mod tests {
         let error = read("servrs").unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `servers`?"));
         assert_eq!(error.field.as_deref(), Some("roleBindings[0].resource"));
+    }
+
+    #[test]
+    fn a_name_is_kept_as_its_kind_keeps_names() {
+        for (resource, name, expect) in [
+            ("servers", "My-Server", "My-Server"),
+            ("secrets", "API", "API"),
+            ("users", "Ann@Example.org", "ann@example.org"),
+            ("users", "Robot", "robot"),
+            ("*", "My-Server", "My-Server"),
+            ("*", "Ann@Example.org", "ann@example.org"),
+        ] {
+            let binding = json!({"role": "view", "resource": resource, "name": name});
+            let read = (DESCRIPTOR.read)(json!({"roleBindings": [binding]})).unwrap();
+            assert_eq!(read["roleBindings"][0]["name"], expect, "{resource}");
+        }
     }
 
     #[test]

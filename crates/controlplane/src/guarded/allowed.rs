@@ -6,6 +6,7 @@ use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error, Principal};
 use hayward_auth::{Action, Decision, Operation, Reason, Verb, decide};
 use hayward_store::{Actor, ListScope, Resource, StoreError};
+use jiff::Timestamp;
 
 use super::Guarded;
 
@@ -191,8 +192,17 @@ impl Guarded {
         }
     }
 
+    /// Refuses whoever signed in with something that was revoked meanwhile.
+    pub(crate) fn still_known(&self, caller: &Caller) -> Result<(), Error> {
+        if self.credentials.is_current(&caller.principal, Timestamp::now().as_second()) {
+            return Ok(());
+        }
+        let error = Error::new(Code::Forbidden, "the credential was revoked");
+        Err(error.with_hint("ask another administrator for a new token"))
+    }
+
     /// Decides anew what was decided earlier.
-    pub(crate) fn still(&self, allowed: &Allowed) -> Result<(), Denied> {
+    pub(super) fn still(&self, allowed: &Allowed) -> Result<(), Denied> {
         let Allowed { caller, verb, noun, one } = allowed;
         match one {
             Some((name, project)) => {
@@ -335,18 +345,6 @@ fn manage<'a>(verb: Verb, kind: &Descriptor, name: &'a str, project: Option<&'a 
 fn proof(caller: &Caller, verb: Verb, kind: &Descriptor, name: &str, project: Option<&str>) -> Allowed {
     let one = Some((name.to_owned(), project.map(ToOwned::to_owned)));
     Allowed { caller: caller.clone(), verb, noun: kind.plural, one }
-}
-
-/// Who made an invite, by the words of history.
-pub(crate) fn inviter(made_by: &str) -> Option<Principal> {
-    let (word, name) = made_by.split_once(':')?;
-    let kind = match word {
-        "admin" => PrincipalKind::Admin,
-        "user" => PrincipalKind::User,
-        "account" => PrincipalKind::ServiceAccount,
-        _ => return None,
-    };
-    Some(Principal { kind, name: name.to_owned(), ..Principal::anonymous() })
 }
 
 /// The name and the project of a resource.

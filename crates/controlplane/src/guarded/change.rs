@@ -6,7 +6,7 @@ use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Descriptor, Reference, find};
 use hayward_api::names::ResourceName;
-use hayward_api::{Code, Error};
+use hayward_api::{Caller, Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{
     Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction, keys_in,
@@ -15,7 +15,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Guarded;
-use super::allowed::Allowed;
+use super::allowed::{Allowed, Denied};
 
 /// The kind of what is proposed, and the member that says by whom.
 const PROPOSAL: &str = "promptrequest";
@@ -34,9 +34,13 @@ pub struct Change {
 }
 
 impl Guarded {
-    /// Begins a change. Whoever may change nothing gets nothing out of it: each thing needs its own proof.
-    pub async fn begin(&self) -> Result<Change, StoreError> {
-        Ok(Change { inner: self.store.begin().await?, guarded: self.clone() })
+    /// Begins a change, for this caller and what it showed that it may: each thing that is done needs its own proof. All of it
+    /// is decided anew when nobody else can change anything any more, as a right may be gone that was there before the wait.
+    pub async fn begin(&self, caller: &Caller, proofs: &[&Allowed]) -> Result<Change, Denied> {
+        let change = Change { inner: self.store.begin().await?, guarded: self.clone() };
+        self.still_known(caller).map_err(|error| Denied { error, decision: None })?;
+        proofs.iter().try_for_each(|allowed| self.still(allowed))?;
+        Ok(change)
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use hayward_api::kinds::rbac::AUDIT;
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Condition, Descriptor, KINDS};
-use hayward_api::{Code, Error};
+use hayward_api::names::is_uid;
+use hayward_api::{Caller, Code, Error};
 use hayward_auth::Verb;
 use hayward_store::{
     Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, RawResource, Resource,
@@ -67,10 +68,24 @@ impl Guarded {
         self.store.find(project_kind()?, Some(None), word).await
     }
 
+    /// The name of the project that a word means. An id stands for its project to whoever may see that; to others, it is a word
+    /// like any other.
+    pub(crate) async fn project_name(&self, caller: &Caller, word: &str) -> String {
+        if is_uid(word)
+            && Self::known(caller).is_ok()
+            && let Ok(kind) = project_kind()
+            && let Ok(found) = self.store.find(kind, Some(None), word).await
+            && self.sees(caller, kind, found.metadata.name.as_str(), None)
+        {
+            return found.metadata.name.to_string();
+        }
+        word.to_owned()
+    }
+
     /// Resources of a kind that this caller may see, whatever it is asked for beside.
     pub(crate) async fn visible(
         &self,
-        caller: &hayward_api::Caller,
+        caller: &Caller,
         kind: &'static Descriptor,
         scope: ListScope<'_>,
     ) -> Result<Vec<Resource>, StoreError> {

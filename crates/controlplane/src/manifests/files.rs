@@ -32,8 +32,8 @@ pub(super) struct Read {
 /// How they look now; nothing where the directory can't be read.
 pub(super) fn look(dir: &Path) -> Looked {
     let files = files(dir).unwrap_or_default();
-    let looked = |path: PathBuf| {
-        let metadata = fs::metadata(&path).ok()?;
+    let looked = |(path, _)| {
+        let metadata = fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)).ok()?;
         Some((path, (metadata.ino(), metadata.len(), metadata.modified().ok())))
     };
     files.into_iter().filter_map(looked).collect()
@@ -45,9 +45,9 @@ pub(super) fn read(dir: &Path) -> Result<Read, Error> {
         Error::new(Code::Unavailable, format!("failed to read the directory `{}`: {error}", dir.display()))
     })?;
     let mut read = Read { good: Vec::new(), broken: Vec::new() };
-    for path in files {
+    for (path, fault) in files {
         let name = path.strip_prefix(dir).unwrap_or(&path).to_string_lossy().into_owned();
-        match lists(&path, &name) {
+        match fault.map_or_else(|| lists(&path, &name), Err) {
             Ok(lists) => read.good.push((name, lists)),
             Err(error) => read.broken.push((name, error)),
         }
@@ -70,11 +70,15 @@ fn lists(path: &Path, name: &str) -> Result<Lists, Error> {
     Ok(lists)
 }
 
+/// What is in a directory, each with why it isn't read, if it isn't.
+type Found = Vec<(PathBuf, Option<Error>)>;
+
 /// The files that are manifests, sorted. Hidden ones are none: editors and git keep theirs so. A link is one if what it
-/// leads to is a file of the same directory, as whoever mounts settings has it; links to directories are not followed.
-fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// leads to is a file of the same directory, as whoever mounts settings has it; links to directories are not followed. What
+/// is passed over is told, lest it counts as gone.
+fn files(dir: &Path) -> io::Result<Found> {
     let root = dir.canonicalize()?;
-    let (mut found, mut waiting) = (Vec::new(), vec![(dir.to_owned(), 0)]);
+    let (mut found, mut waiting) = (Found::new(), vec![(dir.to_owned(), 0)]);
     while let Some((dir, depth)) = waiting.pop() {
         for entry in fs::read_dir(&dir)? {
             let entry = entry?;
@@ -83,18 +87,36 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
             if is_hidden {
                 continue;
             }
-            let is_inside =
-                || path.canonicalize().is_ok_and(|real| real.starts_with(&root) && real.is_file());
-            let is_file = kind.is_file() || (kind.is_symlink() && is_inside());
             if kind.is_dir() && depth < DEPTH_MAX {
                 waiting.push((path, depth + 1));
-            } else if is_file && is_manifest(&path) && found.len() < FILES_MAX {
-                found.push(path);
+            } else if kind.is_dir() {
+                found.push((path, Some(over(&format!("it is more than {DEPTH_MAX} directories deep")))));
+            } else if is_manifest(&path) {
+                found.push(manifest(path, &root, kind.is_symlink()));
             }
         }
     }
-    found.sort();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (_, fault) in found.iter_mut().skip(FILES_MAX) {
+        *fault = Some(over(&format!("there are more than {FILES_MAX} files")));
+    }
     Ok(found)
+}
+
+/// A file that is called like a manifest.
+fn manifest(path: PathBuf, root: &Path, is_link: bool) -> (PathBuf, Option<Error>) {
+    let real = if is_link { path.canonicalize() } else { Ok(path.clone()) };
+    let fault = match real {
+        Ok(real) if is_link && !real.starts_with(root) => Some(over("it leads out of the directory")),
+        Ok(real) if !real.is_file() => Some(over("it is no file")),
+        Ok(_) => None,
+        Err(error) => Some(over(&format!("it can't be followed: {error}"))),
+    };
+    (path, fault)
+}
+
+fn over(why: &str) -> Error {
+    Error::new(Code::Invalid, format!("it is not read: {why}"))
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -106,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_lead_to_files_of_the_directory_only() {
+    fn links_lead_to_files_of_the_directory_only_and_others_are_told() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
         fs::create_dir(dir.path().join("..data")).unwrap();
@@ -116,7 +138,26 @@ mod tests {
         link(&other.path().join("b.yaml"), "b.yaml");
         link(Path::new("/proc/kmsg"), "k.yaml");
         link(Path::new("."), "loop");
-        assert_eq!(files(dir.path()).unwrap(), [dir.path().join("a.yaml")]);
+        link(Path::new("nowhere"), "n.yaml");
+        let read = read(dir.path()).unwrap();
+        assert_eq!(read.good.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a.yaml"]);
+        let broken: Vec<_> = read.broken.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(broken, ["b.yaml", "k.yaml", "n.yaml"]);
+    }
+
+    #[test]
+    fn what_is_too_deep_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("1/2/3/4/5/6/7/8");
+        fs::create_dir_all(deep.join("9")).unwrap();
+        fs::write(deep.join("a.yaml"), "servers: []").unwrap();
+        fs::write(deep.join("9/b.yaml"), "servers: []").unwrap();
+        let read = read(dir.path()).unwrap();
+        assert_eq!(
+            read.good.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["1/2/3/4/5/6/7/8/a.yaml"]
+        );
+        assert_eq!(read.broken[0].0, "1/2/3/4/5/6/7/8/9");
     }
 
     #[test]

@@ -42,8 +42,6 @@ pub(crate) struct Applying {
     pub(crate) manager: String,
     /// Whether what it applied earlier and doesn't any more is deleted.
     pub(crate) prune: Prune,
-    /// Files whose objects stay, as they can't be read.
-    pub(crate) kept_files: Vec<String>,
     pub(crate) is_dry: bool,
     /// The project of what says none and can have one.
     pub(crate) project: Option<String>,
@@ -107,7 +105,6 @@ pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
     let applying = Applying {
         manager: manager.unwrap_or(MANAGER).to_owned(),
         prune,
-        kept_files: Vec::new(),
         is_dry: asked.query.is_dry_run()?,
         project: asked.project().map(ToOwned::to_owned),
         begun: Arc::clone(&asked.begun),
@@ -127,8 +124,8 @@ pub(crate) async fn run(
 ) -> Result<(Option<u64>, Vec<Applied>), Refusal> {
     let max = usize::try_from(plane.limits.apply_objects_max).unwrap_or(usize::MAX);
     let mut items = lists.prepared(applying, max)?;
-    make_ready(plane, caller, applying, &mut items).await?;
-    let mut planning = Planning::begin(plane, caller, applying).await?;
+    make_ready(plane, (caller, &recorded_as), applying, &mut items).await?;
+    let mut planning = Planning::begin(plane, (caller, &recorded_as), applying).await?;
     for item in items {
         planning.take(item).await?;
     }
@@ -156,7 +153,7 @@ pub(crate) async fn run(
 /// takes is bounded by count and by time.
 async fn make_ready(
     plane: &Plane,
-    caller: &Caller,
+    who: (&Caller, &Caller),
     applying: &Applying,
     items: &mut [Item],
 ) -> Result<(), Refusal> {
@@ -169,7 +166,7 @@ async fn make_ready(
         let message = format!("{passwords} passwords at once: apply up to {max}");
         return Err(Refusal::new(Code::TooLarge, message));
     }
-    let mut planning = Planning::begin(plane, caller, applying).await?;
+    let mut planning = Planning::begin(plane, who, applying).await?;
     for item in &*items {
         planning.decide(item).await?;
     }

@@ -79,6 +79,9 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     if let (Some(members), Some(project)) = (value.as_object_mut(), asked.project()) {
         members.entry("project").or_insert_with(|| project.into());
     }
+    if let Some(word) = value.get("server").and_then(Value::as_str).map(ToOwned::to_owned) {
+        value["server"] = asked.server_name(&word).await?.into();
+    }
     let document = document::read(kind, value)?;
     let word = document.project.clone().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
     let server = document.name;
@@ -141,6 +144,7 @@ async fn this(asked: &Asked, verb: Verb) -> Result<(Allowed, Resource, String), 
     };
     let project = asked.plane.guarded.project_of_attachment(&some, project).await.map_err(|_| missing())?;
     let name = project.metadata.name.as_str();
+    let server = &*asked.server_name(server).await.map_err(|_| missing())?;
     let is_there = servers(&project).iter().any(|known| known == server);
     if !is_there || !asked.plane.guarded.sees(&asked.caller, kind, server, Some(name)) {
         return Err(missing());

@@ -65,7 +65,7 @@ pub(crate) async fn events(asked: Asked) -> Result<Response, Refusal> {
                 let recorded = plane.machine.events(AUDIT_EVENTS_MAX).await?;
                 told.extend(recorded.into_iter().filter(|event| is_wanted(event, &wanted)));
             }
-            told.sort_by(|a, b| time(b).cmp(time(a)));
+            told.sort_by_cached_key(|event| std::cmp::Reverse(time(event)));
             told.truncate(limit);
             json(StatusCode::OK, &told)
         })
@@ -76,8 +76,8 @@ fn is_wanted(event: &Value, wanted: &[(&str, String)]) -> bool {
     wanted.iter().all(|(name, value)| event.get(name).and_then(Value::as_str) == Some(value))
 }
 
-fn time(event: &Value) -> &str {
-    event.get("timestamp").and_then(Value::as_str).unwrap_or_default()
+fn time(event: &Value) -> Option<Timestamp> {
+    event.get("timestamp").and_then(Value::as_str)?.parse().ok()
 }
 
 /// A claim, as what it is.
@@ -138,8 +138,8 @@ fn claimed(event: Value, reported_by: &str) -> Result<Claim, Refusal> {
         );
     };
     Ok(Claim {
-        // What lies ahead would stand before everything else.
-        at: at.unwrap_or_else(Timestamp::now).min(Timestamp::now()).to_string(),
+        // What lies ahead would stand before everything else. All are as long as each other, so that texts sort like times.
+        at: format!("{:.6}", at.unwrap_or_else(Timestamp::now).min(Timestamp::now())),
         event_kind,
         session_id: text(&content, "sessionId"),
         project_name: text(&content, "projectName"),
@@ -181,6 +181,9 @@ mod tests {
         assert_eq!(claim.content.get("verified"), None);
         assert_eq!(claim.content["claimed.verified"], true);
         assert_eq!((claim.session_id.as_deref(), claim.content["x"].as_u64()), (Some("s"), Some(1)));
+        let at = |text: &str| claimed(json!({"eventKind": "e", "timestamp": text}), "user:a@b.c").unwrap().at;
+        let times = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.12Z", "2026-01-01T01:00:00.123+01:00"];
+        assert!(times.map(at).is_sorted(), "texts sort like times");
         for bad in [json!({}), json!({"eventKind": ""}), json!([]), json!("x")] {
             assert!(claimed(bad, "x").is_err());
         }

@@ -6,7 +6,7 @@ use axum::response::Response;
 use hayward_api::Code;
 use hayward_api::kinds::Descriptor;
 use hayward_auth::Verb;
-use hayward_store::{Change, Snapshot};
+use hayward_store::{Change, Snapshot, StoreError};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::guarded::Allowed;
 use crate::limits::HISTORY_MAX;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
-use crate::wire::finish::{answer, finish};
+use crate::wire::finish::{answer, begin, conflict, finish};
 use crate::wire::show::shown_then;
 
 /// `GET /{kind}/{id}/history`. What is deleted has a history, too.
@@ -83,11 +83,21 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
         (asked.may_named(Verb::Create, kind, (&gone.0, gone.1.as_deref())).await?, gone.0, gone.1)
     };
     let Revert { to } = asked.object().await?;
-    let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
+    let (is_dry, if_match, plane) = (asked.query.is_dry_run()?, asked.if_match()?, Arc::clone(&asked.plane));
     let word = live.as_ref().map_or(word, |(_, resource)| resource.metadata.uid.clone());
     let resource = asked
         .change([("name", name.into())], async move {
-            let mut change = plane.guarded.begin().await?;
+            let mut change = begin(&plane, &[&proof]).await?;
+            if let Some(version) = if_match {
+                let live = change.find(kind, project.as_deref(), &word).await?;
+                let current = live.map_or(0, |live| live.metadata.resource_version);
+                if current != version {
+                    return Err(conflict(
+                        StoreError::Conflict { kind: kind.name, name: word, current },
+                        if_match,
+                    ));
+                }
+            }
             let mut resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
             finish(&plane, change, is_dry, &[kind.name]).await?;
             plane.guarded.tell_password(&mut resource).await?;

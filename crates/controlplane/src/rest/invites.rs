@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error};
 use hayward_auth::{Purpose, Token, TokenId, Verb};
@@ -39,9 +40,11 @@ pub(crate) async fn make(asked: Asked) -> Result<Response, Refusal> {
     let Invite { email, name, groups, expires_in } = asked.object().await?;
     let email = hayward_api::kinds::Names::Email.canonical(&email)?;
     asked.may_named(Verb::Create, user_kind()?, (&email, None)).await?;
-    for group in &groups {
-        asked.may_one(Verb::Edit, crate::wire::kind("group")?, (group, None)).await?;
+    let (mut named, group) = (Vec::new(), crate::wire::kind("group")?);
+    for word in &groups {
+        named.push(asked.may_one(Verb::Edit, group, (word, None)).await?.1.metadata.name);
     }
+    let groups: Vec<&str> = named.iter().map(ResourceName::as_str).collect();
     let lifetime = expires_in.unwrap_or(INVITE_LIFETIME.as_secs());
     if lifetime == 0 {
         let error = Error::new(Code::Invalid, "an invite that is over at once is of no use");

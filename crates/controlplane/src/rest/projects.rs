@@ -148,9 +148,12 @@ pub(crate) async fn attach(asked: Asked) -> Result<Response, Refusal> {
 /// `DELETE /projects/{id}/servers/{server}`.
 pub(crate) async fn detach(asked: Asked) -> Result<Response, Refusal> {
     let (allowed, project) = asked.may_this(Verb::Edit).await?;
-    let (is_dry, plane, server) =
-        (asked.query.is_dry_run()?, Arc::clone(&asked.plane), asked.part("server").to_owned());
-    asked.change([], async move { detach_from(&plane, &allowed, (&project, &server), is_dry).await }).await?;
+    let server = asked.server_name(asked.part("server")).await?;
+    let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
+    let said = [("server", server.as_str().into())];
+    asked
+        .change(said, async move { detach_from(&plane, &allowed, (&project, &server), is_dry).await })
+        .await?;
     Ok(nothing())
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
-use crate::wire::finish::finish;
+use crate::wire::finish::{begin, conflict, finish};
 use crate::wire::kind;
 use crate::wire::prepare::Prepared;
 use crate::wire::show::shown;
@@ -77,7 +77,9 @@ pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
     let (prompt, from) = (kind("prompt")?, asked.kind()?);
     let (name, project) = named(&request);
     let may_create = asked.may_named(Verb::Create, prompt, (name, project)).await?;
-    let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
+    let (is_dry, if_match, plane) = (asked.query.is_dry_run()?, asked.if_match()?, Arc::clone(&asked.plane));
+    // What becomes a prompt is what was read here, and nothing that somebody wrote since.
+    let version = if_match.unwrap_or(request.metadata.resource_version);
     let mut wanted = json!({ "name": name, "project": project, "labels": request.metadata.labels });
     for member in ["content", "priority", "link"] {
         if let Some(value) = request.spec.get(member) {
@@ -92,9 +94,10 @@ pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
     let document = asked
         .change(said, async move {
             let (name, scope) = named(&request);
-            let mut change = plane.guarded.begin().await?;
+            let mut change = begin(&plane, &[&may_delete, &may_create]).await?;
             let key = Key { kind: from, scope, name };
-            change.delete(&may_delete, &key, None, Deletion::Refuse).await?;
+            let deleted = change.delete(&may_delete, &key, Some(version), Deletion::Refuse).await;
+            deleted.map_err(|error| conflict(error, if_match))?;
             let (made, _) = prepared.create(&mut change, &may_create, None).await?;
             finish(&plane, change, is_dry, &[]).await?;
             Ok(shown(prompt, &made))

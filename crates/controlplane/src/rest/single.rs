@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, nothing};
-use crate::wire::finish::{answer, conflict, finish};
+use crate::wire::finish::{answer, begin, conflict, finish};
 
 /// `GET /{kind}/{id}`.
 pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
@@ -47,7 +47,7 @@ pub(crate) async fn delete(asked: Asked) -> Result<Response, Refusal> {
     asked
         .change([("name", name)], async move {
             let (name, scope) = named(&resource);
-            let mut change = plane.guarded.begin().await?;
+            let mut change = begin(&plane, &[&allowed]).await?;
             let deleted = change.delete(&allowed, &Key { kind, scope, name }, if_match, deletion).await;
             deleted.map_err(|error| conflict(error, if_match))?;
             finish(&plane, change, is_dry, &[kind.name]).await

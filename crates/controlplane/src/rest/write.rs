@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use axum::response::Response;
+use hayward_api::document;
 use hayward_api::kinds::Descriptor;
-use hayward_api::{Code, document};
 use hayward_auth::Verb;
 use hayward_store::{Resource, StoreError};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
-use crate::guarded::{Allowed, Change, named};
+use crate::guarded::{Allowed, named};
 use crate::plane::Plane;
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
-use crate::wire::finish::{answer, conflict, finish};
+use crate::wire::finish::{answer, begin, conflict, finish};
 use crate::wire::prepare::Prepared;
 use crate::wire::show::shown;
 
@@ -31,7 +31,7 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     let said = [("name", prepared.name.clone().into()), ("project", prepared.project.clone().into())];
     let (resource, token) = asked
         .change(said, async move {
-            let mut change = begun(&plane, &allowed).await?;
+            let mut change = begin(&plane, &[&allowed]).await?;
             let made = prepared.create(&mut change, &allowed, None).await?;
             finish(&plane, change, is_dry, &[kind.name]).await?;
             Ok(made)
@@ -59,7 +59,7 @@ pub(crate) async fn replace(asked: Asked) -> Result<Response, Refusal> {
     let plane = Arc::clone(&asked.plane);
     let resource = asked
         .change([("name", name.into())], async move {
-            let mut change = begun(&plane, &allowed).await?;
+            let mut change = begin(&plane, &[&allowed]).await?;
             let version = if_match.or(prepared.version);
             let resource = change.update(&allowed, version, &prepared.desired(None)).await;
             let resource = resource.map_err(|error| conflict(error, if_match))?;
@@ -86,17 +86,6 @@ pub(crate) async fn patch(asked: Asked) -> Result<Response, Refusal> {
     answer(StatusCode::OK, kind, &resource, None)
 }
 
-/// Begins a change that was decided on before a password was hashed: whoever makes it must be there still, and may still.
-async fn begun(plane: &Plane, allowed: &Allowed) -> Result<Change, Refusal> {
-    let change = plane.guarded.begin().await?;
-    if !plane.snapshots.is_current(allowed.caller()) {
-        let refusal = Refusal::new(Code::Forbidden, "the credential was revoked");
-        return Err(refusal.hint("ask another administrator for a new token"));
-    }
-    plane.guarded.still(allowed).map_err(|denied| denied.error)?;
-    Ok(change)
-}
-
 /// Patches what there is now: read in the change itself, so that nothing comes between.
 async fn patched(
     plane: &Plane,
@@ -108,7 +97,7 @@ async fn patched(
     let (name, project) = named(resource);
     // What takes long is done before others have to wait.
     let password = Prepared::password_of(plane, kind, name, (&mut patch, is_dry)).await?;
-    let mut change = begun(plane, allowed).await?;
+    let mut change = begin(plane, &[allowed]).await?;
     let live = change.find(kind, project, name).await?;
     let live = live.ok_or_else(|| StoreError::NotFound { kind: kind.name, name: name.to_owned() })?;
     let current = live.metadata.resource_version;

@@ -25,6 +25,8 @@ pub(crate) struct Asked {
     pub(crate) caller: Caller,
     /// What stands in the braces of the route.
     pub(crate) path: Vec<(String, String)>,
+    /// The name of the project that the query asks about.
+    pub(crate) project: Option<String>,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -43,9 +45,9 @@ impl Asked {
         self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
     }
 
-    /// The project that is asked about: part of the path, or of the query.
+    /// The name of the project that is asked about.
     pub(crate) fn project(&self) -> Option<&str> {
-        self.query.get("project")
+        self.project.as_deref()
     }
 
     /// The body as a value: JSON, or YAML if it says so.

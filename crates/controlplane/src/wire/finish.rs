@@ -1,6 +1,7 @@
-//! The end of what changes one resource: made or only tried, and told.
+//! The beginning and the end of what changes one resource: decided anew, made or only tried, and told.
 
 use axum::response::Response;
+use hayward_api::Code;
 use hayward_api::kinds::Descriptor;
 use hayward_auth::Token;
 use hayward_store::{Resource, StoreError};
@@ -8,9 +9,16 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::asked::json;
 use super::show::shown;
-use crate::guarded::Change;
+use crate::guarded::{Allowed, Change};
 use crate::plane::Plane;
 use crate::refusal::Refusal;
+
+/// Begins a change for whoever showed these proofs, the first of which says who that is.
+pub(crate) async fn begin(plane: &Plane, proofs: &[&Allowed]) -> Result<Change, Refusal> {
+    let caller = proofs.first().map(|allowed| allowed.caller());
+    let caller = caller.ok_or_else(|| Refusal::new(Code::Internal, "a change for nobody"))?;
+    Ok(plane.guarded.begin(caller, proofs).await.map_err(|denied| denied.error)?)
+}
 
 /// Makes a change, or only looks whether it could be made.
 pub(crate) async fn finish(

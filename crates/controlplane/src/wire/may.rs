@@ -1,6 +1,7 @@
 //! Asking whether the caller of a request may, and recording it where not.
 
 use hayward_api::kinds::Descriptor;
+use hayward_api::names::is_uid;
 use hayward_auth::{Operation, Verb};
 use hayward_store::Resource;
 
@@ -68,6 +69,15 @@ impl Asked {
     pub(crate) async fn project_there(&self, name: &str) -> Result<Resource, Refusal> {
         let guarded = &self.plane.guarded;
         self.denied(guarded.project_there(&self.caller, name, self.kind()?).await).await
+    }
+
+    /// The name of the server that a word means: an id stands for it, a name for itself.
+    pub(crate) async fn server_name(&self, word: &str) -> Result<String, Refusal> {
+        if !is_uid(word) {
+            return Ok(word.to_owned());
+        }
+        let (_, server) = self.may_one(Verb::View, super::kind("server")?, (word, None)).await?;
+        Ok(server.metadata.name.to_string())
     }
 
     /// With the resource of the route's kind that its path names.

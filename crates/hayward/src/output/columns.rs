@@ -1,5 +1,7 @@
 //! Documents as rows: the name, the columns of their kind, the age.
 
+use std::borrow::Cow;
+
 use hayward_api::kinds::{Column, Descriptor, Scope};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -60,7 +62,7 @@ impl Columns {
 
     /// One row, as it is at this moment.
     pub(crate) fn row(&self, document: &Value, now: Timestamp) -> Vec<String> {
-        let member = |path: &str| self.cell(all_at(document, path).as_ref(), now);
+        let member = |path: &str| self.cell(all_at(document, path).as_deref(), now);
         let project = self.has_project().then(|| member("project"));
         let wide = (self.width == Width::Wide).then(|| member("id"));
         let labels = self.has_labels.then(|| pairs(at(document, "labels")));
@@ -84,26 +86,26 @@ impl Columns {
 }
 
 /// What stands at a path; where it leads through a list, what stands there in its entries, each once.
-fn all_at(document: &Value, path: &str) -> Option<Value> {
-    let mut value = document.clone();
-    for member in path.split('.') {
-        value = match value {
-            Value::Array(entries) => {
-                let each = entries.iter().filter_map(|entry| entry.get(member)).cloned();
-                let mut seen = Vec::new();
-                for found in
-                    each.flat_map(|found| if let Value::Array(inner) = found { inner } else { vec![found] })
-                {
-                    if !seen.contains(&found) {
-                        seen.push(found);
-                    }
-                }
-                Value::Array(seen)
-            }
-            other => other.get(member)?.clone(),
-        };
+fn all_at<'a>(document: &'a Value, path: &str) -> Option<Cow<'a, Value>> {
+    path.split('.').try_fold(Cow::Borrowed(document), |value, member| match value {
+        Cow::Borrowed(Value::Array(entries)) => Some(Cow::Owned(in_each(entries, member))),
+        Cow::Borrowed(other) => other.get(member).map(Cow::Borrowed),
+        Cow::Owned(Value::Array(entries)) => Some(Cow::Owned(in_each(&entries, member))),
+        Cow::Owned(other) => other.get(member).cloned().map(Cow::Owned),
+    })
+}
+
+/// What a member is in the entries of a list, each once; of lists, their entries.
+fn in_each(entries: &[Value], member: &str) -> Value {
+    let found = entries.iter().filter_map(|entry| entry.get(member));
+    let found = found.flat_map(|found| found.as_array().map_or(std::slice::from_ref(found), Vec::as_slice));
+    let mut seen: Vec<Value> = Vec::new();
+    for value in found {
+        if !seen.contains(value) {
+            seen.push(value.clone());
+        }
     }
-    Some(value)
+    seen.into()
 }
 
 /// What a value is on one line: of a list its entries, of an object its keys, of a moment how far away it is.
@@ -172,7 +174,7 @@ mod tests {
     fn a_path_leads_through_lists() {
         let document =
             json!({"subjects": [{"name": "a"}, {"name": "b"}], "rules": [{"tools": ["x", "y"]}, {}]});
-        let text = |path: &str| text(all_at(&document, path).as_ref(), Timestamp::now());
+        let text = |path: &str| text(all_at(&document, path).as_deref(), Timestamp::now());
         assert_eq!((&*text("subjects.name"), &*text("rules.tools"), &*text("none.x")), ("a,b", "x,y", "-"));
     }
 
@@ -180,7 +182,7 @@ mod tests {
     fn what_stands_at_a_path_several_times_is_shown_once() {
         let document = json!({"roleBindings": [{"role": "run"}, {"role": "edit"}, {"role": "run"}]});
         let roles = all_at(&document, "roleBindings.role");
-        assert_eq!(text(roles.as_ref(), Timestamp::now()), "run,edit");
+        assert_eq!(text(roles.as_deref(), Timestamp::now()), "run,edit");
     }
 
     #[test]

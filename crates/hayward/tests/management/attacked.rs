@@ -316,6 +316,33 @@ async fn whoever_may_not_attach_learns_neither_of_projects_nor_of_servers() {
 }
 
 #[tokio::test]
+async fn no_first_user_is_made_under_a_token_that_is_revoked_meanwhile() {
+    let rig = Rig::start_with(&["--limit", "controlplane.password_hashes_max=1"]);
+    let made = rig.post("/tokens", rig.admin(), json!({"name": "root", "role": "admin"})).await.json();
+    let root = made["token"].as_str().unwrap();
+    let pause = |wait| tokio::time::sleep(std::time::Duration::from_millis(wait));
+    // With one place for hashing, whoever comes later waits for these.
+    let busy = (0..6).map(|at| {
+        let guess = json!({"email": format!("nobody-{at}@example.org"), "password": PASSWORD});
+        rig.post("/auth/login", "", guess)
+    });
+    let first = json!({"email": "eve@example.org", "password": PASSWORD});
+    let bootstrap = async {
+        pause(30).await;
+        rig.post("/auth/bootstrap", root, first.clone()).await
+    };
+    let revoked = async {
+        pause(60).await;
+        rig.send("DELETE", "/tokens/root", rig.admin(), &Value::Null).await.status
+    };
+    let (busy, bootstrap, revoked) = tokio::join!(futures_util::future::join_all(busy), bootstrap, revoked);
+    assert!(busy.iter().all(|answer| answer.status == 401), "{}", busy[0].body);
+    assert_eq!((bootstrap.status, revoked), (403, 204), "{}", bootstrap.body);
+    assert_eq!(rig.get("/auth/status", "").await.json()["hasUsers"], false);
+    assert_eq!(rig.post("/auth/bootstrap", rig.admin(), first).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_change_that_waits_for_a_hash_does_not_happen_when_its_maker_may_no_more() {
     let rig = Rig::start_with(&["--limit", "controlplane.password_hashes_max=1"]);
     rig.bootstrap().await;

@@ -62,6 +62,34 @@ async fn a_directory_is_applied_and_followed_and_a_broken_file_keeps_its_last_go
 }
 
 #[tokio::test]
+async fn what_moves_into_a_broken_file_is_not_deleted_and_is_told_by_its_file() {
+    let manifests = tempfile::tempdir().unwrap();
+    let file = |name: &str| manifests.path().join(name);
+    let keep = "servers:\n- name: keep\n  command: [x]\nsecrets:\n- name: s\n  data: {K: v}\n";
+    fs::write(file("a.yaml"), keep).unwrap();
+    let rig = Rig::start_with(&["--manifests", manifests.path().to_str().unwrap()]);
+    until(&rig, "it is there", |servers, _| names(servers) == ["keep"]).await;
+    let before = rig.get("/servers/keep", rig.admin()).await.json();
+    fs::write(file("b.yaml"), keep.replace("command", "comand")).unwrap();
+    fs::write(file("a.yaml"), "servers:\n- name: more\n  command: [x]\n").unwrap();
+    until(&rig, "what is good is in force, and nothing is deleted", |servers, overview| {
+        names(servers) == ["keep", "more"] && overview["status"] == "degraded"
+    })
+    .await;
+    assert_eq!(rig.get("/secrets/s", rig.admin()).await.status, 200);
+    fs::write(file("b.yaml"), keep).unwrap();
+    until(&rig, "it is mended", |_, overview| overview["status"] == "ok").await;
+    assert_eq!(rig.get("/servers/keep", rig.admin()).await.json()["id"], before["id"]);
+
+    fs::write(file("c.yaml"), "servers:\n- name: more\n  command: [x]\n").unwrap();
+    until(&rig, "what two files say is told by both", |_, overview| {
+        let told = overview["conditions"][0]["message"].as_str().unwrap_or_default();
+        told.contains("a.yaml: servers[0]") && told.contains("c.yaml: servers[0]")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_broken_file_is_told_without_its_lines_and_only_to_whoever_may_read_the_log() {
     let manifests = tempfile::tempdir().unwrap();
     let file = manifests.path().join("b.yaml");

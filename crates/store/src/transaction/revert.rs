@@ -1,7 +1,8 @@
 //! Bringing a resource back to what it was.
 
-use hayward_api::kinds::Descriptor;
+use hayward_api::kinds::{Descriptor, token};
 use hayward_api::names::ResourceName;
+use hayward_api::{Code, Error};
 
 use super::Transaction;
 use crate::error::StoreError;
@@ -32,6 +33,13 @@ impl Transaction {
         let key = Key { kind, scope, name: was.metadata.name.as_str() };
         match list::get(&mut self.tx, &key).await? {
             Some(today) => self.change(today, &desired, was.metadata.owner, actor).await,
+            None if kind.name == token::DESCRIPTOR.name => {
+                let error = Error::new(
+                    Code::Invalid,
+                    "the secret of a deleted token is gone, and can't be brought back",
+                );
+                Err(StoreError::Invalid(error.with_hint("make a new token")))
+            }
             None => self.create(&desired, actor).await,
         }
     }

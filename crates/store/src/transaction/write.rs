@@ -129,6 +129,7 @@ impl Transaction {
         let new = self.replace(new, &old).await?;
         self.seal_values(&new, values).await?;
         self.refer_anew(kind, &old, &new).await?;
+        self.move_end(&old, &new).await?;
         self.remember(ChangeKind::Updated, Some(&old), Some(&new), actor);
         if is_new_password {
             // Whoever knew the old one may be who it is changed for.

@@ -121,9 +121,10 @@ impl Lists {
         self.0.len()
     }
 
-    /// Puts those of another one behind.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.0.extend(other.0);
+    /// Puts those of a file behind, and the file before each of their places.
+    pub(crate) fn append(&mut self, file: &str, other: Self) {
+        let of_file = |wanted: Wanted| Wanted { place: format!("{file}: {}", wanted.place), ..wanted };
+        self.0.extend(other.0.into_iter().map(of_file));
     }
 
     /// Those of a file alone, checked as far as they can be by themselves.

@@ -31,12 +31,13 @@ pub(super) struct Planning<'a> {
 }
 
 impl<'a> Planning<'a> {
+    /// Begins for this caller; the credential is that of whoever the record names.
     pub(super) async fn begin(
         plane: &'a Plane,
-        caller: &'a Caller,
+        (caller, recorded_as): (&'a Caller, &Caller),
         applying: &'a Applying,
     ) -> Result<Self, Refusal> {
-        let change = plane.guarded.begin().await?;
+        let change = plane.guarded.begin(recorded_as, &[]).await.map_err(|denied| denied.error)?;
         Ok(Self { plane, caller, applying, change, results: Vec::new(), said: HashSet::new() })
     }
 
@@ -145,10 +146,11 @@ impl<'a> Planning<'a> {
 
     fn is_left(&self, kind: &'static str, resource: &Resource) -> Result<bool, StoreError> {
         let applied = resource.applied()?;
-        let Some(last) = managers::last(applied.as_ref(), &self.applying.manager) else { return Ok(false) };
-        let (file, (name, project)) = (last.get("file").and_then(Value::as_str), named(resource));
-        Ok(!self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned()))
-            && !self.applying.kept_files.iter().any(|kept| file == Some(kept)))
+        if managers::last(applied.as_ref(), &self.applying.manager).is_none() {
+            return Ok(false);
+        }
+        let (name, project) = named(resource);
+        Ok(!self.said.contains(&(kind, project.map(ToOwned::to_owned), name.to_owned())))
     }
 
     async fn delete(&mut self, kind: &'static Descriptor, resource: Resource) -> Result<(), Refusal> {
