@@ -59,17 +59,61 @@ impl std::fmt::Debug for Document {
     }
 }
 
+/// The schema of the spec of a kind, whole.
+fn schema(kind: &Descriptor) -> Value {
+    let mut settings = schemars::generate::SchemaSettings::default();
+    settings.inline_subschemas = true;
+    (kind.schema)(&mut settings.into_generator()).to_value()
+}
+
 /// The members of the specs of each kind, by the name of the kind.
 static MEMBERS: LazyLock<HashMap<&str, Vec<String>>> = LazyLock::new(|| {
     let members = |kind: &Descriptor| {
-        let mut settings = schemars::generate::SchemaSettings::default();
-        settings.inline_subschemas = true;
-        let schema = (kind.schema)(&mut settings.into_generator());
+        let schema = schema(kind);
         let properties = schema.get("properties").and_then(Value::as_object);
         properties.map(|members| members.keys().cloned().collect()).unwrap_or_default()
     };
     KINDS.iter().map(|kind| (kind.name, members(kind))).collect()
 });
+
+/// Whether documents of a kind can have a single value at this path: text, a number, a switch.
+pub(crate) fn leads(kind: &Descriptor, path: &[String]) -> bool {
+    let [first, rest @ ..] = path else { return false };
+    if members(kind).iter().any(|own| own == first) {
+        return schema(kind)["properties"].get(first).is_some_and(|schema| leads_in(schema, rest));
+    }
+    match first.as_str() {
+        "labels" | "annotations" => rest.len() == 1,
+        "status" => !rest.is_empty(),
+        _ => rest.is_empty(),
+    }
+}
+
+fn leads_in(schema: &Value, path: &[String]) -> bool {
+    let ways = ["anyOf", "oneOf", "allOf"].iter().filter_map(|way| schema.get(*way)?.as_array()).flatten();
+    let mut ways = ways.peekable();
+    if ways.peek().is_some() {
+        return ways.any(|way| leads_in(way, path));
+    }
+    let is = |word: &str| {
+        schema
+            .get("type")
+            .is_some_and(|it| it == word || it.as_array().is_some_and(|all| all.iter().any(|it| it == word)))
+    };
+    let is_free =
+        schema.get("type").is_none() && schema.get("enum").is_none() && schema.get("const").is_none();
+    match path {
+        [] => is_free || !(is("array") || is("object") || is("null") && schema["type"].is_string()),
+        [first, rest @ ..] => match schema.get("properties").and_then(|all| all.get(first)) {
+            Some(inner) => leads_in(inner, rest),
+            None => match schema.get("additionalProperties") {
+                Some(Value::Bool(is_open)) => *is_open,
+                Some(inner) => leads_in(inner, rest),
+                None => is_free,
+            },
+        },
+    }
+}
 
 /// Names of what is built in, by the name of the kind.
 static BUILTINS: LazyLock<HashMap<&str, HashSet<&str>>> = LazyLock::new(|| {
@@ -104,6 +148,12 @@ fn read_only(kind: &Descriptor) -> impl Iterator<Item = &'static str> {
 pub fn strip(kind: &Descriptor, document: &mut Value) {
     let Some(members) = document.as_object_mut() else { return };
     members.retain(|name, _| !read_only(kind).any(|member| member == name));
+}
+
+/// The version that somebody wrote a document or a patch for, if they say one and the kind has no member of that name.
+pub fn version(kind: &Descriptor, written: &Value) -> Result<Option<u64>, Error> {
+    let said = written.get("version").filter(|_| read_only(kind).any(|member| member == "version"));
+    said.map_or(Ok(None), meta::version)
 }
 
 /// What somebody wrote, checked.

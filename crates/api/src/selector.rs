@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::document::{READ_ONLY, is_key, members};
+use crate::document::{READ_ONLY, is_key, leads, members};
 use crate::error::{Code, Error, did_you_mean};
 use crate::kinds::Descriptor;
 use crate::limits::spec::{LABEL_BYTES, REQUIREMENTS, SELECTOR_BYTES};
@@ -165,6 +165,13 @@ fn field(kind: &Descriptor, part: &str) -> Result<Field, Error> {
     let first = path.first().map(String::as_str).unwrap_or_default();
     if !has(kind, first) || path.iter().any(String::is_empty) {
         return Err(unknown(kind, first));
+    }
+    if !leads(kind, &path) {
+        let shown: String = path.join(".").chars().take(80).flat_map(char::escape_debug).collect();
+        let error = Error::new(Code::Invalid, format!("{} have no single value at `{shown}`", kind.plural));
+        return Err(
+            error.with_hint("name a member that is a text, a number or a switch, as documents show it")
+        );
     }
     let value = value.trim();
     if value.contains(['=', '(', ')', '!']) {

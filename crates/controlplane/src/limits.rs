@@ -26,9 +26,6 @@ hayward_api::limits! {
     }
 }
 
-/// Changes of one resource that `history` tells.
-pub(crate) const HISTORY_MAX: usize = 1_000;
-
 /// Objects of a list that is asked for in parts, unless the caller says how many.
 pub(crate) const PAGE_MAX: usize = 10_000;
 

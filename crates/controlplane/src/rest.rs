@@ -25,6 +25,7 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter};
+use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
@@ -36,6 +37,7 @@ pub use crate::wire::route::{Access, Form, Gives, Param, Route, Schema, Takes};
 pub(crate) use apply::{Applying, Lists, Prune};
 
 use crate::plane::Plane;
+use crate::ports::{Effect, recorded};
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
 use crate::wire::query::Query;
@@ -108,13 +110,27 @@ fn id_of(request: &Request) -> Arc<str> {
 /// Has a request answered: elsewhere than on the thread of its connection, within a time, and whatever breaks.
 async fn dispatch(plane: Arc<Plane>, route: &'static Route, request: Request) -> Response {
     let id = id_of(&request);
-    let patience = Duration::from_millis(plane.limits.answer_timeout_ms);
     let asked = match read(&plane, route, request).await {
         Ok(asked) => asked,
         Err(refusal) => return counted(&plane, refusal.response(&id)),
     };
-    let begun = Arc::clone(&asked.begun);
-    let mut answer = plane.tasks.spawn_on((route.handler)(asked), &plane.runtime);
+    // The time runs on when the client has left.
+    let answered = plane.tasks.spawn_on(answered(Arc::clone(&plane), asked), &plane.runtime);
+    let answered = answered.await.unwrap_or_else(|_| Err(broken()));
+    counted(&plane, answered.unwrap_or_else(|refusal| refusal.response(&id)))
+}
+
+/// What a handler answers within its time. A refusal that is in no record yet is put there.
+async fn answered(plane: Arc<Plane>, asked: Asked) -> Result<Response, Refusal> {
+    let (begun, noted) = (Arc::clone(&asked.begun), Arc::clone(&asked.noted));
+    let (caller, managed) = (asked.caller.clone(), asked.managed(Effect::Look, []));
+    let patience = Duration::from_millis(plane.limits.answer_timeout_ms);
+    let work = async move {
+        let mut asked = asked;
+        asked.resolve().await;
+        (asked.route.handler)(asked).await
+    };
+    let mut answer = plane.tasks.spawn_on(work, &plane.runtime);
     let ended = if let Ok(ended) = timeout(patience, &mut answer).await {
         ended
     } else {
@@ -134,11 +150,23 @@ async fn dispatch(plane: Arc<Plane>, route: &'static Route, request: Request) ->
         }
         Err(_panic) => {
             plane.counters.panics.fetch_add(1, Ordering::Relaxed);
-            Err(Refusal::new(Code::Internal, "something broke while this was answered")
-                .hint("the server's log says more"))
+            Err(broken())
         }
     };
-    counted(&plane, answered.unwrap_or_else(|refusal| refusal.response(&id)))
+    if let Err(refusal) = &answered
+        && !noted.load(Ordering::Relaxed)
+        && caller.principal.kind != PrincipalKind::Anonymous
+    {
+        let error = hayward_api::Error { detail: None, ..refusal.error.clone() };
+        let refused = async move { Err::<(), _>(error) };
+        // It ends as it ended: what the record says to it changes nothing.
+        recorded(&*plane.record, caller, managed, refused).await.ok();
+    }
+    answered
+}
+
+fn broken() -> Refusal {
+    Refusal::new(Code::Internal, "something broke while this was answered").hint("the server's log says more")
 }
 
 fn counted(plane: &Plane, response: Response) -> Response {
@@ -162,10 +190,11 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
         Gives::Later => Query::default(),
         _ => Query::read(request.uri().query(), route.query)?,
     };
-    let project = match query.get("project") {
-        Some(word) => Some(plane.guarded.project_name(&caller, word).await),
-        None => None,
-    };
+    let path: Vec<(String, String)> = path;
+    let said = path.iter().map(|(_, value)| value.as_str()).chain(query.pairs().map(|(_, value)| value));
+    if said.into_iter().any(|text| text.contains('\0')) {
+        return Err(Refusal::invalid("there is a character that no text can have").hint("leave out NUL"));
+    }
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::invalid("the body ended early"))?.to_bytes();
     Ok(Asked {
@@ -173,11 +202,12 @@ async fn read(plane: &Arc<Plane>, route: &'static Route, mut request: Request) -
         route,
         caller,
         path,
-        project,
+        project: query.get("project").map(ToOwned::to_owned),
         query,
         headers: head.headers,
         body,
         begun: Arc::default(),
+        noted: Arc::default(),
     })
 }
 

@@ -253,6 +253,16 @@ impl Entrance {
 
     /// A login for this user.
     pub(crate) async fn sign_in(&self, user: Resource, shown: Shown<'_>) -> Result<SignedIn, Refusal> {
+        self.sign_in_if(user, shown, || Ok(())).await
+    }
+
+    /// The same, if whoever asked for it still may when nothing else can come between.
+    pub(crate) async fn sign_in_if(
+        &self,
+        user: Resource,
+        shown: Shown<'_>,
+        still: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<SignedIn, Refusal> {
         let (token, created_unix) = (Token::mint(Purpose::Login), Timestamp::now().as_second());
         let (password, impersonator) = match shown {
             Shown::Password(digest) => (Some(digest), None),
@@ -267,7 +277,8 @@ impl Entrance {
             password,
             impersonator,
         };
-        self.store.create_login(&login, &Actor::system()).await.map_err(|error| match error {
+        let still = || still().map_err(StoreError::Invalid);
+        self.store.create_login_if(&login, &Actor::system(), still).await.map_err(|error| match error {
             // Changed while it was compared: it was wrong, only later.
             StoreError::Done { .. } => wrong(),
             error => error.into(),

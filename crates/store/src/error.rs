@@ -118,10 +118,17 @@ impl StoreError {
             sqlx::Error::Database(ref error) if is_damage(error.code().as_deref()) => {
                 Self::Corrupt { detail: format!("failed to {step}: {source}") }
             }
+            sqlx::Error::Database(ref error) if error.code().as_deref() == Some(NO_TEXT) => {
+                let error = Error::new(Code::Invalid, "there is a character that no text can have");
+                Self::Invalid(error.with_hint("leave out NUL"))
+            }
             source => Self::Unavailable { step, source },
         }
     }
 }
+
+/// What `PostgreSQL` says of texts with a NUL in them.
+const NO_TEXT: &str = "22021";
 
 /// `SQLITE_CORRUPT` and `SQLITE_NOTADB`, also as the low byte of an extended code. Codes of `PostgreSQL` are longer; of those,
 /// class `XX` is damage.

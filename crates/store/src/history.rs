@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::StoreError;
+use crate::limits::{HISTORY_BYTES, HISTORY_ROWS};
 use crate::resource::{Resource, damaged, parse};
-use crate::sql::{On, Row, query};
+use crate::sql::{On, Query, Row, query};
 use crate::store::Store;
 
 /// The word for changes of logins, which are no resources: they say nothing but that there was a change.
@@ -81,16 +82,18 @@ pub struct Change {
     pub before: Option<Snapshot>,
     /// The resource after.
     pub after: Option<Snapshot>,
+    /// Bytes of text of both.
+    pub(crate) bytes: usize,
 }
 
 impl Change {
     pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
         let step = "read history";
         let text = |column: &str| row.get::<String>(column).map_err(StoreError::at(step));
-        let snapshot = |column: &str| -> Result<Option<Snapshot>, StoreError> {
-            let text: Option<String> = row.get(column).map_err(StoreError::at(step))?;
-            text.map(|text| parse(&text)).transpose()
-        };
+        let kept = |column: &str| row.get::<Option<String>>(column).map_err(StoreError::at(step));
+        let (before, after) = (kept("before")?, kept("after")?);
+        let bytes = [&before, &after].into_iter().flatten().map(String::len).sum();
+        let snapshot = |text: Option<String>| text.map(|text| parse(&text)).transpose();
         let revision: i64 = row.get("revision").map_err(StoreError::at(step))?;
         Ok(Self {
             revision: revision.cast_unsigned(),
@@ -101,8 +104,9 @@ impl Change {
             uid: text("uid")?,
             actor: text("actor")?,
             at: text("at")?,
-            before: snapshot("before")?,
-            after: snapshot("after")?,
+            before: snapshot(before)?,
+            after: snapshot(after)?,
+            bytes,
         })
     }
 }
@@ -120,22 +124,43 @@ macro_rules! meant {
 }
 
 impl Store {
-    /// The changes that are kept of the resource of this uid or name, oldest first. What is deleted has a history, too;
-    /// of a name that was used again, it is that of all who bore it.
+    /// The changes that are kept of the resource of this uid or name, oldest first: the last [`HISTORY_ROWS`], and of these
+    /// as many as have [`HISTORY_BYTES`]. What is deleted has a history, too; of a name that was used again, it is that of all
+    /// who bore it.
     pub async fn history(
         &self,
         kind: &Descriptor,
         scope: Option<&str>,
         word: &str,
     ) -> Result<Vec<Change>, StoreError> {
-        let rows = query(meant!("SELECT * FROM history WHERE ", " ORDER BY revision"))
+        let mut changes = self.newest_of(kind, scope, word, HISTORY_ROWS).await?;
+        changes.reverse();
+        Ok(changes)
+    }
+
+    /// The last change of the resource of this uid or name, if any is kept.
+    pub async fn last_change(
+        &self,
+        kind: &Descriptor,
+        scope: Option<&str>,
+        word: &str,
+    ) -> Result<Option<Change>, StoreError> {
+        Ok(self.newest_of(kind, scope, word, 1).await?.pop())
+    }
+
+    async fn newest_of(
+        &self,
+        kind: &Descriptor,
+        scope: Option<&str>,
+        word: &str,
+        rows: u64,
+    ) -> Result<Vec<Change>, StoreError> {
+        let newest = query(meant!("SELECT * FROM history WHERE ", " ORDER BY revision DESC LIMIT $4"))
             .bind(kind.name)
             .bind(word)
             .bind(scope.unwrap_or_default())
-            .fetch_all(&self.pools.readers)
-            .await
-            .map_err(StoreError::at("read history"))?;
-        rows.iter().map(Change::from_row).collect()
+            .bind(rows);
+        take(newest, &self.pools.readers, HISTORY_BYTES).await
     }
 
     /// The resource of this uid or name as it was at a revision, also if it is deleted by now.
@@ -149,6 +174,32 @@ impl Store {
         revision: u64,
     ) -> Result<Snapshot, StoreError> {
         at(&self.pools.readers, kind, scope, word, revision).await
+    }
+}
+
+/// The changes that a query asks for, until they have so many bytes: one at least, if there is one.
+pub(crate) async fn take<'a>(
+    query: Query,
+    on: impl Into<On<'a>>,
+    bytes: usize,
+) -> Result<Vec<Change>, StoreError> {
+    enum Stop {
+        Full,
+        Failed(StoreError),
+    }
+    let (mut changes, mut left) = (Vec::new(), bytes);
+    let taken = query.fetch_each(on, |row| {
+        let change = Change::from_row(row).map_err(Stop::Failed)?;
+        if change.bytes > left && !changes.is_empty() {
+            return Err(Stop::Full);
+        }
+        left = left.saturating_sub(change.bytes);
+        changes.push(change);
+        Ok(())
+    });
+    match taken.await.map_err(StoreError::at("read history"))? {
+        Err(Stop::Failed(error)) => Err(error),
+        Ok(()) | Err(Stop::Full) => Ok(changes),
     }
 }
 

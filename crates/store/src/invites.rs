@@ -132,12 +132,16 @@ impl Transaction {
         if invite.redeemed_unix.is_some() || invite.expires_unix <= now_unix {
             return Err(StoreError::Done { what: "the invite is used or over" });
         }
-        query("UPDATE invites SET redeemed_at = $2 WHERE id = $1")
+        let used = query("UPDATE invites SET redeemed_at = $2 WHERE id = $1 AND redeemed_at IS NULL")
             .bind(id.as_str())
             .bind(now_unix)
             .execute(&mut self.tx)
             .await
             .map_err(StoreError::at("redeem an invite"))?;
+        if used == 0 {
+            // Taken back at this moment.
+            return Err(not_found());
+        }
         Ok(Invite { redeemed_unix: Some(now_unix), ..invite })
     }
 }

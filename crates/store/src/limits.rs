@@ -5,7 +5,7 @@ use std::time::Duration;
 hayward_api::limits! {
     /// Limits of the store that can be set.
     pub struct Limits("store") {
-        /// Changes that are kept for history and watches; the oldest beyond them are forgotten.
+        /// Changes that are kept for history and watches, and as many of logins; the oldest beyond them are forgotten.
         history_rows_max: Count = 10_000 in 100..=10_000_000,
         /// Calls of one credential that are remembered by the keys that they came with.
         receipts_per_credential_max: Count = 10_000 in 1..=10_000_000,
@@ -40,8 +40,12 @@ pub const IDLE_IN_CHANGE: Duration = Duration::from_secs(30);
 pub const POLL: Duration = Duration::from_secs(1);
 /// How long after a failure it is tried again to hear of changes.
 pub const RETRY: Duration = Duration::from_secs(1);
+/// How long a database may be silent until whoever follows it is told.
+pub const SILENCE: Duration = Duration::from_secs(3);
 /// Changes that all watches of a process share; slower ones read the database.
 pub const SHARED_CHANGES: usize = 4096;
+/// Bytes of them.
+pub const SHARED_BYTES: usize = 16 * 1024 * 1024;
 /// How long a statement waits for a lock that another process holds on the database.
 pub const BUSY: Duration = Duration::from_secs(5);
 /// How long a call waits for a connection.
@@ -52,6 +56,12 @@ pub const CACHE_KIB: u32 = 512;
 pub const STATEMENTS: usize = 64;
 /// Changes that a watch reads at once.
 pub const WATCH_BATCH: usize = 256;
+/// Bytes of them.
+pub const WATCH_BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Changes of one resource that are told at once.
+pub const HISTORY_ROWS: u64 = 1_000;
+/// Bytes of them.
+pub const HISTORY_BYTES: usize = 32 * 1024 * 1024;
 /// Characters of a token id that a prefix must have to stand for it.
 pub const ID_PREFIX_CHARS: usize = 4;
 /// How long an invite that is over is still shown.

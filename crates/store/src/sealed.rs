@@ -107,8 +107,7 @@ impl Transaction {
                 Sensitive::Values(member) => {
                     let values = take(&mut spec, member)?;
                     let old_names = old.and_then(|old| old.spec.get(*member)?.as_object());
-                    let is_same =
-                        old_names.is_some_and(|old| old.keys().eq(values.keys()) || same(old, &values));
+                    let is_same = old_names.is_some_and(|old| same(old, &values));
                     if !is_same || values.values().any(|value| value.as_str() != HIDDEN) {
                         taken = self.settle(member, values, old).await?;
                     }
@@ -200,19 +199,29 @@ impl Transaction {
     }
 }
 
-/// A document without values that must not be kept in it.
+/// A document, or what holds some, without values that must not be kept, wherever in it they stand.
 pub(crate) fn hidden(kind: &Descriptor, mut document: Value) -> Value {
-    for sensitive in kind.sensitive {
-        match sensitive {
-            Sensitive::Password(member) => {
-                if let Some(members) = document.as_object_mut() {
-                    members.shift_remove(*member);
+    hide(kind.sensitive, &mut document);
+    document
+}
+
+fn hide(sensitive: &[Sensitive], value: &mut Value) {
+    match value {
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| hide(sensitive, entry)),
+        Value::Object(members) => {
+            for member in sensitive {
+                match member {
+                    Sensitive::Password(member) => drop(members.shift_remove(*member)),
+                    Sensitive::Values(member) => {
+                        let values = members.get_mut(*member).and_then(Value::as_object_mut);
+                        values.into_iter().flatten().for_each(|(_, value)| *value = HIDDEN.into());
+                    }
                 }
             }
-            Sensitive::Values(member) => drop(take(&mut document, member)),
+            members.values_mut().for_each(|inner| hide(sensitive, inner));
         }
+        _ => {}
     }
-    document
 }
 
 /// Takes the values out of a member and leaves what stands for them.

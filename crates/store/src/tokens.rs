@@ -143,7 +143,10 @@ impl Store {
     pub async fn flush_last_used(&self, used: &[(TokenId, i64)]) -> Result<(), StoreError> {
         let step = "write last-used times";
         let mut change = self.pools.begin_aside().await.map_err(StoreError::at(step))?;
-        for (id, unix) in used {
+        // In one order, lest two nodes wait for each other.
+        let mut used = used.to_vec();
+        used.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+        for (id, unix) in &used {
             for statement in USED {
                 query(statement)
                     .bind(id.as_str())

@@ -9,6 +9,8 @@ mod keys;
 mod revert;
 mod write;
 
+use std::collections::BTreeSet;
+
 use hayward_auth::{Digest, TokenId};
 use jiff::Timestamp;
 use sqlx::Error as SqlError;
@@ -22,6 +24,9 @@ use crate::store::Store;
 
 pub use delete::Deletion;
 pub use keys::keys_in;
+
+/// Old history is forgotten whenever so much of the limit is new: a hundredth.
+const FORGET_PART: u64 = 100;
 
 /// A credential that a resource is to have.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +50,7 @@ pub struct Transaction {
     history: Vec<[Argument; 10]>,
     refs: Vec<[Argument; 5]>,
     has_deleted: bool,
+    kinds: BTreeSet<String>,
 }
 
 impl Transaction {
@@ -58,6 +64,7 @@ impl Transaction {
             history: Vec::new(),
             refs: Vec::new(),
             has_deleted: false,
+            kinds: BTreeSet::new(),
         })
     }
 
@@ -102,6 +109,11 @@ impl Transaction {
         commit.await.unwrap_or(Err(SqlError::WorkerCrashed)).map_err(StoreError::at("make a change durable"))
     }
 
+    /// The kinds of all that it changed so far, [`LOGIN`] among them.
+    pub fn kinds(&self) -> &BTreeSet<String> {
+        &self.kinds
+    }
+
     /// The revision that this change has come to.
     pub fn revision(&self) -> u64 {
         self.last_revision.cast_unsigned()
@@ -122,6 +134,7 @@ impl Transaction {
     ) {
         let Some(resource) = after.or(before) else { return };
         let metadata = &resource.metadata;
+        self.kinds.insert(resource.kind.clone());
         self.history.push([
             self.last_revision.into(),
             (&metadata.uid).into(),
@@ -139,6 +152,7 @@ impl Transaction {
     /// Keeps a line of history that only says that a login began or ended.
     pub(crate) fn signal(&mut self, change: ChangeKind, (uid, name): (&str, &str), actor: &Actor) {
         let revision = self.next_revision();
+        self.kinds.insert(LOGIN.to_owned());
         self.history.push([
             revision.into(),
             uid.into(),
@@ -166,17 +180,35 @@ impl Transaction {
         insert_all(&mut self.tx, REFS, refs).await.map_err(StoreError::at("write references"))
     }
 
-    /// Forgets what is older than it is to be kept, and the values of secrets that only that could have brought back.
+    /// Forgets what is older than it is to be kept, and the values of secrets that only that could have brought back. Logins
+    /// come and go all the time: they push out no history of resources.
     async fn forget(&mut self) -> Result<(), StoreError> {
-        let oldest = self.last_revision.saturating_sub_unsigned(self.store.limits.history_rows_max);
-        for statement in [
-            "DELETE FROM sealed WHERE uid IN (SELECT uid FROM history WHERE revision <= $1)
-                 AND NOT EXISTS (SELECT 1 FROM resources r WHERE r.uid = sealed.uid)
-                 AND NOT EXISTS (SELECT 1 FROM history h WHERE h.uid = sealed.uid AND h.revision > $1)",
-            "DELETE FROM history WHERE revision <= $1",
-        ] {
-            let forgotten = query(statement).bind(oldest).execute(&mut self.tx).await;
-            forgotten.map_err(StoreError::at("forget old history"))?;
+        let max = self.store.limits.history_rows_max;
+        // To count what there is takes long: a little more is kept for a while.
+        let step = (max / FORGET_PART).max(1).cast_signed();
+        if self.last_revision / step == self.begun_at / step {
+            return Ok(());
+        }
+        for of_logins in [true, false] {
+            let oldest = query(
+                "SELECT MAX(revision) FROM (SELECT revision FROM history WHERE (kind = $1) = $2
+                     ORDER BY revision DESC LIMIT 1 OFFSET $3) AS oldest",
+            );
+            let oldest = oldest.bind(LOGIN).bind(of_logins).bind(max).fetch_one(&mut self.tx).await;
+            let oldest: Option<i64> =
+                oldest.and_then(|row| row.at(0)).map_err(StoreError::at("look for old history"))?;
+            let Some(oldest) = oldest else { continue };
+            for statement in [
+                "DELETE FROM sealed
+                 WHERE uid IN (SELECT uid FROM history WHERE revision <= $1 AND (kind = $2) = $3)
+                     AND NOT EXISTS (SELECT 1 FROM resources r WHERE r.uid = sealed.uid)
+                     AND NOT EXISTS (SELECT 1 FROM history h WHERE h.uid = sealed.uid AND h.revision > $1)",
+                "DELETE FROM history WHERE revision <= $1 AND (kind = $2) = $3",
+            ] {
+                let forgotten = query(statement).bind(oldest).bind(LOGIN).bind(of_logins);
+                let forgotten = forgotten.execute(&mut self.tx).await;
+                forgotten.map_err(StoreError::at("forget old history"))?;
+            }
         }
         Ok(())
     }

@@ -7,44 +7,70 @@
 //! ```
 //!
 //! Changes are read from history, in order; what is sent between tasks only says "look again". So a
-//! slow watch costs no memory, and one that comes back late resumes or is told to list.
+//! slow watch costs no memory, and one that comes back late resumes or is told to list. What can't be read is told to every
+//! watch, which then ends: whoever holds it looks at what there is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, OnceCell, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::dialect;
 use crate::error::StoreError;
-use crate::history::Change;
-use crate::limits::{POLL, RETRY, SHARED_CHANGES, WATCH_BATCH};
+use crate::history::{Change, take};
+use crate::limits::{POLL, RETRY, SHARED_BYTES, SHARED_CHANGES, SILENCE, WATCH_BATCH, WATCH_BATCH_BYTES};
 use crate::sql::{Pool, query};
 
 /// What all watches of a process share.
 pub(crate) struct Feed {
     readers: Pool,
     shared: Mutex<Shared>,
-    /// The last revision that was read.
-    head: watch::Sender<u64>,
+    head: watch::Sender<Head>,
     wake: Notify,
     /// Whether the reader runs: nobody pays for it before the first watch.
     is_running: OnceCell<()>,
 }
 
-/// The last changes, without a gap.
+/// How far the reader is.
+#[derive(Clone, Copy, Default)]
+struct Head {
+    /// The last revision that was read.
+    revision: u64,
+    /// How often the database was silent for too long.
+    silences: u64,
+}
+
+/// The last changes.
 #[derive(Default)]
 struct Shared {
     changes: VecDeque<Arc<Change>>,
+    bytes: usize,
     /// The last revision that was read.
     head: u64,
 }
 
+impl Shared {
+    /// None of them, at this revision.
+    fn at(head: u64) -> Self {
+        Self { head, ..Self::default() }
+    }
+
+    fn push(&mut self, change: Arc<Change>) {
+        self.bytes += change.bytes;
+        self.changes.push_back(change);
+        while self.changes.len() > SHARED_CHANGES || self.bytes > SHARED_BYTES {
+            let Some(oldest) = self.changes.pop_front() else { return };
+            self.bytes -= oldest.bytes;
+        }
+    }
+}
+
 impl Feed {
     pub(crate) fn new(readers: Pool) -> Arc<Self> {
-        let (shared, head) = (Mutex::default(), watch::Sender::new(0));
+        let (shared, head) = (Mutex::default(), watch::Sender::new(Head::default()));
         Arc::new(Self { readers, shared, head, wake: Notify::new(), is_running: OnceCell::new() })
     }
 
@@ -60,9 +86,9 @@ impl Feed {
         stop: &CancellationToken,
     ) -> Result<(), StoreError> {
         let start = async || {
-            let head = last(&self.readers).await?.0;
+            let head = last(&self.readers).await?;
             self.locked(|shared| shared.head = head);
-            self.head.send_replace(head);
+            self.is_at(head);
             for task in [Task::Read, Task::Hear] {
                 let (feed, stop) = (Arc::clone(self), stop.clone());
                 tasks.spawn(async move {
@@ -80,14 +106,25 @@ impl Feed {
         self.is_running.get_or_try_init(start).await.copied()
     }
 
-    /// Reads whatever comes, for ever. What can't be read now is read later.
+    /// Reads whatever comes, for ever. What can't be read now is read later; if that takes long, all watches end.
     async fn read_on(&self) {
+        let mut silent_since: Option<Instant> = None;
         loop {
-            match self.read().await {
-                Ok(()) => self.wait().await,
-                Err(_) => sleep(RETRY).await,
+            if self.read().await.is_ok() {
+                silent_since = None;
+                self.wait().await;
+                continue;
             }
+            if silent_since.get_or_insert_with(Instant::now).elapsed() >= SILENCE {
+                self.head.send_modify(|head| head.silences += 1);
+                silent_since = None;
+            }
+            sleep(RETRY).await;
         }
+    }
+
+    fn is_at(&self, revision: u64) {
+        self.head.send_modify(|head| head.revision = revision);
     }
 
     async fn wait(&self) {
@@ -121,24 +158,40 @@ impl Feed {
         loop {
             let head = self.locked(|shared| shared.head);
             let read = match read(&self.readers, head).await {
-                // It was so long without a database that the next ones are forgotten: whoever waits for them is told.
-                Err(StoreError::Compacted { .. }) => {
-                    let (now, _) = last(&self.readers).await?;
-                    self.locked(|shared| *shared = Shared { changes: VecDeque::new(), head: now });
-                    self.head.send_replace(now);
+                // It was so long without a database that the next ones are forgotten, or one of them can't be read, as a newer
+                // program wrote it: whoever waits for them reads by itself, and so is told.
+                Err(StoreError::Compacted { .. } | StoreError::Corrupt { .. }) => {
+                    let now = last(&self.readers).await?;
+                    self.locked(|shared| *shared = Shared::at(now));
+                    self.is_at(now);
                     continue;
                 }
                 read => read?,
             };
-            let Some(newest) = read.back().map(|change| change.revision) else { return Ok(()) };
+            let Some(newest) = read.back().map(|change| change.revision) else {
+                return self.look_back(head).await;
+            };
             self.locked(|shared| {
                 shared.head = newest;
-                shared.changes.extend(read);
-                let surplus = shared.changes.len().saturating_sub(SHARED_CHANGES);
-                shared.changes.drain(..surplus);
+                for change in read {
+                    shared.push(change);
+                }
             });
-            self.head.send_replace(newest);
+            self.is_at(newest);
         }
+    }
+
+    /// Where another server took the place of the database, it may know less than this one did: then all watches end.
+    async fn look_back(&self, head: u64) -> Result<(), StoreError> {
+        if matches!(self.readers, Pool::Sqlite(_)) {
+            return Ok(());
+        }
+        let now = last(&self.readers).await?;
+        if now < head {
+            self.locked(|shared| *shared = Shared::at(now));
+            self.head.send_modify(|at| *at = Head { revision: now, silences: at.silences + 1 });
+        }
+        Ok(())
     }
 
     /// The changes after a revision; none if they aren't shared any more.
@@ -147,8 +200,8 @@ impl Feed {
             if revision >= shared.head {
                 return Some(VecDeque::new());
             }
-            let first = shared.changes.front()?.revision;
-            let known = usize::try_from((revision + 1).checked_sub(first)?).ok()?;
+            shared.changes.front().filter(|first| first.revision <= revision + 1)?;
+            let known = shared.changes.partition_point(|change| change.revision <= revision);
             Some(shared.changes.iter().skip(known).take(WATCH_BATCH).cloned().collect())
         })
     }
@@ -169,7 +222,9 @@ pub struct Watch {
     feed: Arc<Feed>,
     /// The last revision that was read.
     read: u64,
-    head: watch::Receiver<u64>,
+    head: watch::Receiver<Head>,
+    /// Silences of the database that it began after.
+    silences: u64,
     stop: CancellationToken,
     waiting: VecDeque<Arc<Change>>,
 }
@@ -183,22 +238,25 @@ impl Watch {
     ) -> Result<Self, StoreError> {
         feed.start(tasks, stop).await?;
         let head = feed.head.subscribe();
-        let (current, oldest) = last(&feed.readers).await?;
-        // Nothing is lost if the next revision is either kept or still to come.
-        if from > current || from + 1 < oldest.unwrap_or(current + 1) {
+        if !is_kept_after(&feed.readers, from).await? {
             return Err(StoreError::Compacted { from });
         }
-        Ok(Self { feed: Arc::clone(feed), read: from, head, stop: stop.clone(), waiting: VecDeque::new() })
+        let silences = head.borrow().silences;
+        let (feed, stop) = (Arc::clone(feed), stop.clone());
+        Ok(Self { feed, read: from, head, silences, stop, waiting: VecDeque::new() })
     }
 
-    /// The next change; waits for it. Cancellation-safe: a change that wasn't returned comes again.
+    /// The next change; waits for it. Fails if what comes next can't be read, or if the database has been silent for long.
+    /// Cancellation-safe: a change that wasn't returned comes again.
     pub async fn next(&mut self) -> Result<Arc<Change>, StoreError> {
         loop {
             if let Some(change) = self.waiting.pop_front() {
                 return Ok(change);
             }
             // Before reading, so that a change right after the read wakes at once.
-            self.head.borrow_and_update();
+            if self.head.borrow_and_update().silences != self.silences {
+                return Err(StoreError::at("follow changes")(sqlx::Error::PoolTimedOut));
+            }
             self.fill().await?;
             if self.waiting.is_empty() {
                 let changed = self.stop.run_until_cancelled(self.head.changed()).await;
@@ -219,27 +277,30 @@ impl Watch {
     }
 }
 
-/// The last revision that was given out, and the oldest that is kept.
-async fn last(readers: &Pool) -> Result<(u64, Option<u64>), StoreError> {
-    let row = query("SELECT value, (SELECT MIN(revision) FROM history) AS oldest FROM revision")
+/// The last revision that was given out.
+async fn last(readers: &Pool) -> Result<u64, StoreError> {
+    let row = query("SELECT value FROM revision").fetch_one(readers).await;
+    let value: i64 = row.and_then(|row| row.at(0)).map_err(StoreError::at("read the revision"))?;
+    Ok(value.cast_unsigned())
+}
+
+/// Whether everything after this revision is kept or still to come.
+async fn is_kept_after(readers: &Pool, from: u64) -> Result<bool, StoreError> {
+    let row = query("SELECT value = $1 OR EXISTS (SELECT 1 FROM history WHERE revision = $2) FROM revision")
+        .bind(i64::try_from(from).unwrap_or(i64::MAX))
+        .bind(i64::try_from(from).unwrap_or(i64::MAX).saturating_add(1))
         .fetch_one(readers)
-        .await
-        .map_err(StoreError::at("read the revision"))?;
-    let read = || Ok((row.get::<i64>("value")?, row.get::<Option<i64>>("oldest")?));
-    let (value, oldest) = read().map_err(StoreError::at("read the revision"))?;
-    Ok((value.cast_unsigned(), oldest.map(i64::cast_unsigned)))
+        .await;
+    row.and_then(|row| row.at(0)).map_err(StoreError::at("read the revision"))
 }
 
 /// The next changes after a revision.
 async fn read(readers: &Pool, after: u64) -> Result<VecDeque<Arc<Change>>, StoreError> {
-    let rows = query("SELECT * FROM history WHERE revision > $1 ORDER BY revision LIMIT $2")
+    let next = query("SELECT * FROM history WHERE revision > $1 ORDER BY revision LIMIT $2")
         .bind(after)
-        .bind(WATCH_BATCH as u64)
-        .fetch_all(readers)
-        .await
-        .map_err(StoreError::at("read history"))?;
-    let changes: VecDeque<_> =
-        rows.iter().map(|row| Change::from_row(row).map(Arc::new)).collect::<Result<_, _>>()?;
+        .bind(WATCH_BATCH as u64);
+    let changes = take(next, readers, WATCH_BATCH_BYTES).await?;
+    let changes: VecDeque<_> = changes.into_iter().map(Arc::new).collect();
     match changes.front() {
         Some(first) if first.revision != after + 1 => Err(StoreError::Compacted { from: after }),
         _ => Ok(changes),

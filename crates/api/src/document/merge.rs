@@ -28,8 +28,9 @@ pub fn merge(target: &mut Value, patch: &Value) {
 /// What a resource becomes when somebody applies a document: what they want, without what they wanted last time and no longer
 /// do, with all that others have put there. Without a last time, nothing is taken away.
 ///
-/// All three are documents, or specs, without what the system says. Objects are merged by their members, lists of objects with
-/// names by these, sets (`Descriptor::sets`) by their entries; every other list is one value.
+/// All three are documents, or specs, without what the system says. Objects are merged by their members, [`NAMED`] lists by the
+/// names of their entries, sets (`Descriptor::sets`) by their entries; every other list is one value. Of rules above all: what
+/// an entry has as its `name` may be what it grants something on.
 pub fn merge3(kind: &Descriptor, last: Option<&Value>, wanted: &Value, live: &Value) -> Value {
     let (Value::Object(wanted), Value::Object(live)) = (wanted, live) else { return wanted.clone() };
     let last = last.and_then(Value::as_object);
@@ -38,15 +39,37 @@ pub fn merge3(kind: &Descriptor, last: Option<&Value>, wanted: &Value, live: &Va
 
 type Members = Map<String, Value>;
 
-/// `top` is the kind where these are the members of a document itself: sets are found there only.
+/// Members of documents that are lists whose entries are known by their `name`.
+const NAMED: [&str; 1] = ["env"];
+
+/// How a list is merged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Set,
+    Named,
+    Whole,
+}
+
+impl Listing {
+    /// That of a member; only those of a document itself are more than one value.
+    fn of(top: Option<&Descriptor>, member: &str) -> Self {
+        match top {
+            Some(kind) if kind.sets.contains(&member) => Self::Set,
+            Some(_) if NAMED.contains(&member) => Self::Named,
+            _ => Self::Whole,
+        }
+    }
+}
+
+/// `top` is the kind where these are the members of a document itself.
 fn objects(last: Option<&Members>, wanted: &Members, live: &Members, top: Option<&Descriptor>) -> Members {
     let mut merged = Members::new();
     for (name, value) in live {
         let was = last.and_then(|last| last.get(name));
-        let is_set = top.is_some_and(|kind| kind.sets.contains(&name.as_str()));
+        let listing = Listing::of(top, name);
         let kept = match wanted.get(name) {
-            Some(wanted) => Some(values(was, wanted, value, is_set)),
-            None => was.map_or_else(|| Some(value.clone()), |was| left(was, value, is_set)),
+            Some(wanted) => Some(values(was, wanted, value, listing)),
+            None => was.map_or_else(|| Some(value.clone()), |was| left(was, value, listing)),
         };
         merged.extend(kept.map(|kept| (name.clone(), kept)));
     }
@@ -59,16 +82,16 @@ fn objects(last: Option<&Members>, wanted: &Members, live: &Members, top: Option
 }
 
 /// What others have put into something that was wanted last time and no longer is.
-fn left(was: &Value, live: &Value, is_set: bool) -> Option<Value> {
+fn left(was: &Value, live: &Value, listing: Listing) -> Option<Value> {
     let empty = match live {
         Value::Object(_) => Value::Object(Members::new()),
-        Value::Array(live) if is_set || names(live).is_some() => Value::Array(Vec::new()),
+        Value::Array(_) if listing != Listing::Whole => Value::Array(Vec::new()),
         _ => return None,
     };
-    Some(values(Some(was), &empty, live, is_set)).filter(|left| *left != empty)
+    Some(values(Some(was), &empty, live, listing)).filter(|left| *left != empty)
 }
 
-fn values(last: Option<&Value>, wanted: &Value, live: &Value, is_set: bool) -> Value {
+fn values(last: Option<&Value>, wanted: &Value, live: &Value, listing: Listing) -> Value {
     match (wanted, live) {
         (Value::Object(wanted), Value::Object(live)) => {
             Value::Object(objects(last.and_then(Value::as_object), wanted, live, None))
@@ -76,15 +99,13 @@ fn values(last: Option<&Value>, wanted: &Value, live: &Value, is_set: bool) -> V
         (Value::Array(wanted), Value::Array(live)) => {
             let none = Vec::new();
             let last = last.and_then(Value::as_array).unwrap_or(&none);
-            if is_set {
-                Value::Array(sets(last, wanted, live))
-            } else if let (Some(last), Some(wanted_names), Some(live_names)) =
-                (names(last), names(wanted), names(live))
-            {
-                Value::Array(named((&last, &wanted_names, &live_names)))
-            } else {
-                Value::Array(wanted.clone())
-            }
+            let named = || Some(named((&names(last)?, &names(wanted)?, &names(live)?)));
+            let merged = match listing {
+                Listing::Set => Some(sets(last, wanted, live)),
+                Listing::Named => named(),
+                Listing::Whole => None,
+            };
+            Value::Array(merged.unwrap_or_else(|| wanted.clone()))
         }
         _ => wanted.clone(),
     }
@@ -130,5 +151,5 @@ fn entry_of(last: Option<&Value>, wanted: &Value, live: &Value) -> Value {
     {
         live.retain(|name, _| !ways.contains(&name.as_str()) || wanted.contains_key(name));
     }
-    values(last, wanted, &live, false)
+    values(last, wanted, &live, Listing::Whole)
 }

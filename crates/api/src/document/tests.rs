@@ -287,6 +287,11 @@ fn applying_keeps_what_others_put_there_and_takes_away_what_is_no_longer_wanted(
     ] {
         assert_eq!(merge3(server, Some(&last), &wanted, &live), expect, "{last} {wanted} {live}");
     }
+    let rule = |bindings: Value| json!({"name": "r", "roleBindings": bindings});
+    let narrow = rule(json!([{"role": "view", "resource": "servers", "name": "y"}]));
+    let wide = rule(json!([{"role": "edit", "resource": "servers", "name": "x"}]));
+    let rbac = &crate::kinds::rbac::DESCRIPTOR;
+    assert_eq!(merge3(rbac, None, &narrow, &wide), narrow, "a rule grants what is written, and no more");
     assert_eq!(merge3(server, None, &json!({"a": 1}), &json!({"a": 2, "b": 1})), json!({"a": 1, "b": 1}));
 }
 

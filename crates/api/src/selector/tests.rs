@@ -41,6 +41,35 @@ fn labels_are_wanted_in_every_way_that_the_field_knows() {
 }
 
 #[test]
+fn a_path_leads_to_a_single_value_or_is_an_error() {
+    let read = |text: &str| Fields::parse(&server::DESCRIPTOR, text);
+    for good in [
+        "transport=STDIO",
+        "healthCheck.tool!=x",
+        "source.template=a",
+        "source.snapshot.anything=a",
+        "labels.team=a",
+        "status.phase=RUNNING",
+        "replicas!=0",
+        "version=7",
+    ] {
+        assert!(read(good).is_ok(), "{good}: {:?}", read(good));
+    }
+    for bad in [
+        "source.templat!=x",
+        "env!=1",
+        "healthCheck!=x",
+        "transport.x!=y",
+        "name.x!=y",
+        "labels!=a",
+        "status=a",
+    ] {
+        let error = read(bad).unwrap_err();
+        assert!(error.message.contains("no single value"), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn a_selector_that_cannot_be_read_is_an_error_and_never_everything() {
     for bad in [
         "",

@@ -1,6 +1,7 @@
 //! Changing, with a proof for each thing that changes.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
 use hayward_api::kinds::user::UserSpec;
@@ -287,6 +288,11 @@ impl Change {
     /// Whether everything that is referred to is there: what [`Self::commit`] asks, too.
     pub(crate) async fn check(&mut self) -> Result<(), StoreError> {
         self.inner.verify().await
+    }
+
+    /// The kinds of all that it changes.
+    pub(crate) fn kinds(&self) -> BTreeSet<String> {
+        self.inner.kinds().clone()
     }
 
     /// Makes it happen.

@@ -7,7 +7,7 @@ use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Condition, Descriptor, KINDS};
 use hayward_api::names::is_uid;
 use hayward_api::{Caller, Code, Error};
-use hayward_auth::Verb;
+use hayward_auth::{Verb, Visible};
 use hayward_store::{
     Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, RawResource, Resource,
     Snapshot, Status, StoreError, Watch,
@@ -191,6 +191,24 @@ impl Guarded {
             .collect())
     }
 
+    /// What last happened to a resource, if the caller may see it.
+    pub(crate) async fn last_change(
+        &self,
+        allowed: &Allowed,
+        (word, project): (&str, Option<&str>),
+    ) -> Result<Option<Change>, StoreError> {
+        let kind = allowed.kind()?;
+        let last = self.store.last_change(kind, project, word).await?;
+        let seen = |change: &Change| self.sees(allowed.caller(), kind, &change.name, change.scope.as_deref());
+        Ok(last.filter(seen))
+    }
+
+    /// Whether a resource is there that the caller may see.
+    pub(crate) async fn is_visible(&self, allowed: &Allowed, (word, project): (&str, Option<&str>)) -> bool {
+        let Ok(kind) = allowed.kind() else { return false };
+        self.one(allowed.caller(), Verb::View, kind, (word, project)).await.is_ok()
+    }
+
     /// A resource as it was at a version.
     pub async fn at(
         &self,
@@ -199,6 +217,16 @@ impl Guarded {
         version: u64,
     ) -> Result<Snapshot, StoreError> {
         self.store.at(allowed.kind()?, project, name, version).await
+    }
+
+    /// All there is of a kind, for whoever decides of each by itself.
+    pub(crate) async fn stored(&self, kind: &Descriptor) -> Result<Vec<Resource>, StoreError> {
+        Ok(self.store.list(kind, ListScope::All).await?.items)
+    }
+
+    /// What of a kind a caller may see, as rules are now.
+    pub(crate) fn shown_to(&self, caller: &Caller, kind: &Descriptor) -> Visible {
+        self.policies.current().scope(&caller.principal, Verb::View, kind.plural)
     }
 
     /// Changes after this revision of whatever there is; [`Self::sees`] says which the caller may see.

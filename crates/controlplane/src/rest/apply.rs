@@ -17,7 +17,6 @@ use std::time::Duration;
 use axum::response::Response;
 use hayward_api::selector::Labels;
 use hayward_api::{Caller, Code};
-use hayward_store::LOGIN;
 use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,6 +46,8 @@ pub(crate) struct Applying {
     pub(crate) project: Option<String>,
     /// Set when it is begun: from then on it goes on, whoever waits.
     pub(crate) begun: Arc<AtomicBool>,
+    /// Set when the record has heard of it.
+    pub(crate) noted: Arc<AtomicBool>,
 }
 
 /// What is deleted of what was applied earlier.
@@ -108,6 +109,7 @@ pub(crate) async fn apply(asked: Asked) -> Result<Response, Refusal> {
         is_dry: asked.query.is_dry_run()?,
         project: asked.project().map(ToOwned::to_owned),
         begun: Arc::clone(&asked.begun),
+        noted: Arc::clone(&asked.noted),
     };
     let who = (&asked.caller, asked.caller.clone());
     let (version, results) = run(&asked.plane, who, &applying, lists).await?;
@@ -140,11 +142,9 @@ pub(crate) async fn run(
         effect: if applying.is_dry { Effect::Look } else { Effect::Change },
     };
     let (working, is_dry) = (Arc::clone(plane), applying.is_dry);
-    let work = async move {
-        let kinds = ["rbac", "group", "user", "token", LOGIN];
-        finish(&working, change, is_dry, &kinds).await.map_err(|refusal| refusal.error)
-    };
+    let work = async move { finish(&working, change, is_dry).await.map_err(|refusal| refusal.error) };
     applying.begun.store(!is_dry, Ordering::Relaxed);
+    applying.noted.store(true, Ordering::Relaxed);
     recorded(&*plane.record, recorded_as, managed, work).await?;
     Ok((Some(version), results))
 }

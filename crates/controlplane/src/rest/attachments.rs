@@ -142,9 +142,14 @@ async fn this(asked: &Asked, verb: Verb) -> Result<(Allowed, Resource, String), 
         (None, Some(split)) => split,
         (None, None) => return Err(missing().hint("name its project: `?project=NAME`")),
     };
-    let project = asked.plane.guarded.project_of_attachment(&some, project).await.map_err(|_| missing())?;
+    let unless_missing = |refusal: Refusal| match refusal.error.code {
+        Code::NotFound => missing(),
+        _ => refusal,
+    };
+    let project = asked.plane.guarded.project_of_attachment(&some, project).await;
+    let project = project.map_err(|error| unless_missing(error.into()))?;
     let name = project.metadata.name.as_str();
-    let server = &*asked.server_name(server).await.map_err(|_| missing())?;
+    let server = &*asked.server_name(server).await.map_err(unless_missing)?;
     let is_there = servers(&project).iter().any(|known| known == server);
     if !is_there || !asked.plane.guarded.sees(&asked.caller, kind, server, Some(name)) {
         return Err(missing());

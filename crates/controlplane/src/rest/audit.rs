@@ -47,29 +47,34 @@ pub(crate) async fn events(asked: Asked) -> Result<Response, Refusal> {
         project_name: text("projectName"),
         correlation_id: text("correlationId"),
         user_name: text("userName"),
-        // So many claims that none of the record has a place would hide it.
-        limit: match (has_claims, has_record) {
-            (true, true) => limit.div_ceil(2) as u64,
-            (true, false) => limit as u64,
-            (false, _) => 0,
-        },
+        limit: if has_claims { limit as u64 } else { 0 },
         ..ClaimFilter::default()
     };
     let wanted: Vec<(&str, String)> = TEXTS.iter().filter_map(|name| Some((*name, text(name)?))).collect();
     let plane = Arc::clone(&asked.plane);
     asked
         .look(async move {
-            let mut told: Vec<Value> =
+            let claims: Vec<Value> =
                 plane.guarded.claims(&allowed, &query).await?.iter().map(shown).collect();
-            if has_record {
-                let recorded = plane.machine.events(AUDIT_EVENTS_MAX).await?;
-                told.extend(recorded.into_iter().filter(|event| is_wanted(event, &wanted)));
-            }
-            told.sort_by_cached_key(|event| std::cmp::Reverse(time(event)));
-            told.truncate(limit);
-            json(StatusCode::OK, &told)
+            let recorded =
+                if has_record { plane.machine.events(AUDIT_EVENTS_MAX).await? } else { Vec::new() };
+            let recorded = recorded.into_iter().filter(|event| is_wanted(event, &wanted)).collect();
+            json(StatusCode::OK, &newest(limit, claims, recorded))
         })
         .await
+}
+
+/// The newest of both, newest first. However many claims there are, half of the places are for what is recorded, if there is
+/// so much.
+fn newest(limit: usize, mut claims: Vec<Value>, mut recorded: Vec<Value>) -> Vec<Value> {
+    for events in [&mut claims, &mut recorded] {
+        events.sort_by_cached_key(|event| std::cmp::Reverse(time(event)));
+    }
+    claims.truncate(limit - recorded.len().min(limit / 2));
+    recorded.truncate(limit - claims.len());
+    claims.extend(recorded);
+    claims.sort_by_cached_key(|event| std::cmp::Reverse(time(event)));
+    claims
 }
 
 fn is_wanted(event: &Value, wanted: &[(&str, String)]) -> bool {
@@ -173,6 +178,22 @@ pub(crate) async fn sessions(asked: Asked) -> Result<Response, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn neither_claims_nor_the_record_hide_the_other_and_all_places_are_taken() {
+        let events = |count: u32, second: &str| -> Vec<Value> {
+            let at = |number: u32| json!({"timestamp": format!("2026-01-01T00:{number:02}:{second}Z"), "of": second});
+            (0..count).map(at).collect()
+        };
+        for (claims, recorded, expect) in
+            [(50, 0, (10, 0)), (0, 50, (0, 10)), (50, 50, (5, 5)), (50, 2, (8, 2)), (2, 50, (2, 8))]
+        {
+            let told = newest(10, events(claims, "30"), events(recorded, "00"));
+            let of = |second| told.iter().filter(|event| event["of"] == second).count();
+            assert_eq!((of("30"), of("00")), expect);
+            assert!(told.is_sorted_by_key(|event| std::cmp::Reverse(time(event))));
+        }
+    }
 
     #[test]
     fn a_claim_never_says_of_itself_that_it_is_verified() {

@@ -181,7 +181,7 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
     let (name, credential) = (Actor::from(&*asked.caller.principal), &asked.caller.principal.credential);
     let credential = TokenId::parse(credential)
         .ok_or_else(|| Refusal::new(Code::Forbidden, "only whoever shows a credential can act as another"))?;
-    let plane = Arc::clone(&asked.plane);
+    let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
     let said = [("as", shortened(&email).into())];
     let signed_in = asked
         .change(said, async move {
@@ -190,7 +190,11 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
                 Refusal::new(Code::NotFound, format!("user `{}` not found", shortened(&email)))
             })?;
             let by = Impersonator { name: name.as_str(), credential };
-            let signed_in = plane.entrance.sign_in(user, Shown::Impersonator(by)).await?;
+            let still = || {
+                plane.guarded.still_known(&caller)?;
+                plane.guarded.operation(&caller, Operation::Impersonate).map_err(|denied| denied.error)
+            };
+            let signed_in = plane.entrance.sign_in_if(user, Shown::Impersonator(by), still).await?;
             plane.snapshots.refresh_for(&[LOGIN]).await;
             Ok(signed_in)
         })

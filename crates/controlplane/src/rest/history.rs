@@ -12,7 +12,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::guarded::Allowed;
-use crate::limits::HISTORY_MAX;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
 use crate::wire::finish::{answer, begin, conflict, finish};
@@ -26,11 +25,11 @@ pub(crate) async fn history(asked: Asked) -> Result<Response, Refusal> {
     asked
         .look(async move {
             let changes = plane.guarded.history(&allowed, (&word, project.as_deref())).await?;
-            if changes.is_empty() {
+            // What is there, and was not touched for long, has none any more.
+            if changes.is_empty() && !plane.guarded.is_visible(&allowed, (&word, project.as_deref())).await {
                 return Err(missing(kind, &word));
             }
-            let from = changes.len().saturating_sub(HISTORY_MAX);
-            let told: Vec<Value> = changes[from..].iter().map(|change| told(kind, change)).collect();
+            let told: Vec<Value> = changes.iter().map(|change| told(kind, change)).collect();
             json(StatusCode::OK, &told)
         })
         .await
@@ -99,7 +98,7 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
                 }
             }
             let mut resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
-            finish(&plane, change, is_dry, &[kind.name]).await?;
+            finish(&plane, change, is_dry).await?;
             plane.guarded.tell_password(&mut resource).await?;
             Ok(resource)
         })
@@ -110,7 +109,6 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
 /// The name and the project of what was deleted, if whoever asks may see it.
 async fn last(asked: &Asked, word: &str) -> Result<(String, Option<String>), Refusal> {
     let (kind, allowed) = (asked.kind()?, may_see_some(asked).await?);
-    let changes = asked.plane.guarded.history(&allowed, (word, asked.project())).await?;
-    let last = changes.into_iter().next_back().map(|change| (change.name, change.scope));
-    last.ok_or_else(|| missing(kind, word))
+    let last = asked.plane.guarded.last_change(&allowed, (word, asked.project())).await?;
+    last.map(|change| (change.name, change.scope)).ok_or_else(|| missing(kind, word))
 }

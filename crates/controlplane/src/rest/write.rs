@@ -33,7 +33,7 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
         .change(said, async move {
             let mut change = begin(&plane, &[&allowed]).await?;
             let made = prepared.create(&mut change, &allowed, None).await?;
-            finish(&plane, change, is_dry, &[kind.name]).await?;
+            finish(&plane, change, is_dry).await?;
             Ok(made)
         })
         .await?;
@@ -63,7 +63,7 @@ pub(crate) async fn replace(asked: Asked) -> Result<Response, Refusal> {
             let version = if_match.or(prepared.version);
             let resource = change.update(&allowed, version, &prepared.desired(None)).await;
             let resource = resource.map_err(|error| conflict(error, if_match))?;
-            finish(&plane, change, is_dry, &[kind.name]).await?;
+            finish(&plane, change, is_dry).await?;
             Ok(resource)
         })
         .await?;
@@ -76,11 +76,12 @@ pub(crate) async fn patch(asked: Asked) -> Result<Response, Refusal> {
     let (allowed, resource) = asked.may_this(Verb::Edit).await?;
     let (if_match, is_dry) = (asked.if_match()?, asked.query.is_dry_run()?);
     let patch = asked.value().await?;
+    let version = document::version(kind, &patch)?;
     let plane = Arc::clone(&asked.plane);
     let name = resource.metadata.name.as_str().into();
     let resource = asked
         .change([("name", name)], async move {
-            patched(&plane, (&allowed, &resource), patch, (if_match, is_dry)).await
+            patched(&plane, (&allowed, &resource), patch, (if_match, version, is_dry)).await
         })
         .await?;
     answer(StatusCode::OK, kind, &resource, None)
@@ -91,7 +92,7 @@ async fn patched(
     plane: &Plane,
     (allowed, resource): (&Allowed, &Resource),
     mut patch: Value,
-    (if_match, is_dry): (Option<u64>, bool),
+    (if_match, version, is_dry): (Option<u64>, Option<u64>, bool),
 ) -> Result<Resource, Refusal> {
     let kind = resource.descriptor()?;
     let (name, project) = named(resource);
@@ -101,7 +102,7 @@ async fn patched(
     let live = change.find(kind, project, name).await?;
     let live = live.ok_or_else(|| StoreError::NotFound { kind: kind.name, name: name.to_owned() })?;
     let current = live.metadata.resource_version;
-    if if_match.is_some_and(|version| version != current) {
+    if if_match.or(version).is_some_and(|version| version != current) {
         let error = StoreError::Conflict { kind: kind.name, name: name.to_owned(), current };
         return Err(conflict(error, if_match));
     }
@@ -110,7 +111,7 @@ async fn patched(
     is_same(&prepared, resource)?;
     prepared.ready_for(plane, is_dry).await?;
     let resource = change.update(allowed, Some(current), &prepared.desired(None)).await?;
-    finish(plane, change, is_dry, &[kind.name]).await?;
+    finish(plane, change, is_dry).await?;
     Ok(resource)
 }
 

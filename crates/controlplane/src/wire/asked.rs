@@ -32,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) body: Bytes,
     /// Whether something has begun that goes on, whoever waits.
     pub(crate) begun: Arc<AtomicBool>,
+    /// Whether the record has heard of it.
+    pub(crate) noted: Arc<AtomicBool>,
 }
 
 impl Asked {
@@ -43,6 +45,13 @@ impl Asked {
     /// What stands in these braces.
     pub(crate) fn part(&self, name: &str) -> &str {
         self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Finds out which project the query means.
+    pub(crate) async fn resolve(&mut self) {
+        if let Some(word) = self.project.take() {
+            self.project = Some(self.plane.guarded.project_name(&self.caller, &word).await);
+        }
     }
 
     /// The name of the project that is asked about.
@@ -158,6 +167,7 @@ impl Asked {
         let is_change = managed.effect == Effect::Change;
         Box::pin(async move {
             self.begun.fetch_or(is_change, Ordering::Relaxed);
+            self.noted.store(true, Ordering::Relaxed);
             let made = recorded(&*self.plane.record, self.caller.clone(), managed, work).await;
             let Err(error) = made else { return made.map_err(Refusal::from) };
             // The record may have refused it itself, before or after.

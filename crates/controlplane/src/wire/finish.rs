@@ -21,18 +21,15 @@ pub(crate) async fn begin(plane: &Plane, proofs: &[&Allowed]) -> Result<Change, 
 }
 
 /// Makes a change, or only looks whether it could be made.
-pub(crate) async fn finish(
-    plane: &Plane,
-    mut change: Change,
-    is_dry: bool,
-    kinds: &[&str],
-) -> Result<(), Refusal> {
+pub(crate) async fn finish(plane: &Plane, mut change: Change, is_dry: bool) -> Result<(), Refusal> {
     if is_dry {
         return Ok(change.check().await?);
     }
+    let kinds = change.kinds();
     change.commit().await?;
     // Whoever is answered can count on it: what was taken away is taken away.
-    plane.snapshots.refresh_for(kinds).await;
+    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
+    plane.snapshots.refresh_for(&kinds).await;
     Ok(())
 }
 

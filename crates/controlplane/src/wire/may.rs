@@ -1,5 +1,7 @@
 //! Asking whether the caller of a request may, and recording it where not.
 
+use std::sync::atomic::Ordering;
+
 use hayward_api::kinds::Descriptor;
 use hayward_api::names::is_uid;
 use hayward_auth::{Operation, Verb};
@@ -16,6 +18,7 @@ impl Asked {
             Ok(proof) => Ok(proof),
             Err(Denied { error, decision }) => {
                 if let Some((what, reason)) = decision {
+                    self.noted.store(true, Ordering::Relaxed);
                     self.plane.record.denied(self.caller.clone(), what, reason).await;
                 }
                 Err(error.into())

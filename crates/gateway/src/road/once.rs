@@ -103,8 +103,8 @@ impl Keyed {
             Claimed::Lost => Err(refused(
                 verb,
                 "OutcomeUnknown",
-                "the server ended while the call that was made under this key ran: nobody knows how far it came",
-                "look at what it did; a new key makes the call again",
+                "another process began the call that was made under this key: it may still run on another node, or have ended with it",
+                "send the same call with the same key again later; a new key, which makes it again, only after a look at what it did",
             )),
             Claimed::OfAnother => Err(refused(
                 verb,

@@ -147,7 +147,7 @@ impl Transaction {
                 reference.kind == gone.kind && reference.name == gone.metadata.name.as_str()
             };
             let mut fields: Vec<_> =
-                references.iter().filter(meant).map(|found| path(&found.field)).collect();
+                references.iter().filter(meant).map(|found| path(&spec, &found.field)).collect();
             // From the end, so that places in lists stay what they are.
             fields.sort_by(|a, b| b.cmp(a));
             fields.dedup();
@@ -158,7 +158,15 @@ impl Transaction {
             let mut desired = Desired::new(kind, scope, referring.metadata.name.as_str(), spec);
             desired.labels = referring.metadata.labels.clone();
             desired.annotations = referring.metadata.annotations.clone();
-            self.update(&desired.key(), None, &desired, actor).await?;
+            let updated = self.update(&desired.key(), None, &desired, actor).await;
+            updated.map_err(|error| match error {
+                StoreError::Invalid(_) => {
+                    let (kind, name) = (gone.kind.clone(), gone.metadata.name.to_string());
+                    let by = format!("{} `{}`, which can't be without it", referring.kind, desired.name);
+                    StoreError::Referred { kind, name, by }
+                }
+                error => error,
+            })?;
         }
         Ok(())
     }
@@ -180,18 +188,31 @@ enum Step {
 
 /// Up to what is to go: the innermost entry of a list, else the member itself. Less of an entry could leave something that says
 /// more than before: a rule for one resource would become one for all.
-fn path(field: &str) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for part in field.split('.') {
-        let (member, places) = part.split_once('[').map_or((part, ""), |(member, rest)| (member, rest));
-        steps.push(Step::Member(member.to_owned()));
-        let places = places.split(['[', ']']).filter_map(|place| place.parse().ok());
-        steps.extend(places.map(Step::Place));
+fn path(spec: &Value, field: &str) -> Vec<Step> {
+    let (mut steps, mut value, mut rest) = (Vec::new(), spec, field);
+    while !rest.is_empty() {
+        let Some((step, inner, further)) = step(value, rest) else { return Vec::new() };
+        steps.push(step);
+        (value, rest) = (inner, further);
     }
     if let Some(end) = steps.iter().rposition(|step| matches!(step, Step::Place(_))) {
         steps.truncate(end + 1);
     }
     steps
+}
+
+/// The first step of a path, what it leads to, and the rest. Members may have dots in their names: the longest that fits is meant.
+fn step<'a, 'b>(value: &'a Value, path: &'b str) -> Option<(Step, &'a Value, &'b str)> {
+    if let Some(rest) = path.strip_prefix('[') {
+        let (place, rest) = rest.split_once(']')?;
+        let place = place.parse().ok()?;
+        return Some((Step::Place(place), value.get(place)?, rest.strip_prefix('.').unwrap_or(rest)));
+    }
+    let rest_of =
+        |name: &str| path.strip_prefix(name).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+    let fitting = value.as_object()?.iter().filter_map(|(name, inner)| Some((name, inner, rest_of(name)?)));
+    let (name, inner, rest) = fitting.max_by_key(|(name, ..)| name.len())?;
+    Some((Step::Member(name.clone()), inner, rest.strip_prefix('.').unwrap_or(rest)))
 }
 
 fn take_out(value: &mut Value, path: &[Step]) {
@@ -227,12 +248,17 @@ mod tests {
     use super::*;
 
     fn without(mut spec: Value, field: &str) -> Value {
-        take_out(&mut spec, &path(field));
+        let path = path(&spec, field);
+        take_out(&mut spec, &path);
         spec
     }
 
     #[test]
     fn a_reference_goes_with_the_entry_that_it_stands_in() {
+        let dotted = json!({"o": {"my.server": {"proxyModel": "p", "x": 1}, "my": {"server": {}}}});
+        let rest = json!({"o": {"my.server": {"x": 1}, "my": {"server": {}}}});
+        assert_eq!(without(dotted, "o.my.server.proxyModel"), rest);
+        assert_eq!(without(json!({"a": 1}), "b.c"), json!({"a": 1}));
         assert_eq!(without(json!({"servers": ["a", "b"]}), "servers[0]"), json!({"servers": ["b"]}));
         assert_eq!(without(json!({"proxyModel": "x", "y": 1}), "proxyModel"), json!({"y": 1}));
         let env = json!({"env": [{"name": "A", "valueFrom": {"secretRef": {"name": "s"}}}, {"name": "B"}]});

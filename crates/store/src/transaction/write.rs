@@ -131,8 +131,17 @@ impl Transaction {
         self.refer_anew(kind, &old, &new).await?;
         self.move_end(&old, &new).await?;
         self.remember(ChangeKind::Updated, Some(&old), Some(&new), actor);
-        if is_new_password {
-            // Whoever knew the old one may be who it is changed for.
+        let is_program = |user: &Resource| user.spec.get("serviceAccount") == Some(&true.into());
+        let becomes_program = new.kind == "user" && is_program(&new) && !is_program(&old);
+        if becomes_program {
+            query("DELETE FROM passwords WHERE uid = $1")
+                .bind(&new.metadata.uid)
+                .execute(&mut self.tx)
+                .await
+                .map_err(StoreError::at("forget a password"))?;
+        }
+        if is_new_password || becomes_program {
+            // Whoever knew the old one may be who it is changed for; and programs have tokens.
             self.delete_logins(EndLogins::OfUser(&new.metadata.uid), actor).await?;
         }
         Ok(new)

@@ -6,7 +6,7 @@ use hayward_auth::{Credentials, Purpose, Token};
 use hayward_store::{EndLogins, Impersonator, LOGIN, NewInvite, NewLogin, Store, StoreError};
 use serde_json::json;
 
-use crate::home::{Home, actor, both, create, delete, key, update, wanted};
+use crate::home::{Home, actor, both, create, delete, key, kind, update, wanted};
 
 both! {
     a_login_lets_in_until_it_ends_or_its_user_does
@@ -14,6 +14,7 @@ both! {
     a_new_password_ends_all_logins_of_the_user
     a_login_by_a_password_that_was_changed_meanwhile_is_refused
     a_token_of_an_account_is_that_account
+    the_end_of_a_token_is_what_its_spec_says_now
     an_invite_is_redeemed_once
     of_many_first_users_one_is_the_first
 }
@@ -192,6 +193,26 @@ async fn a_token_of_an_account_is_that_account(home: &Home) {
     let past = json!({"serviceAccount": true, "expiresAt": "2020-01-01T00:00:00Z"});
     update(&store, "user", "bot@x.org", past).await.unwrap();
     assert!(known(&store).await.identify(token.reveal(), NOW).is_err());
+    store.close().await;
+}
+
+async fn the_end_of_a_token_is_what_its_spec_says_now(home: &Home) {
+    let store = home.open().await;
+    let ends = json!({"role": "ro", "expiresAt": "2027-01-15T08:00:10Z"});
+    let spec = serde_json::from_value::<hayward_api::kinds::token::TokenSpec>(ends.clone()).unwrap();
+    let (made, token) = store.create_token("t", spec, &actor()).await.unwrap();
+    let lets_in = async |at| known(&store).await.identify(token.reveal(), at).is_ok();
+    assert!(lets_in(NOW + 9).await && !lets_in(NOW + 10).await);
+    update(&store, "token", "t", json!({"role": "ro"})).await.unwrap();
+    assert!(lets_in(NOW + 10_000_000).await, "no end is said any more");
+    update(&store, "token", "t", ends).await.unwrap();
+    assert!(!lets_in(NOW + 10).await);
+
+    delete(&store, "token", "t").await.unwrap();
+    let mut change = store.begin().await.unwrap();
+    let back = change.revert(kind("token"), None, "t", made.resource_version, &actor()).await;
+    assert!(matches!(back, Err(StoreError::Invalid(_))), "its secret is gone: {back:?}");
+    drop(change);
     store.close().await;
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hayward_store::{ChangeKind, StoreError};
+use hayward_auth::{Purpose, Token};
+use hayward_store::limits::Limits;
+use hayward_store::{ChangeKind, NewLogin, Store, StoreConfig, StoreError};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -14,6 +16,8 @@ both! {
     what_had_no_owner_has_none_again
     a_version_that_is_not_there_yet_is_not_found
     a_watch_that_is_far_behind_catches_up
+    a_change_that_cannot_be_read_ends_the_watches_and_stops_none_that_comes_later
+    logins_push_out_no_history_of_resources
     a_watch_goes_on_after_its_connections_were_lost
 }
 
@@ -122,6 +126,54 @@ async fn a_watch_that_is_far_behind_catches_up(home: &Home) {
     assert!(timeout(Duration::from_millis(20), late.next()).await.is_err());
     store.close().await;
     assert!(early.next().await.is_err(), "a closed store has no more changes");
+}
+
+async fn a_change_that_cannot_be_read_ends_the_watches_and_stops_none_that_comes_later(home: &Home) {
+    let store = home.open().await;
+    let from = store.revision().await.unwrap();
+    let mut watch = store.watch(from).await.unwrap();
+    // As a newer program might write it.
+    home.say(&format!(
+        "INSERT INTO history (revision, uid, kind, scope, name, change, actor, at, before, after)
+         VALUES ({0}, 'u', 'server', '', 's', 'renamed', 'system', '', NULL, NULL);
+         UPDATE revision SET value = {0}",
+        from + 1
+    ))
+    .await;
+    create(&store, "server", "later", json!({"command": ["x"]})).await;
+    let told = timeout(Duration::from_secs(10), watch.next()).await.unwrap();
+    assert!(matches!(told, Err(StoreError::Corrupt { .. })), "{told:?}");
+    let mut anew = store.watch(store.revision().await.unwrap()).await.unwrap();
+    create(&store, "server", "more", json!({"command": ["x"]})).await;
+    assert_eq!(timeout(Duration::from_secs(10), anew.next()).await.unwrap().unwrap().name, "more");
+    store.close().await;
+}
+
+async fn logins_push_out_no_history_of_resources(home: &Home) {
+    let limits = Limits { history_rows_max: 20, ..Limits::default() };
+    let store = Store::open(home.dir.path(), StoreConfig { limits, ..home.config() }).await.unwrap();
+    create(&store, "server", "s", json!({"command": ["a"]})).await;
+    update(&store, "server", "s", json!({"command": ["b"]})).await.unwrap();
+    let from = store.revision().await.unwrap();
+    let user = create(&store, "user", "ann@x.org", json!({"role": "USER"})).await.metadata.uid;
+    for _ in 0..30 {
+        let token = Token::mint(Purpose::Login);
+        let login = NewLogin {
+            id: token.id(),
+            digest: token.digest(),
+            user: &user,
+            created_unix: 0,
+            expires_unix: i64::MAX,
+            password: None,
+            impersonator: None,
+        };
+        store.create_login(&login, &actor()).await.unwrap();
+    }
+    assert_eq!(store.history(kind("server"), None, "s").await.unwrap().len(), 2);
+    let forgotten = store.watch(from + 1).await;
+    assert!(matches!(forgotten, Err(StoreError::Compacted { .. })), "the first logins are forgotten");
+    assert!(store.watch(store.revision().await.unwrap() - 19).await.is_ok(), "the last are not");
+    store.close().await;
 }
 
 async fn a_watch_goes_on_after_its_connections_were_lost(home: &Home) {

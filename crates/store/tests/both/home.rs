@@ -54,14 +54,18 @@ impl Home {
 
     /// Renames a resource past all checks.
     pub(crate) async fn rename(&self, table: &str, uid: &str, name: &str) {
-        let sql = format!("UPDATE {table} SET name = '{name}' WHERE uid = '{uid}'");
+        self.say(&format!("UPDATE {table} SET name = '{name}' WHERE uid = '{uid}'")).await;
+    }
+
+    /// Says something to the database past the store.
+    pub(crate) async fn say(&self, sql: &str) {
         let Some(url) = &self.url else {
             let file = SqliteConnectOptions::new().filename(self.dir.path().join("hayward.db"));
             let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
             return connection.close().await.unwrap();
         };
-        execute(url, &sql).await;
+        execute(url, sql).await;
     }
 
     pub(crate) async fn finish(self) {

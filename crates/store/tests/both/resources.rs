@@ -9,6 +9,7 @@ both! {
     labels_and_notes_are_kept_and_what_is_the_same_changes_nothing
     what_is_referred_to_must_be_there_when_the_change_is_made
     what_is_referred_to_is_deleted_only_if_nobody_is_left_or_they_let_go
+    what_cannot_be_without_a_resource_is_named_when_it_is_deleted
     a_project_takes_what_belongs_to_it_and_an_owner_what_it_owns
     a_name_that_looks_like_a_uid_is_refused_and_shadows_none
     a_word_means_a_name_or_a_uid_in_any_scope
@@ -21,10 +22,13 @@ async fn labels_and_notes_are_kept_and_what_is_the_same_changes_nothing(home: &H
     let mut desired = wanted("secret", "s", json!({"data": {}}));
     desired.labels.insert("team".into(), "a".into());
     desired.annotations.insert("note".into(), "ä".into());
-    desired.applied = Some(json!({"name": "s", "data": {"A": "v4lue"}}));
+    let document = json!({"name": "s", "data": {"A": "v4lue", "B": 7}});
+    desired.applied = Some(json!({"managers": {"m": {"file": "f", "document": document}}}));
     let made = store.create(&desired, &actor()).await.unwrap();
     assert_eq!(store.get(&key("secret", "s")).await.unwrap(), made);
-    assert_eq!(made.applied().unwrap().unwrap()["data"]["A"], "***", "no value is kept in what was applied");
+    let applied = made.applied().unwrap().unwrap();
+    let kept = &applied["managers"]["m"]["document"]["data"];
+    assert_eq!(*kept, json!({"A": "***", "B": "***"}), "no value is kept in what was applied");
     let revision = store.revision().await.unwrap();
     let at = Some(made.metadata.resource_version);
     let again = store.update(&key("secret", "s"), at, &desired, &actor()).await;
@@ -92,6 +96,17 @@ async fn what_is_referred_to_is_deleted_only_if_nobody_is_left_or_they_let_go(ho
     change.delete(&key("server", "b"), None, Deletion::Refuse, &actor()).await.unwrap();
     change.delete(&key("project", "p"), None, Deletion::Refuse, &actor()).await.unwrap();
     change.commit().await.unwrap();
+    store.close().await;
+}
+
+async fn what_cannot_be_without_a_resource_is_named_when_it_is_deleted(home: &Home) {
+    let store = home.open().await;
+    create(&store, "user", "bot", json!({"role": "USER", "serviceAccount": true})).await;
+    create(&store, "token", "tk", json!({"role": "account", "account": "bot"})).await;
+    let refused = store.delete(&key("user", "bot"), None, Deletion::Detach, &actor()).await.unwrap_err();
+    assert!(matches!(&refused, StoreError::Referred { by, .. } if by.contains("token `tk`")), "{refused}");
+    delete(&store, "token", "tk").await.unwrap();
+    store.delete(&key("user", "bot"), None, Deletion::Detach, &actor()).await.unwrap();
     store.close().await;
 }
 

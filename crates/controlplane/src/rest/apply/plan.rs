@@ -1,6 +1,7 @@
 //! What becomes of each object, worked out in the change itself.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use hayward_api::document::{self, HIDDEN};
 use hayward_api::kinds::{Descriptor, KINDS, Kept, Sensitive};
@@ -183,6 +184,7 @@ impl<'a> Planning<'a> {
             Ok(allowed) => Ok(allowed),
             Err(Denied { error, decision }) => {
                 if let Some((what, reason)) = decision {
+                    self.applying.noted.store(true, Ordering::Relaxed);
                     self.plane.record.denied(self.caller.clone(), what, reason).await;
                 }
                 let message = format!("not permitted to apply {} `{}`", kind.plural, name.0);

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use futures_util::stream;
 use hayward_api::kinds::Descriptor;
 use hayward_api::{Caller, Code};
+use hayward_auth::Visible;
 use hayward_store::{Change, ListScope, Snapshot, Watch};
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use tokio::sync::watch as signal;
 use tokio::time::{Interval, MissedTickBehavior, interval_at};
 
-use crate::guarded::Allowed;
+use crate::guarded::{Allowed, named};
 use crate::plane::{Plane, Watching};
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
@@ -34,6 +35,7 @@ pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Res
     };
     asked
         .look(async move {
+            let shown = plane.guarded.shown_to(&caller, kind);
             let (waiting, from) = match from {
                 Some(from) => (VecDeque::new(), from),
                 None => beginning(&plane, &allowed, (kind, &filter)).await?,
@@ -49,6 +51,7 @@ pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Res
                 kind,
                 filter,
                 changes,
+                shown,
                 version: from,
                 waiting,
                 ticks,
@@ -83,6 +86,8 @@ struct Following {
     kind: &'static Descriptor,
     filter: Filter,
     changes: Watch,
+    /// What the caller could see when it was last told of something.
+    shown: Visible,
     /// The last revision that was seen.
     version: u64,
     /// Lines that nobody has taken yet.
@@ -121,6 +126,7 @@ impl Following {
                 changed = self.rules.changed() => {
                     changed.ok()?;
                     self.may_still().then_some(())?;
+                    self.look_anew().await?;
                 }
                 // A watch that can't go on ends: its client lists again.
                 change = self.changes.next() => self.take(&*change.ok()?),
@@ -136,6 +142,28 @@ impl Following {
     fn may_still(&self) -> bool {
         let is_known = self.plane.snapshots.is_current(&self.caller);
         is_known && self.plane.guarded.some(&self.caller, hayward_auth::Verb::View, self.kind).is_ok()
+    }
+
+    /// Tells of what the caller may see since rules changed, and of what it may see no more; none if that can't be said.
+    async fn look_anew(&mut self) -> Option<()> {
+        let now = self.plane.guarded.shown_to(&self.caller, self.kind);
+        let before = std::mem::replace(&mut self.shown, now);
+        if before == self.shown {
+            return Some(());
+        }
+        for resource in self.plane.guarded.stored(self.kind).await.ok()? {
+            let (name, project) = named(&resource);
+            let document = shown(self.kind, &resource);
+            let word = match (before.shows(name, project), self.shown.shows(name, project)) {
+                (false, true) => "ADDED",
+                (true, false) => "DELETED",
+                _ => continue,
+            };
+            if self.filter.takes(&document) {
+                self.waiting.push_back(line(word, &document, self.version));
+            }
+        }
+        Some(())
     }
 
     /// Notes a change, if it is for this caller and this list.
