@@ -86,6 +86,14 @@ impl Policy {
         self.until_unix
     }
 
+    /// Whether any account may change every rule.
+    pub fn has_ruler(&self) -> bool {
+        let Some(rules) = noun_index("rbac") else { return false };
+        let rules_all =
+            |account: &Account| account.grants.iter().any(|grants| grants.everywhere(rules).has(Verb::Edit));
+        self.accounts.values().any(rules_all)
+    }
+
     /// What of a kind this principal may do this to; `noun` is its plural. It agrees with [`decide`](crate::decide()).
     pub fn scope(&self, principal: &Principal, verb: Verb, noun: &str) -> Visible {
         let Some(noun) = noun_index(noun) else { return Visible::None };

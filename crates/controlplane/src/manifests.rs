@@ -128,6 +128,12 @@ impl Manifests {
             };
             return self.failed(&error, &[]);
         };
+        if good.is_empty() && broken.is_empty() && self.plane.guarded.has_applied(MANAGER).await {
+            // As a folder looks that isn't mounted.
+            let error =
+                "there is no manifest any more; `servers: []` in a file says that nothing is to be there";
+            return self.failed(error, &[]);
+        }
         let mut lists = Lists::default();
         for (file, list) in good {
             lists.append(&file, list);

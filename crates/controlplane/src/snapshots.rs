@@ -19,7 +19,7 @@ use crate::limits::{FOLLOW_PAUSE, LONGEST_LOOK, SECRETS_LOOK, SHORTEST_LOOK};
 use crate::ports::{Hidden, Record};
 
 /// Kinds that rules follow from.
-const OF_RULES: [&str; 3] = ["rbac", "group", "user"];
+pub(crate) const OF_RULES: [&str; 3] = ["rbac", "group", "user"];
 /// Kinds that credentials follow from.
 const OF_CREDENTIALS: [&str; 3] = ["token", "user", LOGIN];
 /// The kind whose values are hidden.

@@ -111,10 +111,15 @@ fn values(last: Option<&Value>, wanted: &Value, live: &Value, listing: Listing) 
     }
 }
 
-/// In their order first what is wanted, then what others added.
+/// What is wanted, in its order; if others added something, everything stays where it is, lest two that apply by turns change
+/// the order for ever.
 fn sets(last: &[Value], wanted: &[Value], live: &[Value]) -> Vec<Value> {
-    let others = live.iter().filter(|entry| !wanted.contains(entry) && !last.contains(entry));
-    wanted.iter().chain(others).cloned().collect()
+    let is_of_others = |entry: &&Value| !wanted.contains(entry) && !last.contains(entry);
+    if !live.iter().any(|entry| is_of_others(&entry)) {
+        return wanted.to_vec();
+    }
+    let stays = live.iter().filter(|entry| wanted.contains(entry) || is_of_others(entry));
+    stays.chain(wanted.iter().filter(|entry| !live.contains(entry))).cloned().collect()
 }
 
 type Named<'a> = Vec<(&'a str, &'a Value)>;
@@ -132,13 +137,21 @@ fn named((last, wanted, live): (&Named<'_>, &Named<'_>, &Named<'_>)) -> Vec<Valu
     let find = |list: &Named<'_>, name: &str| {
         list.iter().find(|(known, _)| *known == name).map(|(_, entry)| (*entry).clone())
     };
-    let merged = wanted.iter().map(|(name, entry)| match find(live, name) {
+    let merged = |(name, entry): &(&str, &Value)| match find(live, name) {
         Some(there) => entry_of(find(last, name).as_ref(), entry, &there),
         None => (*entry).clone(),
-    });
+    };
     let is_of_others = |name: &str| find(wanted, name).is_none() && find(last, name).is_none();
-    let others = live.iter().filter(|(name, _)| is_of_others(name)).map(|(_, entry)| (*entry).clone());
-    merged.chain(others).collect()
+    if !live.iter().any(|(name, _)| is_of_others(name)) {
+        return wanted.iter().map(merged).collect();
+    }
+    // As with sets.
+    let stays =
+        live.iter().filter_map(|(name, there)| match wanted.iter().find(|(known, _)| known == name) {
+            Some(wanted) => Some(merged(wanted)),
+            None => is_of_others(name).then(|| (*there).clone()),
+        });
+    stays.chain(wanted.iter().filter(|(name, _)| find(live, name).is_none()).map(merged)).collect()
 }
 
 /// An entry that is wanted replaces what is there, but for what others put beside. Where it says another way than what is there

@@ -270,7 +270,7 @@ fn applying_keeps_what_others_put_there_and_takes_away_what_is_no_longer_wanted(
             json!({"env": env(&[("A", "1"), ("B", "1")])}),
             json!({"env": env(&[("A", "2"), ("D", "1")])}),
             json!({"env": env(&[("A", "1"), ("B", "1"), ("C", "3")])}),
-            json!({"env": env(&[("A", "2"), ("D", "1"), ("C", "3")])}),
+            json!({"env": env(&[("A", "2"), ("C", "3"), ("D", "1")])}),
         ),
         (
             json!({"env": env(&[("A", "1")])}),
@@ -300,7 +300,11 @@ fn entries_of_sets_are_merged_one_by_one() {
     for (kind, member) in [(&project::DESCRIPTOR, "servers"), (&group::DESCRIPTOR, "members")] {
         let with = |names: &[&str]| json!({ member: names });
         let merged = merge3(kind, Some(&with(&["a", "b"])), &with(&["b", "d"]), &with(&["a", "b", "c"]));
-        assert_eq!(merged, with(&["b", "d", "c"]));
+        assert_eq!(merged, with(&["b", "c", "d"]));
+        assert_eq!(merge3(kind, None, &with(&["b", "a"]), &with(&["a", "b"])), with(&["b", "a"]));
+        // Two that apply by turns come to rest.
+        assert_eq!(merge3(kind, Some(&with(&["b"])), &with(&["b"]), &with(&["a", "b"])), with(&["a", "b"]));
+        assert_eq!(merge3(kind, Some(&with(&["a"])), &with(&["a"]), &with(&["a", "b"])), with(&["a", "b"]));
         assert_eq!(merge3(kind, Some(&with(&["a"])), &json!({}), &with(&["a", "c"])), with(&["c"]));
         assert_eq!(merge3(kind, Some(&with(&["a"])), &json!({}), &with(&["a"])), json!({}));
     }

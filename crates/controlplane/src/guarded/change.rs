@@ -5,18 +5,21 @@ use std::collections::BTreeSet;
 
 use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
 use hayward_api::kinds::user::UserSpec;
-use hayward_api::kinds::{Descriptor, Reference, find};
+use hayward_api::kinds::{Descriptor, KINDS, MadeBy, Reference, find};
 use hayward_api::names::ResourceName;
+use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error};
-use hayward_auth::Verb;
+use hayward_auth::{Policy, Verb};
 use hayward_store::{
     Deletion, Desired, Key, ListScope, NewCredential, Resource, StoreError, Transaction, keys_in,
 };
+use jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Guarded;
-use super::allowed::{Allowed, Denied};
+use super::allowed::{Allowed, Denied, named};
+use crate::snapshots::OF_RULES;
 
 /// The kind of what is proposed, and the member that says by whom.
 const PROPOSAL: &str = "promptrequest";
@@ -32,13 +35,16 @@ const OTHERS: &str = "others, which you may not change";
 pub struct Change {
     inner: Transaction,
     guarded: Guarded,
+    is_operator: bool,
 }
 
 impl Guarded {
     /// Begins a change, for this caller and what it showed that it may: each thing that is done needs its own proof. All of it
     /// is decided anew when nobody else can change anything any more, as a right may be gone that was there before the wait.
     pub async fn begin(&self, caller: &Caller, proofs: &[&Allowed]) -> Result<Change, Denied> {
-        let change = Change { inner: self.store.begin().await?, guarded: self.clone() };
+        // Whoever has the machine can always make somebody who may change rules.
+        let is_operator = matches!(caller.principal.kind, PrincipalKind::Admin | PrincipalKind::Local);
+        let change = Change { inner: self.store.begin().await?, guarded: self.clone(), is_operator };
         self.still_known(caller).map_err(|error| Denied { error, decision: None })?;
         proofs.iter().try_for_each(|allowed| self.still(allowed))?;
         Ok(change)
@@ -166,7 +172,8 @@ impl Change {
         Ok(())
     }
 
-    /// What refers to a resource is taken out of it only by whoever may edit it, and named only to whoever may see it.
+    /// What refers to a resource is taken out of it only by whoever may edit it, and named only to whoever may see it. What goes
+    /// with it goes for whoever may delete that.
     async fn check_referrers(
         &mut self,
         allowed: &Allowed,
@@ -177,15 +184,16 @@ impl Change {
             Deletion::Refuse => Verb::View,
             Deletion::Detach => Verb::Edit,
         };
-        for referrer in self.inner.referrers(key).await? {
-            let (name, project) = super::allowed::named(&referrer);
-            if !self.guarded.may(allowed.caller(), verb, referrer.descriptor()?, (name, project)) {
-                let by = OTHERS.to_owned();
-                return Err(StoreError::Referred {
-                    kind: key.kind.name.to_owned(),
-                    name: key.name.to_owned(),
-                    by,
-                });
+        let held = self.inner.referrers(key).await?.into_iter().map(|referrer| (referrer, verb));
+        let dependents = self.inner.dependents(key).await?.into_iter();
+        let dependents = dependents.map(|dependent| (dependent, Verb::Delete));
+        for (resource, verb) in held.chain(dependents) {
+            let kind = resource.descriptor()?;
+            // What nobody makes goes with what it was made for.
+            let is_made = kind.made_by == MadeBy::Anybody;
+            if is_made && !self.guarded.may(allowed.caller(), verb, kind, named(&resource)) {
+                let (kind, name) = (key.kind.name.to_owned(), key.name.to_owned());
+                return Err(StoreError::Referred { kind, name, by: OTHERS.to_owned() });
             }
         }
         Ok(())
@@ -203,7 +211,7 @@ impl Change {
         resource: &Resource,
         credential: &NewCredential,
     ) -> Result<(), StoreError> {
-        let (name, project) = super::allowed::named(resource);
+        let (name, project) = named(resource);
         allowed.covers(Verb::Create, resource.descriptor()?, name, project)?;
         self.inner.put_credential(&resource.metadata.uid, credential).await
     }
@@ -231,7 +239,7 @@ impl Change {
         if let Some(before) = before {
             self.check_lost_keys(allowed, &before, &resource).await?;
         }
-        let (name, project) = super::allowed::named(&resource);
+        let (name, project) = named(&resource);
         let verb = if resource.metadata.generation == 1 { Verb::Create } else { Verb::Edit };
         allowed
             .covers(verb, kind, name, project)
@@ -285,9 +293,25 @@ impl Change {
         Ok(self.inner.list(kind, ListScope::All).await?.items)
     }
 
-    /// Whether everything that is referred to is there: what [`Self::commit`] asks, too.
+    /// Whether everything that is referred to is there, and somebody who may change rules: what [`Self::commit`] asks, too.
     pub(crate) async fn check(&mut self) -> Result<(), StoreError> {
-        self.inner.verify().await
+        self.inner.verify().await?;
+        let is_of_rules = self.inner.kinds().iter().any(|kind| OF_RULES.contains(&kind.as_str()));
+        if !is_of_rules || self.is_operator || !self.guarded.policies.current().has_ruler() {
+            return Ok(());
+        }
+        let mut resources = Vec::new();
+        for kind in KINDS.iter().copied().filter(|kind| OF_RULES.contains(&kind.name)) {
+            resources.extend(self.list(kind).await?);
+        }
+        let resources = resources.iter().map(|it| (it.kind.as_str(), it.metadata.name.as_str(), &it.spec));
+        if Policy::new(resources, Timestamp::now().as_second()).has_ruler() {
+            return Ok(());
+        }
+        let error = Error::new(Code::Conflict, "after this, nobody could change rules any more");
+        let hint =
+            "give somebody else `edit` on `*` or `rbac` first, or do it with the administrator's token";
+        Err(StoreError::Invalid(error.with_hint(hint)))
     }
 
     /// The kinds of all that it changes.
@@ -296,7 +320,8 @@ impl Change {
     }
 
     /// Makes it happen.
-    pub async fn commit(self) -> Result<(), StoreError> {
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        self.check().await?;
         self.inner.commit().await
     }
 }

@@ -121,6 +121,20 @@ impl Guarded {
         self.store.put_claims(claims).await
     }
 
+    /// Whether anything is there that this manager applied, or that can't be known.
+    pub(crate) async fn has_applied(&self, manager: &str) -> bool {
+        for kind in KINDS.iter().copied().filter(|kind| kind.kept == hayward_api::kinds::Kept::Stored) {
+            let Ok(listed) = self.store.list(kind, ListScope::All).await else { return true };
+            let is_of_manager = |resource: &Resource| {
+                resource.applied().map_or(true, |applied| managers::last(applied.as_ref(), manager).is_some())
+            };
+            if listed.items.iter().any(is_of_manager) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Says of what this manager applied from broken files that they are, and takes that back of everything else. What is
     /// said here allows nothing and changes nothing that is wanted.
     pub(crate) async fn tell_broken(

@@ -65,7 +65,12 @@ fn lists(path: &Path, name: &str) -> Result<Lists, Error> {
         return Err(Error::new(Code::TooLarge, format!("it is too long: use up to {FILE_BYTES_MAX} bytes")));
     }
     let mut lists = Lists::default();
-    lists.add_text(&text, Some(name))?;
+    if !lists.add_text(&text, Some(name))? {
+        let error = Error::new(Code::Invalid, "it says nothing");
+        return Err(
+            error.with_hint("write e.g. `servers: []` where nothing is to be there, or take the file away")
+        );
+    }
     lists.check()?;
     Ok(lists)
 }

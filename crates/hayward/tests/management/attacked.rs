@@ -343,6 +343,108 @@ async fn no_first_user_is_made_under_a_token_that_is_revoked_meanwhile() {
 }
 
 #[tokio::test]
+async fn what_waits_behind_others_does_not_happen_when_the_right_is_taken_away_meanwhile() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let bindings = json!([{"role": "edit", "resource": "*"}, {"role": "run", "action": "impersonate"}]);
+    let bob = rig.user("bob@example.org", bindings).await;
+    rig.user("dora@example.org", json!([])).await;
+    let base = json!({"servers": [server("victim"), server("apart")], "projects": [{"name": "home"}]});
+    assert_eq!(rig.post("/apply", rig.admin(), base).await.status, 200);
+    let pause = |wait| tokio::time::sleep(std::time::Duration::from_millis(wait));
+    let many = |word: &str| {
+        let servers: Vec<Value> = (0..1_500).map(|at| server(&format!("{word}-{at}"))).collect();
+        rig.post("/apply", rig.admin(), json!({ "servers": servers }))
+    };
+    let revoked = async {
+        pause(400).await;
+        rig.send("DELETE", "/rbac-definitions/bob-example.org", rig.admin(), &Value::Null).await.status
+    };
+    let again = async {
+        pause(600).await;
+        many("b").await.status
+    };
+    let late = async {
+        pause(800).await;
+        tokio::join!(
+            rig.send("DELETE", "/servers/victim", &bob, &Value::Null),
+            rig.post("/projects/home/servers", &bob, json!({"server": "apart"})),
+            rig.post("/auth/impersonate", &bob, json!({"email": "dora@example.org"})),
+        )
+    };
+    let (first, revoked, again, late) = tokio::join!(many("a"), revoked, again, late);
+    assert_eq!((first.status, revoked, again), (200, 204, 200), "{}", first.body);
+    for (what, answer) in [("delete", late.0), ("attach", late.1), ("impersonate", late.2)] {
+        assert!([403, 404].contains(&answer.status), "{what}: {} {}", answer.status, answer.body);
+    }
+    assert_eq!(rig.get("/servers/victim", rig.admin()).await.status, 200);
+    assert_eq!(rig.get("/projects/home", rig.admin()).await.json()["servers"], json!([]));
+}
+
+#[tokio::test]
+async fn whoever_deletes_a_project_may_delete_what_goes_with_it() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let rights = |more: &[&str]| -> Value {
+        let of = |noun: &&str| json!({"role": "delete", "resource": noun});
+        let see = |noun: &&str| json!({"role": "view", "resource": noun});
+        let nouns: Vec<&str> = ["projects"].iter().chain(more).copied().collect();
+        nouns.iter().map(of).chain(nouns.iter().map(see)).collect()
+    };
+    let (some, all) = (rights(&[]), rights(&["prompts"]));
+    let (dan, eve) = (rig.user("dan@example.org", some).await, rig.user("eve@example.org", all).await);
+    let base =
+        json!({"projects": [{"name": "p"}], "prompts": [{"name": "x", "project": "p", "content": "c"}]});
+    assert_eq!(rig.post("/apply", rig.admin(), base).await.status, 200);
+    let refused = rig.send("DELETE", "/projects/p", &dan, &Value::Null).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(!refused.body.contains("`x`"), "{}", refused.body);
+    assert_eq!(rig.get("/prompts/x?project=p", rig.admin()).await.status, 200);
+    assert_eq!(rig.send("DELETE", "/projects/p", &eve, &Value::Null).await.status, 204);
+}
+
+#[tokio::test]
+async fn the_last_who_may_change_rules_does_not_lock_everybody_out() {
+    let rig = Rig::start();
+    let ann = rig.bootstrap().await;
+    let (rules, user) = ("/rbac-definitions/bootstrap-admin", "/users/ann@example.org");
+    for (method, path, body) in [
+        ("DELETE", rules, Value::Null),
+        ("PATCH", rules, json!({"roleBindings": [{"role": "view", "resource": "*"}]})),
+        ("PATCH", user, json!({"disabled": true})),
+        ("DELETE", "/groups/admin", Value::Null),
+    ] {
+        let refused = rig.send(method, path, &ann, &body).await;
+        assert_eq!(refused.status, 409, "{method} {path}: {}", refused.body);
+    }
+    let second = json!({"name": "second", "subjects": [{"kind": "User", "name": "ann@example.org"}],
+        "roleBindings": [{"role": "edit", "resource": "*"}]});
+    assert_eq!(rig.post("/rbac-definitions", &ann, second).await.status, 201);
+    assert_eq!(rig.send("DELETE", rules, &ann, &Value::Null).await.status, 204);
+    let by_operator = rig.send("DELETE", "/rbac-definitions/second", rig.admin(), &Value::Null).await;
+    assert_eq!(by_operator.status, 204, "whoever has the machine may: {}", by_operator.body);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_recorded_however_early() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let failed = |rig: &Rig, name: &str| {
+        rig.recorded("outcome", name).iter().filter(|line| line["status"] != "ok").count()
+    };
+    for (name, method, path, body) in [
+        ("servers.get", "GET", "/servers/nope", Value::Null),
+        ("servers.delete", "DELETE", "/servers/nope", Value::Null),
+        ("servers.create", "POST", "/servers", json!({"name": "a", "comand": []})),
+        ("apply", "POST", "/apply", json!({"serverz": []})),
+    ] {
+        let before = failed(&rig, name);
+        assert!(rig.send(method, path, rig.admin(), &body).await.status >= 400, "{name}");
+        assert_eq!(failed(&rig, name), before + 1, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_that_waits_for_a_hash_does_not_happen_when_its_maker_may_no_more() {
     let rig = Rig::start_with(&["--limit", "controlplane.password_hashes_max=1"]);
     rig.bootstrap().await;

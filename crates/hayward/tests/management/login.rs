@@ -424,3 +424,32 @@ async fn invites_into_groups_are_for_whoever_may_edit_those() {
     assert_eq!(rig.send("DELETE", &path, &bob, &Value::Null).await.status, 404);
     assert_eq!(rig.send("DELETE", &path, &eve, &Value::Null).await.status, 204);
 }
+
+#[tokio::test]
+async fn an_invite_that_is_made_while_acting_as_another_is_good() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let acting = rig.post("/auth/impersonate", rig.admin(), json!({"email": "ann@example.org"})).await.json();
+    let acting = acting["token"].as_str().unwrap();
+    let invited = rig.post("/auth/invites", acting, json!({"email": "new@example.org"})).await;
+    assert_eq!(invited.status, 201, "{}", invited.body);
+    let join = json!({"invite": invited.json()["invite"], "password": PASSWORD});
+    assert_eq!(rig.post("/auth/join", "", join).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_person_who_becomes_a_program_is_signed_out_and_has_no_password() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let bob = rig.user("bob@example.org", json!([])).await;
+    let path = "/users/bob@example.org";
+    assert_eq!(rig.get("/auth/me", &bob).await.status, 200);
+    // A rule names him as a person.
+    rig.send("DELETE", "/rbac-definitions/bob-example.org", rig.admin(), &Value::Null).await;
+    let program = rig.send("PATCH", path, rig.admin(), &json!({"serviceAccount": true})).await;
+    assert_eq!(program.status, 200, "{}", program.body);
+    assert_eq!(rig.get("/auth/me", &bob).await.status, 401);
+    rig.send("PATCH", path, rig.admin(), &json!({"serviceAccount": false})).await;
+    let back = rig.post("/auth/login", "", json!({"email": "bob@example.org", "password": PASSWORD})).await;
+    assert_eq!(back.status, 401, "the password is forgotten");
+}

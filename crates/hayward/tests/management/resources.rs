@@ -428,3 +428,60 @@ async fn what_may_not_be_seen_has_no_history_and_is_not_brought_back() {
     }
     assert_eq!(rig.get("/servers/a/history", rig.admin()).await.status, 200);
 }
+
+#[tokio::test]
+async fn an_approval_is_of_what_was_read_and_a_version_is_a_condition_everywhere() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let request = |content: &str| json!({"name": "r", "content": content});
+    let made = rig.post("/promptrequests", admin, request("A")).await;
+    let tag = made.header("etag").unwrap().to_owned();
+    assert_eq!(rig.send("PUT", "/promptrequests/r", admin, &request("B")).await.status, 200);
+    let stale = [("if-match", tag.as_str())];
+    let refused = rig.send_as(("POST", "/promptrequests/r/approve"), admin, &stale, "").await;
+    assert_eq!(refused.status, 412, "{}", refused.body);
+    assert_eq!(rig.post("/promptrequests/r/approve", admin, Value::Null).await.json()["content"], "B");
+
+    let first = rig.post("/servers", admin, server("s")).await.json()["version"].as_u64().unwrap();
+    let second = rig.send("PATCH", "/servers/s", admin, &json!({"replicas": 2})).await.json();
+    let old = json!({"version": first, "replicas": 5});
+    assert_eq!(rig.send("PATCH", "/servers/s", admin, &old).await.status, 409);
+    let new = json!({"version": second["version"], "replicas": 5});
+    assert_eq!(rig.send("PATCH", "/servers/s", admin, &new).await.json()["replicas"], 5);
+    let to_first = json!({ "to": first }).to_string();
+    let stale = format!("\"{first}\"");
+    let stale = [("if-match", stale.as_str())];
+    assert_eq!(rig.send_as(("POST", "/servers/s/revert"), admin, &stale, &to_first).await.status, 412);
+    assert_eq!(rig.send_as(("POST", "/servers/s/revert"), admin, &[], &to_first).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_id_stands_for_a_name_wherever_one_is_asked_for() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let admin = rig.admin();
+    let id = async |path: &str| rig.get(path, admin).await.json()["id"].as_str().unwrap().to_owned();
+    let base = json!({"servers": [server("s")], "projects": [{"name": "p"}], "groups": [{"name": "g"}],
+        "prompts": [{"name": "x", "project": "p", "content": "c"}]});
+    assert_eq!(rig.post("/apply", admin, base).await.status, 200);
+    let (server, project, group) = (id("/servers/s").await, id("/projects/p").await, id("/groups/g").await);
+    let prompts = rig.get(&format!("/prompts?project={project}"), admin).await.json();
+    assert_eq!(prompts[0]["name"], "x", "{prompts}");
+    assert_eq!(rig.get(&format!("/prompts/x?project={project}"), admin).await.status, 200);
+    let attached = json!({"server": server, "project": project});
+    assert_eq!(rig.post("/serverattachments", admin, attached).await.status, 201);
+    let detached = rig.send("DELETE", &format!("/projects/p/servers/{server}"), admin, &Value::Null).await;
+    assert_eq!(detached.status, 204, "{}", detached.body);
+
+    let bindings =
+        json!([{"role": "create", "resource": "users"}, {"role": "edit", "resource": "groups", "name": "g"}]);
+    let bob = rig.user("bob@example.org", bindings).await;
+    let invited =
+        rig.post("/auth/invites", &bob, json!({"email": "new@example.org", "groups": [group]})).await;
+    assert_eq!(rig.get("/auth/invites", &bob).await.json()[0]["groups"], json!(["g"]));
+    let join = json!({"invite": invited.json()["invite"], "password": super::rig::PASSWORD});
+    assert_eq!(rig.post("/auth/join", "", join).await.status, 201);
+    let unknown = "01a22110-60bf-7000-8000-000000000000";
+    assert_eq!(rig.get(&format!("/prompts?project={unknown}"), admin).await.status, 404);
+    assert_eq!(rig.get("/servers/%00", admin).await.status, 400);
+}

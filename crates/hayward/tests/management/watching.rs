@@ -101,3 +101,26 @@ async fn a_watch_shows_what_its_caller_may_see_and_ends_with_the_grant_and_the_l
         assert_eq!(event.1, "others");
     }
 }
+
+#[tokio::test]
+async fn a_watch_tells_what_its_caller_may_see_since_rules_changed_and_what_no_more() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let of = |names: &[&str]| -> Value {
+        names.iter().map(|name| json!({"role": "view", "resource": "servers", "name": name})).collect()
+    };
+    let bob = rig.user("bob@example.org", of(&["a", "b"])).await;
+    for name in ["a", "b", "c"] {
+        rig.post("/servers", rig.admin(), server(name)).await;
+    }
+    let mut watch = Watch::open(&rig, "/servers?watch=true", &bob).await;
+    assert_eq!(watch.change().await, Some(change("ADDED", "a")));
+    assert_eq!(watch.change().await, Some(change("ADDED", "b")));
+    let rules = json!({"roleBindings": of(&["a", "c"])}).to_string();
+    let patched = rig.send_as(("PATCH", "/rbac-definitions/bob-example.org"), rig.admin(), &[], &rules).await;
+    assert_eq!(patched.status, 200, "{}", patched.body);
+    let told = [watch.change().await, watch.change().await];
+    assert_eq!(told, [Some(change("DELETED", "b")), Some(change("ADDED", "c"))]);
+    rig.send_as(("PATCH", "/servers/c"), rig.admin(), &[], r#"{"labels": {"x": "1"}}"#).await;
+    assert_eq!(watch.change().await, Some(change("MODIFIED", "c")));
+}

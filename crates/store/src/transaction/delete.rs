@@ -56,6 +56,13 @@ impl Transaction {
         })
     }
 
+    /// Everything that goes with a resource when that is deleted.
+    pub async fn dependents(&mut self, key: &Key<'_>) -> Result<Vec<Resource>, StoreError> {
+        self.flush().await?;
+        let found = self.current(key, None).await?;
+        Ok(self.with_dependents(found).await?.split_off(1))
+    }
+
     /// Every resource that refers to this one, which is still there.
     pub async fn referrers(&mut self, key: &Key<'_>) -> Result<Vec<Resource>, StoreError> {
         self.flush().await?;

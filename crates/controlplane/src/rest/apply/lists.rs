@@ -51,14 +51,15 @@ impl Lists {
         asked.parsed(parse).await
     }
 
-    /// Adds the documents of a text in YAML, of which JSON is a part.
-    pub(crate) fn add_text(&mut self, text: &str, file: Option<&str>) -> Result<(), Error> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
-            .map_err(|error| Error::new(Code::Invalid, format!("it is not YAML: {error}")))?;
-        documents
-            .into_iter()
-            .filter(|document| !document.is_null())
-            .try_for_each(|document| self.add(document, file))
+    /// Adds the documents of a text in YAML, of which JSON is a part. Says whether there is any.
+    pub(crate) fn add_text(&mut self, text: &str, file: Option<&str>) -> Result<bool, Error> {
+        let mut documents: Vec<Value> =
+            serde_saphyr::from_multiple_with_options(text, yaml_options(text.len()))
+                .map_err(|error| Error::new(Code::Invalid, format!("it is not YAML: {error}")))?;
+        documents.retain(|document| !document.is_null());
+        let has_some = !documents.is_empty();
+        documents.into_iter().try_for_each(|document| self.add(document, file))?;
+        Ok(has_some)
     }
 
     /// Adds one document: lists by the plural of their kinds, or one that names its kind.
