@@ -11,7 +11,7 @@ use hayward_api::metadata::API_VERSION;
 use hayward_client::FieldFault;
 use serde_json::{Map, Value};
 
-pub(crate) use node::Node;
+pub(crate) use node::{Node, read as read_nodes};
 use source::Source;
 pub(crate) use source::sources;
 
@@ -107,7 +107,7 @@ fn read_source(source: Source, manifests: &mut Vec<Manifest>, faults: &mut Fault
     let Source { name, text } = source;
     let nodes = match node::read(&text) {
         Ok(nodes) => nodes,
-        Err((line, what)) => return faults.add(&format!("{name}:{line}"), &what),
+        Err(fault) => return faults.0.push(format!("{name}:{fault}")),
     };
     for node in nodes {
         read_document(&name, node, manifests, faults);
@@ -325,8 +325,8 @@ mod tests {
             ("tokens:\n- name: a\n  name: b\n", "f.yaml:3"),
             ("tokens:\n- name: a\n  role: boss\n", "token `a`:"),
             ("just text", "f.yaml:1: a document has members"),
-            ("tokens:\n- name: a\n  name: b\n", "f.yaml:3: `name` is given twice"),
-            ("{\"tokens\": [],\n\"tokens\": []}", "f.yaml:2: `tokens` is given twice"),
+            ("tokens:\n- name: a\n  name: b\n", "f.yaml:3:3: `name` is given twice"),
+            ("{\"tokens\": [],\n\"tokens\": []}", "f.yaml:2:1: `tokens` is given twice"),
             ("kind: Server\nmetadata:\n  name: a\nspec: {}\n", "server: documents are flat here"),
         ] {
             let told = read_text(text).map(|_| ()).unwrap_err();

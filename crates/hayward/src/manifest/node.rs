@@ -21,23 +21,56 @@ enum Content {
     Map(Vec<(String, Node)>),
 }
 
-/// The documents of a text; the line and what is wrong there, otherwise.
-pub(super) fn read(text: &str) -> Result<Vec<Node>, (u64, String)> {
+/// What a text is that can't be read, and where.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    line: u64,
+    column: u64,
+    what: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.what)
+    }
+}
+
+/// The documents of a text; what is wrong and where, otherwise.
+pub(crate) fn read(text: &str) -> Result<Vec<Node>, Fault> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
         budget: None,
     };
-    serde_saphyr::from_multiple_with_options::<Node>(text, options).map_err(|error| {
-        let line = error.location().map_or(1, |location| location.line());
-        if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
-            return (line, format!("`{key}` is given twice: leave one of them out"));
-        }
-        let told = error.to_string();
-        // Where it is stands before it already.
-        let what = told.split_once(" at line ").map_or(told.as_str(), |(what, _)| what);
-        (line, what.lines().next().unwrap_or_default().to_owned())
-    })
+    serde_saphyr::from_multiple_with_options::<Node>(text, options).map_err(|error| fault(text, &error))
+}
+
+fn fault(text: &str, error: &serde_saphyr::Error) -> Fault {
+    let (line, column) = error.location().map_or((1, 1), |place| (place.line(), place.column()));
+    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error.without_snippet() {
+        return Fault { line, column, what: format!("`{key}` is given twice: leave one of them out") };
+    }
+    if let Some(fault) = fault_of_json(text) {
+        return fault;
+    }
+    let told = error.to_string();
+    // Where it is stands before it already.
+    let what = told.split_once(" at line ").map_or(told.as_str(), |(what, _)| what);
+    Fault { line, column, what: what.lines().next().unwrap_or_default().to_owned() }
+}
+
+/// What a reader of JSON says of a text that is to be JSON: it knows better what is missing.
+fn fault_of_json(text: &str) -> Option<Fault> {
+    let text = text.trim_start_matches('\u{feff}');
+    if !text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let error = serde_json::from_str::<serde::de::IgnoredAny>(text).err()?;
+    let told = error.to_string();
+    let what = told.split_once(" at line ").map_or(told.as_str(), |(what, _)| what).to_owned();
+    // YAML takes it, so that it is not what is wrong.
+    let is_allowed = what == "trailing comma";
+    (!is_allowed).then(|| Fault { line: error.line() as u64, column: error.column().max(1) as u64, what })
 }
 
 impl Node {
@@ -206,7 +239,23 @@ mod tests {
         assert_eq!(read("{\n\t\"a\":\t1\n}").unwrap()[0].value(), serde_json::json!({"a": 1}));
         assert_eq!(read("").unwrap().iter().filter(|node| !node.is_null()).count(), 0);
         for (bad, line) in [("a: 1\nb: [", 2), ("a: 1\na: 2\n", 2), ("a: *x\n", 1)] {
-            assert!(read(bad).err().is_some_and(|(at, _)| at >= line), "{bad}");
+            assert!(read(bad).err().is_some_and(|fault| fault.line >= line), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_missing_in_json_is_told_with_its_place() {
+        for (bad, expect) in [
+            ("{\"a\": 1\n \"b\": 2}", "2:2: expected `,` or `}`"),
+            ("\u{feff}{\"a\": [1, 2}", "1:12: expected `,` or `]`"),
+            ("{\"a\": 1,\n\"b\": {", "2:6: EOF while parsing an object"),
+            ("{\"p\": \"C:\\Users\"}", "1:11: invalid escape"),
+            ("{\"a\": 1,\n \"a\": 2}", "2:2: `a` is given twice: leave one of them out"),
+        ] {
+            assert_eq!(read(bad).err().map(|fault| fault.to_string()).as_deref(), Some(expect), "{bad}");
+        }
+        let told = read("{\"a\": [1,], \"b\": \"x\"y}").err().map(|fault| fault.to_string());
+        assert!(told.is_some_and(|told| told.starts_with("1:") && !told.contains("trailing comma")));
+        assert!(read("{\"a\": [1,],}").is_ok());
     }
 }

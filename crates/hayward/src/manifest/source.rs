@@ -16,8 +16,8 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// A text, and what it is called.
 pub(crate) struct Source {
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 /// The texts of these places, those of a directory in the order of their names.

@@ -44,6 +44,58 @@ fn mcpctl_and_vs_code_are_read_and_nonsense_is_refused() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_is_told_with_its_name_and_place_and_whose_it_may_be() {
+    let rig = Rig::new();
+    let twice = "{\"mcpServers\": {\"a\": {\"command\": \"x\"},\n \"a\": {\"command\": \"y\"}}}";
+    for (program, text, told, hint) in [
+        (
+            "claude-code",
+            "{\"mcpServers\": {\n \"a\": {}\n \"b\": {}}}",
+            "f.json:3:2: expected `,` or `}`",
+            "",
+        ),
+        ("claude-code", twice, "f.json:2:2: `a` is given twice", ""),
+        ("claude-code", "{\"servers\": {}}", "f.json: there is no `mcpServers`", "hayward import vscode"),
+        ("vscode", "{\"servers\": []}", "f.json: `servers` is no object", "hayward import mcpctl"),
+        ("mcpctl", "{\"mcpServers\": {}}", "f.json: it has no lists by kind", "hayward import claude-code"),
+        ("mcpctl", "[]", "f.json: it has no lists by kind", ""),
+        ("claude-desktop", "", "f.json: the file is empty", ""),
+        ("mcpctl", "---\n", "f.json: the file is empty", ""),
+    ] {
+        let said = rig.run(&["import", program, &rig.file("f.json", text)]);
+        assert!(said.code == 2 && said.err.contains(told) && said.err.contains(hint), "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn documents_of_mcpctl_may_be_several_in_a_file() {
+    let rig = Rig::new();
+    let text = "kind: secret\nname: s\ndata: {T: hush}\n---\nservers:\n- {name: a, packageName: a}\n---\n";
+    let made = rig.ok(&["import", "mcpctl", &rig.file("all.yaml", text), "--apply"]);
+    assert!(made.contains("secret/s created") && made.contains("server/a created"), "{made}");
+}
+
+#[test]
+fn a_server_that_is_another_one_already_is_said_to_be_replaced() {
+    let rig = Rig::new();
+    let docker = r#"{"mcpServers": {"github": {"command": "docker", "args": ["run", "x"], "env": {"TOKEN": "hush"}}}}"#;
+    rig.ok(&["import", "claude-desktop", &rig.file("claude.json", docker), "--apply"]);
+    let file =
+        rig.file("mcp.json", r#"{"servers": {"github": {"type": "http", "url": "https://x.org/mcp"}}}"#);
+    for (more, told) in
+        [(&[][..], "replaces another one (tried, not done)\n"), (&["--apply"], "replaces another one\n")]
+    {
+        let said = rig.run(&[&["import", "vscode", &file], more].concat());
+        assert!(said.code == 0 && said.out.contains(&format!("server/github {told}")), "{said:?}");
+        let note =
+            "server `github` is there already and is another one: `docker` becomes `https://x.org/mcp`";
+        assert!(said.err.contains(note) && said.err.contains("`github-env`"), "{said:?}");
+    }
+    let said = rig.run(&["import", "vscode", &file, "--apply"]);
+    assert!(said.out.contains("server/github unchanged") && said.err.is_empty(), "{said:?}");
+}
+
+#[test]
 fn a_backup_with_empty_members_and_an_old_mode_is_taken_over_whole() {
     let rig = Rig::new();
     let backup = r#"{"servers": [{"name": "a", "description": "", "packageName": "a", "dockerImage": ""}],

@@ -2,55 +2,79 @@
 
 use serde_json::{Map, Value, json};
 
+use super::exposed;
 use super::plan::Plan;
-use super::suspicion::is_in;
-use crate::failure::Failure;
-use crate::words::usage;
 
 /// Members of a server that are understood.
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 11] = [
     "command",
     "args",
     "env",
     "type",
     "url",
     "serverUrl",
-    "headers",
+    "httpUrl",
     "description",
     "disabled",
+    "enabled",
     "transport",
-    "alwaysAllow",
-    "autoApprove",
 ];
 
+/// Members in which an address stands.
+const ADDRESSES: [&str; 3] = ["url", "serverUrl", "httpUrl"];
+
+/// Where the files of VS Code have `servers` and `inputs`: `mcp.json`, `settings.json`, workspaces, containers.
+const PLACES: [&str; 4] = ["", "/mcp", "/settings/mcp", "/customizations/vscode/mcp"];
+
 /// `mcpServers`, at the top or in the projects of `~/.claude.json`.
-pub(super) fn claude(file: &Value, plan: &mut Plan) -> Result<(), Failure> {
-    let mut is_known = servers(file.get("mcpServers"), plan);
+pub(super) fn claude(file: &Value, plan: &mut Plan) -> Result<(), String> {
+    let mut is_known = servers("mcpServers", file, plan)?;
     for (path, project) in file.get("projects").and_then(Value::as_object).into_iter().flatten() {
         let list = project.get("mcpServers").and_then(Value::as_object);
         if list.is_some_and(|list| !list.is_empty()) {
             plan.note(format!("servers of the folder `{path}` are taken over for everybody"));
         }
-        is_known |= servers(project.get("mcpServers"), plan);
+        is_known |= servers("mcpServers", project, plan)?;
     }
-    if is_known { Ok(()) } else { Err(usage("the file has no `mcpServers`".to_owned())) }
+    if is_known { Ok(()) } else { Err("there is no `mcpServers` in it".to_owned()) }
 }
 
 /// `servers` of `mcp.json`, `mcp.servers` of `settings.json`.
-pub(super) fn vscode(file: &Value, plan: &mut Plan) -> Result<(), Failure> {
-    let file = file.get("mcp").unwrap_or(file);
+pub(super) fn vscode(file: &Value, plan: &mut Plan) -> Result<(), String> {
+    let mut is_known = servers("mcp.servers", file, plan)?;
+    for place in PLACES.into_iter().filter_map(|place| file.pointer(place)) {
+        inputs(place, plan);
+        is_known |= servers("servers", place, plan)? | servers("mcpServers", place, plan)?;
+    }
+    if is_known { Ok(()) } else { Err("there is no `servers` in it".to_owned()) }
+}
+
+/// The command that takes over a file like this one, if it is any that is known.
+pub(super) fn meant(file: &Value) -> Option<&'static str> {
+    let has = |member: &str| file.get(member).is_some_and(Value::is_object);
+    let is_code = |place: &str| file.pointer(place).is_some_and(|place| place.get("servers").is_some());
+    if has("mcpServers") || has("projects") {
+        Some("claude-code")
+    } else if has("servers") || PLACES.into_iter().skip(1).any(is_code) || has("mcp.servers") {
+        Some("vscode")
+    } else {
+        None
+    }
+}
+
+fn inputs(file: &Value, plan: &mut Plan) {
     for input in file.get("inputs").and_then(Value::as_array).into_iter().flatten() {
         let member = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or("-");
         let (id, about) = (member("id"), member("description"));
         plan.note(format!("VS Code asks for input `{id}` ({about}); here it is to be put into a secret"));
     }
-    let is_known = servers(file.get("servers"), plan) | servers(file.get("mcpServers"), plan);
-    if is_known { Ok(()) } else { Err(usage("the file has no `servers`".to_owned())) }
 }
 
 /// Takes servers over; whether there is such a member.
-fn servers(list: Option<&Value>, plan: &mut Plan) -> bool {
-    let Some(list) = list.and_then(Value::as_object) else { return false };
+fn servers(member: &str, file: &Value, plan: &mut Plan) -> Result<bool, String> {
+    let Some(list) = file.get(member).filter(|list| !list.is_null()) else { return Ok(false) };
+    let list =
+        list.as_object().ok_or_else(|| format!("`{member}` is no object with a member for each server"))?;
     for (name, server) in list {
         let Some(server) = server.as_object() else {
             plan.note(format!("server `{name}` is no object, and is left out"));
@@ -58,23 +82,32 @@ fn servers(list: Option<&Value>, plan: &mut Plan) -> bool {
         };
         let name = plan.named("server", name);
         if let Some(document) = document(&name, server, plan) {
+            exposed::tell(&name, &document, plan);
             plan.add("server", document);
         }
     }
-    true
+    Ok(true)
 }
 
 fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<Value> {
-    let text = |member: &str| server.get(member).and_then(Value::as_str);
+    let text = |member: &str| server.get(member).and_then(Value::as_str).filter(|text| !text.is_empty());
     let mut document = Map::new();
     document.insert("name".to_owned(), json!(name));
     if let Some(about) = text("description") {
         document.insert("description".to_owned(), json!(about));
     }
-    match (text("url").or(text("serverUrl")), text("command")) {
-        (Some(url), _) => remote(&mut document, url, text("type").or(text("transport"))),
-        (None, Some(command)) => local(&mut document, command, &words(server.get("args"))),
-        (None, None) => {
+    let mut command = command(server);
+    command.extend(arguments(name, server, plan));
+    match (ADDRESSES.into_iter().find_map(text), has_command(server)) {
+        (Some(url), is_both) => {
+            if is_both || !command.is_empty() {
+                plan.note(format!("server `{name}` has a URL: its command and arguments are not taken over"));
+            }
+            document.insert("transport".to_owned(), json!(transport(name, server, plan)));
+            document.insert("externalUrl".to_owned(), json!(url));
+        }
+        (None, true) => local(&mut document, name, command, plan),
+        (None, false) => {
             plan.note(format!("server `{name}` has neither a command nor a URL, and is left out"));
             return None;
         }
@@ -86,51 +119,105 @@ fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<
             document.insert("env".to_owned(), Value::Array(env));
         }
     }
-    if server.get("disabled") == Some(&Value::Bool(true)) {
+    if server.get("disabled") == Some(&json!(true)) || server.get("enabled") == Some(&json!(false)) {
         document.insert("replicas".to_owned(), json!(0));
     }
     Some(Value::Object(document))
 }
 
-fn words(list: Option<&Value>) -> Vec<String> {
-    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    list.and_then(Value::as_array).into_iter().flatten().map(word).collect()
+fn has_command(server: &Map<String, Value>) -> bool {
+    command(server).first().is_some_and(|word| !word.is_empty())
+}
+
+/// The command, which some write as a list.
+fn command(server: &Map<String, Value>) -> Vec<String> {
+    let word = |value: &Value| value.as_str().filter(|word| !word.is_empty()).map(str::to_owned);
+    match server.get("command") {
+        Some(Value::Array(list)) => list.iter().map(word).collect::<Option<_>>().unwrap_or_default(),
+        other => other.and_then(word).into_iter().collect(),
+    }
+}
+
+/// The arguments; what is none is told.
+fn arguments(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Vec<String> {
+    let list = match server.get("args") {
+        None | Some(Value::Null) => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(_) => {
+            plan.note(format!("server `{name}`: its `args` are no list, and are left out"));
+            return Vec::new();
+        }
+    };
+    let mut words = Vec::new();
+    for (at, value) in list.iter().enumerate() {
+        match value {
+            Value::String(text) => words.push(text.clone()),
+            Value::Number(_) | Value::Bool(_) => words.push(value.to_string()),
+            _ => plan.note(format!("server `{name}`: `args[{at}]` is no text, and is left out")),
+        }
+    }
+    words
 }
 
 /// Tells what isn't taken over as it is.
 fn tell(name: &str, server: &Map<String, Value>, plan: &mut Plan) {
-    if server.get("headers").and_then(Value::as_object).is_some_and(|headers| !headers.is_empty()) {
-        plan.note(format!("server `{name}`: its `headers` are not taken over, since servers have none yet"));
-    }
-    for word in words(server.get("args")) {
-        if is_in(&word) {
-            plan.note(format!(
-                "server `{name}`: an argument looks like a secret; whoever sees the server sees it"
-            ));
+    let is_empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    };
+    for (member, what, is_so) in [
+        ("env", "object", Value::is_object as fn(&Value) -> bool),
+        ("description", "text", Value::is_string),
+        ("disabled", "`true` or `false`", Value::is_boolean),
+        ("enabled", "`true` or `false`", Value::is_boolean),
+    ] {
+        if server.get(member).is_some_and(|value| !value.is_null() && !is_so(value)) {
+            let what = if what.starts_with('`') { format!("is not {what}") } else { format!("is no {what}") };
+            plan.note(format!("server `{name}`: its `{member}` {what}, and is left out"));
         }
-        if word.contains("${") {
-            plan.note(format!(
-                "server `{name}`: its client fills in the argument `{word}`, and nobody does here"
-            ));
-        }
     }
-    for member in server.keys().filter(|member| !KNOWN.contains(&member.as_str())) {
-        plan.note(format!("server `{name}`: `{member}` is not taken over"));
+    for (member, value) in server {
+        if member == "headers" && !is_empty(value) {
+            plan.note(format!(
+                "server `{name}`: its `headers` are not taken over, since servers have none yet"
+            ));
+        } else if !KNOWN.contains(&member.as_str()) && !is_empty(value) {
+            plan.note(format!("server `{name}`: `{member}` is not taken over"));
+        }
     }
 }
 
-fn remote(document: &mut Map<String, Value>, url: &str, kind: Option<&str>) {
-    let transport = if kind == Some("sse") { "SSE" } else { "STREAMABLE_HTTP" };
-    document.insert("transport".to_owned(), json!(transport));
-    document.insert("externalUrl".to_owned(), json!(url));
+/// How a server at an address is spoken to.
+fn transport(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> &'static str {
+    let Some(said) = server.get("type").or(server.get("transport")).filter(|said| !said.is_null()) else {
+        return "STREAMABLE_HTTP";
+    };
+    let word = said.as_str().unwrap_or_default().to_lowercase().replace(['-', '_'], "");
+    match word.as_str() {
+        "sse" => "SSE",
+        "http" | "streamablehttp" => "STREAMABLE_HTTP",
+        _ => {
+            plan.note(format!(
+                "server `{name}`: a URL of type {said} is not known, and is taken as streamable HTTP"
+            ));
+            "STREAMABLE_HTTP"
+        }
+    }
 }
 
 /// A package where `npx` or `uvx` starts one and is told nothing else, the command as it is otherwise.
-fn local(document: &mut Map<String, Value>, command: &str, args: &[String]) {
+fn local(document: &mut Map<String, Value>, name: &str, mut words: Vec<String>, plan: &mut Plan) {
     document.insert("transport".to_owned(), json!("STDIO"));
-    let runtime = match command.rsplit('/').next() {
-        Some("npx") => Some("node"),
-        Some("uvx") => Some("python"),
+    if words.len() > 2 && program(&words[0]) == "cmd" && words[1].eq_ignore_ascii_case("/c") {
+        plan.note(format!("server `{name}`: `cmd /c` of Windows is left out"));
+        words.drain(..2);
+    }
+    let Some((command, args)) = words.split_first() else { return };
+    let runtime = match program(command).as_str() {
+        "npx" => Some("node"),
+        "uvx" => Some("python"),
         _ => None,
     };
     let is_yes = |word: &&String| ["-y", "--yes"].contains(&word.as_str());
@@ -145,8 +232,14 @@ fn local(document: &mut Map<String, Value>, command: &str, args: &[String]) {
         }
         return;
     }
-    let words: Vec<&str> = std::iter::once(command).chain(args.iter().map(String::as_str)).collect();
     document.insert("command".to_owned(), json!(words));
+}
+
+/// The program of a path, without what Windows adds.
+fn program(command: &str) -> String {
+    let name = command.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
+    let plain = [".cmd", ".exe"].into_iter().find_map(|ending| name.strip_suffix(ending));
+    plain.unwrap_or(&name).to_owned()
 }
 
 #[cfg(test)]
@@ -154,7 +247,7 @@ mod tests {
     use super::super::comments::without_comments;
     use super::*;
 
-    fn read(read: fn(&Value, &mut Plan) -> Result<(), Failure>, text: &str) -> Plan {
+    fn read(read: fn(&Value, &mut Plan) -> Result<(), String>, text: &str) -> Plan {
         let value = serde_saphyr::from_str(&without_comments(text)).unwrap();
         let mut plan = Plan::default();
         read(&value, &mut plan).unwrap();
@@ -201,5 +294,75 @@ mod tests {
     fn every_folder_of_claude_code_is_looked_at() {
         let text = r#"{"projects": {"/a": {"mcpServers": {"x": {"command": "x"}}}, "/b": {"mcpServers": {"x": {"command": "y"}}}}}"#;
         assert_eq!(read(claude, text).lists()["servers"][1]["name"], "x-2");
+    }
+
+    #[test]
+    fn what_is_not_what_it_should_be_is_told() {
+        for (server, expect) in [
+            (json!({"command": "x", "args": "str"}), "its `args` are no list"),
+            (json!({"command": "x", "args": ["a", null]}), "`args[1]` is no text"),
+            (json!({"command": "x", "env": ["A=b"]}), "its `env` is no object"),
+            (json!({"command": "x", "description": 1}), "its `description` is no text"),
+            (json!({"command": "x", "disabled": "yes"}), "its `disabled` is not `true` or `false`"),
+            (json!({"command": "x", "alwaysAllow": ["a"]}), "`alwaysAllow` is not taken over"),
+            (json!({"command": "x", "autoApprove": ["a"]}), "`autoApprove` is not taken over"),
+            (json!({"command": "x", "cwd": "/x"}), "`cwd` is not taken over"),
+            (json!({"command": "${HOME}/x"}), "`${HOME}`"),
+            (json!({"command": "x", "args": ["--token", "t"]}), "`--token`"),
+            (json!({"command": "x", "url": "https://x.org"}), "has a URL"),
+            (json!({"url": "https://x.org", "args": ["x"]}), "has a URL"),
+            (json!({"url": "https://x.org", "type": "ws"}), "of type \"ws\""),
+            (json!({"command": 5}), "neither a command nor a URL"),
+        ] {
+            let mut plan = Plan::default();
+            claude(&json!({ "mcpServers": { "c": server } }), &mut plan).unwrap();
+            let notes = plan.notes.join("\n");
+            assert!(notes.contains(expect), "{notes} does not say {expect}");
+        }
+        let plain = json!({"command": "x", "args": null, "alwaysAllow": [], "headers": {}, "enabled": true});
+        let mut plan = Plan::default();
+        claude(&json!({ "mcpServers": { "c": plain } }), &mut plan).unwrap();
+        assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+    }
+
+    #[test]
+    fn other_ways_to_write_the_same_are_understood() {
+        for (server, member, expect) in [
+            (json!({"command": ["npx", "-y", "@x/ha"], "args": ["--v"]}), "args", json!(["--v"])),
+            (json!({"command": "cmd", "args": ["/c", "npx", "-y", "@x/ha"]}), "packageName", json!("@x/ha")),
+            (json!({"command": "C:\\node\\npx.cmd", "args": ["@x/ha"]}), "packageName", json!("@x/ha")),
+            (json!({"command": "", "httpUrl": "https://x.org"}), "externalUrl", json!("https://x.org")),
+            (
+                json!({"type": "streamable-http", "url": "https://x.org"}),
+                "transport",
+                json!("STREAMABLE_HTTP"),
+            ),
+            (json!({"command": "x", "enabled": false}), "replicas", json!(0)),
+        ] {
+            let mut plan = Plan::default();
+            claude(&json!({ "mcpServers": { "c": server } }), &mut plan).unwrap();
+            assert_eq!(plan.lists()["servers"][0][member], expect, "{member}");
+        }
+    }
+
+    #[test]
+    fn servers_of_vs_code_stand_in_files_of_four_kinds() {
+        let servers = json!({"servers": {"x": {"command": "x"}}});
+        for file in [
+            servers.clone(),
+            json!({ "mcp": servers }),
+            json!({ "settings": { "mcp": servers } }),
+            json!({ "customizations": { "vscode": { "mcp": servers } } }),
+            json!({ "mcp.servers": servers["servers"] }),
+        ] {
+            let mut plan = Plan::default();
+            vscode(&file, &mut plan).unwrap();
+            assert_eq!(plan.lists()["servers"][0]["name"], "x", "{file}");
+            assert_eq!(meant(&file), Some("vscode"));
+        }
+        assert_eq!(meant(&json!({"mcpServers": {}})), Some("claude-code"));
+        assert_eq!(meant(&json!({"servers": []})), None);
+        let told = claude(&json!({"mcpServers": []}), &mut Plan::default()).unwrap_err();
+        assert!(told.contains("`mcpServers` is no object"), "{told}");
     }
 }

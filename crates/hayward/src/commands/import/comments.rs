@@ -1,9 +1,9 @@
 //! Comments in JSON, which editors allow and JSON doesn't.
 
-/// The same without comments; strings stay as they are, and lines where they were.
+/// The same with blanks for comments; strings stay as they are, and all else where it was.
 pub(super) fn without_comments(text: &str) -> String {
-    // Of YAML, `//` is no comment: only JSON begins so.
-    if !text.trim_start().starts_with(['{', '[', '/']) {
+    // Of YAML, `//` is no comment: only JSON begins so. Editors of Windows write a mark before it.
+    if !text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[', '/']) {
         return text.to_owned();
     }
     let mut kept = String::with_capacity(text.len());
@@ -15,10 +15,14 @@ pub(super) fn without_comments(text: &str) -> String {
                 kept.push(c);
                 kept.extend(chars.next());
             }
-            (false, '/', Some('/')) => while chars.next_if(|c| *c != '\n').is_some() {},
+            (false, '/', Some('/')) => {
+                kept.push(' ');
+                kept.extend(std::iter::from_fn(|| chars.next_if(|c| *c != '\n')).map(blank));
+            }
             (false, '/', Some('*')) => {
                 chars.next();
-                kept += &lines_of_comment(&mut chars);
+                kept += "  ";
+                kept += &blanks_of_comment(&mut chars);
             }
             _ => {
                 is_in_string ^= c == '"';
@@ -30,19 +34,21 @@ pub(super) fn without_comments(text: &str) -> String {
 }
 
 /// Passes over a comment up to its end; the ends of its lines are kept.
-fn lines_of_comment(chars: &mut impl Iterator<Item = char>) -> String {
+fn blanks_of_comment(chars: &mut impl Iterator<Item = char>) -> String {
     let mut last = ' ';
-    let mut lines = String::new();
+    let mut blanks = String::new();
     for c in chars {
-        if c == '\n' {
-            lines.push(c);
-        }
+        blanks.push(blank(c));
         if last == '*' && c == '/' {
             break;
         }
         last = c;
     }
-    lines
+    blanks
+}
+
+fn blank(c: char) -> char {
+    if c == '\n' { c } else { ' ' }
 }
 
 #[cfg(test)]
@@ -52,11 +58,12 @@ mod tests {
     #[test]
     fn comments_go_and_strings_and_lines_stay() {
         for (text, expect) in [
-            ("{\"a\": \"//x\" // y\n}", "{\"a\": \"//x\" \n}"),
-            ("{/* a\nb */\"c\": \"\\\"/*\"}", "{\n\"c\": \"\\\"/*\"}"),
-            ("// x\n{}", "\n{}"),
+            ("{\"a\": \"//x\" // y\n}", "{\"a\": \"//x\"     \n}"),
+            ("{/* a\nb */\"c\": \"\\\"/*\"}", "{    \n    \"c\": \"\\\"/*\"}"),
+            ("// x\n{}", "    \n{}"),
+            ("\u{feff}// x\n{}", "\u{feff}    \n{}"),
             ("a: http://x\n", "a: http://x\n"),
-            ("{/* open", "{"),
+            ("{/* open", "{       "),
         ] {
             assert_eq!(without_comments(text), expect);
         }

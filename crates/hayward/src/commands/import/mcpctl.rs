@@ -1,12 +1,13 @@
-//! mcpctl: files of its `apply`, and its backups in JSON. Both are lists by kind; what differs is told.
+//! mcpctl: files of its `apply`, and its backups in JSON. Both are lists by kind, or documents that say theirs; what
+//! differs is told.
 
 use hayward_api::document;
 use hayward_api::kinds::{Descriptor, find};
 use serde_json::{Map, Value, json};
 
+use super::clients;
+use super::exposed;
 use super::plan::Plan;
-use crate::failure::Failure;
-use crate::words::usage;
 
 /// Members that hold lists, and the kinds of what is in them.
 const LISTS: [(&str, &str); 12] = [
@@ -44,8 +45,19 @@ const RENAMED: [(&str, &str, &str); 5] = [
 /// The old word of projects for `proxyModel`, whose values the kind itself knows.
 const OLD_MODEL: &str = "proxyMode";
 
-pub(super) fn read(file: &Value, plan: &mut Plan) -> Result<(), Failure> {
-    let members = file.as_object().ok_or_else(|| usage("the file is no object".to_owned()))?;
+pub(super) fn read(file: &Value, plan: &mut Plan) -> Result<(), String> {
+    if let Some(list) = file.as_array().filter(|list| !list.is_empty() && list.iter().all(says_its_kind)) {
+        return list.iter().try_for_each(|one| read(one, plan));
+    }
+    let none = || "it has no lists by kind, e.g. `servers:`".to_owned();
+    let members = file.as_object().ok_or_else(none)?;
+    if !is_one(file) && clients::meant(file).is_some() {
+        return Err(none());
+    }
+    if says_its_kind(file) {
+        read_one(members, plan);
+        return Ok(());
+    }
     if members.get("encryptedSecrets").is_some_and(|sealed| !sealed.is_null()) {
         plan.note("its secrets are encrypted with a password of mcpctl, and are left out: make a backup without one");
     }
@@ -59,6 +71,29 @@ pub(super) fn read(file: &Value, plan: &mut Plan) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Whether a file is one of mcpctl.
+pub(super) fn is_one(file: &Value) -> bool {
+    let has_list = |(name, _): &(&str, &str)| file.get(name).is_some_and(Value::is_array);
+    says_its_kind(file) || LISTS.iter().any(has_list)
+}
+
+fn says_its_kind(document: &Value) -> bool {
+    document.get("kind").is_some_and(Value::is_string)
+}
+
+/// A document that is one resource, and says of which kind.
+fn read_one(members: &Map<String, Value>, plan: &mut Plan) {
+    let mut entry = members.clone();
+    entry.shift_remove("apiVersion");
+    let word = entry.shift_remove("kind").and_then(|word| word.as_str().map(str::to_lowercase));
+    let word = word.unwrap_or_default();
+    match find(&word).filter(|kind| LISTS.iter().any(|(_, name)| *name == kind.name)) {
+        Some(kind) => take(kind, &Value::Object(entry), plan),
+        None if ABOUT.contains(&format!("{word}s").as_str()) => {}
+        None => plan.note(format!("a document of kind `{word}` is not taken over")),
+    }
 }
 
 fn take(kind: &'static Descriptor, entry: &Value, plan: &mut Plan) {
@@ -78,7 +113,11 @@ fn take(kind: &'static Descriptor, entry: &Value, plan: &mut Plan) {
         plan.note(format!("user `{name}` has no password here, and can't log in before they get one"));
     }
     leave_out(kind, &name, &mut entry, plan);
-    plan.add(kind.name, Value::Object(entry));
+    let document = Value::Object(entry);
+    if kind.name == "server" {
+        exposed::tell(&name, &document, plan);
+    }
+    plan.add(kind.name, document);
 }
 
 fn rename(kind: &Descriptor, entry: &mut Map<String, Value>) {
@@ -103,10 +142,21 @@ fn rename(kind: &Descriptor, entry: &mut Map<String, Value>) {
 
 /// Values that look like secrets become secrets; references stay.
 fn environment(name: &str, entry: &mut Map<String, Value>, plan: &mut Plan) {
-    let Some(Value::Array(env)) = entry.shift_remove("env") else { return };
+    let env = match entry.shift_remove("env") {
+        None => return,
+        Some(Value::Array(env)) => env,
+        Some(Value::Object(variables)) => {
+            variables.into_iter().map(|(name, value)| json!({ "name": name, "value": value })).collect()
+        }
+        Some(_) => return plan.note(format!("server `{name}`: its `env` is no list, and is left out")),
+    };
+    if env.iter().any(|one| !one.get("name").is_some_and(Value::is_string)) {
+        plan.note(format!("server `{name}`: what has no `name` in its `env` is left out"));
+    }
     let is_plain = |one: &Value| one.get("valueFrom").is_none_or(Value::is_null);
-    let (plain, refers): (Vec<Value>, Vec<Value>) = env.into_iter().partition(is_plain);
-    let pair = |one: &Value| Some((one.get("name")?.as_str()?.to_owned(), one.get("value")?.clone()));
+    let is_named = |one: &Value| one.get("name").is_some_and(Value::is_string);
+    let (plain, refers): (Vec<Value>, Vec<Value>) = env.into_iter().filter(is_named).partition(is_plain);
+    let pair = |one: &Value| Some((one["name"].as_str()?.to_owned(), one.get("value")?.clone()));
     let variables: Map<String, Value> = plain.iter().filter_map(pair).collect();
     let refer = |one: &Value| json!({ "name": one["name"], "valueFrom": one["valueFrom"] });
     let mut env: Vec<Value> = refers.iter().map(refer).collect();
@@ -184,5 +234,37 @@ mod tests {
         let notes = plan.notes.join("\n");
         assert!(notes.contains("`strange`") && notes.contains("no password"), "{notes}");
         assert!(read(&json!([]), &mut Plan::default()).is_err());
+    }
+
+    #[test]
+    fn documents_that_say_their_kind_are_taken_over_alone_and_in_a_list() {
+        let server = json!({"apiVersion": "v1", "kind": "Server", "name": "a", "command": "x --token t"});
+        for file in [server.clone(), json!([server])] {
+            let mut plan = Plan::default();
+            read(&file, &mut plan).unwrap();
+            plan.check();
+            assert_eq!(plan.lists()["servers"][0]["command"], json!(["x", "--token", "t"]));
+            assert!(matches!(&plan.notes[..], [note] if note.contains("`--token`")), "{:?}", plan.notes);
+        }
+        let mut plan = Plan::default();
+        read(&json!({"kind": "instance", "name": "a"}), &mut plan).unwrap();
+        assert!(plan.is_empty() && plan.notes.is_empty());
+        read(&json!({"kind": "pod", "name": "a"}), &mut plan).unwrap();
+        assert!(plan.notes[0].contains("`pod`"));
+        assert!(is_one(&server) && is_one(&json!({"users": []})) && !is_one(&json!({"servers": {}})));
+    }
+
+    #[test]
+    fn an_environment_is_a_list_or_an_object_and_what_is_neither_is_told() {
+        let read_env = |env: Value| {
+            let mut plan = Plan::default();
+            read(&json!({"servers": [{"name": "a", "command": "x", "env": env}]}), &mut plan).unwrap();
+            (plan.lists()["servers"][0]["env"].clone(), plan.notes.join("\n"))
+        };
+        let expect = json!([{"name": "A", "value": "b"}]);
+        assert_eq!(read_env(json!({"A": "b"})), (expect.clone(), String::new()));
+        assert_eq!(read_env(json!([{"name": "A", "value": "b"}])), (expect, String::new()));
+        assert!(read_env(json!("A=b")).1.contains("is no list"));
+        assert!(read_env(json!([{"value": "b"}])).1.contains("has no `name`"));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hayward_api::kinds::{Descriptor, find};
 use serde_json::{Map, Value, json};
 
+use super::exposed::filled_in;
 use super::suspicion::is_secret;
 use crate::documents::{check, name};
 use crate::words::ordered;
@@ -27,7 +28,10 @@ impl Plan {
     }
 
     pub(super) fn note(&mut self, note: impl Into<String>) {
-        self.notes.push(note.into());
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// Adds a document of a kind that there is.
@@ -67,9 +71,9 @@ impl Plan {
                     continue;
                 }
             };
-            if text.contains("${") {
+            if let Some(parts) = filled_in(&text) {
                 self.note(format!(
-                    "server `{server}`: `{key}` is left out: its client fills in `{text}`, and nobody does here; \
+                    "server `{server}`: `{key}` is left out: its client fills in {parts}, and nobody does here; \
                      put it into a secret, and refer to it with `hayward edit server {server}`"
                 ));
             } else if is_secret(key, &text) {
@@ -103,7 +107,8 @@ impl Plan {
                 Ok(()) => true,
                 Err(error) => {
                     let name = name(kind, document);
-                    self.notes.push(format!("{} `{name}` is left out: {}", kind.name, error.message));
+                    let hint = error.hint.map_or(String::new(), |hint| format!(" ({hint})"));
+                    self.notes.push(format!("{} `{name}` is left out: {}{hint}", kind.name, error.message));
                     false
                 }
             });
@@ -138,10 +143,23 @@ impl Plan {
 
 /// How a server starts.
 fn start(server: &Value) -> String {
+    started(server).map_or(String::new(), |what| format!("  {what}"))
+}
+
+/// What starts as a server, or where it is: of an address nothing that may be a secret.
+pub(super) fn started(server: &Value) -> Option<String> {
     let member = |name: &str| server.get(name).and_then(Value::as_str);
     let program = server.get("command").and_then(|words| words.get(0)).and_then(Value::as_str);
-    let what = ["packageName", "dockerImage", "externalUrl"].into_iter().find_map(member).or(program);
-    what.map_or(String::new(), |what| format!("  {what}"))
+    let what = ["packageName", "dockerImage"].into_iter().find_map(member).map(str::to_owned);
+    what.or_else(|| member("externalUrl").map(address)).or_else(|| program.map(str::to_owned))
+}
+
+fn address(url: &str) -> String {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = plain.split_once("://") else { return plain.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 fn keys(secret: &Value) -> String {
@@ -178,5 +196,17 @@ mod tests {
         assert_eq!(Value::Array(env), expect);
         assert_eq!(plan.lists()["secrets"][0]["data"], json!({"API_TOKEN": "hush"}));
         assert!(!plan.shown().contains("hush") && !plan.notes.join("").contains("hush"));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_secret() {
+        for (url, expect) in [
+            ("https://x.org/mcp?key=hush#hush", "https://x.org/mcp"),
+            ("https://u:hush@x.org/mcp", "https://x.org/mcp"),
+            ("https://x.org/@x/mcp", "https://x.org/@x/mcp"),
+            ("https://x.org", "https://x.org"),
+        ] {
+            assert_eq!(started(&json!({ "externalUrl": url })).as_deref(), Some(expect));
+        }
     }
 }

@@ -1,9 +1,9 @@
-//! Whether a value of the environment looks like a secret: by its name, or by its shape.
+//! Whether a value, an argument or an address looks like a secret: by its name, or by its shape.
 
 use hayward_audit::secrets::{RuleSet, Secrets, TagKey};
 
 /// Words of a name that say so.
-const WORDS: [&str; 17] = [
+const WORDS: [&str; 21] = [
     "TOKEN",
     "KEY",
     "APIKEY",
@@ -21,10 +21,15 @@ const WORDS: [&str; 17] = [
     "AUTHORIZATION",
     "COOKIE",
     "DSN",
+    "BEARER",
+    "SESSION",
+    "JWT",
+    "CREDS",
 ];
 
 /// Words at the end that say that it is only about one.
-const ABOUT: [&str; 7] = ["FILE", "PATH", "URL", "ID", "NAME", "DIR", "TYPE"];
+const ABOUT: [&str; 11] =
+    ["FILE", "PATH", "URL", "ID", "NAME", "DIR", "TYPE", "TIMEOUT", "TTL", "LIMIT", "LENGTH"];
 
 /// Whether a value of this name is to be a secret.
 pub(super) fn is_secret(name: &str, value: &str) -> bool {
@@ -33,10 +38,49 @@ pub(super) fn is_secret(name: &str, value: &str) -> bool {
         && (is_named_so(name) || is_in(value) || is_in(&format!("{name}={value}")))
 }
 
-/// Whether a text holds what the record would not show.
+/// Whether a text holds a secret: what the record would not show, or the value of a name that says so.
 pub(super) fn is_in(text: &str) -> bool {
     let redaction = Secrets::new(TagKey::new([0; 32])).current();
-    redaction.redact(text, RuleSet::ALL) != text
+    redaction.redact(text, RuleSet::ALL) != text || has_password(text) || is_header(text) || has_pair(text)
+}
+
+/// Whether the word behind this argument is a secret: `--token`, `--api-key`.
+pub(super) fn is_flag_of_one(word: &str) -> bool {
+    let name = word.trim_start_matches('-');
+    let is_negative = words_of(name).first().is_some_and(|first| first == "NO");
+    word.starts_with('-') && is_name(name) && !is_negative && is_named_so(name)
+}
+
+/// Whether this is a value that somebody chose, and not a switch or what a client fills in.
+pub(super) fn is_chosen(value: &str) -> bool {
+    !value.is_empty() && !is_switch(value) && (!value.contains("${") || value.contains(":-"))
+}
+
+/// `https://user:password@host`
+fn has_password(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| is_chosen(password))
+}
+
+/// `Authorization: Bearer …`, `X-Api-Key:…`
+fn is_header(text: &str) -> bool {
+    let pair = text.split_once(':').filter(|(name, _)| is_name(name) && is_named_so(name));
+    pair.is_some_and(|(_, value)| is_chosen(value.trim()))
+}
+
+/// `?api_key=…`, `User=x;Password=…`, `--env=TOKEN=…`
+fn has_pair(text: &str) -> bool {
+    let apart = |c: char| c.is_whitespace() || "?&;,#".contains(c);
+    text.split(apart).any(|piece| {
+        let words: Vec<&str> = piece.split('=').collect();
+        words.windows(2).any(|pair| is_name(pair[0]) && is_named_so(pair[0]) && is_chosen(pair[1]))
+    })
+}
+
+fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "._-".contains(c))
 }
 
 fn is_switch(value: &str) -> bool {
@@ -84,8 +128,48 @@ mod tests {
             ("KEYBOARD", "de", false),
             ("API_KEY", "", false),
             ("URL", "https://nas.example.org", false),
+            ("CONN", "Server=x;User=y;Password=hunter2", true),
+            ("BEARER", "x", true),
+            ("SESSION", "x", true),
+            ("DB_PASSWD", "x", true),
+            ("SESSION_TIMEOUT", "30", false),
         ] {
             assert_eq!(is_secret(name, value), expect, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn secrets_in_arguments_and_addresses_are_told_whatever_they_look_like() {
+        for (text, expect) in [
+            ("https://host/mcp?api_key=x", true),
+            ("https://host/mcp?a=1&token=x", true),
+            ("https://u:p@host/mcp", true),
+            ("Authorization: Bearer sk-123", true),
+            ("X-Api-Key:x", true),
+            ("--password=x", true),
+            ("--env=TOKEN=x", true),
+            ("host=db password=x", true),
+            ("Authorization: Bearer ${TOKEN}", false),
+            ("Authorization: ${TOKEN:-x}", true),
+            ("https://host:8080/token/x", false),
+            ("https://u@host/mcp", false),
+            ("--token-file=/run/token", false),
+            ("--auth=true", false),
+            ("GITHUB_TOKEN", false),
+            ("@example/token-counter", false),
+            ("mode=fast", false),
+        ] {
+            assert_eq!(is_in(text), expect, "{text}");
+        }
+        for (word, expect) in [
+            ("--password", true),
+            ("--api-key", true),
+            ("--apiKey", true),
+            ("--token-file", false),
+            ("--no-auth", false),
+            ("token", false),
+        ] {
+            assert_eq!(is_flag_of_one(word), expect, "{word}");
         }
     }
 }
