@@ -106,13 +106,26 @@ fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<
             document.insert("transport".to_owned(), json!(transport(name, server, plan)));
             document.insert("externalUrl".to_owned(), json!(url));
         }
-        (None, true) => local(&mut document, name, command, plan),
+        (None, true) => {
+            if let Some(said) =
+                kind(server).filter(|said| !["stdio", "local"].contains(&plain(said).as_str()))
+            {
+                plan.note(format!("server `{name}` has a command: its type {said} is not taken over"));
+            }
+            local(&mut document, name, command, plan);
+        }
         (None, false) => {
             plan.note(format!("server `{name}` has neither a command nor a URL, and is left out"));
             return None;
         }
     }
     tell(name, server, plan);
+    settings(&mut document, name, server, plan);
+    Some(Value::Object(document))
+}
+
+/// What is the same for all servers: their environment, and whether they run.
+fn settings(document: &mut Map<String, Value>, name: &str, server: &Map<String, Value>, plan: &mut Plan) {
     if let Some(variables) = server.get("env").and_then(Value::as_object) {
         let env = plan.environment(name, variables);
         if !env.is_empty() {
@@ -122,7 +135,6 @@ fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<
     if server.get("disabled") == Some(&json!(true)) || server.get("enabled") == Some(&json!(false)) {
         document.insert("replicas".to_owned(), json!(0));
     }
-    Some(Value::Object(document))
 }
 
 fn has_command(server: &Map<String, Value>) -> bool {
@@ -189,13 +201,19 @@ fn tell(name: &str, server: &Map<String, Value>, plan: &mut Plan) {
     }
 }
 
+/// What a server says of how it is spoken to.
+fn kind(server: &Map<String, Value>) -> Option<&Value> {
+    server.get("type").or(server.get("transport")).filter(|said| !said.is_null())
+}
+
+fn plain(kind: &Value) -> String {
+    kind.as_str().unwrap_or_default().to_lowercase().replace(['-', '_'], "")
+}
+
 /// How a server at an address is spoken to.
 fn transport(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> &'static str {
-    let Some(said) = server.get("type").or(server.get("transport")).filter(|said| !said.is_null()) else {
-        return "STREAMABLE_HTTP";
-    };
-    let word = said.as_str().unwrap_or_default().to_lowercase().replace(['-', '_'], "");
-    match word.as_str() {
+    let Some(said) = kind(server) else { return "STREAMABLE_HTTP" };
+    match plain(said).as_str() {
         "sse" => "SSE",
         "http" | "streamablehttp" => "STREAMABLE_HTTP",
         _ => {
@@ -312,6 +330,7 @@ mod tests {
             (json!({"command": "x", "url": "https://x.org"}), "has a URL"),
             (json!({"url": "https://x.org", "args": ["x"]}), "has a URL"),
             (json!({"url": "https://x.org", "type": "ws"}), "of type \"ws\""),
+            (json!({"command": "x", "type": "http"}), "its type \"http\" is not taken over"),
             (json!({"command": 5}), "neither a command nor a URL"),
         ] {
             let mut plan = Plan::default();

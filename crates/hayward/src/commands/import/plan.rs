@@ -20,6 +20,8 @@ pub(super) struct Plan {
     documents: BTreeMap<&'static str, Vec<Value>>,
     pub(super) notes: Vec<String>,
     names: BTreeSet<(String, String)>,
+    /// Secrets that were made for servers: server, secret.
+    made: Vec<(String, String)>,
 }
 
 impl Plan {
@@ -87,6 +89,7 @@ impl Plan {
             let refer = |key: &String| json!({ "name": key, "valueFrom": { "secretRef": { "name": secret, "key": key } } });
             env.extend(sealed.keys().map(refer));
             self.add("secret", json!({ "name": secret, "data": sealed }));
+            self.made.push((server.to_owned(), secret));
         }
         env
     }
@@ -113,6 +116,19 @@ impl Plan {
                 }
             });
         }
+        self.drop_orphans();
+    }
+
+    /// Leaves out the secrets that were made for servers which are left out.
+    fn drop_orphans(&mut self) {
+        let servers = self.documents.get("server").map(Vec::as_slice).unwrap_or_default();
+        let is_there = |wanted: &str| servers.iter().any(|server| server["name"] == wanted);
+        let orphans: Vec<&String> =
+            self.made.iter().filter(|(server, _)| !is_there(server)).map(|(_, secret)| secret).collect();
+        let Some(secrets) = self.documents.get("secret") else { return };
+        let is_kept = |secret: &&Value| !orphans.iter().any(|orphan| secret["name"] == orphan.as_str());
+        let kept = secrets.iter().filter(is_kept).cloned().collect();
+        self.documents.insert("secret", kept);
     }
 
     /// All documents as a file has them, what others refer to first.
@@ -208,5 +224,24 @@ mod tests {
         ] {
             assert_eq!(started(&json!({ "externalUrl": url })).as_deref(), Some(expect));
         }
+    }
+
+    #[test]
+    fn a_secret_goes_with_the_server_that_it_was_made_for() {
+        let mut plan = Plan::default();
+        let variables = json!({"TOKEN": "hush"});
+        for (name, url) in [("a", "https://x.org/mcp"), ("b", "https://u:hush@x.org/mcp")] {
+            let env = plan.environment(name, variables.as_object().unwrap());
+            plan.add("server", json!({"name": name, "externalUrl": url, "env": env}));
+        }
+        plan.add("secret", json!({"name": "own", "data": {"k": "v"}}));
+        plan.check();
+        let lists = plan.lists();
+        let names: Vec<&Value> =
+            lists["secrets"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        assert_eq!(names, ["a-env", "own"]);
+        assert!(
+            matches!(&plan.notes[..], [note] if note.contains("server `b` is left out") && !note.contains("hush"))
+        );
     }
 }
