@@ -83,7 +83,10 @@ fn subjects(rule: &Value, account: &(&str, PrincipalKind, bool, &[&str])) -> boo
 }
 
 fn covers(binding: &Value, verb: Verb, noun: &str, name: &str, project: Option<&str>) -> bool {
-    ROLES.iter().any(|(role, verbs)| binding["role"] == *role && verbs.contains(&verb))
+    // What is recorded is granted as a whole, or not.
+    let is_whole = binding["name"].is_null() && binding["project"].is_null();
+    (noun != "audit" || is_whole)
+        && ROLES.iter().any(|(role, verbs)| binding["role"] == *role && verbs.contains(&verb))
         && (binding["resource"] == "*" || binding["resource"] == noun)
         && (binding["name"].is_null() || binding["name"] == name)
         && (binding["project"].is_null() || project.is_some_and(|project| binding["project"] == project))

@@ -225,6 +225,11 @@ impl RoleBinding {
     /// Whatever word was used for the kind, its plural is kept.
     fn settle_resource(&mut self) -> Result<(), Error> {
         let Some(word) = &self.resource else { return Ok(()) };
+        if word == AUDIT && (self.name.is_some() || self.project.is_some()) {
+            let field = if self.name.is_some() { "name" } else { "project" };
+            let error = wrong(field, "what is recorded is granted as a whole");
+            return Err(error.with_hint("leave it out"));
+        }
         // Of everything, only people are called by addresses.
         let is_address = self.name.as_ref().is_some_and(|name| name.contains('@'));
         let mut names = if is_address { Names::Email } else { Names::Plain };
@@ -357,6 +362,8 @@ mod tests {
             (json!({"role": "view", "resource": "servers", "name": "*"}), "name"),
             (json!({"role": "view", "resource": "servers", "project": "p"}), "project"),
             (json!({"role": "view", "resource": "*", "project": "a b"}), "project"),
+            (json!({"role": "view", "resource": "audit", "name": "x"}), "name"),
+            (json!({"role": "view", "resource": "audit", "project": "p"}), "project"),
             (json!({"role": "view", "resource": "*", "verb": "x"}), "verb"),
         ] {
             assert_eq!(field(json!({"roleBindings": [binding]})), format!("roleBindings[0].{at}"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hayward_api::Time;
 use hayward_api::kinds::group::GroupSpec;
-use hayward_api::kinds::rbac::{EVERYTHING, Role, RoleBinding, Subject, SubjectKind, nouns};
+use hayward_api::kinds::rbac::{AUDIT, EVERYTHING, Role, RoleBinding, Subject, SubjectKind, nouns};
 use hayward_api::kinds::user::UserSpec;
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -130,15 +130,17 @@ fn understood(binding: &RoleBinding) -> Option<Granted> {
             Some(Granted::To(operation))
         }
         (role, Some(resource), None) => Some(Granted::On {
-            nouns: if resource == EVERYTHING {
-                (0..nouns().count()).collect()
-            } else {
-                vec![noun_index(resource)?]
-            },
+            nouns: nouns_of(resource, binding.name.is_none() && binding.project.is_none())?,
             verbs: Verbs::of(role.verbs()),
             name: binding.name.clone(),
             project: binding.project.clone(),
         }),
         _ => None,
     }
+}
+
+/// The nouns that a word stands for. What is recorded has neither names nor projects: it is granted as a whole, or not.
+fn nouns_of(resource: &str, is_whole: bool) -> Option<Vec<usize>> {
+    let named = if resource == EVERYTHING { nouns().collect() } else { vec![resource] };
+    named.into_iter().filter(|noun| is_whole || *noun != AUDIT).map(noun_index).collect()
 }
