@@ -4,7 +4,7 @@ use hayward_api::kinds::{Descriptor, KINDS, Scope};
 use hayward_api::names::{ResourceName, is_uid};
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error, Principal};
-use hayward_auth::{Action, Decision, Operation, Reason, Verb, decide};
+use hayward_auth::{Action, Decision, Operation, Reason, Verb, Visible, decide};
 use hayward_store::{Actor, ListScope, Resource, StoreError};
 use jiff::Timestamp;
 
@@ -324,12 +324,30 @@ impl Guarded {
         let kind = KINDS.iter().copied().find(|kind| kind.name == "project").ok_or_else(missing)?;
         let project = self.store.find(kind, Some(None), name).await?;
         let name = project.metadata.name.as_str();
-        let within = Action::Manage { verb: Verb::View, noun: of.plural, name: None, project: Some(name) };
-        let is_inside = of.scope != Scope::System && self.decide(caller, &within) == Decision::Allow;
-        if is_inside || self.sees(caller, kind, name, None) {
+        if self.sees(caller, kind, name, None) || self.sees_inside(caller, of, name).await? {
             return Ok(project);
         }
         Err(missing().into())
+    }
+
+    /// Whether the caller may see all of a kind in this project, or one that is in it. To be granted a name is not enough: it may
+    /// be anywhere.
+    async fn sees_inside(
+        &self,
+        caller: &Caller,
+        kind: &'static Descriptor,
+        project: &str,
+    ) -> Result<bool, StoreError> {
+        if kind.scope == Scope::System {
+            return Ok(false);
+        }
+        let is_granted = match self.policies.current().scope(&caller.principal, Verb::View, kind.plural) {
+            Visible::None => return Ok(false),
+            Visible::All => true,
+            Visible::Some(shown) => shown.projects.contains(project),
+        };
+        let sees = |found: &Resource| self.sees(caller, kind, found.metadata.name.as_str(), Some(project));
+        Ok(is_granted || self.store.list(kind, ListScope::Project(project)).await?.items.iter().any(sees))
     }
 
     /// Whether the caller may see this resource.

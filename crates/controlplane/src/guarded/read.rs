@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use hayward_api::kinds::rbac::AUDIT;
 use hayward_api::kinds::user::UserSpec;
-use hayward_api::kinds::{Condition, Descriptor, KINDS};
+use hayward_api::kinds::{Condition, Descriptor, KINDS, Scope};
 use hayward_api::names::is_uid;
 use hayward_api::{Caller, Code, Error};
 use hayward_auth::{Verb, Visible};
@@ -197,6 +197,7 @@ impl Guarded {
         (word, project): (&str, Option<&str>),
     ) -> Result<Vec<Change>, StoreError> {
         let kind = allowed.kind()?;
+        let project = project.filter(|_| kind.scope != Scope::System);
         let changes = self.store.history(kind, project, word).await?;
         // A uid may have borne other names.
         Ok(changes
