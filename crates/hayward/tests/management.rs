@@ -12,4 +12,5 @@ mod management {
     mod resources;
     pub(crate) mod rig;
     mod watching;
+    mod world;
 }

@@ -75,12 +75,18 @@ impl Rig {
         let made = self.post("/users", self.admin(), json!({"email": email, "password": PASSWORD})).await;
         assert_eq!(made.status, 201, "{}", made.body);
         if bindings.as_array().is_some_and(|bindings| !bindings.is_empty()) {
-            let name = email.replace('@', "-");
-            let rules = json!({"name": name, "subjects": [{"kind": "User", "name": email}], "roleBindings": bindings});
-            let made = self.post("/rbac-definitions", self.admin(), rules).await;
-            assert_eq!(made.status, 201, "{}", made.body);
+            self.grant(email, bindings).await;
         }
         self.login(email).await
+    }
+
+    /// Grants a user this.
+    pub(crate) async fn grant(&self, email: &str, bindings: Value) {
+        let name = email.replace('@', "-");
+        let rules =
+            json!({"name": name, "subjects": [{"kind": "User", "name": email}], "roleBindings": bindings});
+        let made = self.post("/rbac-definitions", self.admin(), rules).await;
+        assert_eq!(made.status, 201, "{}", made.body);
     }
 
     pub(crate) async fn login(&self, email: &str) -> String {
