@@ -232,9 +232,49 @@ fn what_is_not_understood_grants_nothing_and_takes_nothing_from_what_stands_besi
         json!({"name": "ann"}),
     ] {
         let rule = json!({"subjects": [subject], "roleBindings": [{"role": "edit", "resource": "*"}]});
-        compare(&[json!({"subjects": [], "roleBindings": []})]);
+        compare(std::slice::from_ref(&rule));
         let (policy, ann) = (policy(&[rule]), principal(PrincipalKind::User, "ann"));
         assert!(nouns().all(|noun| policy.scope(&ann, Verb::View, noun) == Visible::None));
+    }
+}
+
+#[test]
+fn every_group_counts_however_many_sets_of_groups_there_are() {
+    // Each account is in groups of its own: many more sets than are added up beforehand.
+    let (groups, sets) = (0..8_u32, 0..256_u32);
+    let is_in = |set: u32, group: u32| (set >> group) & 1 == 1;
+    let mut stored = Vec::new();
+    for set in sets.clone() {
+        stored.push(("user", format!("u{set}"), json!({"role": "USER"})));
+    }
+    for group in groups.clone() {
+        let members = sets.clone().filter(|set| is_in(*set, group)).map(|set| format!("u{set}"));
+        stored.push(("group", format!("g{group}"), json!({"members": members.collect::<Vec<_>>()})));
+        let bindings = json!([
+            {"role": "view", "resource": "servers", "name": format!("s{group}")},
+            {"role": "edit", "resource": "prompts", "project": format!("p{group}")}]);
+        let subjects = json!([{"kind": "Group", "name": format!("g{group}")}]);
+        stored.push(("rbac", format!("r{group}"), json!({"subjects": subjects, "roleBindings": bindings})));
+    }
+    let policy = Policy::new(stored.iter().map(|(kind, name, spec)| (*kind, name.as_str(), spec)), NOW);
+    for (set, group) in sets.flat_map(|set| groups.clone().map(move |group| (set, group))) {
+        let principal = principal(PrincipalKind::User, &format!("u{set}"));
+        let (server, project) = (format!("s{group}"), format!("p{group}"));
+        for (verb, noun, name, project) in [
+            (Verb::View, "servers", server.as_str(), None),
+            (Verb::Edit, "prompts", "x", Some(project.as_str())),
+        ] {
+            let action = Action::Manage { verb, noun, name: Some(name), project };
+            let expect = is_in(set, group);
+            assert_eq!(may(&policy, &principal, action), expect, "{set:b} {action:?}");
+            assert_eq!(
+                policy.scope(&principal, verb, noun).shows(name, project),
+                expect,
+                "{set:b} {action:?}"
+            );
+        }
+        let edit = Action::Manage { verb: Verb::Edit, noun: "servers", name: Some(&server), project: None };
+        assert!(!may(&policy, &principal, edit), "{set:b}");
     }
 }
 
