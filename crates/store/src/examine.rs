@@ -48,7 +48,27 @@ mod tests {
         let page = 4_096;
         bytes[page..page * 3].fill(0x55);
         std::fs::write(&path, bytes).unwrap();
-        let is_damaged = examine(dir.path()).await.map_or(true, |found| !found.unwrap().faults.is_empty());
-        assert!(is_damaged);
+        let found = examine(dir.path()).await;
+        assert!(is_damaged(&found), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_database_is_damaged_and_what_cannot_be_opened_is_not_known_to_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE);
+        std::fs::write(&path, "no database, but long enough to be one. ".repeat(200)).unwrap();
+        let found = examine(dir.path()).await;
+        assert!(is_damaged(&found), "{found:?}");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let found = examine(dir.path()).await;
+        assert!(matches!(found, Err(StoreError::Unavailable { .. })), "{found:?}");
+    }
+
+    fn is_damaged(found: &Result<Option<Examined>, StoreError>) -> bool {
+        match found {
+            Ok(found) => found.as_ref().is_some_and(|found| !found.faults.is_empty()),
+            Err(error) => matches!(error, StoreError::Corrupt { .. }),
+        }
     }
 }
