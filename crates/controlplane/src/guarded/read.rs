@@ -46,7 +46,7 @@ impl Guarded {
         let kind = allowed.kind()?;
         allowed.covers_some(kind)?;
         let mut listed = self.store.list_raw(kind, scope).await?;
-        
+        listed.items.retain(|resource| self.sees(allowed.caller(), kind, resource.name(), resource.scope()));
         Ok(listed)
     }
 
