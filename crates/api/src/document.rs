@@ -185,6 +185,10 @@ fn suggest(kind: &Descriptor, error: Error) -> Error {
     let common = [kind.identity, "labels", "annotations", "project", "kind", "apiVersion"];
     let is_meant = error.hint.as_ref().is_some_and(|hint| hint.starts_with("did you mean"));
     match did_you_mean(&word, common) {
+        // A kind without a spec has nothing else.
+        None if error.hint.is_none() => {
+            error.with_hint(format!("there are: {}, project, labels, annotations", kind.identity))
+        }
         Some(meant) if !is_meant && !word.contains(['.', '[']) => {
             error.with_hint(format!("did you mean `{meant}`?"))
         }

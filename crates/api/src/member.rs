@@ -38,6 +38,7 @@ pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
 /// What serde says of a member, in our words.
 fn explain(path: &str, said: &str) -> Error {
     let (what, expected) = said.split_once(", expected ").unwrap_or((said, ""));
+    let what = what.strip_suffix(", there are no fields").unwrap_or(what);
     let words: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
     let wrong = |message: String| Error::new(Code::Invalid, message);
     let quoted = |what: &str, start: &str| {
@@ -60,7 +61,7 @@ fn explain(path: &str, said: &str) -> Error {
         let found = found.split([' ', '`', '"']).next().unwrap_or_default();
         format!("it must be {}, and is {}", wanted(expected), of_type(found))
     } else if what.starts_with("invalid value: ") {
-        format!("it must be {}", wanted(expected))
+        format!("it must be {}", in_range(what, expected))
     } else {
         said.to_owned()
     };
@@ -71,13 +72,9 @@ fn explain(path: &str, said: &str) -> Error {
 
 /// What serde expected, in words for people.
 fn wanted(expected: &str) -> String {
-    let whole = |most: u64| format!("a whole number from 0 to {most}");
     match expected {
-        "u8" => whole(u8::MAX.into()),
-        "u16" => whole(u16::MAX.into()),
-        "u32" => whole(u32::MAX.into()),
-        "u64" | "usize" => "a whole number, 0 or more".to_owned(),
-        "i8" | "i16" | "i32" | "i64" => "a whole number".to_owned(),
+        // How great it may be is the member's own rule, which is narrower than its type.
+        number if is_whole(number) => "a whole number".to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         "a string" | "string" | "str" => "a text".to_owned(),
         "a sequence" => "a list".to_owned(),
@@ -88,6 +85,19 @@ fn wanted(expected: &str) -> String {
         }
         other => other.to_owned(),
     }
+}
+
+/// What serde expected instead of a value of the right type, in words for people.
+fn in_range(what: &str, expected: &str) -> String {
+    match wanted(expected) {
+        number if is_whole(expected) && what.contains('-') => format!("{number}, 0 or more"),
+        number if is_whole(expected) => format!("{number}, and a smaller one"),
+        other => other,
+    }
+}
+
+fn is_whole(expected: &str) -> bool {
+    ["u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64"].contains(&expected)
 }
 
 /// What was found, in words for people.
@@ -272,11 +282,9 @@ mod tests {
     #[test]
     fn types_are_named_in_words_for_people_and_values_not_at_all() {
         for (value, expect) in [
-            (
-                json!({"count": "s3cret"}),
-                "`count`: it must be a whole number from 0 to 4294967295, and is a text",
-            ),
-            (json!({"count": -7}), "`count`: it must be a whole number from 0 to 4294967295"),
+            (json!({"count": "s3cret"}), "`count`: it must be a whole number, and is a text"),
+            (json!({"count": -7}), "`count`: it must be a whole number, 0 or more"),
+            (json!({"count": 5_000_000_000_u64}), "`count`: it must be a whole number, and a smaller one"),
             (json!({"count": 1, "names": "x"}), "`names`: it must be a list, and is a text"),
             (json!({"count": 1, "names": [1]}), "`names[0]`: it must be a text, and is a whole number"),
             (

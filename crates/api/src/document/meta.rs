@@ -108,6 +108,10 @@ fn pairs(
         }
         match value {
             Value::String(value) if is_good(&value) => pairs.insert(key, value),
+            Value::Number(_) | Value::Bool(_) => {
+                let error = wrong(&format!("{field}.{key}"), &format!("it must be a text, and is `{value}`"));
+                return Err(error.with_hint(format!("put it in quotes: `\"{value}\"`")));
+            }
             _ => return Err(wrong(&format!("{field}.{key}"), "it is no such text, or too long")),
         };
     }

@@ -45,6 +45,28 @@ fn a_document_of_every_kind_goes_round_and_stays_what_it_is() {
 }
 
 #[test]
+fn a_number_as_a_label_is_told_to_want_quotes() {
+    for (label, hint) in
+        [(json!(1), "put it in quotes: `\"1\"`"), (json!(true), "put it in quotes: `\"true\"`")]
+    {
+        let document = json!({"name": "s", "packageName": "x", "labels": {"a": label}});
+        let error = read(&server::DESCRIPTOR, document).unwrap_err();
+        assert_eq!((error.field.as_deref(), error.hint.as_deref()), (Some("labels.a"), Some(hint)));
+        assert!(error.message.starts_with("`labels.a`: it must be a text, and is "), "{}", error.message);
+    }
+    let error = read(&server::DESCRIPTOR, json!({"name": "s", "labels": {"a": "b c"}})).unwrap_err();
+    assert!(error.message.contains("no such text"), "{}", error.message);
+}
+
+#[test]
+fn a_member_of_a_kind_without_any_is_unknown_as_everywhere() {
+    let document = json!({"server": "ha", "project": "home", "note": "x"});
+    let error = read(&serverattachment::DESCRIPTOR, document).unwrap_err();
+    assert_eq!(error.message, "unknown member `note`");
+    assert_eq!(error.hint.as_deref(), Some("there are: server, project, labels, annotations"));
+}
+
+#[test]
 fn what_is_written_as_text_is_what_is_shown_as_a_value() {
     for kind in KINDS {
         let document = read(kind, samples::sample(kind)).unwrap();
