@@ -93,7 +93,10 @@ impl Lists {
     pub(crate) fn prepared(self, applying: &Applying, max: usize) -> Result<Vec<Item>, Refusal> {
         if self.0.len() > max {
             let message = format!("{} objects at once: apply up to {max}", self.0.len());
-            return Err(Refusal::new(Code::TooLarge, message));
+            let refusal = Refusal::new(Code::TooLarge, message);
+            return Err(
+                refusal.hint("apply them in parts, or raise `controlplane.apply_objects_max` of the server")
+            );
         }
         let mut items = Vec::with_capacity(self.0.len());
         for Wanted { kind, mut value, place, file } in self.0 {
