@@ -73,12 +73,27 @@ impl Faults {
     }
 }
 
+/// Whether a file may hold nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Empty {
+    Taken,
+    /// Where what isn't said is deleted: what should have written the file may have failed.
+    Refused,
+}
+
+impl Empty {
+    /// Nothing is deleted because of a file without a word.
+    pub(crate) fn where_pruned(prunes: bool) -> Self {
+        if prunes { Self::Refused } else { Self::Taken }
+    }
+}
+
 /// The documents of these files and directories, `-` being standard input.
-pub(crate) fn read(places: &[String], project: Option<&str>) -> Result<Vec<Manifest>, Failure> {
+pub(crate) fn read(places: &[String], project: Option<&str>, empty: Empty) -> Result<Vec<Manifest>, Failure> {
     let mut faults = Faults::default();
     let mut manifests = Vec::new();
     for source in sources(places)? {
-        read_source(source, &mut manifests, &mut faults);
+        read_source(source, empty, &mut manifests, &mut faults);
     }
     for manifest in &mut manifests {
         check(manifest, project, &mut faults);
@@ -92,7 +107,8 @@ pub(crate) fn read(places: &[String], project: Option<&str>) -> Result<Vec<Manif
 pub(crate) fn read_one(file: &str, text: &str, kind: &'static Descriptor) -> Result<Manifest, Failure> {
     let mut faults = Faults::default();
     let mut manifests = Vec::new();
-    read_source(Source { name: file.to_owned(), text: text.to_owned() }, &mut manifests, &mut faults);
+    let source = Source { name: file.to_owned(), text: text.to_owned() };
+    read_source(source, Empty::Taken, &mut manifests, &mut faults);
     for manifest in &mut manifests {
         check(manifest, None, &mut faults);
     }
@@ -103,12 +119,16 @@ pub(crate) fn read_one(file: &str, text: &str, kind: &'static Descriptor) -> Res
     }
 }
 
-fn read_source(source: Source, manifests: &mut Vec<Manifest>, faults: &mut Faults) {
+fn read_source(source: Source, empty: Empty, manifests: &mut Vec<Manifest>, faults: &mut Faults) {
     let Source { name, text } = source;
     let nodes = match node::read(&text) {
         Ok(nodes) => nodes,
         Err(fault) => return faults.0.push(format!("{name}:{fault}")),
     };
+    if empty == Empty::Refused && nodes.iter().all(Node::is_null) {
+        return faults
+            .add(&name, "it holds nothing, so nothing is pruned: write e.g. `servers: []` if none is left");
+    }
     for node in nodes {
         read_document(&name, node, manifests, faults);
     }
@@ -136,11 +156,24 @@ fn read_document(file: &str, node: Node, manifests: &mut Vec<Manifest>, faults: 
         }
         return;
     }
+    if let Some(identity) = lone(members) {
+        let what = format!(
+            "`kind` is missing beside `{identity}`: write e.g. `kind: server`, or lists such as `servers:`"
+        );
+        return faults.add(&place, &what);
+    }
     for (word, list) in node.into_members() {
         if word != "apiVersion" {
             read_list(file, &word, list, manifests, faults);
         }
     }
+}
+
+/// The member that names what a document without a kind is about.
+fn lone(members: &[(String, Node)]) -> Option<&str> {
+    let is_identity = |word: &str| KINDS.iter().any(|kind| kind.identity == word);
+    let named = members.iter().find(|(word, node)| is_identity(word) && node.text().is_some());
+    named.map(|(word, _)| word.as_str())
 }
 
 fn read_list(file: &str, word: &str, list: Node, manifests: &mut Vec<Manifest>, faults: &mut Faults) {
@@ -199,7 +232,9 @@ fn check(manifest: &mut Manifest, project: Option<&str>, faults: &mut Faults) {
             "" => kind.name.to_owned(),
             name => format!("{} `{name}`", kind.name),
         };
-        faults.add(&place, &format!("{title}: {}{hint}", error.message));
+        let path = error.field.filter(|path| !error.message.contains(&format!("`{path}`")));
+        let path = path.map_or(String::new(), |path| format!("`{path}`: "));
+        faults.add(&place, &format!("{title}: {path}{}{hint}", error.message));
     }
 }
 
@@ -274,14 +309,15 @@ fn placed_fault(manifests: &[Manifest], fault: &FieldFault) -> String {
 /// The files that documents stand in.
 #[derive(clap::Args)]
 pub(crate) struct FilesArg {
-    /// File, directory or `-` for standard input, YAML or JSON; may be repeated
+    /// File, directory or `-` for standard input, YAML or JSON; may be repeated. Of a directory, its own files are read and
+    /// none below
     #[arg(long = "filename", short = 'f', value_name = "FILE", required = true)]
     files: Vec<String>,
 }
 
 impl FilesArg {
-    pub(crate) fn read(&self, project: Option<&str>) -> Result<Vec<Manifest>, Failure> {
-        read(&self.files, project)
+    pub(crate) fn read(&self, project: Option<&str>, empty: Empty) -> Result<Vec<Manifest>, Failure> {
+        read(&self.files, project, empty)
     }
 }
 
@@ -290,10 +326,14 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str) -> Result<Vec<Manifest>, String> {
+        read_as(text, Empty::Taken)
+    }
+
+    fn read_as(text: &str, empty: Empty) -> Result<Vec<Manifest>, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f.yaml");
         std::fs::write(&path, text).unwrap();
-        let read = read(&[path.display().to_string()], None);
+        let read = read(&[path.display().to_string()], None, empty);
         read.map_err(|failure| failure.error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     }
 
@@ -327,10 +367,35 @@ mod tests {
             ("just text", "f.yaml:1: a document has members"),
             ("tokens:\n- name: a\n  name: b\n", "f.yaml:3:3: `name` is given twice"),
             ("{\"tokens\": [],\n\"tokens\": []}", "f.yaml:2:1: `tokens` is given twice"),
+            (
+                "name: a\npackageName: x\n",
+                "f.yaml:1: `kind` is missing beside `name`: write e.g. `kind: server`",
+            ),
+            ("server: a\nproject: p\n", "f.yaml:1: `kind` is missing beside `server`"),
+            ("tokens:\n- name: a\n  role: boss\n", "token `a`: `role`: unknown word `boss`"),
+            (
+                "servers:\n- name: a\n  packageName: x\n  healthCheck: {tool: x, intervall: 5}\n",
+                "server `a`: `healthCheck.intervall`: unknown member `intervall`",
+            ),
             ("kind: Server\nmetadata:\n  name: a\nspec: {}\n", "server: documents are flat here"),
         ] {
             let told = read_text(text).map(|_| ()).unwrap_err();
             assert!(told.contains(expect), "{text:?} tells {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_word_prunes_nothing_and_an_empty_list_says_that_none_is_left() {
+        for empty in ["", "\n", "# nothing\n", "---\n---\n"] {
+            assert!(
+                read_as(empty, Empty::Refused)
+                    .err()
+                    .is_some_and(|told| told.contains("f.yaml: it holds nothing"))
+            );
+            assert!(read_as(empty, Empty::Taken).unwrap().is_empty());
+        }
+        for said in ["servers: []\n", "---\nservers: []\n"] {
+            assert!(read_as(said, Empty::Refused).unwrap().is_empty(), "{said}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::remote::token_of;
 use crate::runtime;
 
-pub(crate) use documents::{documents, is_wanted};
+pub(crate) use documents::{documents, found, is_wanted};
 
 /// Bytes of a file of certificates.
 const CA_BYTES_MAX: u64 = 1 << 20;
@@ -109,6 +109,8 @@ pub(crate) fn block_on<T>(asking: impl Future<Output = Result<T, Failure>>) -> R
 impl From<hayward_client::Error> for Failure {
     fn from(error: hayward_client::Error) -> Self {
         let (code, hint) = (error.code(), error.hint());
+        // What is a parameter there is a flag here.
+        let hint = hint.map(|hint| hint.replace("`?project=NAME`", "`-p NAME`"));
         let hint = hint.or_else(|| (code == Code::Unauthenticated).then(|| "run `hayward login`".to_owned()));
         let told = error.to_string();
         // One fault is told already.

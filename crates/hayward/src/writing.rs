@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use hayward_client::{Applied, AppliedOne};
 
 use crate::failure::Failure;
-use crate::output::{data, plain, written};
+use crate::output::{data, plain, tell, written};
 
 /// Who applies, if nobody else is named.
 const MANAGER: &str = "hayward-cli";
@@ -56,7 +56,7 @@ pub(crate) fn title(one: &AppliedOne) -> String {
     }
 }
 
-/// Tells what came of each.
+/// Tells what came of each, and each token that was made, which nobody can learn later.
 pub(crate) fn results(applied: &Applied, form: ResultForm, how: &str) -> Result<(), Failure> {
     let line = |one: &AppliedOne| match form {
         ResultForm::Name => format!("{}/{}\n", one.kind, one.name),
@@ -64,9 +64,23 @@ pub(crate) fn results(applied: &Applied, form: ResultForm, how: &str) -> Result<
     };
     match form {
         ResultForm::Text | ResultForm::Name => {
-            written(data(&plain(&applied.results.iter().map(line).collect::<String>())))
+            written(data(&plain(&applied.results.iter().map(line).collect::<String>())))?;
+            tokens(applied, form)
         }
         ResultForm::Json => crate::output::show(crate::output::Form::Json, applied, String::new),
         ResultForm::Yaml => crate::output::show(crate::output::Form::Yaml, applied, String::new),
     }
+}
+
+/// The tokens that were made; names are to stand alone on standard output.
+fn tokens(applied: &Applied, form: ResultForm) -> Result<(), Failure> {
+    for one in &applied.results {
+        let Some(token) = &one.token else { continue };
+        tell(&plain(&format!("the token of {} is shown this once, and kept nowhere:\n", title(one))));
+        match form {
+            ResultForm::Name => tell(&plain(&format!("{token}\n"))),
+            _ => written(data(&plain(&format!("{token}\n"))))?,
+        }
+    }
+    Ok(())
 }

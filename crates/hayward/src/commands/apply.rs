@@ -3,7 +3,7 @@
 use hayward_client::Applying;
 
 use crate::failure::Failure;
-use crate::manifest::{self, FilesArg, Manifest};
+use crate::manifest::{self, Empty, FilesArg, Manifest};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::writing::{ManagerArg, ResultForm, Trial, TrialArg, results};
@@ -43,7 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let manifests = args.files.read(args.project.name())?;
+    let manifests = args.files.read(args.project.name(), Empty::where_pruned(args.prune))?;
     if manifests.is_empty() && !args.prune {
         tell("the files hold no document: nothing to do\n");
         return Ok(());

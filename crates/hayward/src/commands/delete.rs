@@ -10,16 +10,16 @@ use serde_json::Value;
 use crate::documents::shown;
 use crate::documents::{name, project};
 use crate::failure::Failure;
-use crate::manifest;
+use crate::manifest::{self, Empty};
 use crate::output::{data, plain, tell, written};
-use crate::server::documents;
-use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::server::{ProjectArg, ServerArgs, block_on, found};
 use crate::words::{usage, wanted};
 use crate::writing::{Trial, TrialArg};
 
 /// Deletes resources: those that are named, those with labels, those of files.
 ///
-/// What others refer to is not deleted without --detach, and it is told who does. A built-in resource is reset.
+/// Of several, those that can be are deleted, and it is told which are not there or can't be. What others refer to is not
+/// deleted without --detach, and it is told who does. A built-in resource is reset.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
@@ -70,33 +70,43 @@ struct Doomed {
     document: Value,
 }
 
+/// What is to go, and what should and isn't there.
+#[derive(Default)]
+struct Marked {
+    doomed: Vec<Doomed>,
+    missing: Vec<Failure>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
     block_on(async {
-        let doomed = if args.files.is_empty() { named(&client, args).await? } else { of_files(args)? };
+        let Marked { doomed, missing: mut failures } =
+            if args.files.is_empty() { named(&client, args).await? } else { of_files(args)? };
         if args.all && !args.yes && !doomed.is_empty() {
             confirm(&doomed)?;
         }
-        if let [one] = &doomed[..] {
-            return delete(&client, one, args).await;
-        }
-        let mut first = None;
+        let of = doomed.len() + failures.len();
         for one in &doomed {
-            if let Err(failure) = delete(&client, one, args).await {
-                crate::output::failure(&failure);
-                first = first.or(Some(failure.exit_code));
-            }
+            failures.extend(delete(&client, one, args).await.err());
         }
-        match first {
-            None => Ok(()),
-            Some(exit_code) => {
-                Err(Failure { error: anyhow::anyhow!("not everything was deleted"), hint: None, exit_code })
-            }
-        }
+        told(failures, of)
     })
 }
 
-async fn named(client: &Client, args: &Args) -> Result<Vec<Doomed>, Failure> {
+/// Tells what failed of so many.
+fn told(mut failures: Vec<Failure>, of: usize) -> Result<(), Failure> {
+    if of == 1 {
+        return failures.pop().map_or(Ok(()), Err);
+    }
+    for failure in &failures {
+        crate::output::failure(failure);
+    }
+    let error = || anyhow::anyhow!("not everything was deleted");
+    let first = failures.first().map(|failure| failure.exit_code);
+    first.map_or(Ok(()), |exit_code| Err(Failure { error: error(), hint: None, exit_code }))
+}
+
+async fn named(client: &Client, args: &Args) -> Result<Marked, Failure> {
     let all = wanted(&args.words)?;
     let is_bounded = args.all || args.selector.is_some() || all.iter().all(|wanted| !wanted.names.is_empty());
     if !is_bounded {
@@ -107,28 +117,31 @@ async fn named(client: &Client, args: &Args) -> Result<Vec<Doomed>, Failure> {
         labels: args.selector.clone(),
         fields: None,
     };
-    let mut doomed = Vec::new();
+    let mut marked = Marked::default();
     // What refers to others goes first.
     for wanted in all.iter().rev() {
-        let found = match documents(client, wanted, &selection).await {
-            Err(error) if args.ignore_not_found && error.code() == Code::NotFound => Vec::new(),
+        let found = match found(client, wanted, &selection).await {
+            Err(error) if args.ignore_not_found && error.code() == Code::NotFound => continue,
             found => found?,
         };
-        doomed.extend(found.into_iter().map(|document| Doomed { kind: wanted.kind, document }));
+        let doomed = found.documents.into_iter().map(|document| Doomed { kind: wanted.kind, document });
+        marked.doomed.extend(doomed);
+        if !args.ignore_not_found {
+            marked.missing.extend(found.missing.into_iter().map(Failure::from));
+        }
     }
-    if doomed.is_empty() {
+    if marked.doomed.is_empty() && marked.missing.is_empty() {
         tell("nothing found\n");
     }
-    Ok(doomed)
+    Ok(marked)
 }
 
-fn of_files(args: &Args) -> Result<Vec<Doomed>, Failure> {
-    let mut manifests = manifest::read(&args.files, args.project.name())?;
+fn of_files(args: &Args) -> Result<Marked, Failure> {
+    let mut manifests = manifest::read(&args.files, args.project.name(), Empty::Taken)?;
     manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.kind.order));
-    Ok(manifests
-        .into_iter()
-        .map(|manifest| Doomed { kind: manifest.kind, document: manifest.document })
-        .collect())
+    let doomed =
+        manifests.into_iter().map(|manifest| Doomed { kind: manifest.kind, document: manifest.document });
+    Ok(Marked { doomed: doomed.collect(), missing: Vec::new() })
 }
 
 fn confirm(doomed: &[Doomed]) -> Result<(), Failure> {

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use crate::documents::stripped;
 use crate::failure::Failure;
-use crate::manifest;
-use crate::manifest::FilesArg;
+use crate::manifest::{self, Empty, FilesArg};
 use crate::output::diff::unified;
 use crate::output::{data, plain, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
@@ -41,7 +40,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Difference, Failure> {
-    let manifests = args.files.read(args.project.name())?;
+    let manifests = args.files.read(args.project.name(), Empty::where_pruned(args.prune))?;
     let applying = Applying {
         is_trial: true,
         prune: args.selector.clone().filter(|_| args.prune),
