@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use hayward_api::error::did_you_mean;
-use hayward_api::kinds::{Descriptor, KINDS, find};
+use hayward_api::kinds::{Descriptor, KINDS, Names, find};
 
 use crate::failure::Failure;
 
@@ -65,7 +65,16 @@ pub(crate) fn wanted(words: &[String]) -> Result<Vec<Wanted>, Failure> {
         return Err(usage(format!("`{first}` are several kinds, so no name can follow"))
             .hint("write KIND/NAME for each"));
     }
-    Ok(kinds.into_iter().map(|kind| Wanted { kind, names: rest.to_vec() }).collect())
+    let names = |kind| rest.iter().map(|name| as_kept(kind, name)).collect();
+    Ok(kinds.into_iter().map(|kind| Wanted { kind, names: names(kind) }).collect())
+}
+
+/// A name or pattern as names of the kind are kept: addresses of mail in lower case.
+fn as_kept(kind: &Descriptor, name: &str) -> String {
+    match kind.names {
+        Names::Email => name.to_lowercase(),
+        Names::Plain => name.to_owned(),
+    }
 }
 
 /// The kinds of `all` or of a list with commas, in the order of the table.
@@ -92,8 +101,8 @@ fn slashed(words: &[String]) -> Result<Vec<Wanted>, Failure> {
             })?;
         let kind = kind(kind_word)?;
         match all.iter_mut().find(|wanted| std::ptr::eq(wanted.kind, kind)) {
-            Some(wanted) => wanted.names.push(name.to_owned()),
-            None => all.push(Wanted { kind, names: vec![name.to_owned()] }),
+            Some(wanted) => wanted.names.push(as_kept(kind, name)),
+            None => all.push(Wanted { kind, names: vec![as_kept(kind, name)] }),
         }
     }
     Ok(all)
@@ -103,6 +112,10 @@ fn slashed(words: &[String]) -> Result<Vec<Wanted>, Failure> {
 pub(crate) fn one(words: &[String]) -> Result<(&'static Descriptor, String), Failure> {
     let mut all = wanted(words)?;
     match (all.pop(), all.is_empty()) {
+        (Some(Wanted { kind, names }), true) if names.len() == 1 && is_pattern(&names[0]) => {
+            let told = format!("`{}` is a pattern, and this takes the name of one {}", names[0], kind.name);
+            Err(usage(told).hint(format!("`hayward get {} '{}'` shows which there are", kind.name, names[0])))
+        }
         (Some(Wanted { kind, mut names }), true) if names.len() == 1 => Ok((kind, names.remove(0))),
         _ => Err(usage("this takes one resource".to_owned()).hint("write KIND NAME, or KIND/NAME")),
     }
@@ -167,6 +180,16 @@ mod tests {
         assert!(wanted(&words(&["token,token", "a"])).is_err());
         assert!(one(&words(&["token"])).is_err() && one(&words(&["token", "a", "b"])).is_err());
         assert_eq!(one(&words(&["token/a"])).unwrap().1, "a");
+    }
+
+    #[test]
+    fn a_pattern_is_not_the_name_of_one_and_an_address_is_meant_however_it_is_written() {
+        let failure = one(&words(&["server", "h*"])).err().unwrap();
+        assert_eq!(failure.exit_code, 2);
+        assert!(failure.error.to_string().contains("`h*` is a pattern"), "{}", failure.error);
+        assert_eq!(one(&words(&["user", "ANN@Example.org"])).unwrap().1, "ann@example.org");
+        assert_eq!(wanted(&words(&["user/ANN@example.org"])).unwrap()[0].names, ["ann@example.org"]);
+        assert_eq!(one(&words(&["server", "Ha"])).unwrap().1, "Ha");
     }
 
     #[test]

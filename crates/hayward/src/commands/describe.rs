@@ -1,6 +1,8 @@
 //! `hayward describe`: resources at length.
 
+use hayward_api::kinds::Descriptor;
 use hayward_client::Selection;
+use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::output::describe::describe;
@@ -12,7 +14,8 @@ use crate::words::{usage, wanted};
 
 /// Shows resources at length: every member, in sections, and how each is.
 ///
-/// `-o yaml` and `-o json` show all that the server tells, ids, versions and status included.
+/// `-o yaml` and `-o json` show all that the server tells, ids, versions and status included, and the kind, so that
+/// `hayward apply -f` takes it.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// KIND NAME… or KIND/NAME…; names may be ids or patterns
@@ -49,11 +52,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         for wanted in &all {
             for document in documents(&client, wanted, &selection).await? {
                 let text = match &args.output {
-                    DocumentForm::JsonPath(template) => Ok(plain(&template.render(&document)) + "\n"),
-                    DocumentForm::Plain(Shape::Json) => {
-                        safe_json(&document, serde_json::to_string_pretty).map(|text| text + "\n")
+                    DocumentForm::JsonPath(template) => {
+                        Ok(plain(&template.render(&titled(wanted.kind, document))) + "\n")
                     }
-                    DocumentForm::Plain(Shape::Yaml) => yaml(&document),
+                    DocumentForm::Plain(Shape::Json) => {
+                        safe_json(&titled(wanted.kind, document), serde_json::to_string_pretty)
+                            .map(|text| text + "\n")
+                    }
+                    DocumentForm::Plain(Shape::Yaml) => yaml(&titled(wanted.kind, document)),
                     DocumentForm::Plain(Shape::Table(_)) => Ok(plain(&describe(wanted.kind, &document))),
                     DocumentForm::Plain(Shape::Name) => {
                         return Err(usage("`describe` has no form `name`: `hayward get` has".to_owned()));
@@ -69,4 +75,29 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         };
         written(data(&texts.join(between)))
     })
+}
+
+/// The document with its kind in front, as it stands alone in a file.
+fn titled(kind: &Descriptor, document: Value) -> Value {
+    match document {
+        Value::Object(members) => {
+            let kind = ("kind".to_owned(), Value::String(kind.name.to_owned()));
+            Value::Object(std::iter::once(kind).chain(members).collect::<Map<_, _>>())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hayward_api::kinds::token;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_described_says_its_kind_as_a_file_does() {
+        let titled = titled(&token::DESCRIPTOR, json!({"name": "ci", "role": "ro"}));
+        assert_eq!(titled.to_string(), json!({"kind": "token", "name": "ci", "role": "ro"}).to_string());
+    }
 }

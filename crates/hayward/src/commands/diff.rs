@@ -12,7 +12,7 @@ use crate::output::{data, plain, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
 use crate::writing::{ManagerArg, title};
 
-/// Shows what `hayward apply` of the same files would change; exits with 1 if that is anything.
+/// Shows what `hayward apply` of the same files would change; exits with 1 if that is anything, and with more if it failed.
 ///
 /// The server says what it would do, so that members which others set are seen as they are. Values of secrets are never
 /// shown.
@@ -39,7 +39,18 @@ pub(crate) struct Args {
     server: ServerArgs,
 }
 
+/// What it exits with where another command would exit with 1, which says here that things differ.
+const FAILED: u8 = 2;
+
 pub(crate) fn run(args: &Args) -> Result<Difference, Failure> {
+    compared(args).map_err(apart)
+}
+
+fn apart(failure: Failure) -> Failure {
+    Failure { exit_code: if failure.exit_code == 1 { FAILED } else { failure.exit_code }, ..failure }
+}
+
+fn compared(args: &Args) -> Result<Difference, Failure> {
     let manifests = args.files.read(args.project.name(), Empty::where_pruned(args.prune))?;
     let applying = Applying {
         is_trial: true,
@@ -83,4 +94,16 @@ fn text(one: &AppliedOne) -> std::io::Result<String> {
     });
     let what = if is_secret { "values differ, which are not shown" } else { "it would be written again" };
     Ok(format!("{}: {what}\n", title(one)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_never_exits_as_a_difference_does() {
+        let failed =
+            |exit_code| apart(Failure { error: anyhow::anyhow!("x"), hint: None, exit_code }).exit_code;
+        assert_eq!([1, 2, 3, 4, 5, 78].map(failed), [2, 2, 3, 4, 5, 78]);
+    }
 }

@@ -154,9 +154,14 @@ impl Scratch {
 
     /// The failure, with the place of what was written; a copy in which nothing was changed is of no use.
     fn kept(&self, failure: Failure) -> Failure {
-        if std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.text) {
-            self.remove();
-            return failure;
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) if text == self.text => {
+                self.remove();
+                return failure;
+            }
+            // The editor took it away.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return failure,
+            _ => {}
         }
         let path: &Path = &self.path;
         tell(&plain(&format!("your edit is kept in {}\n", path.display())));

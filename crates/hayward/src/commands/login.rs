@@ -28,7 +28,7 @@ pub(crate) struct Args {
     password_stdin: bool,
 
     /// Takes up an invite: it says who one is, and one chooses a password. `-` asks for it, or reads it from standard input
-    /// before the password; on the command line others see it
+    /// before the password, with --password-stdin; on the command line others see it
     #[arg(long, value_name = "INVITE", conflicts_with = "email")]
     invite: Option<String>,
 
@@ -60,10 +60,23 @@ async fn enter(args: &Args) -> Result<LoggedIn, Failure> {
     if let Some(invite) = &args.invite {
         let (invite, password) = match invite.as_str() {
             "-" if args.password_stdin => flags::two_lines("the invite", "the password")?,
+            "-" if !io::stdin().is_terminal() => {
+                return Err(usage("there is no terminal to ask on for the invite and a password".to_owned())
+                    .hint("with `--password-stdin` both are read from standard input, a line each"));
+            }
             "-" => (flags::ask("Invite: ")?, flags::new_password()?),
             invite => (invite.to_owned(), new_password(args)?),
         };
-        return Ok(nobody.join(&Join { invite: &invite, password: &password }).await?);
+        let joined = nobody.join(&Join { invite: &invite, password: &password }).await;
+        return joined.map_err(|error| {
+            let is_over = error.code() == Code::Unauthenticated;
+            let failure = Failure::from(error);
+            if is_over {
+                failure.hint("an invite serves once, and for a while: ask for another")
+            } else {
+                failure
+            }
+        });
     }
     if !nobody.has_users().await? {
         return first(args).await;

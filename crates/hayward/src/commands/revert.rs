@@ -19,7 +19,7 @@ pub(crate) struct Args {
     words: Vec<String>,
 
     /// Version of `hayward history`
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = version)]
     to: u64,
 
     #[command(flatten)]
@@ -30,6 +30,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     server: ServerArgs,
+}
+
+fn version(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "use a number that `hayward history` shows as VERSION".to_owned())
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
@@ -47,4 +51,17 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let text = format!("{} is as it was at version {}{how}\n", shown(kind, &document), args.to);
         written(data(&plain(&text)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_version_is_told_where_versions_are_shown() {
+        assert_eq!(version("21"), Ok(21));
+        for bad in ["x", "-1", ""] {
+            assert!(version(bad).unwrap_err().contains("hayward history"), "{bad}");
+        }
+    }
 }
