@@ -16,7 +16,7 @@ use hayward_gateway::{Fencing, Protocol, Road, RoadParts, RoadSettings};
 use hayward_host::fence::ground;
 use hayward_host::{Host, HostConfig, HostSettings, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
-use hayward_store::{DataDir, DatabaseUrl, LockError, Store, StoreConfig};
+use hayward_store::{DataDir, DatabaseUrl, LockError, Store, StoreConfig, StoreError};
 use hayward_telemetry::metrics::{DEFAULT_PREFIX, Kind, Meters, Observed};
 use hayward_telemetry::otlp::{Otlp, Pushing};
 use hayward_tool::{Toolset, Transfers};
@@ -317,14 +317,17 @@ pub(crate) async fn open_store(
     let mut variables = environment();
     let credentials = variables.find(|(name, _)| name == "CREDENTIALS_DIRECTORY").map(|(_, dir)| dir.into());
     let config = StoreConfig { limits: limits.store.clone(), database, credentials };
-    let store = Store::open(path, config).await.map_err(hayward_api::Error::from);
-    // Whoever starts it is its operator, to whom no inner detail is a secret.
-    store.map_err(|mut error| {
-        if let Some(detail) = error.detail.take() {
-            error.message = format!("{}: {detail}", error.message);
-        }
-        error.into()
-    })
+    Store::open(path, config).await.map_err(|error| in_detail(error).into())
+}
+
+/// What the store says, with its detail: whoever runs a command on its database is its operator, to whom no inner detail is a
+/// secret.
+pub(crate) fn in_detail(error: StoreError) -> hayward_api::Error {
+    let mut error = hayward_api::Error::from(error);
+    if let Some(detail) = error.detail.take() {
+        error.message = format!("{}: {detail}", error.message);
+    }
+    error
 }
 
 /// Why the record can't be read or written, and the way out.

@@ -4,6 +4,7 @@
 //! from the beginning of the change: `SQLite` has one writer, and on `PostgreSQL` the row of the revision is locked first.
 //! So revisions are given out in the order of commits, and what a change has looked at stays so until it is made.
 
+mod look;
 mod url;
 
 use std::fs::OpenOptions;
@@ -17,6 +18,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::look::open_to_read;
 pub use self::url::DatabaseUrl;
 use crate::error::StoreError;
 use crate::limits::{
@@ -87,6 +89,7 @@ impl Pools {
     pub(crate) async fn open_url(url: &DatabaseUrl) -> Result<Self, StoreError> {
         // Migrations take as long as they take, and wait for those of another node.
         let mut first = connected(&url.options().application_name("hayward")).await?;
+        look::whose(&mut first).await?;
         migrated(&POSTGRES, POSTGRES.run(&mut first).await)?;
         first.close().await.map_err(StoreError::at("migrate the database"))?;
         let millis = |time: std::time::Duration| time.as_millis().to_string();
@@ -172,13 +175,6 @@ pub(crate) async fn listener(pool: &Pool) -> Result<Option<PgListener>, sqlx::Er
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
     Ok(Some(listener))
-}
-
-/// Opens a database that is there as it is, to read it.
-pub(crate) async fn open_to_read(path: &Path) -> Result<Pool, StoreError> {
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE).connect_with(options);
-    pool.await.map(Pool::Sqlite).map_err(StoreError::at("open the database to read"))
 }
 
 /// `SQLite` gives its other files the mode of the first, so that one decides for all.

@@ -87,6 +87,12 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The database is somebody else's: it has tables, and none of ours.
+    #[error("the database is somebody else's: it has a table `{table}`, and none of Hayward's")]
+    Foreign {
+        /// One of their tables.
+        table: String,
+    },
     /// The database was written by a newer program.
     #[error("the database has schema {found}, and this program knows up to {known}")]
     Newer {
@@ -140,6 +146,22 @@ fn is_damage(code: Option<&str>) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
+/// What a server says that answers and lets nobody in, and the way out.
+fn refused(source: &sqlx::Error) -> Option<(&'static str, &'static str)> {
+    let sqlx::Error::Database(said) = source else { return None };
+    match said.code()?.as_ref() {
+        "28P01" | "28000" => Some((
+            "the database server refuses the user",
+            "look at the user and the password of the database's address, and at pg_hba.conf of the server",
+        )),
+        "3D000" => Some((
+            "there is no such database on the server",
+            "look at the name in the database's address, or make it: `CREATE DATABASE`",
+        )),
+        _ => None,
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
@@ -164,12 +186,14 @@ impl From<StoreError> for Error {
                 Self::new(Code::Conflict, message).with_hint("list again, then watch from there")
             }
             StoreError::Unavailable { source, .. } => {
-                Self::new(Code::Unavailable, "the database does not answer")
-                    .with_hint(
-                        "look at the disk of the data directory, or at the database server, then retry",
-                    )
-                    .with_detail(format!("{message}: {source}"))
+                let (said, hint) = refused(&source).unwrap_or((
+                    "the database does not answer",
+                    "look at the disk of the data directory, or at the database server, then retry",
+                ));
+                Self::new(Code::Unavailable, said).with_hint(hint).with_detail(format!("{message}: {source}"))
             }
+            StoreError::Foreign { .. } => Self::new(Code::Conflict, message)
+                .with_hint("name a database that is empty or Hayward's: `CREATE DATABASE` makes one"),
             StoreError::Newer { .. } => Self::new(Code::Unsupported, message)
                 .with_hint("use the newer program that wrote it, or another data directory"),
             StoreError::Corrupt { .. } => Self::new(Code::Internal, "the database is damaged")

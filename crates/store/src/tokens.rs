@@ -9,7 +9,7 @@ use hayward_api::{Metadata, Principal, Time};
 use hayward_auth::{CredentialRecord, Digest, PresentedToken, Token, TokenId};
 use serde_json::json;
 
-use crate::dialect::open_to_read;
+use crate::dialect::{DatabaseUrl, open_to_read};
 use crate::error::StoreError;
 use crate::limits::ID_PREFIX_CHARS;
 use crate::raw::packed;
@@ -39,14 +39,10 @@ pub struct TokenEntry {
     pub last_used_unix: Option<i64>,
 }
 
-/// Every token of the database in this folder, by name, whoever has it open; none if there is no database.
-/// Changes nothing, so another release's database stays as it is.
-pub async fn read_tokens(dir: &Path) -> Result<Vec<TokenEntry>, StoreError> {
-    let path = dir.join(FILE);
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let reader = open_to_read(&path).await?;
+/// Every token of the database in this folder, or of the one that is used instead of it, by name, whoever has it open; none
+/// if there is no database. Changes nothing, so another release's database stays as it is.
+pub async fn read_tokens(dir: &Path, database: Option<&DatabaseUrl>) -> Result<Vec<TokenEntry>, StoreError> {
+    let Some(reader) = open_to_read(&dir.join(FILE), database).await? else { return Ok(Vec::new()) };
     let stored = fetch(&reader).await;
     reader.close().await;
     Ok(stored?.into_iter().map(|stored| stored.entry).collect())

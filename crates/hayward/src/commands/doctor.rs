@@ -12,7 +12,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use hayward_api::Error;
 use hayward_gateway::Fencing;
 use hayward_host::fence::ground;
 use serde::Serialize;
@@ -22,7 +21,7 @@ use crate::failure::Failure;
 use crate::fences::misfenced;
 use crate::fences::tools::{checked_tools, together};
 use crate::output::{self, Form, show};
-use crate::stack::executor;
+use crate::stack::{executor, in_detail};
 use crate::{network, runtime};
 use fences::Fenced;
 
@@ -143,11 +142,12 @@ async fn examine(args: Args, limits: AllLimits) -> Result<Report, Failure> {
     let of_all = together(&args.serving.tool_fences)?;
     let of_all = checked_tools(&of_all, &data_dir).map_err(misfenced)?;
     let fencing = Fencing { of_all, ground: ground(&limits.host) };
-    let database = machine::database(&data_dir).await;
+    let url = args.common.database()?;
+    let database = machine::database(&data_dir, url.as_ref()).await;
     let stored = match database.verdict {
         // What can't be read is told by its own check.
         Verdict::Failed => Vec::new(),
-        _ => hayward_store::read_tokens(&data_dir).await.map_err(Error::from)?,
+        _ => hayward_store::read_tokens(&data_dir, url.as_ref()).await.map_err(in_detail)?,
     };
     let protected: Vec<_> =
         std::iter::once(data_dir.clone()).chain(args.serving.protected_paths.iter().cloned()).collect();

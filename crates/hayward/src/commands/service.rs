@@ -3,8 +3,10 @@
 //! What is changed is decided first, shown, and done after somebody agreed. With `--root` it is done below another
 //! directory, where nothing runs: for images and packages.
 
+mod database;
 mod plan;
 mod system;
+mod tokens;
 mod unit;
 
 use std::io::{BufRead, IsTerminal};
@@ -14,15 +16,15 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::Context;
 use clap::ValueEnum;
 use hayward_api::kinds::token::Role;
-use hayward_api::{Code, Error, Principal, Tier};
-use hayward_store::Actor;
+use hayward_api::{Code, Error};
+use hayward_store::DatabaseUrl;
 
-use crate::config::AllLimits;
 use crate::failure::Failure;
-use crate::stack::{acquire, open_store};
 use crate::{output, runtime};
+use database::Database;
 use plan::{Place, Step};
 use system::System;
+use tokens::{Made, lacking, tokens};
 use unit::{MARK, Manager, NAME, Profile, Unit};
 
 /// Where units are.
@@ -58,6 +60,9 @@ pub(crate) struct InstallArgs {
 
     #[command(flatten)]
     folders: Folders,
+
+    #[command(flatten)]
+    database: Database,
 
     /// User that the service runs as [default: root, and hayward with --profile gateway]
     #[arg(long, value_name = "USER", value_parser = user_name)]
@@ -247,7 +252,7 @@ impl InstallArgs {
         }
         let first = |name: &str, mode, text| Step::FirstFile { path: config_dir.join(name), mode, text };
         steps.push(first("hayward.toml", 0o644, self.config()));
-        steps.push(first("hayward.env", 0o600, VARIABLES.to_owned()));
+        steps.push(first("hayward.env", 0o600, format!("{VARIABLES}{}", self.database.variable())));
         steps.push(Step::File {
             path: Path::new(UNITS).join(NAME),
             mode: 0o644,
@@ -294,6 +299,10 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     let system = args.how.root.is_none().then(System::here).transpose()?;
     let place = Place { root: &root, system: system.as_ref() };
     refuse_foreign(&place)?;
+    // Before anything is changed: a database that doesn't answer is told at once.
+    let database = args.database.of_service(&place.at(&args.folders.config_dir))?;
+    let data_dir = place.at(&args.folders.data_dir);
+    let roles = runtime::block_on(lacking(&data_dir, database.as_ref(), args.enable_metrics))?;
     agreed(&args.how, steps.iter().chain(&args.last()))?;
     let file = place.at(&args.folders.config_dir).join("hayward.toml");
     if file.exists() {
@@ -307,15 +316,19 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     }
     place.refuse_outside(steps.iter().chain(&args.last()))?;
     steps.iter().try_for_each(|step| place.perform(step))?;
-    let made = make_tokens(args, &place)?;
+    let made = make_tokens(args, &place, database, &roles)?;
     args.last().iter().try_for_each(|step| place.perform(step))?;
     tell_of(args, &made)
 }
 
 /// Makes the tokens that are lacking. The directory is ours for that time: nobody opens one of another user's.
-fn make_tokens(args: &InstallArgs, place: &Place<'_>) -> Result<Vec<Made>, Failure> {
+fn make_tokens(
+    args: &InstallArgs,
+    place: &Place<'_>,
+    database: Option<DatabaseUrl>,
+    roles: &[Role],
+) -> Result<Vec<Made>, Failure> {
     let data_dir = place.at(&args.folders.data_dir);
-    let roles = runtime::block_on(lacking(&data_dir, args.enable_metrics))?;
     if roles.is_empty() {
         return Ok(Vec::new());
     }
@@ -323,7 +336,7 @@ fn make_tokens(args: &InstallArgs, place: &Place<'_>) -> Result<Vec<Made>, Failu
         place.perform(&Step::Own { path: args.folders.data_dir.clone(), owner: owner.to_owned() })
     };
     own("root")?;
-    let made = runtime::block_on(tokens(&data_dir, &roles));
+    let made = runtime::block_on(tokens(&data_dir, database, roles));
     if made.is_err() {
         own(args.user())?;
     }
@@ -341,38 +354,6 @@ fn refuse_foreign(place: &Place<'_>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// A token that was made, and what it is for.
-type Made = (Role, String);
-
-/// The roles that want a token and have none yet: the admin's, and that of metrics if it is asked for. Looks only, so that a
-/// daemon may run meanwhile.
-async fn lacking(data_dir: &Path, metrics: bool) -> Result<Vec<Role>, Failure> {
-    let stored = hayward_store::read_tokens(data_dir).await.map_err(Error::from)?;
-    let is_wanted = |role: &Role| *role == Role::Admin || (metrics && role.as_str() == "metrics");
-    let is_there = |role: &Role| stored.iter().any(|token| token.spec.role == *role && token.spec.enabled);
-    Ok(Role::ALL.into_iter().filter(|role| is_wanted(role) && !is_there(role)).collect())
-}
-
-/// Makes a token for each of these roles.
-async fn tokens(data_dir: &Path, roles: &[Role]) -> Result<Vec<Made>, Failure> {
-    let data = acquire(data_dir)
-        .map_err(|locked| locked.failure.hint("stop the service first: `systemctl stop hayward`"))?;
-    let store = open_store(data.path(), None, &AllLimits::default()).await?;
-    let made = make(&store, roles).await;
-    store.close().await;
-    made
-}
-
-async fn make(store: &hayward_store::Store, roles: &[Role]) -> Result<Vec<Made>, Failure> {
-    let actor = Actor::from(&Principal::local("install-service", Tier::Operate));
-    let mut made = Vec::new();
-    for role in roles {
-        let (_, token) = store.create_token(role.as_str(), *role, &actor).await.map_err(Error::from)?;
-        made.push((*role, token.reveal().to_owned()));
-    }
-    Ok(made)
 }
 
 fn tell_of(args: &InstallArgs, made: &[Made]) -> Result<(), Failure> {
@@ -440,8 +421,10 @@ impl UninstallArgs {
             // What commands left running on purpose, and a supervisor that is still writing.
             steps.insert(1, run(&["kill", "--kill-whom=all", "--signal=KILL", NAME]));
             let Folders { config_dir, log_dir, data_dir } = &self.folders;
+            // With a database on a server there is no file of it, but the lock is there.
+            let data = ["hayward.db", "hayward.lock"];
             for (path, known) in
-                [(config_dir, "hayward.toml"), (log_dir, "audit.log"), (data_dir, "hayward.db")]
+                [(config_dir, &["hayward.toml"][..]), (log_dir, &["audit.log"]), (data_dir, &data)]
             {
                 if is_ours(&place.at(path), known)? {
                     steps.push(Step::RemoveFolder(path.clone()));
@@ -456,12 +439,12 @@ impl UninstallArgs {
 }
 
 /// Whether a directory is there and Hayward's: it is empty, or what Hayward keeps there is in it.
-fn is_ours(path: &Path, known: &str) -> Result<bool, Failure> {
+fn is_ours(path: &Path, known: &[&str]) -> Result<bool, Failure> {
     let Ok(mut entries) = std::fs::read_dir(path) else { return Ok(false) };
-    if path.is_symlink() || (entries.next().is_some() && !path.join(known).exists()) {
+    if path.is_symlink() || (entries.next().is_some() && !known.iter().any(|name| path.join(name).exists())) {
         let error = Error::new(
             Code::Conflict,
-            format!("`{}` is not a directory of Hayward's: there is no `{known}` in it", path.display()),
+            format!("`{}` is not a directory of Hayward's: there is no `{}` in it", path.display(), known[0]),
         );
         return Err(error
             .with_hint("nothing was removed; name the directories, or leave --purge out")

@@ -16,7 +16,9 @@ impl DatabaseGiven {
     pub(crate) fn checked(&self) -> Result<DatabaseUrl, Failure> {
         self.0.parse().map_err(|error: hayward_api::Error| {
             let hint = error.hint.clone().unwrap_or_default();
-            Failure::configuration(anyhow::anyhow!("invalid `--database-url`")).hint(hint)
+            let message =
+                error.message.replacen("invalid address of a database", "invalid `--database-url`", 1);
+            Failure::configuration(anyhow::anyhow!(message)).hint(hint)
         })
     }
 }
@@ -29,7 +31,7 @@ impl fmt::Debug for DatabaseGiven {
 
 /// Takes whatever was given.
 #[expect(clippy::unnecessary_wraps, reason = "it is what the parser of the command line calls")]
-pub(super) fn given(text: &str) -> Result<DatabaseGiven, Infallible> {
+pub(crate) fn given(text: &str) -> Result<DatabaseGiven, Infallible> {
     Ok(DatabaseGiven(text.to_owned()))
 }
 

@@ -3,11 +3,34 @@
 use std::fmt;
 use std::str::FromStr;
 
+use hayward_api::error::did_you_mean;
 use hayward_api::{Code, Error};
 use sqlx::postgres::PgConnectOptions;
 
 /// Stands for a password that must not be shown.
 const HIDDEN: &str = "***";
+
+/// The parameters of an address that are known; the engine passes over any other, and what it should have asked for with it.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 /// The address of a `PostgreSQL` database, e.g. `postgres://hayward@db.example/hayward?sslmode=verify-full`.
 ///
@@ -36,8 +59,33 @@ impl FromStr for DatabaseUrl {
             return Err(Error::new(Code::Invalid, "invalid address of a database")
                 .with_hint("use `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`"));
         }
-        Ok(Self(text.to_owned()))
+        match unknown_parameter(text) {
+            Some(name) => Err(misspelt(&name)),
+            None => Ok(Self(text.to_owned())),
+        }
     }
+}
+
+/// The first parameter of an address that nobody knows.
+fn unknown_parameter(text: &str) -> Option<String> {
+    let (_, query) = text.split('#').next()?.split_once('?')?;
+    let mut names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        name.replace("%5B", "[").replace("%5b", "[").replace("%5D", "]").replace("%5d", "]")
+    });
+    let is_option = |name: &str| name.starts_with("options[") && name.ends_with(']');
+    names.find(|name| !PARAMETERS.contains(&name.as_str()) && !is_option(name))
+}
+
+/// What is said of it. A password with an unescaped `?` or `&` would stand there: what isn't a word is not repeated.
+fn misspelt(name: &str) -> Error {
+    let Some(meant) = did_you_mean(name, PARAMETERS) else {
+        return Error::new(Code::Invalid, "invalid address of a database: a parameter is unknown").with_hint(
+            "there are sslmode, sslrootcert, sslcert, sslkey, host, port, dbname, user, password, application_name and options[NAME]",
+        );
+    };
+    Error::new(Code::Invalid, format!("invalid address of a database: unknown parameter `{name}`"))
+        .with_hint(format!("did you mean `{meant}`?"))
 }
 
 impl fmt::Display for DatabaseUrl {
@@ -78,13 +126,31 @@ mod tests {
     fn an_address_is_shown_without_its_password() {
         for (url, shown) in [
             ("postgres://a:s3cret@h:1/d?sslmode=require", "postgres://a:***@h:1/d?sslmode=require"),
-            ("postgresql://a:s3cret@h/d?password=s3cret&x=1", "postgresql://a:***@h/d?password=***&x=1"),
+            (
+                "postgresql://a:s3cret@h/d?password=s3cret&port=1",
+                "postgresql://a:***@h/d?password=***&port=1",
+            ),
             ("postgres://a@h/d", "postgres://a@h/d"),
             ("postgres:///d?host=/run/x", "postgres:///d?host=/run/x"),
         ] {
             let url: DatabaseUrl = url.parse().unwrap();
             assert_eq!(url.to_string(), shown);
             assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_misspelt_is_refused_by_name_and_one_that_is_known_is_not() {
+        let refused = |query: &str| format!("postgres://a:pw@h/d?{query}").parse::<DatabaseUrl>();
+        let error = refused("sslmod=verify-full").unwrap_err();
+        assert!(error.message.contains("`sslmod`"), "{}", error.message);
+        assert_eq!(error.hint.as_deref(), Some("did you mean `sslmode`?"));
+        let error = refused("sslmode=require&zzzzzzzzzz=s3cret").unwrap_err();
+        assert!(!format!("{error:?}").contains("zzz") && error.hint.unwrap().contains("sslrootcert"));
+        for known in
+            ["", "sslmode=require&", "options[lock_timeout]=5", "options%5Bx%5D=1", "options=-c%20x%3D1"]
+        {
+            assert!(refused(known).is_ok(), "{known}");
         }
     }
 

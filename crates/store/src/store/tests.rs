@@ -214,14 +214,14 @@ async fn tokens_are_read_whoever_has_the_database_open_and_nothing_is_made() {
     let (dir, store) = fresh().await;
     store.create_token("ci", Role::Ro, &actor()).await.unwrap();
     let names = async || -> Vec<String> {
-        let read = crate::read_tokens(dir.path()).await.unwrap();
+        let read = crate::read_tokens(dir.path(), None).await.unwrap();
         read.into_iter().map(|token| token.metadata.name.to_string()).collect()
     };
     assert_eq!(names().await, ["ci"]);
     store.close().await;
     assert_eq!(names().await, ["ci"]);
     let none = dir.path().join("none");
-    assert!(crate::read_tokens(&none).await.unwrap().is_empty() && !none.exists());
+    assert!(crate::read_tokens(&none, None).await.unwrap().is_empty() && !none.exists());
 }
 
 #[tokio::test]

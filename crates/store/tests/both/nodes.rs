@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use hayward_api::Code;
-use hayward_store::{Deletion, ListScope, Store, StoreError};
+use hayward_api::kinds::token::Role;
+use hayward_store::{Deletion, ListScope, Store, StoreError, examine, read_tokens};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -140,6 +141,43 @@ async fn a_database_of_a_newer_program_is_refused_on_the_server_too() {
                  VALUES (9999, 'future', true, '', 0)";
     execute(home.url.as_ref().unwrap(), newer).await;
     assert!(matches!(home.try_open().await, Err(StoreError::Newer { found: 9999, .. })));
+    home.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_somebody_else_s_is_refused_and_stays_as_it_is() {
+    let Some(home) = Home::postgres().await else { return };
+    let url = home.url.as_ref().unwrap();
+    execute(url, "CREATE TABLE foo (id BIGINT)").await;
+    let is_foreign = |error: StoreError| matches!(error, StoreError::Foreign { ref table } if table == "foo");
+    assert!(is_foreign(home.try_open().await.unwrap_err()));
+    let address = url.parse().unwrap();
+    assert!(is_foreign(examine(home.dir.path(), Some(&address)).await.unwrap_err()));
+    execute(url, "DROP TABLE foo").await;
+    home.open().await.close().await;
+    execute(url, "CREATE TABLE foo (id BIGINT)").await;
+    home.open().await.close().await;
+    home.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_on_a_server_is_examined_and_its_tokens_are_read_and_nothing_is_made() {
+    let Some(home) = Home::postgres().await else { return };
+    let address = home.url.as_ref().unwrap().parse().unwrap();
+    let dir = home.dir.path();
+    assert_eq!(examine(dir, Some(&address)).await.unwrap(), None);
+    assert!(read_tokens(dir, Some(&address)).await.unwrap().is_empty());
+    assert_eq!(examine(dir, Some(&address)).await.unwrap(), None, "looking made nothing");
+    let store = home.open().await;
+    store.create_token("ci", Role::Ro, &actor()).await.unwrap();
+    let found = examine(dir, Some(&address)).await.unwrap().unwrap();
+    assert!(found.bytes > 0 && found.faults.is_empty());
+    let read = read_tokens(dir, Some(&address)).await.unwrap();
+    assert_eq!(read.iter().map(|token| token.metadata.name.as_str()).collect::<Vec<_>>(), ["ci"]);
+    store.close().await;
+    let nowhere = format!("{}_none", home.url.as_ref().unwrap()).parse().unwrap();
+    let refused = hayward_api::Error::from(examine(dir, Some(&nowhere)).await.unwrap_err());
+    assert!(refused.hint.unwrap().contains("CREATE DATABASE"));
     home.finish().await;
 }
 

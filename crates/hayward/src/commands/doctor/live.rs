@@ -49,7 +49,7 @@ impl Live {
             Ok(health) => health,
             Err(why) => {
                 let hint = way_out(&why);
-                return Ok(vec![Check::new("health", Verdict::Failed, why).hint(hint)]);
+                return Ok(vec![Check::new("health", Verdict::Failed, why).hint(hint), elsewhere(url)]);
             }
         };
         if self.health_only {
@@ -63,8 +63,15 @@ impl Live {
             None => checks
                 .push(Check::new("token", Verdict::Ok, "none was tried").hint("name one with --token-file")),
         }
+        checks.push(elsewhere(url));
         Ok(checks)
     }
+}
+
+/// What was not looked at: a variable that names a server is easily forgotten.
+fn elsewhere(url: &Url) -> Check {
+    let told = format!("not looked at, nor its data directory and database: `{}` was asked", url.at(""));
+    Check::new("machine", Verdict::Ok, told).hint("leave out --url and unset HAYWARD_URL to look at it")
 }
 
 /// What to do about a server that can't be asked.

@@ -7,8 +7,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use hayward_store::DatabaseUrl;
+
 use super::{Check, Verdict};
 use crate::local::socket_path;
+use crate::stack::in_detail;
 
 /// The clock can't be before this second (Unix time): there was no Hayward then.
 const FIRST_UNIX: u64 = 1_790_000_000;
@@ -17,20 +20,30 @@ const BEHIND: Duration = Duration::from_secs(5);
 /// Entries of the data directory that are named if they belong to somebody else.
 const NAMED_MAX: usize = 3;
 
-/// Whether the database can be read and is in order.
-pub(super) async fn database(data_dir: &Path) -> Check {
-    let hint = "stop the daemon, and put back the last copy of the data directory";
-    match hayward_store::examine(data_dir).await {
-        Ok(None) => Check::new("database", Verdict::Ok, "there is none yet"),
+/// Whether the database can be read and is in order: the file in the data directory, or the one that is used instead of it.
+pub(super) async fn database(data_dir: &Path, url: Option<&DatabaseUrl>) -> Check {
+    let place = url.map(|url| format!(" at `{url}`")).unwrap_or_default();
+    let (why, way_out) = match hayward_store::examine(data_dir, url).await {
+        Ok(None) if url.is_some() => {
+            return Check::new("database", Verdict::Ok, format!("there is nothing yet{place}"));
+        }
+        Ok(None) => return Check::new("database", Verdict::Ok, "there is none yet"),
         Ok(Some(found)) if found.faults.is_empty() => {
-            Check::new("database", Verdict::Ok, format!("{} KiB, in order", found.bytes >> 10))
+            let told = format!("{} KiB, in order{place}", found.bytes >> 10);
+            return Check::new("database", Verdict::Ok, told);
         }
-        Ok(Some(found)) => Check::new("database", Verdict::Failed, found.faults.join("; ")).hint(hint),
+        Ok(Some(found)) => (found.faults.join("; "), None),
         Err(error) => {
-            let error = hayward_api::Error::from(error);
-            Check::new("database", Verdict::Failed, error.to_string()).hint(hint)
+            let error = in_detail(error);
+            (error.message, error.hint)
         }
-    }
+    };
+    let hint = match way_out.filter(|_| url.is_some()) {
+        Some(hint) => hint,
+        None => "stop the daemon, and put back the last copy of the data directory".to_owned(),
+    };
+    let told = format!("{why}{place}; its tokens were not looked at");
+    Check::new("database", Verdict::Failed, told).hint(hint)
 }
 
 /// Whether all that is kept belongs to whoever the directory belongs to: a command of root's leaves what a service of another
@@ -153,6 +166,21 @@ mod tests {
             assert_eq!(configuration(Some(file.path())).verdict, expect, "{mode:o}");
         }
         assert_eq!(configuration(None).verdict, Verdict::Ok);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_does_not_answer_fails_and_its_password_is_not_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = "postgres://a:s3cretPw@127.0.0.1:1/d".parse().unwrap();
+        let check = database(dir.path(), Some(&url)).await;
+        assert_eq!((check.verdict, check.hint.is_some()), (Verdict::Failed, true));
+        assert!(
+            check.detail.contains("a:***@127.0.0.1:1/d`; its tokens were not looked at"),
+            "{}",
+            check.detail
+        );
+        assert!(check.detail.contains("refused") && !check.detail.contains("s3cretPw"), "{}", check.detail);
+        assert_eq!(database(dir.path(), None).await.verdict, Verdict::Ok);
     }
 
     #[test]

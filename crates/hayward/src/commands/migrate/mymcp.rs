@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use hayward_api::{Code, Error, Principal, Tier};
-use hayward_store::{Actor, Store};
+use hayward_store::{Actor, DatabaseUrl, Store};
 
 use crate::commands::config::edit;
 use crate::config::file::read;
@@ -72,12 +72,19 @@ pub(super) fn run(args: &MymcpArgs, common: &Common) -> Result<(), Failure> {
     })?;
     let mut plan = decide(&args.old()?, &root, &keys);
     let data_dir = data_dir(common, &mut plan)?;
-    tell(&plan, &file, &data_dir, args.dry_run);
+    let database = common.database()?;
+    if let Some(url) = &database {
+        plan.notes.push(format!(
+            "tokens go into `{url}`: the service has to be told of it, see docs/guides/mymcp.md"
+        ));
+    }
+    let place = database.as_ref().map_or_else(|| data_dir.display().to_string(), ToString::to_string);
+    tell(&plan, &file, &place, args.dry_run);
     if args.dry_run {
         return Ok(());
     }
     let text = configured(&file, &plan, &keys)?;
-    let known = runtime::block_on(take_over(&data_dir, &plan.tokens))?;
+    let known = runtime::block_on(take_over(&data_dir, database, &plan.tokens))?;
     edit::write(&file, &text)?;
     if known > 0 {
         output::tell(&format!("{known} tokens had been taken over before\n"));
@@ -128,7 +135,7 @@ fn configured(file: &Path, plan: &Plan, keys: &Keys) -> Result<String, Failure> 
         .map_err(wrong)
 }
 
-fn tell(plan: &Plan, file: &Path, data_dir: &Path, is_dry: bool) {
+fn tell(plan: &Plan, file: &Path, place: &str, is_dry: bool) {
     let would = if is_dry { "would take over" } else { "takes over" };
     output::tell(&format!("{would} from {}\n", plan.source.display()));
     for (name, values) in &plan.settings {
@@ -137,11 +144,7 @@ fn tell(plan: &Plan, file: &Path, data_dir: &Path, is_dry: bool) {
     for taken in &plan.tokens {
         let state = if taken.enabled { "" } else { ", disabled" };
         let (name, role) = (&taken.name, taken.role.as_str());
-        output::tell(&format!(
-            "  token `{name}` ({role}{state}) as {}  ({})\n",
-            taken.token.id,
-            data_dir.display()
-        ));
+        output::tell(&format!("  token `{name}` ({role}{state}) as {}  ({})\n", taken.token.id, place));
     }
     for note in &plan.notes {
         output::tell(&format!("note: {}\n", output::plain(note)));
@@ -149,9 +152,13 @@ fn tell(plan: &Plan, file: &Path, data_dir: &Path, is_dry: bool) {
 }
 
 /// Keeps tokens that aren't there yet; how many were.
-async fn take_over(data_dir: &Path, tokens: &[Taken]) -> Result<usize, Failure> {
+async fn take_over(
+    data_dir: &Path,
+    database: Option<DatabaseUrl>,
+    tokens: &[Taken],
+) -> Result<usize, Failure> {
     let data = acquire(data_dir)?;
-    let store = open_store(data.path(), None, &AllLimits::default()).await?;
+    let store = open_store(data.path(), database, &AllLimits::default()).await?;
     let done = keep(&store, tokens).await;
     store.close().await;
     done
