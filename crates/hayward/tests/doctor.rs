@@ -33,7 +33,7 @@ fn a_running_server_is_asked_as_its_clients_ask_it() {
         fs::write(&file, daemon.token(role)).unwrap();
         let (code, report, told) = report(&["--url", &url, "--token-file", &path]);
         assert_eq!(code, Some(0), "{report} {told}");
-        for check in ["health", "version", "tls", "clock", "strangers", "token"] {
+        for check in ["health", "version", "tls", "clock", "strangers", "token", "machine"] {
             assert_eq!(verdict(&report, check), "ok", "{check}: {report}");
         }
         assert!(!report.to_string().contains(daemon.token(role)));
@@ -106,4 +106,20 @@ fn this_machine_is_looked_at_whole() {
     let (code, broken, _) = report(&["--data-dir", data.to_str().unwrap(), "--port", &port]);
     assert_eq!(code, Some(1));
     assert_eq!((verdict(&broken, "database"), verdict(&broken, "port")), ("failed", "failed"), "{broken}");
+}
+
+#[test]
+fn a_database_that_does_not_answer_fails_and_one_that_is_misspelt_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().display().to_string();
+    let of = |url: &str| report(&["--data-dir", &data, "--port", "1", "--database-url", url]);
+    let (code, nobody, told) = of("postgres://a:s3cretPw@127.0.0.1:1/d");
+    assert_eq!((code, verdict(&nobody, "database")), (Some(1), "failed"), "{nobody} {told}");
+    let nobody = nobody.to_string();
+    assert!(nobody.contains("its tokens were not looked at") && !nobody.contains("s3cretPw"), "{nobody}");
+    let (code, _, told) = of("postgres://a:s3cretPw@127.0.0.1:1/d?sslmod=require");
+    assert!(
+        code == Some(78) && told.contains("did you mean `sslmode`") && !told.contains("s3cretPw"),
+        "{told}"
+    );
 }

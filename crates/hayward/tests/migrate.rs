@@ -198,3 +198,12 @@ fn what_another_user_s_service_has_is_told_before_anything_is_taken_over() {
     );
     assert!(fs::read_to_string(rig.file()).unwrap().is_empty());
 }
+
+#[test]
+fn a_database_that_does_not_answer_is_an_error_and_nothing_is_taken_over() {
+    let rig = Rig::new("MYMCP_");
+    let refused = rig.run("--from", &["--database-url", "postgres://a:s3cretPw@127.0.0.1:1/d"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", told(&refused));
+    assert!(told(&refused).contains("a:***@127.0.0.1:1/d") && !told(&refused).contains("s3cretPw"));
+    assert!(!rig.data().join("hayward.db").exists() && fs::read(rig.file()).unwrap().is_empty());
+}

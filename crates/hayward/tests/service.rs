@@ -234,3 +234,24 @@ fn systemd_takes_both_units_and_finds_the_gateway_s_exposure_small() {
         assert!(judged.status.success(), "{}{}", String::from_utf8_lossy(&judged.stdout), told(&judged));
     }
 }
+
+#[test]
+fn a_database_on_a_server_is_asked_before_anything_is_changed() {
+    let rig = Rig::new();
+    let refused =
+        rig.run(&["install-service", "--yes", "--database-url", "postgres://a:s3cretPw@127.0.0.1:1/d"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", told(&refused));
+    assert!(told(&refused).contains("hint: ") && !told(&refused).contains("s3cretPw"), "{}", told(&refused));
+    assert_eq!(fs::read_dir(rig.dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_database_that_the_files_do_not_name_is_refused_and_what_was_kept_beside_one_is_hayward_s() {
+    let rig = Rig::new();
+    rig.good(&["install-service", "--yes"]);
+    let refused = rig.run(&["install-service", "--yes", "--database-url", "postgres://a@127.0.0.1:1/d"]);
+    assert!(!refused.status.success() && told(&refused).contains("hayward.env"), "{}", told(&refused));
+    fs::remove_file(rig.at("var/lib/hayward/hayward.db")).unwrap();
+    rig.good(&["uninstall-service", "--yes", "--purge"]);
+    assert!(!rig.at("var/lib/hayward").exists());
+}
