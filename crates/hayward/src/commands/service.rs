@@ -299,11 +299,21 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
     let system = args.how.root.is_none().then(System::here).transpose()?;
     let place = Place { root: &root, system: system.as_ref() };
     refuse_foreign(&place)?;
+    place.refuse_outside(steps.iter().chain(&args.last()))?;
     // Before anything is changed: a database that doesn't answer is told at once.
     let database = args.database.of_service(&place.at(&args.folders.config_dir))?;
     let data_dir = place.at(&args.folders.data_dir);
     let roles = runtime::block_on(lacking(&data_dir, database.as_ref(), args.enable_metrics))?;
     agreed(&args.how, steps.iter().chain(&args.last()))?;
+    note(args, &unit, &place);
+    steps.iter().try_for_each(|step| place.perform(step))?;
+    let made = make_tokens(args, &place, database, &roles)?;
+    args.last().iter().try_for_each(|step| place.perform(step))?;
+    tell_of(args, &made)
+}
+
+/// Says what of the options has no effect, and what the service will not see.
+fn note(args: &InstallArgs, unit: &Unit, place: &Place<'_>) {
     let file = place.at(&args.folders.config_dir).join("hayward.toml");
     if file.exists() {
         output::tell(&format!("note: {} stays as it is, whatever --port and --bind say\n", file.display()));
@@ -314,11 +324,6 @@ pub(crate) fn install(args: &InstallArgs) -> Result<(), Failure> {
             "note: the service will not see `{program}`: put the program into /usr/local/bin\n"
         ));
     }
-    place.refuse_outside(steps.iter().chain(&args.last()))?;
-    steps.iter().try_for_each(|step| place.perform(step))?;
-    let made = make_tokens(args, &place, database, &roles)?;
-    args.last().iter().try_for_each(|step| place.perform(step))?;
-    tell_of(args, &made)
 }
 
 /// Makes the tokens that are lacking. The directory is ours for that time: nobody opens one of another user's.
