@@ -6,7 +6,7 @@ mod node;
 mod source;
 
 use anyhow::anyhow;
-use hayward_api::kinds::{Descriptor, KINDS, Scope, find};
+use hayward_api::kinds::{Descriptor, KINDS, find};
 use hayward_api::metadata::API_VERSION;
 use hayward_client::FieldFault;
 use serde_json::{Map, Value};
@@ -18,6 +18,7 @@ pub(crate) use source::sources;
 use crate::documents;
 use crate::failure::Failure;
 use crate::output::path::{Step, steps};
+use crate::server::ProjectArg;
 use crate::words;
 
 /// Faults that are told at once.
@@ -89,7 +90,7 @@ impl Empty {
 }
 
 /// The documents of these files and directories, `-` being standard input.
-pub(crate) fn read(places: &[String], project: Option<&str>, empty: Empty) -> Result<Vec<Manifest>, Failure> {
+pub(crate) fn read(places: &[String], project: &ProjectArg, empty: Empty) -> Result<Vec<Manifest>, Failure> {
     let mut faults = Faults::default();
     let mut manifests = Vec::new();
     for source in sources(places)? {
@@ -110,7 +111,7 @@ pub(crate) fn read_one(file: &str, text: &str, kind: &'static Descriptor) -> Res
     let source = Source { name: file.to_owned(), text: text.to_owned() };
     read_source(source, Empty::Taken, &mut manifests, &mut faults);
     for manifest in &mut manifests {
-        check(manifest, None, &mut faults);
+        check(manifest, &ProjectArg::default(), &mut faults);
     }
     faults.sound()?;
     match manifests.pop() {
@@ -214,12 +215,13 @@ fn manifest(file: &str, kind: &'static Descriptor, node: Node) -> Manifest {
 }
 
 /// What can be seen to be wrong without a server; and the project of what says none.
-fn check(manifest: &mut Manifest, project: Option<&str>, faults: &mut Faults) {
+fn check(manifest: &mut Manifest, project: &ProjectArg, faults: &mut Faults) {
     let kind = manifest.kind;
-    if let (Some(project), Scope::Project) = (project, kind.scope)
-        && let Some(members) = manifest.document.as_object_mut()
-    {
-        members.entry("project").or_insert_with(|| Value::String(project.to_owned()));
+    if let (Some(project), Some(members)) = (project.of_document(kind), manifest.document.as_object_mut()) {
+        let said = members.entry("project").or_insert(Value::Null);
+        if said.is_null() {
+            *said = Value::String(project.to_owned());
+        }
     }
     if let Some(member) = NESTED.into_iter().find(|member| is_nested(kind, &manifest.document, member)) {
         let what = format!("{}: documents are flat here, without `metadata` and `spec`: {FLAT}", kind.name);
@@ -316,7 +318,7 @@ pub(crate) struct FilesArg {
 }
 
 impl FilesArg {
-    pub(crate) fn read(&self, project: Option<&str>, empty: Empty) -> Result<Vec<Manifest>, Failure> {
+    pub(crate) fn read(&self, project: &ProjectArg, empty: Empty) -> Result<Vec<Manifest>, Failure> {
         read(&self.files, project, empty)
     }
 }
@@ -333,7 +335,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f.yaml");
         std::fs::write(&path, text).unwrap();
-        let read = read(&[path.display().to_string()], None, empty);
+        let read = read(&[path.display().to_string()], &ProjectArg::default(), empty);
         read.map_err(|failure| failure.error.to_string().replace(&format!("{}/", dir.path().display()), ""))
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod credentials;
 
 mod documents;
+mod project;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::remote::token_of;
 use crate::runtime;
 
 pub(crate) use documents::{documents, found, is_wanted};
+pub(crate) use project::ProjectArg;
 
 /// Bytes of a file of certificates.
 const CA_BYTES_MAX: u64 = 1 << 20;
@@ -37,21 +39,6 @@ pub(crate) struct ServerArgs {
     /// File of the certificates that are trusted, instead of those of the system
     #[arg(long, env = "HAYWARD_CLIENT_CA", value_name = "FILE", help_heading = "Server")]
     ca: Option<PathBuf>,
-}
-
-/// The project that a command is about.
-#[derive(clap::Args, Clone, Debug)]
-pub(crate) struct ProjectArg {
-    /// Project that is meant; '' means none, whatever the configuration says
-    #[arg(long, short, env = "HAYWARD_CLIENT_PROJECT", value_name = "PROJECT")]
-    project: Option<String>,
-}
-
-impl ProjectArg {
-    /// The project, if one is meant.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.project.as_deref().filter(|name| !name.is_empty())
-    }
 }
 
 fn address(text: &str) -> Result<Address, String> {

@@ -43,7 +43,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let manifests = args.files.read(args.project.name(), Empty::where_pruned(args.prune))?;
+    let manifests = args.files.read(&args.project, Empty::where_pruned(args.prune))?;
     if manifests.is_empty() && !args.prune {
         tell("the files hold no document: nothing to do\n");
         return Ok(());

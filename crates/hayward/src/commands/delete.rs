@@ -112,14 +112,14 @@ async fn named(client: &Client, args: &Args) -> Result<Marked, Failure> {
     if !is_bounded {
         return Err(usage("no name is given".to_owned()).hint("name some, or say `-l LABELS` or `--all`"));
     }
-    let selection = Selection {
-        project: args.project.name().map(str::to_owned),
-        labels: args.selector.clone(),
-        fields: None,
-    };
     let mut marked = Marked::default();
     // What refers to others goes first.
     for wanted in all.iter().rev() {
+        let selection = Selection {
+            project: args.project.listed(wanted.kind).map(str::to_owned),
+            labels: args.selector.clone(),
+            fields: None,
+        };
         let found = match found(client, wanted, &selection).await {
             Err(error) if args.ignore_not_found && error.code() == Code::NotFound => continue,
             found => found?,
@@ -137,7 +137,7 @@ async fn named(client: &Client, args: &Args) -> Result<Marked, Failure> {
 }
 
 fn of_files(args: &Args) -> Result<Marked, Failure> {
-    let mut manifests = manifest::read(&args.files, args.project.name(), Empty::Taken)?;
+    let mut manifests = manifest::read(&args.files, &args.project, Empty::Taken)?;
     manifests.sort_by_key(|manifest| std::cmp::Reverse(manifest.kind.order));
     let doomed =
         manifests.into_iter().map(|manifest| Doomed { kind: manifest.kind, document: manifest.document });
@@ -162,7 +162,7 @@ async fn delete(client: &Client, one: &Doomed, args: &Args) -> Result<(), Failur
     // An id says all of it; a name is one of a project.
     let (word, project) = match document.get("id").and_then(Value::as_str) {
         Some(id) => (id, None),
-        None => (name(kind, document), project(kind, document).or(args.project.name())),
+        None => (name(kind, document), project(kind, document)),
     };
     if trial != Trial::Client {
         let write = Write { is_trial: trial == Trial::Server, precondition: None };

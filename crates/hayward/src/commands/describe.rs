@@ -42,14 +42,14 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let all = wanted(&args.words)?;
     let client = args.server.client()?;
-    let selection = Selection {
-        project: args.project.name().map(str::to_owned),
-        labels: args.selector.clone(),
-        fields: None,
-    };
     block_on(async {
         let mut texts = Vec::new();
         for wanted in &all {
+            let selection = Selection {
+                project: args.project.listed(wanted.kind).map(str::to_owned),
+                labels: args.selector.clone(),
+                fields: None,
+            };
             for document in documents(&client, wanted, &selection).await? {
                 let text = match &args.output {
                     DocumentForm::JsonPath(template) => {

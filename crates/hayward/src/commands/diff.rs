@@ -51,7 +51,7 @@ fn apart(failure: Failure) -> Failure {
 }
 
 fn compared(args: &Args) -> Result<Difference, Failure> {
-    let manifests = args.files.read(args.project.name(), Empty::where_pruned(args.prune))?;
+    let manifests = args.files.read(&args.project, Empty::where_pruned(args.prune))?;
     let applying = Applying {
         is_trial: true,
         prune: args.selector.clone().filter(|_| args.prune),

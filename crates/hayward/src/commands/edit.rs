@@ -45,7 +45,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (kind, name) = words::one(&args.words)?;
     let client = args.server.client()?;
-    let target = Target { kind, word: &name, project: args.project.name() };
+    let target = Target { kind, word: &name, project: args.project.of(kind) };
     let (live, version) = block_on(async { Ok(client.get_versioned(target).await?) })?;
     let before = stripped(kind, &live);
     let text = lists_text(kind, &before)?;

@@ -77,20 +77,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut all = wanted(&args.words)?;
     let client = args.server.client()?;
-    let selection = Selection {
-        project: args.project.name().map(str::to_owned),
-        labels: args.selector.clone(),
-        fields: args.field_selector.clone(),
-    };
     let is_whole = args.words[0].eq_ignore_ascii_case(words::ALL);
-    if let Some(project) = selection.project.as_deref().filter(|_| is_whole) {
+    if let Some(project) = args.project.name().filter(|_| is_whole) {
         all = of_project(all, project);
     }
     block_on(async {
         if args.watch {
-            return follow::follow(&client, &all, &selection, args).await;
+            return follow::follow(&client, &all, args).await;
         }
-        let mut groups = fetch(&client, &all, &selection, is_whole).await?;
+        let mut groups = fetch(&client, &all, args, is_whole).await?;
         if let Some(keyfile) = &args.seal_to {
             seal::seal(&client, &mut groups, keyfile).await?;
         }
@@ -131,17 +126,23 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
     show(&groups, &showing)
 }
 
+/// Those of a project that are wanted.
+fn selection(args: &Args, project: Option<&str>) -> Selection {
+    let (labels, fields) = (args.selector.clone(), args.field_selector.clone());
+    Selection { project: project.map(str::to_owned), labels, fields }
+}
+
 /// Everything that is wanted. Of `all`, kinds that one may not see are left out, unless one may see none.
 async fn fetch(
     client: &Client,
     all: &[Wanted],
-    selection: &Selection,
+    args: &Args,
     is_whole: bool,
 ) -> Result<Vec<Group>, Failure> {
     let each = all.iter().map(async |wanted| {
         // A project is in none.
-        let project = selection.project.clone().filter(|_| !is_whole || wanted.kind.name != "project");
-        let selection = Selection { project, ..selection.clone() };
+        let project = args.project.listed(wanted.kind).filter(|_| !is_whole || wanted.kind.name != "project");
+        let selection = selection(args, project);
         let found = match documents(client, wanted, &selection).await {
             // Whoever is not known at all has the same exit code, and sees nothing of anything.
             Err(error) if is_whole && error.code() == Code::Forbidden => Err(error),

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (kind, name) = words::one(&args.words)?;
     let client = args.server.client()?;
     block_on(async {
-        let target = Target { kind, word: &name, project: args.project.name() };
+        let target = Target { kind, word: &name, project: args.project.of(kind) };
         let changes = client.history(target).await?;
         if args.diff {
             for change in &changes {

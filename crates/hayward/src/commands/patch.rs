@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
     let write = Write { is_trial: trial == Trial::Server, precondition: None };
     block_on(async {
-        let target = Target { kind, word: &name, project: args.project.name() };
+        let target = Target { kind, word: &name, project: args.project.of(kind) };
         let document = client.patch(target, &patch, write).await?;
         let how = if write.is_trial { " (tried, not done)" } else { "" };
         written(data(&plain(&format!("{} patched{how}\n", shown(kind, &document)))))

@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let write = Write { is_trial: trial == Trial::Server, precondition: None };
     let client = args.server.client()?;
     block_on(async {
-        let target = Target { kind, word: &name, project: args.project.name() };
+        let target = Target { kind, word: &name, project: args.project.of(kind) };
         let document = client.revert(target, args.to, write).await?;
         let how = if write.is_trial { " (tried, not done)" } else { "" };
         let text = format!("{} is as it was at version {}{how}\n", shown(kind, &document), args.to);

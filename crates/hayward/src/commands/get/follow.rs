@@ -4,7 +4,7 @@ use hayward_api::Code;
 use hayward_client::{Client, Event, EventKind, Selection};
 use serde_json::Value;
 
-use super::Args;
+use super::{Args, selection};
 use crate::documents::{name, stripped};
 use crate::failure::Failure;
 use crate::output::columns::Columns;
@@ -20,17 +20,17 @@ const FAILURES_MAX: u32 = 5;
 pub(super) async fn follow(
     client: &Client,
     all: &[Wanted],
-    selection: &Selection,
     args: &Args,
 ) -> Result<(), Failure> {
     let [wanted] = all else {
         return Err(usage("one kind can be watched at a time".to_owned()));
     };
+    let selection = selection(args, args.project.listed(wanted.kind));
     let mut lines = Lines::new(wanted, args);
     let mut from = None;
     let mut failures = 0;
     loop {
-        match round(client, wanted, selection, &mut from, &mut lines).await {
+        match round(client, wanted, &selection, &mut from, &mut lines).await {
             Ok(()) => failures = 0,
             Err(Round::Here(failure)) => return Err(failure),
             Err(Round::There(error)) => {
