@@ -1,5 +1,7 @@
 //! `hayward get -w`: what is there, then what changes, as long as somebody looks.
 
+use std::time::Duration;
+
 use hayward_api::Code;
 use hayward_client::{Client, Event, EventKind, Selection};
 use serde_json::Value;
@@ -17,36 +19,47 @@ use crate::words::{Wanted, usage};
 const FAILURES_MAX: u32 = 5;
 
 /// Shows what happens to one kind.
-pub(super) async fn follow(
-    client: &Client,
-    all: &[Wanted],
-    args: &Args,
-) -> Result<(), Failure> {
+pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Result<(), Failure> {
     let [wanted] = all else {
         return Err(usage("one kind can be watched at a time".to_owned()));
     };
     let selection = selection(args, args.project.listed(wanted.kind));
     let mut lines = Lines::new(wanted, args);
     let mut from = None;
-    let mut failures = 0;
+    let mut breaks = Breaks::default();
     loop {
-        match round(client, wanted, &selection, &mut from, &mut lines).await {
-            Ok(()) => failures = 0,
+        match round(client, wanted, &selection, &mut from, &mut breaks, &mut lines).await {
+            Ok(()) => breaks.came(),
             Err(Round::Here(failure)) => return Err(failure),
             Err(Round::There(error)) => {
                 // What it knew is not kept any more: everything is told once again.
                 let is_gone =
                     matches!(&error, hayward_client::Error::Refused(problem) if problem.status == 410);
                 from = from.filter(|_| !is_gone);
-                failures += 1;
                 let may_pass = is_gone || error.code() == Code::Unavailable;
-                if !may_pass || failures > FAILURES_MAX {
+                let Some(pause) = breaks.broke().filter(|_| may_pass) else {
                     return Err(error.into());
-                }
+                };
                 tell(&plain(&format!("note: {error}: watching again\n")));
-                tokio::time::sleep(std::time::Duration::from_secs(u64::from(failures))).await;
+                tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// Watches that broke one after the other since something came.
+#[derive(Default)]
+struct Breaks(u32);
+
+impl Breaks {
+    fn came(&mut self) {
+        self.0 = 0;
+    }
+
+    /// How long to wait before the next watch; none if there have been enough.
+    fn broke(&mut self) -> Option<Duration> {
+        self.0 += 1;
+        (self.0 <= FAILURES_MAX).then(|| Duration::from_secs(u64::from(self.0)))
     }
 }
 
@@ -61,10 +74,12 @@ async fn round(
     wanted: &Wanted,
     selection: &Selection,
     from: &mut Option<u64>,
+    breaks: &mut Breaks,
     lines: &mut Lines<'_>,
 ) -> Result<(), Round> {
     let mut watch = client.watch(wanted.kind, selection, *from).await.map_err(Round::There)?;
     while let Some(Event { kind, object, version }) = watch.next().await.map_err(Round::There)? {
+        breaks.came();
         if version > 0 {
             *from = Some(version);
         }
@@ -154,5 +169,22 @@ fn event(kind: EventKind) -> &'static str {
         EventKind::Modified => "modified",
         EventKind::Deleted => "deleted",
         EventKind::Bookmark => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_given_up_only_if_nothing_comes_between_its_breaks() {
+        let mut breaks = Breaks::default();
+        for _break in 0..3 * FAILURES_MAX {
+            assert_eq!(breaks.broke(), Some(Duration::from_secs(1)));
+            breaks.came();
+        }
+        let pauses: Vec<_> = std::iter::from_fn(|| breaks.broke()).map(|pause| pause.as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 3, 4, 5]);
+        assert_eq!(breaks.broke(), None);
     }
 }
