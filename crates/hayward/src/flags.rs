@@ -13,7 +13,7 @@ use hayward_api::kinds::{Descriptor, Scope, Sensitive};
 use serde_json::{Map, Value};
 
 pub(crate) use shape::{Member, Shape, members};
-pub(crate) use values::{ask, assign, contents, line, new_password, two_lines, typed};
+pub(crate) use values::{ask, assign, contents, line, new_password, structured, two_lines, typed};
 
 use crate::failure::Failure;
 use crate::words::usage;

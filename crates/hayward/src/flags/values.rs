@@ -1,5 +1,6 @@
 //! What words of the command line say, as values of documents.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 
@@ -65,8 +66,14 @@ fn any(flag: &str, word: &str) -> Result<Value, Failure> {
         Some(file) => contents(file)?,
         None => word.to_owned(),
     };
-    serde_saphyr::from_str(&text)
-        .map_err(|_| usage(format!("`--{flag}` is neither JSON nor YAML")).hint("write JSON, or @FILE"))
+    structured(&text)
+        .ok_or_else(|| usage(format!("`--{flag}` is neither JSON nor YAML")).hint("write JSON, or @FILE"))
+}
+
+/// JSON or YAML, in which words of yes and no are text, as in files.
+pub(crate) fn structured<T: serde::de::DeserializeOwned>(text: &str) -> Option<T> {
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).ok()
 }
 
 /// `a=b` of each word.
@@ -163,27 +170,34 @@ fn sealed(words: &[String], files: &[String]) -> Result<Map<String, Value>, Fail
     Ok(values)
 }
 
-/// JSON or YAML with texts as members, else lines of KEY=VALUE.
+/// Lines of KEY=VALUE, else JSON or YAML with texts as members: each as it is written, numbers too.
 fn values_of(file: &str) -> Result<Map<String, Value>, Failure> {
     let text = contents(file)?;
-    if let Ok(Value::Object(members)) = serde_saphyr::from_str::<Value>(&text) {
-        let text = |(key, value): (String, Value)| match value {
-            Value::String(text) => Some((key, Value::String(text))),
-            Value::Number(_) | Value::Bool(_) => Some((key, Value::String(value.to_string()))),
-            _ => None,
-        };
-        let texts: Option<Map<String, Value>> = members.into_iter().map(text).collect();
-        return texts.ok_or_else(|| usage(format!("`{file}` has values that are no text")));
+    if let Some(values) = lines_of(&text) {
+        return Ok(values);
     }
-    let (entries, faults) = crate::config::file::variables(&text);
+    if let Some(members) = structured::<BTreeMap<String, String>>(&text) {
+        return Ok(members.into_iter().map(|(key, value)| (key, Value::String(value))).collect());
+    }
+    Err(match structured::<Value>(&text) {
+        Some(Value::Object(_)) => {
+            usage(format!("`{file}` has values that are no text")).hint("put each of them in quotes")
+        }
+        _ => usage(format!("`{file}` is no JSON, no YAML and no lines of KEY=VALUE")),
+    })
+}
+
+/// The values of a text that has lines of KEY=VALUE and nothing else.
+fn lines_of(text: &str) -> Option<Map<String, Value>> {
+    let (entries, faults) = crate::config::file::variables(text);
     if !faults.is_empty() || entries.is_empty() {
-        return Err(usage(format!("`{file}` is no JSON, no YAML and no lines of KEY=VALUE")));
+        return None;
     }
     let pair = |entry: crate::config::file::Entry| match entry.value {
         Ok(crate::config::file::Given::One(value)) => Some((entry.spelled, Value::String(value))),
         _ => None,
     };
-    Ok(entries.into_iter().filter_map(pair).collect())
+    Some(entries.into_iter().filter_map(pair).collect())
 }
 
 fn password(given: &Given) -> Result<String, Failure> {
@@ -361,9 +375,36 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Value::Object(values_of(&path).unwrap()), json!({"A": "x", "B": "1"}), "{text}");
         }
-        for bad in ["{\"A\": {}}", "[]", "just text", ""] {
+        for bad in ["{\"A\": {}}", "A: null", "A:\n", "A: x\nA: y\n", "[]", "just text", ""] {
             std::fs::write(&path, bad).unwrap();
             assert!(values_of(&path).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn values_of_files_are_the_text_that_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f").display().to_string();
+        let odd = ["00123", "1.10", "yes", "true", "0x1f", "12345678901234567890123", "0o17", "1e3", "~x"];
+        for value in odd {
+            for text in [format!("A: {value}\n"), format!("A={value}\n"), format!("A: \"{value}\"\n")] {
+                std::fs::write(&path, &text).unwrap();
+                assert_eq!(Value::Object(values_of(&path).unwrap()), json!({"A": value}), "{text}");
+            }
+        }
+        for (text, expect) in [
+            ("{\"A\": 1.10, \"B\": false}", json!({"A": "1.10", "B": "false"})),
+            ("AUTH=Authorization: Bearer x\n", json!({"AUTH": "Authorization: Bearer x"})),
+            ("A: |\n  x=y\n  z\n", json!({"A": "x=y\nz\n"})),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(Value::Object(values_of(&path).unwrap()), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_of_yes_and_no_are_text_in_what_is_structured() {
+        assert_eq!(structured::<Value>("{a: yes, b: true}"), Some(json!({"a": "yes", "b": true})));
+        assert_eq!(structured::<Value>("{"), None);
     }
 }
