@@ -16,6 +16,7 @@ use hayward_client::{Address, Client, Config, Trust};
 
 use crate::config;
 use crate::failure::Failure;
+use crate::output;
 use crate::remote::token_of;
 use crate::runtime;
 
@@ -71,12 +72,24 @@ impl ServerArgs {
         if let Some(path) = &self.token_file {
             return token_of(path).map(Some);
         }
-        let said = config::variable("HAYWARD_TOKEN").into_os_string().into_string().unwrap_or_default();
-        if !said.trim().is_empty() {
-            return Ok(Some(said.trim().to_owned()));
+        if let Some(said) = variable() {
+            return Ok(Some(said));
         }
         let login = credentials::find(&self.url.to_string())?;
         Ok(login.map(|login| login.token))
+    }
+}
+
+/// The credential of the environment.
+fn variable() -> Option<String> {
+    let said = config::variable("HAYWARD_TOKEN").into_os_string().into_string().ok()?;
+    Some(said.trim().to_owned()).filter(|said| !said.is_empty())
+}
+
+/// Tells whoever logs in or out if commands go by the environment all the same.
+pub(crate) fn note_variable() {
+    if variable().is_some() {
+        output::tell("note: HAYWARD_TOKEN is set: commands go by it and not by a login, as long as it is\n");
     }
 }
 

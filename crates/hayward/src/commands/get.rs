@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::output::columns::text;
 use crate::output::documents::{DocumentForm, Group, Showing, show};
 use crate::output::path::at;
+use crate::output::tell;
 use crate::server::{ProjectArg, ServerArgs, block_on, documents};
 use crate::words::{self, Wanted, wanted};
 
@@ -120,7 +121,7 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
     if groups.iter().all(|group| group.documents.is_empty())
         && matches!(args.output, DocumentForm::Plain(crate::output::documents::Shape::Table(_)))
     {
-        crate::output::tell("nothing found\n");
+        tell("nothing found\n");
         return Ok(());
     }
     show(&groups, &showing)
@@ -133,12 +134,7 @@ fn selection(args: &Args, project: Option<&str>) -> Selection {
 }
 
 /// Everything that is wanted. Of `all`, kinds that one may not see are left out, unless one may see none.
-async fn fetch(
-    client: &Client,
-    all: &[Wanted],
-    args: &Args,
-    is_whole: bool,
-) -> Result<Vec<Group>, Failure> {
+async fn fetch(client: &Client, all: &[Wanted], args: &Args, is_whole: bool) -> Result<Vec<Group>, Failure> {
     let each = all.iter().map(async |wanted| {
         // A project is in none.
         let project = args.project.listed(wanted.kind).filter(|_| !is_whole || wanted.kind.name != "project");
@@ -155,15 +151,22 @@ async fn fetch(
 
 /// What may be seen; the first refusal if that is nothing.
 fn seen(all: Vec<(&'static Descriptor, Result<Vec<Value>, Error>)>) -> Result<Vec<Group>, Failure> {
-    let (mut groups, mut refused) = (Vec::new(), None);
+    let (mut groups, mut refused, mut left_out) = (Vec::new(), None, Vec::new());
     for (kind, found) in all {
         match found {
             Ok(documents) => groups.push(Group { kind, documents }),
-            Err(error) => refused = refused.or(Some(error)),
+            Err(error) => {
+                left_out.push(kind.plural);
+                refused = refused.or(Some(error));
+            }
         }
     }
     match refused {
-        Some(error) if groups.is_empty() => Err(error.into()),
-        _ => Ok(groups),
+        Some(error) if groups.is_empty() => return Err(error.into()),
+        Some(_) => {
+            tell(&format!("note: this is not all: you may not see {}\n", left_out.join(", ")));
+        }
+        None => {}
     }
+    Ok(groups)
 }

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::flags;
 use crate::output::{plain, tell};
 use crate::server::credentials::{self, Login};
-use crate::server::{ServerArgs, block_on};
+use crate::server::{ServerArgs, block_on, note_variable};
 use crate::words::usage;
 
 /// Logs in, and keeps the login for the commands that follow.
@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         credentials::keep(&address.to_string(), Login { token, email, expires_at: expires_at.clone() })?;
     let until = expires_at.map_or(String::new(), |until| format!(" until {until}"));
     tell(&plain(&format!("logged in at {address} as {}{until}; kept in {}\n", user.email, path.display())));
+    note_variable();
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use hayward_api::Code;
 
 use crate::failure::Failure;
 use crate::output::{plain, tell};
-use crate::server::{ServerArgs, block_on, credentials};
+use crate::server::{ServerArgs, block_on, credentials, note_variable};
 
 /// Ends the login at this address: the server refuses it from then on, and it is forgotten here.
 #[derive(clap::Args)]
@@ -17,6 +17,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let address = args.server.address().to_string();
     let Some(login) = credentials::find(&address)? else {
         tell(&plain(&format!("there is no login at {address}\n")));
+        note_variable();
         return Ok(());
     };
     let ended = block_on(async { Ok(args.server.client_with(Some(login.token))?.logout().await) })?;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
         _ => {
             tell(&plain(&format!("logged out at {address}\n")));
+            note_variable();
             Ok(())
         }
     }
