@@ -6,6 +6,7 @@ mod cli {
     mod files;
     mod flags;
     mod imports;
+    mod projects;
     pub(crate) mod rig;
     mod shapes;
     mod sign_in;

@@ -1,5 +1,7 @@
 //! `hayward delete`: resources by name, by label, or those of files.
 
+mod companions;
+
 use std::io::{self, BufRead, IsTerminal};
 
 use hayward_api::Code;
@@ -19,7 +21,8 @@ use crate::writing::{Trial, TrialArg};
 /// Deletes resources: those that are named, those with labels, those of files.
 ///
 /// Of several, those that can be are deleted, and it is told which are not there or can't be. What others refer to is not
-/// deleted without --detach, and it is told who does. A built-in resource is reset.
+/// deleted without --detach, and it is told who does. A built-in resource is reset. With a project go its prompts and prompt
+/// requests, which are told, also by --dry-run.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
@@ -164,6 +167,8 @@ async fn delete(client: &Client, one: &Doomed, args: &Args) -> Result<(), Failur
         Some(id) => (id, None),
         None => (name(kind, document), project(kind, document)),
     };
+    let companions =
+        if trial == Trial::Client { Vec::new() } else { companions::of(client, kind, document).await };
     if trial != Trial::Client {
         let write = Write { is_trial: trial == Trial::Server, precondition: None };
         let target = Target { kind, word, project };
@@ -179,5 +184,7 @@ async fn delete(client: &Client, one: &Doomed, args: &Args) -> Result<(), Failur
     }
     let what = if document.get("builtin") == Some(&Value::Bool(true)) { "reset" } else { "deleted" };
     let how = if trial == Trial::None { "" } else { " (tried, not done)" };
-    written(data(&plain(&format!("{} {what}{how}\n", shown(kind, document)))))
+    let gone = [format!("{} {what}{how}\n", shown(kind, document))].into_iter();
+    let with_it = companions.iter().map(|title| format!("{title} deleted with it{how}\n"));
+    written(data(&plain(&gone.chain(with_it).collect::<String>())))
 }
