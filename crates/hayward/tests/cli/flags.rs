@@ -112,6 +112,11 @@ fn a_token_is_shown_once_and_secrets_on_the_command_line_are_warned_of() {
     assert!(!rig.ok(&["get", "token", "ci", "-o", "yaml"]).contains("hwd_"));
     let said = rig.run(&["create", "secret", "s", "--data", "A=x"]);
     assert!(said.code == 0 && said.err.contains("seen by others"), "{said:?}");
+    let said = rig.run(&["patch", "secret", "s", "data.A=y"]);
+    assert!(said.code == 0 && said.err.contains("seen by others"), "{said:?}");
+    let patch = format!("@{}", rig.file("patch.yaml", "data: {A: z}\n"));
+    let said = rig.run(&["patch", "secret", "s", "--patch", &patch]);
+    assert_eq!((said.code, &*said.err), (0, ""), "{said:?}");
     let said = rig.run(&["create", "secret", "t", "--data", "A"]);
     assert!(said.code == 2 && said.err.contains("no terminal"), "{said:?}");
 }

@@ -77,3 +77,20 @@ fn what_goes_with_a_project_is_told_when_it_is_tried_and_when_it_is_done() {
     assert_eq!(done, "project/home deleted\nprompt/rules (project home) deleted with it\n");
     assert_eq!(rig.ok(&["get", "prompts", "-o", "name", "-l", "!none"]).matches("prompt/rules").count(), 1);
 }
+
+#[test]
+fn all_tells_which_kinds_are_left_out_as_they_may_not_be_seen() {
+    let rig = rig();
+    rig.ok(&["create", "user", "ci", "--service-account"]);
+    rig.ok(&["create", "rbac", "ci", "--subject", "ServiceAccount:ci", "--role-binding", "view:projects"]);
+    let token = rig.ok(&["create", "token", "ci", "--role", "account", "--account", "ci"]);
+    let mut all = rig.command(&["get", "all", "-o", "name"]);
+    all.env("HAYWARD_TOKEN", token.trim());
+    let said = finish(all, "");
+    assert_eq!((said.code, &*said.out), (0, "project/home\n"), "{said:?}");
+    assert!(
+        said.err.contains("this is not all: you may not see") && said.err.contains("secrets"),
+        "{said:?}"
+    );
+    assert_eq!(rig.run(&["get", "all", "-o", "name"]).err, "");
+}

@@ -12,7 +12,8 @@ fn the_first_login_makes_the_first_user_and_needs_the_admin_token() {
     assert!(said.code == 4 && said.err.contains("admin token"), "{said:?}");
     let mut login = rig.command(&words);
     login.env("HAYWARD_TOKEN", rig.daemon.token("admin"));
-    assert_eq!(finish(login, PASSWORD).code, 0);
+    let said = finish(login, PASSWORD);
+    assert!(said.code == 0 && said.err.contains("HAYWARD_TOKEN is set"), "{said:?}");
     assert!(rig.ok(&["status"]).contains("ada@example.org"));
     let kept = rig.path("home/.config/hayward/credentials.json");
     assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
@@ -26,7 +27,8 @@ fn a_wrong_password_is_refused_and_a_logout_ends_the_login() {
     assert_eq!(rig.with(&words, "wrong-password").code, 4);
     assert_eq!(rig.with(&words, PASSWORD).code, 0);
     let kept = std::fs::read_to_string(rig.path("home/.config/hayward/credentials.json")).unwrap();
-    rig.ok(&["logout"]);
+    let said = rig.run(&["logout"]);
+    assert!(said.code == 0 && !said.err.contains("HAYWARD_TOKEN"), "{said:?}");
     assert!(rig.fails(4, &["get", "servers"]).contains("hayward login"));
     // The token itself is dead, wherever it was copied to.
     rig.file("home/.config/hayward/credentials.json", &kept);
