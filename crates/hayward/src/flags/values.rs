@@ -176,11 +176,13 @@ fn values_of(file: &str) -> Result<Map<String, Value>, Failure> {
     if let Some(values) = lines_of(&text) {
         return Ok(values);
     }
-    if let Some(members) = structured::<BTreeMap<String, String>>(&text) {
+    // What holds nothing but comments is an empty map, too.
+    if let Some(members) = structured::<BTreeMap<String, String>>(&text).filter(|members| !members.is_empty())
+    {
         return Ok(members.into_iter().map(|(key, value)| (key, Value::String(value))).collect());
     }
     Err(match structured::<Value>(&text) {
-        Some(Value::Object(_)) => {
+        Some(Value::Object(members)) if !members.is_empty() => {
             usage(format!("`{file}` has values that are no text")).hint("put each of them in quotes")
         }
         _ => usage(format!("`{file}` is no JSON, no YAML and no lines of KEY=VALUE")),
@@ -375,7 +377,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Value::Object(values_of(&path).unwrap()), json!({"A": "x", "B": "1"}), "{text}");
         }
-        for bad in ["{\"A\": {}}", "A: null", "A:\n", "A: x\nA: y\n", "[]", "just text", ""] {
+        for bad in ["{\"A\": {}}", "A: null", "A:\n", "A: x\nA: y\n", "[]", "{}", "# a\n", "just text", ""] {
             std::fs::write(&path, bad).unwrap();
             assert!(values_of(&path).is_err(), "{bad}");
         }
