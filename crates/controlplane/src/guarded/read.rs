@@ -270,7 +270,11 @@ impl Passwords {
     pub(crate) fn missing(&self, uid: &str, name: &str, spec: &Value) -> Option<Condition> {
         let is_missing = self.0.as_ref().is_some_and(|known| !known.contains(uid))
             && UserSpec::deserialize(spec).is_ok_and(|spec| !spec.service_account);
-        let message = || format!("it can't log in: `hayward patch user {name} password=…` sets one");
+        let message = || {
+            format!(
+                "it can't log in: `hayward patch user {name} --patch @FILE` sets the `password` of a file"
+            )
+        };
         is_missing.then(|| Condition::new(NO_PASSWORD, "True", "NotSet", message()))
     }
 }
