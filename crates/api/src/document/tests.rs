@@ -203,7 +203,7 @@ fn what_is_wrong_is_told_with_its_path_and_what_was_meant() {
             "version",
             "leave it out",
         ),
-        (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a": 1}}), "labels.a", "values of labels"),
+        (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a": 1}}), "labels.a", "put it in quotes"),
         (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a b": "c"}}), "labels", "use up to"),
         (&server::DESCRIPTOR, json!({"name": "a", "labels": {"a": "b=c"}}), "labels.a", "values of labels"),
         (&server::DESCRIPTOR, json!({"name": "a", "annotations": ["a"]}), "annotations", ""),

@@ -53,7 +53,7 @@ fn a_difference_is_shown_and_exits_with_one_and_secrets_stay_hidden() {
     let said = rig.run(&["diff", "-f", &secret("hush-two")]);
     assert!(said.code == 1 && !said.out.is_empty() && !said.out.contains("hush"), "{said:?}");
     let said = rig.run(&["diff", "-f", &rig.file("x.yaml", "servers: [")]);
-    assert!(said.code == 1 && said.err.contains("x.yaml:"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("x.yaml:"), "a failure is no difference: {said:?}");
 }
 
 #[test]
@@ -210,10 +210,13 @@ fn what_may_not_be_applied_is_told_once_with_its_place() {
 #[test]
 fn an_empty_standard_input_is_an_error_and_an_empty_list_is_none() {
     let rig = Rig::new();
-    for verb in ["apply", "diff", "delete"] {
+    for (verb, code) in [("apply", 1), ("diff", 2), ("delete", 1)] {
         for empty in ["", " \n\n"] {
             let said = rig.with(&[verb, "-f", "-"], empty);
-            assert!(said.code == 1 && said.err.contains("nothing was read from standard input"), "{said:?}");
+            assert!(
+                said.code == code && said.err.contains("nothing was read from standard input"),
+                "{said:?}"
+            );
         }
     }
     let said = rig.with(&["apply", "-f", "-"], "instances: []\n");

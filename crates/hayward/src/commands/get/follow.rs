@@ -25,19 +25,18 @@ pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Resu
     };
     let selection = selection(args, args.project.listed(wanted.kind));
     let mut lines = Lines::new(wanted, args);
-    let mut from = None;
-    let mut breaks = Breaks::default();
+    let mut reached = Reached::default();
     loop {
-        match round(client, wanted, &selection, &mut from, &mut breaks, &mut lines).await {
-            Ok(()) => breaks.came(),
+        match round(client, wanted, &selection, &mut reached, &mut lines).await {
+            Ok(()) => reached.breaks.came(),
             Err(Round::Here(failure)) => return Err(failure),
             Err(Round::There(error)) => {
                 // What it knew is not kept any more: everything is told once again.
                 let is_gone =
                     matches!(&error, hayward_client::Error::Refused(problem) if problem.status == 410);
-                from = from.filter(|_| !is_gone);
+                reached.from = reached.from.filter(|_| !is_gone);
                 let may_pass = is_gone || error.code() == Code::Unavailable;
-                let Some(pause) = breaks.broke().filter(|_| may_pass) else {
+                let Some(pause) = reached.breaks.broke().filter(|_| may_pass) else {
                     return Err(error.into());
                 };
                 tell(&plain(&format!("note: {error}: watching again\n")));
@@ -45,6 +44,14 @@ pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Resu
             }
         }
     }
+}
+
+/// How far watching has come.
+#[derive(Default)]
+struct Reached {
+    /// The version from which the next watch goes on.
+    from: Option<u64>,
+    breaks: Breaks,
 }
 
 /// Watches that broke one after the other since something came.
@@ -73,15 +80,14 @@ async fn round(
     client: &Client,
     wanted: &Wanted,
     selection: &Selection,
-    from: &mut Option<u64>,
-    breaks: &mut Breaks,
+    reached: &mut Reached,
     lines: &mut Lines<'_>,
 ) -> Result<(), Round> {
-    let mut watch = client.watch(wanted.kind, selection, *from).await.map_err(Round::There)?;
+    let mut watch = client.watch(wanted.kind, selection, reached.from).await.map_err(Round::There)?;
     while let Some(Event { kind, object, version }) = watch.next().await.map_err(Round::There)? {
-        breaks.came();
+        reached.breaks.came();
         if version > 0 {
-            *from = Some(version);
+            reached.from = Some(version);
         }
         let is_meant = wanted.names.is_empty() || is_wanted(wanted.kind, &wanted.names, &object);
         if kind != EventKind::Bookmark && is_meant {
