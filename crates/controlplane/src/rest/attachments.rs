@@ -82,6 +82,9 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     if let Some(word) = value.get("server").and_then(Value::as_str).map(ToOwned::to_owned) {
         value["server"] = asked.server_name(&word).await?.into();
     }
+    if let Some(word) = value.get("project").and_then(Value::as_str).map(ToOwned::to_owned) {
+        value["project"] = asked.plane.guarded.project_name(&asked.caller, &word).await.into();
+    }
     let document = document::read(kind, value)?;
     let word = document.project.clone().ok_or_else(|| Refusal::invalid("`project` is missing"))?;
     let server = document.name;
