@@ -28,11 +28,12 @@ impl Transaction {
 
     /// What was changed names keys that are there.
     async fn check_named_keys(&mut self, kind: &'static Descriptor) -> Result<(), StoreError> {
+        // Their kind is no way to find references: by it, all that there are to secrets would be looked through for each.
         let rows = query(concat!(
             "SELECT ",
             packed!(),
             "FROM resources r WHERE r.resource_version > $1
-               AND EXISTS (SELECT 1 FROM refs f WHERE f.uid = r.uid AND f.kind = 'secret')",
+               AND EXISTS (SELECT 1 FROM refs f WHERE f.uid = r.uid AND f.kind || '' = 'secret')",
         ))
         .bind(self.begun_at)
         .fetch_all(&mut self.tx)
