@@ -8,9 +8,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::toolbox::{self, Disk, Node, Postgres, Python};
-use crate::{output, step, workspace};
+use crate::{output, step, torture, workspace};
 
-/// Programs that tests start, and their Debian packages.
+/// Programs that tests start, and their Debian packages; those of [`torture`] come on top.
 const PROGRAMS: [(&str, &str); 5] =
     [("caddy", "caddy"), ("curl", "curl"), ("nginx", "nginx-light"), ("rg", "ripgrep"), ("strace", "strace")];
 
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Installs the real clients and tells the tests where they are.
 pub(crate) fn bring_clients(nextest: &mut Command) -> Result<()> {
     output::step("tools of the tests");
-    toolbox::ensure_debian(&PROGRAMS)?;
+    toolbox::ensure_debian(&[&PROGRAMS[..], &torture::PROGRAMS].concat())?;
     let node = Node::install()?;
     let python = Python::clients()?;
     step::run(step::cargo().args(["build", "--quiet", "--package", "hayward-peers", "--bins"]))?;

@@ -24,7 +24,7 @@ use crate::load::page::{self, Line, Mark};
 use crate::{output, step, toolbox, workspace};
 
 /// Programs that inject faults, and their Debian packages.
-const PROGRAMS: [(&str, &str); 8] = [
+pub(crate) const PROGRAMS: [(&str, &str); 8] = [
     ("strace", "strace"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),

@@ -43,7 +43,7 @@ mod read;
 
 use std::sync::Arc;
 
-use hayward_auth::{Credentials, Policies};
+use hayward_auth::Policies;
 use hayward_store::Store;
 
 pub(crate) use allowed::named;
@@ -51,17 +51,19 @@ pub use allowed::{Allowed, Denied};
 pub use change::Change;
 pub(crate) use read::Passwords;
 
-/// The store, what rules grant, and who is known.
+use crate::snapshots::Snapshots;
+
+/// The store, what rules grant, and what keeps both in step.
 #[derive(Clone)]
 pub struct Guarded {
     store: Store,
     policies: Arc<Policies>,
-    credentials: Arc<Credentials>,
+    snapshots: Arc<Snapshots>,
 }
 
 impl Guarded {
-    /// This store, under these rules, for those who have these credentials.
-    pub fn new(store: Store, policies: Arc<Policies>, credentials: Arc<Credentials>) -> Self {
-        Self { store, policies, credentials }
+    /// This store, under these rules, which these snapshots keep in step with it.
+    pub(crate) fn new(store: Store, policies: Arc<Policies>, snapshots: Arc<Snapshots>) -> Self {
+        Self { store, policies, snapshots }
     }
 }

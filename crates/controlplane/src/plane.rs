@@ -47,6 +47,8 @@ pub struct PlaneParts {
 pub struct Plane {
     pub(crate) guarded: Guarded,
     pub(crate) entrance: Entrance,
+    /// Whether whoever comes first may make the first user.
+    pub(crate) is_bootstrap_open: bool,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) record: Arc<dyn Record>,
     pub(crate) machine: Arc<dyn Machine>,
@@ -68,15 +70,18 @@ impl Plane {
     pub async fn start(parts: PlaneParts) -> Result<Arc<Self>, Error> {
         let PlaneParts { store, credentials, policies, record, machine, limits, version, shutdown, .. } =
             parts;
-        let guarded = Guarded::new(store.clone(), Arc::clone(&policies), Arc::clone(&credentials));
-        let snapshots = Arc::new(Snapshots::new(store.clone(), credentials, policies, Arc::clone(&record)));
+        let snapshots =
+            Snapshots::new(store.clone(), credentials, Arc::clone(&policies), Arc::clone(&record));
+        let snapshots = Arc::new(snapshots);
+        let guarded = Guarded::new(store.clone(), policies, Arc::clone(&snapshots));
         let from = snapshots.load().await?;
         let tasks = TaskTracker::new();
         let following = Arc::clone(&snapshots).follow(from, shutdown.clone());
         tasks.spawn(following);
         Ok(Arc::new(Self {
             guarded,
-            entrance: Entrance::new(store, &limits, parts.is_bootstrap_open, shutdown.clone()),
+            entrance: Entrance::new(store, Arc::clone(&snapshots), &limits, shutdown.clone()),
+            is_bootstrap_open: parts.is_bootstrap_open,
             snapshots,
             record,
             machine,

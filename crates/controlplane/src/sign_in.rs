@@ -34,6 +34,7 @@ const ADMINS: &str = "admin";
 /// Where people come in.
 pub(crate) struct Entrance {
     store: Store,
+    snapshots: Arc<Snapshots>,
     guesses: Mutex<Guesses>,
     /// Told when a guess is over.
     room: Notify,
@@ -42,8 +43,6 @@ pub(crate) struct Entrance {
     /// How long somebody waits for a hash.
     patience: Duration,
     shutdown: CancellationToken,
-    /// Whether whoever comes first may make the first user.
-    pub(crate) is_bootstrap_open: bool,
 }
 
 /// Somebody who is signed in.
@@ -65,21 +64,21 @@ pub(crate) enum Shown<'a> {
 impl Entrance {
     pub(crate) fn new(
         store: Store,
+        snapshots: Arc<Snapshots>,
         limits: &Limits,
-        is_bootstrap_open: bool,
         shutdown: CancellationToken,
     ) -> Self {
         let places = usize::try_from(limits.password_hashes_max).unwrap_or(1);
         let lifetime_s = i64::try_from(limits.login_lifetime_ms / 1000).unwrap_or(i64::MAX);
         Self {
             store,
+            snapshots,
             guesses: Mutex::default(),
             room: Notify::new(),
             hashing: Arc::new(Semaphore::new(places)),
             lifetime_s,
             patience: Duration::from_millis(limits.answer_timeout_ms),
             shutdown,
-            is_bootstrap_open,
         }
     }
 
@@ -147,7 +146,10 @@ impl Entrance {
         }
         let digest = self.hash(password).await?;
         let wanted = first(&email, name, digest.clone())?;
-        let made = self.store.bootstrap(&wanted, actor, || still().map_err(StoreError::Invalid)).await?;
+        let mut change = self.snapshots.begin().await?;
+        still()?;
+        let made = change.bootstrap(&wanted, actor).await?;
+        change.commit().await?;
         let user = made.into_iter().next().ok_or_else(|| Error::new(Code::Internal, "no user was made"))?;
         self.sign_in(user, Shown::Password(&digest)).await
     }
@@ -277,12 +279,14 @@ impl Entrance {
             password,
             impersonator,
         };
-        let still = || still().map_err(StoreError::Invalid);
-        self.store.create_login_if(&login, &Actor::system(), still).await.map_err(|error| match error {
+        let mut change = self.snapshots.begin().await?;
+        still()?;
+        change.create_login(&login, &Actor::system()).await.map_err(|error| match error {
             // Changed while it was compared: it was wrong, only later.
             StoreError::Done { .. } => wrong(),
             error => error.into(),
         })?;
+        change.commit().await?;
         let expires_at_unix = login.ends_unix();
         Ok(SignedIn { token, expires_at_unix, user })
     }
@@ -331,7 +335,7 @@ impl Entrance {
     /// Whoever made it must still be there and allowed to: what it can't do any more, what it left behind can't either.
     pub(crate) async fn join(
         &self,
-        (guarded, snapshots): (&Guarded, &Snapshots),
+        guarded: &Guarded,
         (invite, password): (&str, String),
         address: Option<IpAddr>,
     ) -> Result<SignedIn, Refusal> {
@@ -342,7 +346,7 @@ impl Entrance {
         let wrong = || Refusal::new(Code::Unauthenticated, "the invite is not valid, or not any more");
         let Ok(shown) = Token::parse(invite) else { return Err(wrong()) };
         let digest = self.hash(password).await?;
-        let mut change = self.store.begin().await?;
+        let mut change = self.snapshots.begin().await?;
         let redeemed = match change.redeem_invite(shown.id, &shown.digest, now.cast_signed()).await {
             Ok(redeemed) => redeemed,
             // Whoever holds a right one that is used or over guesses nothing.
@@ -358,7 +362,7 @@ impl Entrance {
         let groups = redeemed.content.get("groups").and_then(Value::as_array);
         let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
         let maker = match redeemed.made_with {
-            Some(credential) => snapshots.principal(credential),
+            Some(credential) => self.snapshots.principal(credential),
             None => Actor::principal(&redeemed.made_by).map(Arc::new),
         };
         if !maker.is_some_and(|maker| guarded.may_still_invite(&maker, email, &groups)) {

@@ -1,8 +1,10 @@
 //! What is decided with, in memory, in step with the store: rules and credentials, whoever changes them and on whichever node.
 //!
-//! A change made here is in force before its answer leaves; one made elsewhere as soon as the store tells of it.
+//! A change made here is in force before its answer leaves; one made elsewhere as soon as the store tells of it, and at the
+//! latest when the next change begins here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use futures_util::FutureExt as _;
 use hayward_api::kinds::{Condition, Descriptor, KINDS};
 use hayward_api::{Caller, Principal};
 use hayward_auth::{CredentialRecord, Credentials, Policies, Policy, TokenId};
-use hayward_store::{LOGIN, ListScope, Store, StoreError};
+use hayward_store::{LOGIN, ListScope, Store, StoreError, Transaction};
 use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,8 @@ pub struct Snapshots {
     /// What the store had at the last look: others than these, e.g. temporary ones, are not ours to take away. Held from a
     /// look at the store to the change in memory, so that no older look comes last.
     known: Mutex<HashMap<TokenId, CredentialRecord>>,
+    /// The revision whose rules and credentials are in these at least.
+    seen: AtomicU64,
     /// Says that something is different.
     changed: watch::Sender<u64>,
     /// Why values of secrets can't be opened, while they can't.
@@ -56,6 +60,10 @@ impl Stale {
         Self { rules, credentials, secrets: kind == OF_SECRETS }
     }
 
+    fn of_all<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Self {
+        kinds.into_iter().fold(Self::default(), |stale, kind| stale.or(Self::of(kind)))
+    }
+
     fn or(self, other: Self) -> Self {
         Self {
             rules: self.rules || other.rules,
@@ -73,14 +81,31 @@ impl Snapshots {
         record: Arc<dyn Record>,
     ) -> Self {
         let (changed, unavailable) = (watch::Sender::new(0), std::sync::Mutex::default());
-        Self { store, credentials, policies, record, known: Mutex::default(), changed, unavailable }
+        let (known, seen) = (Mutex::default(), AtomicU64::default());
+        Self { store, credentials, policies, record, known, seen, changed, unavailable }
     }
 
     /// Reads everything, and says as of which revision.
     pub(crate) async fn load(&self) -> Result<u64, StoreError> {
         let revision = self.store.revision().await?;
         self.refresh(Stale { rules: true, credentials: true, secrets: true }).await?;
+        self.seen.store(revision, Ordering::Release);
         Ok(revision)
+    }
+
+    /// Begins a change, by which time nothing else can come between and these are in step with the store: what was taken
+    /// away before, here or on another node, is not there any more for whoever decides now.
+    pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
+        let mut change = self.store.begin().await?;
+        let changed = change.kinds_since(self.seen.load(Ordering::Acquire)).await?;
+        let stale = match &changed {
+            Some(kinds) => Stale::of_all(kinds.iter().map(String::as_str)),
+            None => Stale { rules: true, credentials: true, secrets: false },
+        };
+        // Nobody is let in or kept out by a secret, and to open all takes long.
+        self.refresh(Stale { secrets: false, ..stale }).await?;
+        self.seen.store(change.begun_at(), Ordering::Release);
+        Ok(change)
     }
 
     /// Says when something is different.
@@ -98,15 +123,29 @@ impl Snapshots {
         self.credentials.principal(id, Timestamp::now().as_second())
     }
 
-    /// What these kinds are asked for is in force when this returns. If the store doesn't answer, it is as soon as it does.
+    /// What a change of these kinds, begun here, came to is in force when this returns. If the store doesn't answer, it is as
+    /// soon as it does.
+    pub(crate) async fn follow_change(&self, kinds: &BTreeSet<String>, revision: u64) {
+        // These were in step with what was before it.
+        if self.is_refreshed(Stale::of_all(kinds.iter().map(String::as_str))).await {
+            self.seen.fetch_max(revision, Ordering::AcqRel);
+        }
+    }
+
+    /// The same for what else changed these kinds.
     pub(crate) async fn refresh_for(&self, kinds: &[&str]) {
-        let stale = kinds.iter().fold(Stale::default(), |stale, kind| stale.or(Stale::of(kind)));
-        if let Err(error) = self.refresh(stale).await {
+        self.is_refreshed(Stale::of_all(kinds.iter().copied())).await;
+    }
+
+    async fn is_refreshed(&self, stale: Stale) -> bool {
+        let refreshed = self.refresh(stale).await;
+        if let Err(error) = &refreshed {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 "rules and credentials can't be read again yet"
             );
         }
+        refreshed.is_ok()
     }
 
     async fn refresh(&self, stale: Stale) -> Result<(), StoreError> {
@@ -212,6 +251,7 @@ impl Snapshots {
                 (newest, stale) = (further.revision, stale.or(Stale::of(&further.kind)));
             }
             self.refresh(stale).await?;
+            self.seen.fetch_max(newest, Ordering::AcqRel);
             *from = newest;
         }
     }

@@ -4,6 +4,7 @@ use crate::error::StoreError;
 use crate::resource::{Actor, Desired, Resource};
 use crate::sql::query;
 use crate::store::Store;
+use crate::transaction::Transaction;
 
 impl Store {
     /// Whether there is a user already.
@@ -12,26 +13,24 @@ impl Store {
         let row = query(ANY_USER).fetch_one(&self.pools.readers).await;
         row.and_then(|row| row.at(0)).map_err(step)
     }
+}
 
+impl Transaction {
     /// Stores the first user, and what goes with it, in this order, if there is no user yet: of many who try at once, one
-    /// succeeds. `still` says whether whoever asked for it may, by the time that nothing else can come between.
+    /// succeeds.
     pub async fn bootstrap(
-        &self,
+        &mut self,
         wanted: &[Desired<'_>],
         actor: &Actor,
-        still: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<Vec<Resource>, StoreError> {
-        let mut change = self.begin().await?;
-        let row = query(ANY_USER).fetch_one(&mut change.tx).await;
+        let row = query(ANY_USER).fetch_one(&mut self.tx).await;
         if row.and_then(|row| row.at(0)).map_err(StoreError::at("look for users"))? {
             return Err(StoreError::Done { what: "there is a first user already" });
         }
-        still()?;
         let mut made = Vec::new();
         for desired in wanted {
-            made.push(change.create(desired, actor).await?);
+            made.push(self.create(desired, actor).await?);
         }
-        change.commit().await?;
         Ok(made)
     }
 }

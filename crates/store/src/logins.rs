@@ -167,18 +167,7 @@ pub enum EndLogins<'a> {
 impl Store {
     /// Begins a login.
     pub async fn create_login(&self, login: &NewLogin<'_>, actor: &Actor) -> Result<(), StoreError> {
-        self.create_login_if(login, actor, || Ok(())).await
-    }
-
-    /// Begins a login, unless whoever asked for it may no more by the time that nothing else can come between.
-    pub async fn create_login_if(
-        &self,
-        login: &NewLogin<'_>,
-        actor: &Actor,
-        still: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
-        still()?;
         change.create_login(login, actor).await?;
         change.commit().await
     }

@@ -109,6 +109,32 @@ impl Transaction {
         commit.await.unwrap_or(Err(SqlError::WorkerCrashed)).map_err(StoreError::at("make a change durable"))
     }
 
+    /// The revision after which it began: nobody else changes anything from there on.
+    pub fn begun_at(&self) -> u64 {
+        self.begun_at.cast_unsigned()
+    }
+
+    /// The kinds of what changed after this revision and before this change, [`LOGIN`] among them; none if history doesn't
+    /// tell all of it.
+    pub async fn kinds_since(&mut self, revision: u64) -> Result<Option<BTreeSet<String>>, StoreError> {
+        let Some(missed) = self.begun_at().checked_sub(revision) else { return Ok(None) };
+        if missed == 0 {
+            return Ok(Some(BTreeSet::new()));
+        }
+        let step = "look for what changed meanwhile";
+        let rows = query("SELECT kind, COUNT(*) AS changes FROM history WHERE revision > $1 GROUP BY kind")
+            .bind(revision)
+            .fetch_all(&mut self.tx)
+            .await
+            .map_err(StoreError::at(step))?;
+        let (mut kinds, mut told) = (BTreeSet::new(), 0);
+        for row in &rows {
+            kinds.insert(row.get("kind").map_err(StoreError::at(step))?);
+            told += row.get::<i64>("changes").map_err(StoreError::at(step))?.cast_unsigned();
+        }
+        Ok((told == missed).then_some(kinds))
+    }
+
     /// The kinds of all that it changed so far, [`LOGIN`] among them.
     pub fn kinds(&self) -> &BTreeSet<String> {
         &self.kinds

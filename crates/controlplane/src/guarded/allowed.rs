@@ -6,7 +6,6 @@ use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error, Principal};
 use hayward_auth::{Action, Decision, Operation, Reason, Verb, Visible, decide};
 use hayward_store::{Actor, ListScope, Resource, StoreError};
-use jiff::Timestamp;
 
 use super::Guarded;
 
@@ -194,7 +193,7 @@ impl Guarded {
 
     /// Refuses whoever signed in with something that was revoked meanwhile.
     pub(crate) fn still_known(&self, caller: &Caller) -> Result<(), Error> {
-        if self.credentials.is_current(&caller.principal, Timestamp::now().as_second()) {
+        if self.snapshots.is_current(caller) {
             return Ok(());
         }
         let error = Error::new(Code::Forbidden, "the credential was revoked");

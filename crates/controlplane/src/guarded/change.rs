@@ -44,7 +44,7 @@ impl Guarded {
     pub async fn begin(&self, caller: &Caller, proofs: &[&Allowed]) -> Result<Change, Denied> {
         // Whoever has the machine can always make somebody who may change rules.
         let is_operator = matches!(caller.principal.kind, PrincipalKind::Admin | PrincipalKind::Local);
-        let change = Change { inner: self.store.begin().await?, guarded: self.clone(), is_operator };
+        let change = Change { inner: self.snapshots.begin().await?, guarded: self.clone(), is_operator };
         self.still_known(caller).map_err(|error| Denied { error, decision: None })?;
         proofs.iter().try_for_each(|allowed| self.still(allowed))?;
         Ok(change)

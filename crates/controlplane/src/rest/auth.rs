@@ -30,7 +30,7 @@ struct Bootstrap {
 /// token says who that is, unless the operator has it otherwise.
 pub(crate) async fn bootstrap(asked: Asked) -> Result<Response, Refusal> {
     let is_admin = asked.caller.principal.kind == PrincipalKind::Admin;
-    if !is_admin && !asked.plane.entrance.is_bootstrap_open {
+    if !is_admin && !asked.plane.is_bootstrap_open {
         let hint = "send `Authorization: Bearer ADMIN_TOKEN`; `serve --bootstrap-open` lets whoever comes first do it";
         if asked.caller.principal.kind == PrincipalKind::Anonymous {
             return Err(Refusal::new(

@@ -152,8 +152,7 @@ pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
     let managed = asked.managed(Effect::Change, [("id", id.into()), ("email", email.into())]);
     let signed_in = asked
         .recorded(managed, async move {
-            let signed_in =
-                plane.entrance.join((&plane.guarded, &plane.snapshots), (&invite, password), address).await?;
+            let signed_in = plane.entrance.join(&plane.guarded, (&invite, password), address).await?;
             plane.snapshots.refresh_for(&["user", "group", LOGIN]).await;
             Ok(signed_in)
         })

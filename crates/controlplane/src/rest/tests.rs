@@ -6,14 +6,15 @@ use std::sync::atomic::AtomicBool;
 use axum::body::Body;
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Error, Principal, Source};
-use hayward_auth::{Credentials, Policies};
-use hayward_store::{Actor, Desired, Store, StoreConfig};
+use hayward_auth::{Credentials, Policies, Purpose, Token, Verb};
+use hayward_store::{Actor, Deletion, Desired, EndLogins, Key, NewLogin, Store, StoreConfig};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
+use crate::guarded::Allowed;
 use crate::ports::{BoxFuture, Hidden, Machine, Managed, Record};
 use crate::{Plane, PlaneParts};
 
@@ -208,5 +209,58 @@ async fn without_the_key_of_secrets_rules_are_followed_still_and_health_says_wha
     tokio::time::timeout(std::time::Duration::from_secs(1), changed.changed()).await.unwrap().unwrap();
     std::fs::rename(&away, &key).unwrap();
     assert!(until("ok").await);
+    elsewhere.close().await;
+}
+
+#[tokio::test]
+async fn what_was_taken_away_on_another_node_is_gone_when_a_change_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file has one writer: nothing tells the plane of what another one writes.
+    let (here, elsewhere) = (store(dir.path()).await, store(dir.path()).await);
+    let kind = |name: &str| hayward_api::kinds::find(name).unwrap();
+    let make = async |of: &str, name: &str, spec: Value| {
+        let desired = Desired::new(kind(of), None, name, spec);
+        here.create(&desired, &Actor::system()).await.unwrap().metadata.uid
+    };
+    let (servers, rules) = (kind("server"), kind("rbac"));
+    let bob = make("user", "bob@x.org", json!({"role": "USER"})).await;
+    let binding = json!({"subjects": [{"kind": "User", "name": "bob@x.org"}],
+                         "roleBindings": [{"role": "edit", "resource": "servers"}]});
+    let rule = Desired::new(rules, None, "bob", binding);
+    here.create(&rule, &Actor::system()).await.unwrap();
+    let login = |token: &Token| NewLogin {
+        id: token.id(),
+        digest: token.digest(),
+        user: &bob,
+        created_unix: 0,
+        expires_unix: i64::MAX,
+        password: None,
+        impersonator: None,
+    };
+    let token = Token::mint(Purpose::Login);
+    here.create_login(&login(&token), &Actor::system()).await.unwrap();
+    let plane = plane_of(here.clone()).await;
+    let caller = Caller {
+        principal: plane.snapshots.principal(token.id()).unwrap(),
+        source: Source::peer(None),
+        request_id: "r-1".into(),
+    };
+    let prove = || plane.guarded.named(&caller, Verb::Edit, servers, ("s", None));
+    let begin = async |proof: &Allowed| {
+        let begun = plane.guarded.begin(&caller, &[proof]).await;
+        begun.map(drop).map_err(|denied| denied.error.message)
+    };
+    let proof = prove().unwrap();
+    assert_eq!(begin(&proof).await, Ok(()));
+    let key = Key::global(rules, "bob");
+    elsewhere.delete(&key, None, Deletion::Refuse, &Actor::system()).await.unwrap();
+    assert!(prove().is_ok(), "nobody looked since");
+    let refused = begin(&proof).await.unwrap_err();
+    assert!(refused.contains("servers"), "{refused}");
+    elsewhere.create(&rule, &Actor::system()).await.unwrap();
+    assert_eq!(begin(&proof).await, Ok(()));
+    elsewhere.delete_logins(EndLogins::One(token.id()), &Actor::system()).await.unwrap();
+    let refused = begin(&proof).await.unwrap_err();
+    assert!(refused.contains("revoked"), "{refused}");
     elsewhere.close().await;
 }

@@ -25,11 +25,10 @@ pub(crate) async fn finish(plane: &Plane, mut change: Change, is_dry: bool) -> R
     if is_dry {
         return Ok(change.check().await?);
     }
-    let kinds = change.kinds();
+    let (kinds, revision) = (change.kinds(), change.revision());
     change.commit().await?;
     // Whoever is answered can count on it: what was taken away is taken away.
-    let kinds: Vec<&str> = kinds.iter().map(String::as_str).collect();
-    plane.snapshots.refresh_for(&kinds).await;
+    plane.snapshots.follow_change(&kinds, revision).await;
     Ok(())
 }
 

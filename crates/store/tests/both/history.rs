@@ -18,6 +18,7 @@ both! {
     a_watch_that_is_far_behind_catches_up
     a_change_that_cannot_be_read_ends_the_watches_and_stops_none_that_comes_later
     logins_push_out_no_history_of_resources
+    a_change_knows_of_which_kinds_the_ones_before_it_were
     a_watch_goes_on_after_its_connections_were_lost
 }
 
@@ -173,6 +174,31 @@ async fn logins_push_out_no_history_of_resources(home: &Home) {
     let forgotten = store.watch(from + 1).await;
     assert!(matches!(forgotten, Err(StoreError::Compacted { .. })), "the first logins are forgotten");
     assert!(store.watch(store.revision().await.unwrap() - 19).await.is_ok(), "the last are not");
+    store.close().await;
+}
+
+async fn a_change_knows_of_which_kinds_the_ones_before_it_were(home: &Home) {
+    let limits = Limits { history_rows_max: 10, ..Limits::default() };
+    let store = Store::open(home.dir.path(), StoreConfig { limits, ..home.config() }).await.unwrap();
+    let from = store.revision().await.unwrap();
+    let since = async |revision| {
+        let mut change = store.begin().await.unwrap();
+        let kinds = change.kinds_since(revision).await.unwrap();
+        kinds.map(|kinds| kinds.into_iter().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(since(from).await.as_deref(), Some(""));
+    create(&store, "server", "s", json!({"command": ["a"]})).await;
+    update(&store, "server", "s", json!({"command": ["b"]})).await.unwrap();
+    create(&store, "group", "g", json!({"members": []})).await;
+    assert_eq!(since(from).await.as_deref(), Some("group server"));
+    assert_eq!(since(from + 2).await.as_deref(), Some("group"));
+    assert_eq!(since(from + 3).await.as_deref(), Some(""));
+    assert_eq!(since(from + 4).await, None, "it has not been there, so history is another one");
+    for number in 0..20 {
+        create(&store, "server", &format!("s{number}"), json!({"command": ["a"]})).await;
+    }
+    assert_eq!(since(from).await, None, "that there was a group is forgotten");
+    assert_eq!(since(from + 20).await.as_deref(), Some("server"));
     store.close().await;
 }
 
