@@ -29,6 +29,7 @@ pub use ending::Ending;
 pub use error::{Code, Error};
 pub use fence::Fence;
 pub use kinds::Kind;
+pub use member::decode;
 pub use metadata::Metadata;
 pub use principal::Principal;
 pub use source::Source;

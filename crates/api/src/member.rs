@@ -26,8 +26,9 @@ pub(crate) fn read<T: Spec>(mut spec: Value) -> Result<Value, Error> {
         .map_err(|error| Error::new(Code::Internal, "a spec can't be written").with_detail(error.to_string()))
 }
 
-/// The value as a type; what doesn't fit is told with its path, and with what was probably meant.
-pub(crate) fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
+/// The value as a type; what doesn't fit is told with its path, and with what was probably meant. No value is said: it may be
+/// a secret that somebody wrote without quotes.
+pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, Error> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
         let path = if path == "." { "" } else { &path };

@@ -54,6 +54,8 @@ impl Pools {
             .synchronous(SqliteSynchronous::Full)
             .statement_cache_capacity(STATEMENTS)
             .row_buffer_size(ROWS)
+            // What is gone is not to be read from the file: what an old key wraps, above all.
+            .pragma("secure_delete", "ON")
             .pragma("cache_size", format!("-{CACHE_KIB}"));
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

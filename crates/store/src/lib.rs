@@ -37,7 +37,7 @@ pub use error::StoreError;
 pub use examine::{Examined, examine};
 pub use history::{Change, ChangeKind, LOGIN, Snapshot};
 pub use invites::{Invite, NewInvite};
-pub use list::{ListScope, Listed};
+pub use list::{ListScope, Listed, Part};
 pub use logins::{EndLogins, Impersonator, LoginEntry, NewLogin};
 pub use raw::RawResource;
 pub use receipts::{Claimed, Moment, ReceiptKey};

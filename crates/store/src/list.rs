@@ -29,12 +29,36 @@ pub struct Listed<T = Resource> {
     pub revision: u64,
     /// By scope, then by name, byte by byte.
     pub items: Vec<T>,
+    /// Scope and name after which a part of it goes on, if it may.
+    pub next: Option<(String, String)>,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Scope and name of the last before it; both empty for the first part.
+    pub after: (String, String),
+    /// How many at most.
+    pub rows: u32,
 }
 
 /// Resources with their status, if they have one.
 macro_rules! resources {
     ($rest:literal) => {
         concat!("SELECT ", packed!(status), "FROM resources r LEFT JOIN status s ON s.uid = r.uid ", $rest)
+    };
+}
+
+/// The revision, and resources of this source with their status.
+macro_rules! listing {
+    ($source:literal) => {
+        concat!(
+            "SELECT v.value AS revision, ",
+            packed!(status),
+            "FROM revision v LEFT JOIN ",
+            $source,
+            " LEFT JOIN status s ON s.uid = r.uid"
+        )
     };
 }
 
@@ -62,13 +86,14 @@ impl Store {
         list(&self.pools.readers, kind, scope).await
     }
 
-    /// The same as it lies in the database, for whoever hands it on.
+    /// The same as it lies in the database, for whoever hands it on: all of it, or a part.
     pub async fn list_raw(
         &self,
         kind: &Descriptor,
         scope: ListScope<'_>,
+        part: Option<&Part>,
     ) -> Result<Listed<RawResource>, StoreError> {
-        list_raw(&self.pools.readers, kind, scope).await
+        list_raw(&self.pools.readers, kind, scope, part).await
     }
 
     /// What the resource of this uid owns, of whatever kind.
@@ -158,15 +183,16 @@ pub(crate) async fn list<'a>(
     kind: &Descriptor,
     scope: ListScope<'_>,
 ) -> Result<Listed, StoreError> {
-    let Listed { revision, items } = list_raw(on, kind, scope).await?;
+    let Listed { revision, items, next } = list_raw(on, kind, scope, None).await?;
     let items = items.iter().map(RawResource::read).collect::<Result<_, _>>()?;
-    Ok(Listed { revision, items })
+    Ok(Listed { revision, items, next })
 }
 
 async fn list_raw<'a>(
     on: impl Into<On<'a>>,
     kind: &Descriptor,
     scope: ListScope<'_>,
+    part: Option<&Part>,
 ) -> Result<Listed<RawResource>, StoreError> {
     let (is_all, scope) = match scope {
         ListScope::All => (true, ""),
@@ -174,16 +200,18 @@ async fn list_raw<'a>(
         ListScope::Project(project) => (false, project),
     };
     // One statement, so one moment; the revision comes also if there is nothing else.
-    let listing = query(concat!(
-        "SELECT v.value AS revision, ",
-        packed!(status),
-        "FROM revision v
-         LEFT JOIN resources r ON r.kind = $1 AND ($2 OR r.scope = $3)
-         LEFT JOIN status s ON s.uid = r.uid"
-    ))
-    .bind(kind.name)
-    .bind(is_all)
-    .bind(scope);
+    let listing = match part {
+        None => query(listing!("resources r ON r.kind = $1 AND ($2 OR r.scope = $3)")),
+        Some(_) => query(listing!(
+            "(SELECT * FROM resources WHERE kind = $1 AND ($2 OR scope = $3)
+                 AND (scope > $4 OR (scope = $4 AND name > $5)) ORDER BY scope, name LIMIT $6) r ON TRUE"
+        )),
+    };
+    let listing = listing.bind(kind.name).bind(is_all).bind(scope);
+    let listing = match part {
+        None => listing,
+        Some(Part { after: (scope, name), rows }) => listing.bind(scope).bind(name).bind(i64::from(*rows)),
+    };
     let (mut revision, mut items) = (None, Vec::new());
     let rows = listing.fetch_each(on, |row| {
         if revision.is_none() {
@@ -195,7 +223,10 @@ async fn list_raw<'a>(
     rows.await.map_err(StoreError::at(STEP))??;
     items.sort_by(|a, b| (a.scope(), a.name()).cmp(&(b.scope(), b.name())));
     let missing = || StoreError::Corrupt { detail: "there is no revision".to_owned() };
-    Ok(Listed { revision: revision.ok_or_else(missing)?.cast_unsigned(), items })
+    let is_full = part.is_some_and(|part| usize::try_from(part.rows).is_ok_and(|rows| items.len() >= rows));
+    let last = items.last().filter(|_| is_full);
+    let next = last.map(|last| (last.scope().unwrap_or_default().to_owned(), last.name().to_owned()));
+    Ok(Listed { revision: revision.ok_or_else(missing)?.cast_unsigned(), items, next })
 }
 
 pub(crate) fn from_rows(rows: &[Row]) -> Result<Vec<Resource>, StoreError> {

@@ -48,10 +48,21 @@ impl Store {
         }
     }
 
-    /// The values of the secret of this uid, each as text that only the owner of a key can open.
-    pub async fn seal_to(&self, uid: &str, key: &PublicKey) -> Result<BTreeMap<String, String>, StoreError> {
-        let values = self.secret_values(uid).await?;
-        Ok(values.into_iter().map(|(name, value)| (name, letter::seal(key, value.as_bytes()))).collect())
+    /// The values of a secret, each as text that only the owner of a key can open, and only in a secret of this name.
+    pub async fn seal_to(
+        &self,
+        secret: &Resource,
+        key: &PublicKey,
+    ) -> Result<BTreeMap<String, String>, StoreError> {
+        let values = self.secret_values(&secret.metadata.uid).await?;
+        let seal = |name: &str, value: &Zeroizing<String>| {
+            letter::seal(
+                key,
+                &letter::Place { secret: secret.metadata.name.as_str(), name },
+                value.as_bytes(),
+            )
+        };
+        Ok(values.iter().map(|(name, value)| (name.clone(), seal(name, value))).collect())
     }
 
     /// The key that others seal values for that this server is to open. The first time, it is made.
@@ -94,7 +105,7 @@ impl Transaction {
     /// Takes the values of secrets out of a spec. They are returned if they aren't what is there already.
     pub(crate) async fn take_values(
         &mut self,
-        kind: &Descriptor,
+        (kind, secret): (&Descriptor, &str),
         mut spec: Value,
         old: Option<&Resource>,
     ) -> Result<(Value, Option<Values>), StoreError> {
@@ -109,7 +120,7 @@ impl Transaction {
                     let old_names = old.and_then(|old| old.spec.get(*member)?.as_object());
                     let is_same = old_names.is_some_and(|old| same(old, &values));
                     if !is_same || values.values().any(|value| value.as_str() != HIDDEN) {
-                        taken = self.settle(member, values, old).await?;
+                        taken = self.settle((secret, member), values, old).await?;
                     }
                 }
             }
@@ -120,7 +131,7 @@ impl Transaction {
     /// Puts values in the place of what stands for them; none if that is all there is already.
     async fn settle(
         &mut self,
-        member: &str,
+        (secret, member): (&str, &str),
         mut values: Values,
         old: Option<&Resource>,
     ) -> Result<Option<Values>, StoreError> {
@@ -135,8 +146,10 @@ impl Transaction {
                 *value = kept.get(name).cloned().ok_or_else(missing)?;
             } else if value.starts_with(letter::PREFIX) {
                 let pair = self.key_pair().await?;
-                *value = letter::open(&pair.private, value).ok_or_else(|| {
-                    invalid(format!("`{member}.{name}`: not sealed for this server, or damaged"))
+                *value = letter::open(&pair.private, &letter::Place { secret, name }, value).ok_or_else(|| {
+                    invalid(format!(
+                        "`{member}.{name}`: not sealed for this server and for `{name}` of secret `{secret}`, or damaged"
+                    ))
                 })?;
             }
         }

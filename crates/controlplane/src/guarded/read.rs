@@ -9,7 +9,7 @@ use hayward_api::names::is_uid;
 use hayward_api::{Caller, Code, Error};
 use hayward_auth::{Verb, Visible};
 use hayward_store::{
-    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, PublicKey, RawResource, Resource,
+    Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, Part, PublicKey, RawResource, Resource,
     Snapshot, Status, StoreError, Watch,
 };
 
@@ -37,15 +37,16 @@ impl Guarded {
         Ok(listed)
     }
 
-    /// The same unread, to be handed on.
+    /// The same unread, to be handed on; a part of it may hold fewer than it could.
     pub(crate) async fn list_raw(
         &self,
         allowed: &Allowed,
         scope: ListScope<'_>,
+        part: Option<&Part>,
     ) -> Result<Listed<RawResource>, StoreError> {
         let kind = allowed.kind()?;
         allowed.covers_some(kind)?;
-        let mut listed = self.store.list_raw(kind, scope).await?;
+        let mut listed = self.store.list_raw(kind, scope, part).await?;
         listed.items.retain(|resource| self.sees(allowed.caller(), kind, resource.name(), resource.scope()));
         Ok(listed)
     }
@@ -258,7 +259,7 @@ impl Guarded {
     ) -> Result<Value, StoreError> {
         let (name, project) = named(resource);
         allowed.covers(Verb::View, allowed.kind()?, name, project)?;
-        Ok(json!(self.store.seal_to(&resource.metadata.uid, to).await?))
+        Ok(json!(self.store.seal_to(resource, to).await?))
     }
 }
 

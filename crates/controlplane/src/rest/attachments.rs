@@ -60,12 +60,13 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
             rows.sort_by(|a, b| a.0.cmp(&b.0));
             let rows =
                 rows.iter().map(|((project, server), document)| ((*project, server.as_str()), document));
-            let (body, next) = page.write(rows, |document, body| {
+            let mut writing = page.begin();
+            writing.write(rows, |document, body| {
                 serde_json::to_writer(body, document)
                     .map_err(|_| Refusal::invalid("a list can't be written"))?;
                 Ok(filter.takes(document))
             })?;
-            Ok(page.answer(body, projects.revision, next))
+            Ok(page.answer(writing, projects.revision))
         })
         .await
 }

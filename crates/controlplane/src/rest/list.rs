@@ -5,7 +5,7 @@ mod watch;
 use axum::response::Response;
 use hayward_api::kinds::Scope;
 use hayward_auth::Verb;
-use hayward_store::{ListScope, Listed};
+use hayward_store::{ListScope, Listed, Part};
 
 use crate::attach::servers;
 use crate::refusal::Refusal;
@@ -30,18 +30,27 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
     asked
         .look(async move {
             let scope = project.as_deref().map_or(ListScope::All, ListScope::Project);
-            let Listed { revision, mut items } = plane.guarded.list_raw(&allowed, scope).await?;
-            if let Some(attached) = attached {
-                items.retain(|item| attached.iter().any(|name| item.name() == name));
-            }
             let passwords = plane.guarded.passwords(kind).await?;
-            let rows = items.iter().map(|item| ((item.scope().unwrap_or_default(), item.name()), item));
-            let (body, next) = page.write(rows, |item, body| {
-                let start = body.len();
-                write(kind, item, &passwords, body)?;
-                filter.takes_raw(item, &body[start..])
-            })?;
-            Ok(page.answer(body, revision, next))
+            let (mut writing, mut part, mut first) = (page.begin(), page.part(), None);
+            loop {
+                let listed = plane.guarded.list_raw(&allowed, scope, part.as_ref()).await?;
+                let Listed { revision, mut items, next } = listed;
+                // What comes between two looks is in a watch from the first of them.
+                first.get_or_insert(revision);
+                if let Some(attached) = &attached {
+                    items.retain(|item| attached.iter().any(|name| item.name() == name));
+                }
+                let rows = items.iter().map(|item| ((item.scope().unwrap_or_default(), item.name()), item));
+                let is_full = writing.write(rows, |item, body| {
+                    let start = body.len();
+                    write(kind, item, &passwords, body)?;
+                    filter.takes_raw(item, &body[start..])
+                })?;
+                let Some((part, after)) = part.as_mut().zip(next).filter(|_| !is_full) else { break };
+                // Of many that aren't meant, more are looked at each time.
+                *part = Part { after, rows: part.rows.saturating_mul(2) };
+            }
+            Ok(page.answer(writing, first.unwrap_or_default()))
         })
         .await
 }

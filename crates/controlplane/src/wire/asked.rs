@@ -92,8 +92,7 @@ impl Asked {
     /// The body as an object of this type.
     pub(crate) async fn object<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let value = if self.body.is_empty() { Value::Object(Map::new()) } else { self.value().await? };
-        serde_json::from_value(value)
-            .map_err(|error| Refusal::invalid(format!("the body is not what it should be: {error}")))
+        Ok(hayward_api::decode(value)?)
     }
 
     /// The version that the resource must be at, if the caller says one.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::Response;
 use hayward_api::selector::{Fields, Labels};
 use hayward_auth::Verb;
-use hayward_store::{RawResource, StoreError};
+use hayward_store::{Part, RawResource, StoreError};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 
@@ -114,39 +114,22 @@ impl Page {
         })
     }
 
-    /// This part as JSON, and where the next one goes on. `put` writes a document, and says whether it is meant at all; what
-    /// isn't is taken back.
-    pub(crate) fn write<'a, T>(
-        &self,
-        rows: impl Iterator<Item = ((&'a str, &'a str), T)>,
-        mut put: impl FnMut(T, &mut Vec<u8>) -> Result<bool, Refusal>,
-    ) -> Result<(Vec<u8>, Option<String>), Refusal> {
-        let (mut body, mut count, mut last) = (Vec::from(b"["), 0, ("", ""));
-        for (key, row) in rows {
-            if self.after.as_ref().is_some_and(|(project, name)| key <= (project, name)) {
-                continue;
-            }
-            let end = body.len();
-            if count > 0 {
-                body.push(b',');
-            }
-            let is_meant = put(row, &mut body)?;
-            if !is_meant || count == self.limit {
-                body.truncate(end);
-            }
-            if is_meant && count == self.limit {
-                body.push(b']');
-                return Ok((body, Some(format!("{}/{}", last.0, last.1))));
-            }
-            if is_meant {
-                (count, last) = (count + 1, key);
-            }
-        }
-        body.push(b']');
-        Ok((body, None))
+    /// What the store is asked for first; none if all of a list is asked for. One more than wanted says whether there is more.
+    pub(crate) fn part(&self) -> Option<Part> {
+        let rows = u32::try_from(self.limit).ok()?.checked_add(1)?;
+        Some(Part { after: self.after.clone().unwrap_or_default(), rows })
     }
 
-    pub(crate) fn answer(&self, body: Vec<u8>, revision: u64, next: Option<String>) -> Response {
+    /// Begins to write this part.
+    pub(crate) fn begin(&self) -> Writing<'_> {
+        Writing { page: self, body: Vec::from(b"["), count: 0, last: Default::default(), is_full: false }
+    }
+
+    /// The part as the answer, with where the next one goes on.
+    pub(crate) fn answer(&self, writing: Writing<'_>, revision: u64) -> Response {
+        let Writing { mut body, last, is_full, .. } = writing;
+        body.push(b']');
+        let next = is_full.then(|| format!("{}/{}", last.0, last.1));
         let mut response = json_bytes(StatusCode::OK, body);
         response.headers_mut().insert("x-resource-version", revision.into());
         let link = next.map(|next| {
@@ -157,5 +140,52 @@ impl Page {
             response.headers_mut().insert(header::LINK, link);
         }
         response
+    }
+}
+
+/// A part of a list that is being written.
+pub(crate) struct Writing<'p> {
+    page: &'p Page,
+    body: Vec<u8>,
+    count: usize,
+    /// The last one in it.
+    last: (String, String),
+    /// Whether there is one more than it may hold.
+    is_full: bool,
+}
+
+impl Writing<'_> {
+    /// Writes rows, and says whether that was all that it takes. `put` writes a document, and says whether it is meant at all;
+    /// what isn't is taken back.
+    pub(crate) fn write<'a, T>(
+        &mut self,
+        rows: impl Iterator<Item = ((&'a str, &'a str), T)>,
+        mut put: impl FnMut(T, &mut Vec<u8>) -> Result<bool, Refusal>,
+    ) -> Result<bool, Refusal> {
+        let mut last = None;
+        for (key, row) in rows {
+            if self.page.after.as_ref().is_some_and(|(project, name)| key <= (project, name)) {
+                continue;
+            }
+            let end = self.body.len();
+            if self.count > 0 {
+                self.body.push(b',');
+            }
+            let is_meant = put(row, &mut self.body)?;
+            if !is_meant || self.count == self.page.limit {
+                self.body.truncate(end);
+            }
+            if is_meant && self.count == self.page.limit {
+                self.is_full = true;
+                break;
+            }
+            if is_meant {
+                (self.count, last) = (self.count + 1, Some(key));
+            }
+        }
+        if let Some((project, name)) = last {
+            self.last = (project.to_owned(), name.to_owned());
+        }
+        Ok(self.is_full)
     }
 }

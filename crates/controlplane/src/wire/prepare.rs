@@ -159,8 +159,7 @@ fn take_password(kind: &Descriptor, spec: &mut Value) -> Option<String> {
 
 /// The spec of a token that this machine can grant.
 fn checked_token(plane: &Plane, spec: Value) -> Result<Value, Refusal> {
-    let spec: TokenSpec =
-        serde_json::from_value(spec).map_err(|error| Refusal::invalid(error.to_string()))?;
+    let spec: TokenSpec = hayward_api::decode(spec)?;
     let spec = plane.machine.token(spec)?;
     serde_json::to_value(spec).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
 }

@@ -186,3 +186,24 @@ async fn what_was_taken_away_is_not_brought_back_by_a_revert_of_whoever_may_not_
     let own = rig.post("/servers/mine/revert", rig.admin(), back.clone()).await;
     assert_eq!(own.status, 200, "{}", own.body);
 }
+
+#[tokio::test]
+async fn a_password_without_quotes_is_told_to_nobody() {
+    let rig = Rig::start();
+    let number = 7_719_004_411_u64;
+    let bodies = [
+        ("/auth/bootstrap", json!({"email": "ann@example.org", "password": number})),
+        ("/auth/login", json!({"email": "ann@example.org", "password": number})),
+        ("/users", json!({"email": "bob@example.org", "password": number})),
+        ("/secrets", json!({"name": "s", "data": {"A": number}})),
+        ("/apply", json!({"users": [{"email": "bob@example.org", "password": number}]})),
+    ];
+    for (path, body) in bodies {
+        let refused = rig.post(path, rig.admin(), body).await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.body);
+        assert!(refused.body.contains("must be a text"), "{path}: {}", refused.body);
+        assert!(!refused.body.contains(&number.to_string()), "{path}: {}", refused.body);
+    }
+    let kept = std::fs::read_to_string(rig.dir.path().join("data/audit/record.jsonl")).unwrap();
+    assert!(!kept.contains(&number.to_string()));
+}

@@ -159,6 +159,16 @@ async fn lists_are_filtered_come_in_parts_and_a_word_that_is_misspelt_selects_no
         (names(&first), names(&second)),
         (vec!["s0".into(), "s1".into()], vec!["s2".into(), "s3".into()])
     );
+    let (mut path, mut walked) = ("/servers?limit=1&labelSelector=parity%3Dodd".to_owned(), Vec::new());
+    loop {
+        let part = rig.get(&path, admin).await;
+        walked.extend(names(&part));
+        let Some(link) = part.header("link") else { break };
+        path = link.split(['<', '>']).nth(1).unwrap().strip_prefix("/api/v1").unwrap().to_owned();
+    }
+    assert_eq!(walked, ["s1", "s3"]);
+    let past = rig.get("/servers?limit=2&continue=/s4", admin).await;
+    assert_eq!((names(&past), past.header("link")), (vec![], None));
     for bad in [
         "labelSelector=a%3D%3D%3Db",
         "labelselector=parity%3Dodd",

@@ -1,7 +1,7 @@
 //! Text that only the owner of a key pair can open: how values travel between servers.
 //!
 //! `sealed:v1:` and, in base64 for URLs, the public half of a key pair made for this one text, a nonce, and the value under
-//! a key that follows from both pairs.
+//! a key that follows from both pairs, bound to the secret and the name that it belongs to.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,23 +64,37 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Where a value belongs: whoever may store the text elsewhere does not make another secret of it.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) secret: &'a str,
+    pub(super) name: &'a str,
+}
+
+impl Place<'_> {
+    /// Names have no NUL in them.
+    fn bound(self) -> Vec<u8> {
+        format!("{PREFIX}\0{}\0{}", self.secret, self.name).into_bytes()
+    }
+}
+
 /// Seals a value for the owner of a key.
-pub(super) fn seal(to: &PublicKey, value: &[u8]) -> String {
+pub(super) fn seal(to: &PublicKey, place: &Place<'_>, value: &[u8]) -> String {
     let ephemeral = StaticSecret::from(*envelope::fresh());
     let key = agree(&ephemeral, to).expect("a key of low order is not read");
     let public = PublicKey::from(&ephemeral);
     let key = derive(&key, &public, to);
-    let sealed = envelope::seal(&key, PREFIX.as_bytes(), value);
+    let sealed = envelope::seal(&key, &place.bound(), value);
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode([&public.0[..], &sealed].concat()))
 }
 
-/// Opens a text that was sealed for us.
-pub(super) fn open(private: &StaticSecret, text: &str) -> Option<Zeroizing<String>> {
+/// Opens a text that was sealed for us and for this place.
+pub(super) fn open(private: &StaticSecret, place: &Place<'_>, text: &str) -> Option<Zeroizing<String>> {
     let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
     let (public, sealed) = bytes.split_first_chunk::<32>()?;
     let from = PublicKey(*public);
     let key = derive(&agree(private, &from)?, &from, &PublicKey::from(private));
-    let plain = envelope::open(&key, PREFIX.as_bytes(), sealed)?;
+    let plain = envelope::open(&key, &place.bound(), sealed)?;
     std::str::from_utf8(&plain).ok().map(|text| Zeroizing::new(text.to_owned()))
 }
 
@@ -103,14 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_of_the_key_opens_what_is_sealed_for_it() {
+    fn only_the_owner_of_the_key_opens_what_is_sealed_for_it_and_only_in_its_place() {
         let (owner, other) = (private(), private());
-        let text = seal(&PublicKey::from(&owner), "välue".as_bytes());
+        let place = Place { secret: "s", name: "A" };
+        let text = seal(&PublicKey::from(&owner), &place, "välue".as_bytes());
         assert!(text.starts_with(PREFIX) && !text.contains("lue"));
-        assert_eq!(open(&owner, &text).unwrap().as_str(), "välue");
-        assert!(open(&other, &text).is_none());
+        assert_eq!(open(&owner, &place, &text).unwrap().as_str(), "välue");
+        assert!(open(&other, &place, &text).is_none());
+        for elsewhere in [Place { secret: "t", ..place }, Place { name: "B", ..place }] {
+            assert!(open(&owner, &elsewhere, &text).is_none());
+        }
         for bad in ["", PREFIX, "sealed:v1:AAAA", &text[..text.len() - 2], &format!("{text}A")] {
-            assert!(open(&owner, bad).is_none(), "{bad}");
+            assert!(open(&owner, &place, bad).is_none(), "{bad}");
         }
     }
 

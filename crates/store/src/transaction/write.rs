@@ -28,7 +28,7 @@ impl Transaction {
         check_notes(desired)?;
         let spec = checked_spec(key.kind, &desired.spec)?;
         let uid = Uuid::now_v7().to_string();
-        let (spec, values) = self.take_values(key.kind, spec, None).await?;
+        let (spec, values) = self.take_values((key.kind, key.name), spec, None).await?;
         let (at, revision) = (now(), self.next_revision());
         let name = |name: &str| ResourceName::parse(name).map_err(|error| invalid(error.to_string()));
         let resource = Resource {
@@ -111,7 +111,7 @@ impl Transaction {
         let kind = desired.kind;
         check_notes(desired)?;
         let spec = checked_spec(kind, &desired.spec)?;
-        let (spec, values) = self.take_values(kind, spec, Some(&old)).await?;
+        let (spec, values) = self.take_values((kind, old.metadata.name.as_str()), spec, Some(&old)).await?;
         let is_new_password = self.put_password(&old.metadata.uid, desired.password.as_ref()).await?;
         let is_new_spec = spec != old.spec || values.is_some() || is_new_password;
         let mut new = Resource { spec, ..old.clone() };

@@ -1,6 +1,6 @@
 //! Resources, what they refer to, and what goes with them.
 
-use hayward_store::{ChangeKind, Deletion, Desired, ListScope, StoreError};
+use hayward_store::{ChangeKind, Deletion, Desired, ListScope, Part, StoreError};
 use serde_json::json;
 
 use crate::home::{Home, actor, both, create, delete, key, kind, update, wanted};
@@ -15,6 +15,7 @@ both! {
     a_word_means_a_name_or_a_uid_in_any_scope
     what_is_built_in_is_there_and_is_reset_when_it_is_deleted
     a_list_is_of_one_moment_and_in_order
+    parts_of_a_list_are_the_list
 }
 
 async fn labels_and_notes_are_kept_and_what_is_the_same_changes_nothing(home: &Home) {
@@ -217,5 +218,38 @@ async fn a_list_is_of_one_moment_and_in_order(home: &Home) {
     let listed = store.list(kind("server"), ListScope::System).await.unwrap();
     assert_eq!(listed.items[0].status.as_ref().unwrap().status, json!({"ready": true}));
     assert!(listed.items[1].status.is_none());
+    store.close().await;
+}
+
+async fn parts_of_a_list_are_the_list(home: &Home) {
+    let store = home.open().await;
+    let prompts = kind("prompt");
+    let revision = store.revision().await.unwrap();
+    for project in ["B", "a", "a-b"] {
+        create(&store, "project", project, json!({})).await;
+        for name in ["z", "Z", "a.b", "a-b"] {
+            let desired = Desired::new(prompts, Some(project), name, json!({"content": "x"}));
+            store.create(&desired, &actor()).await.unwrap();
+        }
+    }
+    for scope in [ListScope::All, ListScope::System, ListScope::Project("a")] {
+        let whole = store.list(prompts, scope).await.unwrap().items;
+        for rows in [1, 2, 3, 100] {
+            let (mut part, mut walked, mut looks) = (Part { after: Default::default(), rows }, Vec::new(), 0);
+            loop {
+                let listed = store.list_raw(prompts, scope, Some(&part)).await.unwrap();
+                assert!(listed.items.len() <= rows as usize && listed.revision > revision);
+                walked.extend(listed.items.iter().map(|item| item.read().unwrap()));
+                looks += 1;
+                let Some(after) = listed.next else { break };
+                part.after = after;
+            }
+            assert_eq!(walked, whole, "{scope:?} {rows}");
+            assert_eq!(looks, whole.len() / rows as usize + 1);
+        }
+    }
+    let nothing = Part { after: ("zz".into(), String::new()), rows: 5 };
+    let nothing = store.list_raw(prompts, ListScope::All, Some(&nothing)).await.unwrap();
+    assert!(nothing.items.is_empty() && nothing.next.is_none() && nothing.revision > revision);
     store.close().await;
 }

@@ -8,8 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hayward_store::limits::Limits;
 use hayward_store::{Store, StoreConfig, StoreError};
-use serde_json::json;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, PgConnection, Row as _, SqliteConnection};
 
 use crate::home::{Home, actor, both, create, delete, key, kind, update, wanted};
 
@@ -123,19 +124,24 @@ async fn values_of_what_is_deleted_are_forgotten_with_its_history(home: &Home) {
 async fn values_travel_to_another_server_and_only_there(home: &Home) {
     let (here, elsewhere, third) = (home.open().await, Home::sqlite(), Home::sqlite());
     let (there, stranger) = (elsewhere.open().await, third.open().await);
-    let uid = create(&here, "secret", "s", json!({"data": {"A": VALUE}})).await.metadata.uid;
+    let made = create(&here, "secret", "s", json!({"data": {"A": VALUE}})).await;
     let public = there.public_key().await.unwrap();
     assert_eq!(there.public_key().await.unwrap(), public);
-    let sealed = here.seal_to(&uid, &public.to_string().parse().unwrap()).await.unwrap();
+    let sealed = here.seal_to(&made, &public.to_string().parse().unwrap()).await.unwrap();
     assert!(sealed["A"].starts_with("sealed:v1:"));
     let taken = create(&there, "secret", "s", json!({"data": sealed})).await;
     assert_eq!(taken.spec["data"]["A"], "***");
     assert_eq!(value(&there, &taken.metadata.uid, "A").await.as_deref(), Some(VALUE));
-    for store in [&here, &stranger] {
-        let refused =
-            store.create(&wanted("secret", "t", json!({"data": sealed})), &actor()).await.unwrap_err();
-        assert!(refused.to_string().contains("not sealed for this server"), "{refused}");
-    }
+    let refuses = async |store: &Store, secret: &str, data: Value| {
+        let refused = store.create(&wanted("secret", secret, json!({ "data": data })), &actor()).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("not sealed for this server"), "{refused}");
+    };
+    refuses(&stranger, "s", json!(sealed)).await;
+    // Who may not see `s` makes no secret of its own of it, nor another value of the same one.
+    refuses(&there, "t", json!(sealed)).await;
+    let moved = update(&there, "secret", "s", json!({"data": {"A": "***", "B": sealed["A"]}})).await;
+    assert!(moved.unwrap_err().to_string().contains("not sealed for this server"));
     for store in [here, there, stranger] {
         store.close().await;
     }
@@ -230,17 +236,39 @@ async fn no_value_lies_in_the_database_in_any_form(home: &Home) {
     assert!(!holds(&all, STANDARD.encode(VALUE).as_bytes()));
 }
 
+/// The keys of all versions, as they are wrapped.
+async fn wrapped_keys(home: &Home) -> Vec<Vec<u8>> {
+    const SQL: &str = "SELECT wrapped_key FROM sealed";
+    let Some(url) = &home.url else {
+        let file = SqliteConnectOptions::new().filename(home.dir.path().join("hayward.db"));
+        let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
+        return sqlx::query_scalar(SQL).fetch_all(&mut connection).await.unwrap();
+    };
+    sqlx::query_scalar(SQL).fetch_all(&mut PgConnection::connect(url).await.unwrap()).await.unwrap()
+}
+
 async fn keys_are_exchanged_and_everything_opens(home: &Home) {
     let store = home.open().await;
     let uid = create(&store, "secret", "s", json!({"data": {"A": "1"}})).await.metadata.uid;
     update(&store, "secret", "s", json!({"data": {"A": "2"}})).await.unwrap();
     let public = store.public_key().await.unwrap();
     let before = fs::read(home.dir.path().join("keys/secrets.json")).unwrap();
+    let wrapped = wrapped_keys(home).await;
+    assert!(!wrapped.is_empty());
     let used = store.verify_sealed().await.unwrap();
     assert_eq!((used.versions, used.faults.len(), used.keys_used.len()), (2, 0, 1));
     let id = store.rotate_key(|_| {}).await.unwrap();
     assert_eq!(store.rekey().await.unwrap(), 2);
     store.close().await;
+
+    if home.url.is_none() {
+        let file = fs::read(home.dir.path().join("hayward.db")).unwrap();
+        assert!(!wrapped.iter().any(|key| holds(&file, key)), "what the old key opens is left in the file");
+        assert!(
+            wrapped_keys(home).await.iter().all(|key| holds(&file, key)),
+            "the search finds what is there"
+        );
+    }
 
     let store = home.open().await;
     let now = store.verify_sealed().await.unwrap();
