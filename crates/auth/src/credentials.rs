@@ -3,9 +3,9 @@
 //! Readers take a snapshot without waiting; writers replace it whole. Whoever was identified a while
 //! ago is asked for again with [`Credentials::is_current`]. Where records come from is the store's.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use hayward_api::Principal;
@@ -84,6 +84,8 @@ struct Uses {
 #[derive(Debug, Default)]
 pub struct Credentials {
     table: ArcSwap<Table>,
+    /// Those that no store has.
+    temporary: Mutex<HashSet<TokenId>>,
 }
 
 impl Credentials {
@@ -103,6 +105,18 @@ impl Credentials {
     /// Adds a record, or replaces the one of the same id.
     pub fn insert(&self, record: CredentialRecord) {
         self.change(&[], &[record]);
+    }
+
+    /// The same for one that no store has, which only this process lets in.
+    pub fn insert_temporary(&self, record: CredentialRecord) {
+        self.temporary.lock().unwrap_or_else(PoisonError::into_inner).insert(record.id);
+        self.insert(record);
+    }
+
+    /// All but the temporary ones: those that are there because a store has them.
+    pub fn stored(&self) -> Vec<TokenId> {
+        let temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner);
+        self.table.load().keys().filter(|id| !temporary.contains(id)).copied().collect()
     }
 
     /// Removes these and adds those, or puts them in the place of those of the same id, in one step.

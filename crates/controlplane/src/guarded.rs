@@ -1,7 +1,7 @@
 //! The store behind a door: whoever wants something of it shows that it may.
 //!
-//! The store is a private member here, and everything that reaches it takes an [`Allowed`], which only a decision makes.
-//! So a handler that forgets to ask doesn't compile:
+//! The store is a private member here, and what handlers reach of it takes an [`Allowed`], which only a decision makes. So
+//! one that forgets to ask doesn't compile:
 //!
 //! ```compile_fail
 //! use hayward_controlplane::guarded::Guarded;

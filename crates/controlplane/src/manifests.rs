@@ -23,8 +23,10 @@ use files::{Looked, Read};
 
 /// How often the directory is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a failure waits until it is tried again, with nothing changed.
+/// How long a failure waits until it is tried again, with nothing changed: this at first, and twice as long each time.
 const RETRY: Duration = Duration::from_secs(10);
+/// How long at most.
+const RETRY_MAX: Duration = Duration::from_mins(5);
 /// Who applies.
 pub(crate) const MANAGER: &str = "manifests";
 /// The condition of what came from a file that can't be read any more.
@@ -93,16 +95,19 @@ impl Manifests {
     /// Applies it, and again whenever it changes, until the shutdown.
     pub async fn follow(self, shutdown: CancellationToken) {
         let (mut applied, mut seen, mut retry) = (None, None, None::<tokio::time::Instant>);
+        let mut wait = RETRY;
         loop {
             let looked = self.look().await;
             let is_at_rest = seen.as_ref() == Some(&looked);
             seen = Some(looked.clone());
             let is_due = retry.is_some_and(|at| at <= tokio::time::Instant::now());
             // Twice the same: somebody may be in the middle of writing.
-            if (is_at_rest && applied.as_ref() != Some(&looked)) || is_due {
+            let is_new = is_at_rest && applied.as_ref() != Some(&looked);
+            if is_new || is_due {
                 let outcome = self.apply().await;
+                wait = if is_new { RETRY } else { (wait * 2).min(RETRY_MAX) };
                 retry = matches!(outcome, Outcome::Failed | Outcome::Kept)
-                    .then(|| tokio::time::Instant::now() + RETRY);
+                    .then(|| tokio::time::Instant::now() + wait);
                 applied = Some(looked);
             }
             let pause = tokio::time::sleep(LOOK_INTERVAL);

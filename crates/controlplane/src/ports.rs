@@ -63,8 +63,9 @@ pub trait Record: Send + Sync {
 
 /// What only the machine can say of what is declared.
 pub trait Machine: Send + Sync {
-    /// The spec of a token with the real paths of its fences, if it can be granted on this machine.
-    fn token(&self, spec: TokenSpec) -> Result<TokenSpec, Error>;
+    /// The spec of a token with the real paths of its fences, if it can be granted on this machine. What is so already, as the
+    /// live one says, is not asked again: a token that is over, or whose folder is gone, can still be disabled.
+    fn token(&self, spec: TokenSpec, live: Option<&TokenSpec>) -> Result<TokenSpec, Error>;
 
     /// The last lines of the record that are about calls and management, newest last.
     fn events(&self, count: usize) -> BoxFuture<'static, Result<Vec<Value>, Error>>;

@@ -148,10 +148,9 @@ impl Entrance {
         let wanted = first(&email, name, digest.clone())?;
         let mut change = self.snapshots.begin().await?;
         still()?;
-        let made = change.bootstrap(&wanted, actor).await?;
-        change.commit().await?;
+        let made = change.bootstrap(&wanted, actor).await.map_err(in_the_way)?;
         let user = made.into_iter().next().ok_or_else(|| Error::new(Code::Internal, "no user was made"))?;
-        self.sign_in(user, Shown::Password(&digest)).await
+        self.sign_in_with(change, user, Shown::Password(&digest)).await
     }
 
     /// Signs in by password. What is wrong isn't said: an account that there isn't takes as long as a wrong password.
@@ -212,14 +211,13 @@ impl Entrance {
             password: Some(digest.clone()),
             ..Desired::new(user_kind()?, None, metadata.name.as_str(), user.spec.clone())
         };
-        let mut change = self.store.begin().await?;
+        let mut change = self.snapshots.begin().await?;
         // Nobody else changes it from here on.
         if self.stored(&user).await?.as_ref().map(PasswordHash::as_str) != Some(compared.as_str()) {
             return Err(wrong());
         }
         let user = change.update(&desired.key(), Some(metadata.resource_version), &desired, actor).await?;
-        change.commit().await?;
-        self.sign_in(user, Shown::Password(&digest)).await
+        self.sign_in_with(change, user, Shown::Password(&digest)).await
     }
 
     /// Begins a guess, when there is room for one: many at once are no more guesses than one after the other.
@@ -254,7 +252,7 @@ impl Entrance {
     }
 
     /// A login for this user.
-    pub(crate) async fn sign_in(&self, user: Resource, shown: Shown<'_>) -> Result<SignedIn, Refusal> {
+    async fn sign_in(&self, user: Resource, shown: Shown<'_>) -> Result<SignedIn, Refusal> {
         self.sign_in_if(user, shown, || Ok(())).await
     }
 
@@ -264,6 +262,18 @@ impl Entrance {
         user: Resource,
         shown: Shown<'_>,
         still: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<SignedIn, Refusal> {
+        let change = self.snapshots.begin().await?;
+        still()?;
+        self.sign_in_with(change, user, shown).await
+    }
+
+    /// Begins a login with all else that a change does, and makes that change.
+    async fn sign_in_with(
+        &self,
+        mut change: Transaction,
+        user: Resource,
+        shown: Shown<'_>,
     ) -> Result<SignedIn, Refusal> {
         let (token, created_unix) = (Token::mint(Purpose::Login), Timestamp::now().as_second());
         let (password, impersonator) = match shown {
@@ -279,22 +289,23 @@ impl Entrance {
             password,
             impersonator,
         };
-        let mut change = self.snapshots.begin().await?;
-        still()?;
         change.create_login(&login, &Actor::system()).await.map_err(|error| match error {
             // Changed while it was compared: it was wrong, only later.
             StoreError::Done { .. } => wrong(),
             error => error.into(),
         })?;
-        change.commit().await?;
         let expires_at_unix = login.ends_unix();
+        self.snapshots.commit(change).await?;
         Ok(SignedIn { token, expires_at_unix, user })
     }
 
     /// Ends a login; whoever shows another credential has none to end.
     pub(crate) async fn sign_out(&self, credential: &str, actor: &Actor) -> Result<bool, Refusal> {
         let Some(id) = TokenId::parse(credential) else { return Ok(false) };
-        Ok(!self.store.delete_logins(EndLogins::One(id), actor).await?.is_empty())
+        let mut change = self.snapshots.begin().await?;
+        let ended = change.delete_logins(EndLogins::One(id), actor).await?;
+        self.snapshots.commit(change).await?;
+        Ok(!ended.is_empty())
     }
 
     /// The user of this address.
@@ -374,8 +385,7 @@ impl Entrance {
         for group in groups {
             join_group(&mut change, group, email, &actor).await?;
         }
-        change.commit().await?;
-        self.sign_in(made, Shown::Password(&digest)).await
+        self.sign_in_with(change, made, Shown::Password(&digest)).await
     }
 
     fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
@@ -410,6 +420,15 @@ impl Drop for Trying<'_> {
         }
         self.entrance.room.notify_waiters();
     }
+}
+
+/// What the first user needs is there already, and somebody else's.
+fn in_the_way(error: StoreError) -> Refusal {
+    let StoreError::AlreadyExists { kind, name } = &error else { return error.into() };
+    let hint =
+        format!("look at it, then delete it with the administrator's token: `hayward delete {kind} {name}`");
+    let error = Error::from(error);
+    Refusal::from(Error { hint: Some(hint), ..error })
 }
 
 /// What whoever signs in in vain is told.

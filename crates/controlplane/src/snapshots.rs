@@ -4,7 +4,6 @@
 //! latest when the next change begins here.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -35,15 +34,21 @@ pub struct Snapshots {
     credentials: Arc<Credentials>,
     policies: Arc<Policies>,
     record: Arc<dyn Record>,
-    /// What the store had at the last look: others than these, e.g. temporary ones, are not ours to take away. Held from a
-    /// look at the store to the change in memory, so that no older look comes last.
-    known: Mutex<HashMap<TokenId, CredentialRecord>>,
-    /// The revision whose rules and credentials are in these at least.
-    seen: AtomicU64,
+    /// Held from a look at the store to the change in memory, so that no older look comes last.
+    known: Mutex<Known>,
     /// Says that something is different.
     changed: watch::Sender<u64>,
     /// Why values of secrets can't be opened, while they can't.
     unavailable: std::sync::Mutex<Option<String>>,
+}
+
+/// What the last looks at the store have come to.
+#[derive(Default)]
+struct Known {
+    /// The credentials that it had.
+    records: HashMap<TokenId, CredentialRecord>,
+    /// All up to this revision is in force.
+    revision: u64,
 }
 
 /// What is to be looked at again.
@@ -55,13 +60,15 @@ struct Stale {
 }
 
 impl Stale {
+    const ALL: Self = Self { rules: true, credentials: true, secrets: true };
+
     fn of(kind: &str) -> Self {
         let (rules, credentials) = (OF_RULES.contains(&kind), OF_CREDENTIALS.contains(&kind));
         Self { rules, credentials, secrets: kind == OF_SECRETS }
     }
 
-    fn of_all<'a>(kinds: impl IntoIterator<Item = &'a str>) -> Self {
-        kinds.into_iter().fold(Self::default(), |stale, kind| stale.or(Self::of(kind)))
+    fn of_all(kinds: &BTreeSet<String>) -> Self {
+        kinds.iter().fold(Self::default(), |stale, kind| stale.or(Self::of(kind)))
     }
 
     fn or(self, other: Self) -> Self {
@@ -81,15 +88,15 @@ impl Snapshots {
         record: Arc<dyn Record>,
     ) -> Self {
         let (changed, unavailable) = (watch::Sender::new(0), std::sync::Mutex::default());
-        let (known, seen) = (Mutex::default(), AtomicU64::default());
-        Self { store, credentials, policies, record, known, seen, changed, unavailable }
+        Self { store, credentials, policies, record, known: Mutex::default(), changed, unavailable }
     }
 
     /// Reads everything, and says as of which revision.
     pub(crate) async fn load(&self) -> Result<u64, StoreError> {
+        let mut known = self.known.lock().await;
         let revision = self.store.revision().await?;
-        self.refresh(Stale { rules: true, credentials: true, secrets: true }).await?;
-        self.seen.store(revision, Ordering::Release);
+        self.refresh(&mut known, Stale::ALL).await?;
+        known.revision = revision;
         Ok(revision)
     }
 
@@ -97,15 +104,40 @@ impl Snapshots {
     /// away before, here or on another node, is not there any more for whoever decides now.
     pub(crate) async fn begin(&self) -> Result<Transaction, StoreError> {
         let mut change = self.store.begin().await?;
-        let changed = change.kinds_since(self.seen.load(Ordering::Acquire)).await?;
-        let stale = match &changed {
-            Some(kinds) => Stale::of_all(kinds.iter().map(String::as_str)),
-            None => Stale { rules: true, credentials: true, secrets: false },
-        };
-        // Nobody is let in or kept out by a secret, and to open all takes long.
-        self.refresh(Stale { secrets: false, ..stale }).await?;
-        self.seen.store(change.begun_at(), Ordering::Release);
+        let mut known = self.known.lock().await;
+        if known.revision != change.begun_at() {
+            let changed = change.kinds_since(known.revision).await?;
+            let stale = changed.as_ref().map_or(Stale::ALL, Stale::of_all);
+            // Nobody is let in or kept out by a value of a secret, and to open all of them takes long: that is left to whoever
+            // follows the store.
+            self.refresh(&mut known, Stale { secrets: false, ..stale }).await?;
+            if !stale.secrets {
+                known.revision = change.begun_at();
+            }
+        }
+        drop(known);
         Ok(change)
+    }
+
+    /// Makes a change that was begun here. What it came to is in force when this returns; if the store doesn't answer, it is as
+    /// soon as it does.
+    pub(crate) async fn commit(&self, change: Transaction) -> Result<(), StoreError> {
+        let (begun_at, revision, kinds) = (change.begun_at(), change.revision(), change.kinds().clone());
+        change.commit().await?;
+        let mut known = self.known.lock().await;
+        if known.revision >= revision {
+            return Ok(());
+        }
+        match self.refresh(&mut known, Stale::of_all(&kinds)).await {
+            Ok(()) if known.revision >= begun_at => known.revision = revision,
+            // What was missed before is caught up with by whoever follows the store.
+            Ok(()) => {}
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "rules and credentials can't be read again yet"
+            ),
+        }
+        Ok(())
     }
 
     /// Says when something is different.
@@ -123,42 +155,17 @@ impl Snapshots {
         self.credentials.principal(id, Timestamp::now().as_second())
     }
 
-    /// What a change of these kinds, begun here, came to is in force when this returns. If the store doesn't answer, it is as
-    /// soon as it does.
-    pub(crate) async fn follow_change(&self, kinds: &BTreeSet<String>, revision: u64) {
-        // These were in step with what was before it.
-        if self.is_refreshed(Stale::of_all(kinds.iter().map(String::as_str))).await {
-            self.seen.fetch_max(revision, Ordering::AcqRel);
-        }
-    }
-
-    /// The same for what else changed these kinds.
-    pub(crate) async fn refresh_for(&self, kinds: &[&str]) {
-        self.is_refreshed(Stale::of_all(kinds.iter().copied())).await;
-    }
-
-    async fn is_refreshed(&self, stale: Stale) -> bool {
-        let refreshed = self.refresh(stale).await;
-        if let Err(error) = &refreshed {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "rules and credentials can't be read again yet"
-            );
-        }
-        refreshed.is_ok()
-    }
-
-    async fn refresh(&self, stale: Stale) -> Result<(), StoreError> {
+    /// Looks at the store again.
+    async fn refresh(&self, known: &mut Known, stale: Stale) -> Result<(), StoreError> {
         if stale == Stale::default() {
             return Ok(());
         }
-        let mut known = self.known.lock().await;
         if stale.rules {
             self.policies.replace(self.policy().await?);
         }
         if stale.credentials {
             let records = self.store.credential_records().await?;
-            self.take(&mut known, records);
+            self.take(&mut known.records, records);
         }
         if stale.secrets {
             self.hide().await?;
@@ -205,13 +212,14 @@ impl Snapshots {
         Ok(Policy::new(resources, Timestamp::now().as_second()))
     }
 
-    /// Lets in whom the store knows and nobody else of those it knew, and ends what runs under those.
+    /// Lets in whom the store knows and nobody else but who is here for a while, and ends what runs under those.
     fn take(&self, known: &mut HashMap<TokenId, CredentialRecord>, records: Vec<CredentialRecord>) {
         let records: HashMap<TokenId, CredentialRecord> =
             records.into_iter().map(|record| (record.id, record)).collect();
         let is_new =
             |record: &&CredentialRecord| known.get(&record.id).is_none_or(|old| !is_same(old, record));
-        let gone: Vec<TokenId> = known.keys().filter(|id| !records.contains_key(id)).copied().collect();
+        let is_gone = |id: &TokenId| !records.contains_key(id);
+        let gone: Vec<TokenId> = self.credentials.stored().into_iter().filter(is_gone).collect();
         let new: Vec<CredentialRecord> = records.values().filter(is_new).cloned().collect();
         let other: Vec<TokenId> =
             new.iter().map(|record| record.id).filter(|id| known.contains_key(id)).collect();
@@ -240,7 +248,8 @@ impl Snapshots {
         loop {
             let Some(change) = self.until_a_look_is_due(changes.next()).await else {
                 let secrets = self.condition().is_some();
-                self.refresh(Stale { rules: true, secrets, ..Stale::default() }).await?;
+                let mut known = self.known.lock().await;
+                self.refresh(&mut known, Stale { rules: true, secrets, ..Stale::default() }).await?;
                 continue;
             };
             let change = change?;
@@ -250,8 +259,12 @@ impl Snapshots {
                 let further = further?;
                 (newest, stale) = (further.revision, stale.or(Stale::of(&further.kind)));
             }
-            self.refresh(stale).await?;
-            self.seen.fetch_max(newest, Ordering::AcqRel);
+            let mut known = self.known.lock().await;
+            // What was changed here is in force already.
+            if known.revision < newest {
+                self.refresh(&mut known, stale).await?;
+                known.revision = newest;
+            }
             *from = newest;
         }
     }

@@ -182,8 +182,8 @@ struct ThisMachine {
 }
 
 impl Machine for ThisMachine {
-    fn token(&self, spec: TokenSpec) -> Result<TokenSpec, Error> {
-        meant(spec, &self.data_dir)
+    fn token(&self, spec: TokenSpec, live: Option<&TokenSpec>) -> Result<TokenSpec, Error> {
+        meant(spec, live, &self.data_dir)
     }
 
     fn events(&self, count: usize) -> BoxFuture<'static, Result<Vec<Value>, Error>> {

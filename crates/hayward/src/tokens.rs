@@ -70,7 +70,7 @@ impl Temporary {
         }
         let mint = |role| {
             let token = Token::mint(role);
-            stack.credentials.insert(record(&token, role, stack.fence.clone()));
+            stack.credentials.insert_temporary(record(&token, role, stack.fence.clone()));
             token
         };
         let (admin, metrics) = (mint(Role::Admin), mint(Role::Metrics));
@@ -119,16 +119,29 @@ pub(crate) fn view(entry: TokenEntry) -> TokenView {
     }
 }
 
-/// What was asked for, with the real paths of its roots, if it can be meant and granted on this machine.
-pub(crate) fn meant(spec: TokenSpec, data_dir: &Path) -> Result<TokenSpec, Error> {
-    spec.bounds.tools.iter().try_for_each(known)?;
-    if let Some(end) = spec.expires_at.filter(|end| end.unix() <= jiff::Timestamp::now().as_second()) {
+/// What was asked for, with the real paths of its roots, if it can be meant and granted on this machine. What the live one
+/// says already is not asked again.
+pub(crate) fn meant(spec: TokenSpec, live: Option<&TokenSpec>, data_dir: &Path) -> Result<TokenSpec, Error> {
+    let is_new = |is_same: fn(&TokenSpec, &TokenSpec) -> bool| !live.is_some_and(|live| is_same(&spec, live));
+    if is_new(|spec, live| spec.bounds.tools == live.bounds.tools) {
+        spec.bounds.tools.iter().try_for_each(known)?;
+    }
+    let is_over = |end: &Time| end.unix() <= jiff::Timestamp::now().as_second();
+    if let Some(end) = spec.expires_at.filter(is_over)
+        && is_new(|spec, live| spec.expires_at == live.expires_at)
+    {
         let error =
             Error::new(Code::Invalid, format!("the token would be over before it is made: {end} is past"));
         return Err(error.with_hint("name a time to come, or leave it out for a token without an end"));
     }
-    let fence = checked(&spec.fence, data_dir)?;
-    let tool_fences = checked_tools(&spec.tool_fences, data_dir)?;
+    let fence = match is_new(|spec, live| spec.fence == live.fence) {
+        true => checked(&spec.fence, data_dir)?,
+        false => spec.fence.clone(),
+    };
+    let tool_fences = match is_new(|spec, live| spec.tool_fences == live.tool_fences) {
+        true => checked_tools(&spec.tool_fences, data_dir)?,
+        false => spec.tool_fences.clone(),
+    };
     Ok(TokenSpec { fence, tool_fences, ..spec })
 }
 
@@ -180,6 +193,8 @@ impl TokenDesk {
 
     /// Lets in whom the store knows under this id. Only the new one is added: temporary tokens stand in no store.
     async fn accept(&self, id: TokenId) -> Result<(), Error> {
+        // Whoever revokes it on another way waits, and then finds it in memory, too.
+        let _held = self.store.begin().await?;
         let stored = self.store.credential_records().await?;
         if let Some(record) = stored.into_iter().find(|record| record.id == id) {
             self.credentials.insert(record);
@@ -245,7 +260,7 @@ impl Tokens for TokenDesk {
     ) -> BoxFuture<'static, Result<String, Error>> {
         let desk = self.clone();
         Box::pin(async move {
-            let spec = meant(spec, &desk.data_dir)?;
+            let spec = meant(spec, None, &desk.data_dir)?;
             let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;
             desk.accept(token.id()).await?;

@@ -97,7 +97,7 @@ impl Pools {
         let millis = |time: std::time::Duration| time.as_millis().to_string();
         let options =
             url.options().statement_cache_capacity(STATEMENTS).application_name("hayward").options([
-                ("lock_timeout", millis(BUSY)),
+                ("lock_timeout", millis(ACQUIRE)),
                 ("statement_timeout", millis(STATEMENT)),
                 ("idle_in_transaction_session_timeout", millis(IDLE_IN_CHANGE)),
                 // Whatever the database's default is: what is acknowledged is on the disk.

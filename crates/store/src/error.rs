@@ -133,6 +133,8 @@ impl StoreError {
     }
 }
 
+/// The step of whoever waits for others to change something.
+pub(crate) const BEGIN: &str = "begin a change";
 /// What `PostgreSQL` says of texts with a NUL in them.
 const NO_TEXT: &str = "22021";
 
@@ -146,10 +148,21 @@ fn is_damage(code: Option<&str>) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
 
-/// What a server says that answers and lets nobody in, and the way out.
-fn refused(source: &sqlx::Error) -> Option<(&'static str, &'static str)> {
-    let sqlx::Error::Database(said) = source else { return None };
+/// What a server says that answers and doesn't do it, and the way out.
+fn refused(step: &str, source: &sqlx::Error) -> Option<(&'static str, &'static str)> {
+    const BUSY: (&str, &str) = (
+        "a change of others takes long, and this one waited for it in vain",
+        "retry in a moment; many objects at once are quicker in parts",
+    );
+    let said = match source {
+        sqlx::Error::Database(said) => said,
+        // There is one connection that changes a file.
+        sqlx::Error::PoolTimedOut if step == BEGIN => return Some(BUSY),
+        _ => return None,
+    };
     match said.code()?.as_ref() {
+        // `lock_not_available`, and `SQLITE_BUSY`.
+        "55P03" | "5" => Some(BUSY),
         "28P01" | "28000" => Some((
             "the database server refuses the user",
             "look at the user and the password of the database's address, and at pg_hba.conf of the server",
@@ -185,8 +198,8 @@ impl From<StoreError> for Error {
             StoreError::Compacted { .. } => {
                 Self::new(Code::Conflict, message).with_hint("list again, then watch from there")
             }
-            StoreError::Unavailable { source, .. } => {
-                let (said, hint) = refused(&source).unwrap_or((
+            StoreError::Unavailable { step, source } => {
+                let (said, hint) = refused(step, &source).unwrap_or((
                     "the database does not answer",
                     "look at the disk of the data directory, or at the database server, then retry",
                 ));
@@ -221,5 +234,14 @@ mod tests {
         let error = Error::from(error);
         assert_eq!(error.code, Code::Unavailable);
         assert!(!error.message.contains("secret") && error.detail.unwrap().contains("secret"));
+    }
+
+    #[test]
+    fn whoever_waited_for_others_in_vain_is_told_so() {
+        let waited = Error::from(StoreError::at(BEGIN)(sqlx::Error::PoolTimedOut));
+        assert_eq!(waited.code, Code::Unavailable);
+        assert!(waited.message.contains("of others") && waited.hint.unwrap().contains("retry"));
+        let silent = Error::from(StoreError::at(BEGIN)(sqlx::Error::PoolClosed));
+        assert!(silent.message.contains("does not answer"));
     }
 }

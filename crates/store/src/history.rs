@@ -123,6 +123,33 @@ macro_rules! meant {
     };
 }
 
+/// The lines of history that a condition means, in this order, until they have so many bytes: one at least, if there is one.
+/// What doesn't fit is not even read.
+macro_rules! fitting {
+    ($order:literal, $bytes:literal, $meant:expr) => {
+        concat!(
+            "SELECT * FROM history WHERE revision IN (SELECT revision FROM (
+                 SELECT revision, SUM(bytes) OVER (ORDER BY revision ",
+            $order,
+            ") - bytes AS bytes_before FROM (
+                     SELECT revision, COALESCE(OCTET_LENGTH(before), 0) + COALESCE(OCTET_LENGTH(after), 0) AS bytes
+                     FROM history WHERE ",
+            $meant,
+            ") AS sizes) AS sums WHERE bytes_before < ",
+            $bytes,
+            ") ORDER BY revision ",
+            $order
+        )
+    };
+}
+pub(crate) use fitting;
+
+/// The changes that a query asks for.
+pub(crate) async fn changes<'a>(query: Query, on: impl Into<On<'a>>) -> Result<Vec<Change>, StoreError> {
+    let rows = query.fetch_all(on).await.map_err(StoreError::at("read history"))?;
+    rows.iter().map(Change::from_row).collect()
+}
+
 impl Store {
     /// The changes that are kept of the resource of this uid or name, oldest first: the last [`HISTORY_ROWS`], and of these
     /// as many as have [`HISTORY_BYTES`]. What is deleted has a history, too; of a name that was used again, it is that of all
@@ -155,12 +182,13 @@ impl Store {
         word: &str,
         rows: u64,
     ) -> Result<Vec<Change>, StoreError> {
-        let newest = query(meant!("SELECT * FROM history WHERE ", " ORDER BY revision DESC LIMIT $4"))
+        let newest = query(fitting!("DESC", "$5", meant!("", " ORDER BY revision DESC LIMIT $4")))
             .bind(kind.name)
             .bind(word)
             .bind(scope.unwrap_or_default())
-            .bind(rows);
-        take(newest, &self.pools.readers, HISTORY_BYTES).await
+            .bind(rows)
+            .bind(HISTORY_BYTES);
+        changes(newest, &self.pools.readers).await
     }
 
     /// The resource of this uid or name as it was at a revision, also if it is deleted by now.
@@ -174,32 +202,6 @@ impl Store {
         revision: u64,
     ) -> Result<Snapshot, StoreError> {
         at(&self.pools.readers, kind, scope, word, revision).await
-    }
-}
-
-/// The changes that a query asks for, until they have so many bytes: one at least, if there is one.
-pub(crate) async fn take<'a>(
-    query: Query,
-    on: impl Into<On<'a>>,
-    bytes: usize,
-) -> Result<Vec<Change>, StoreError> {
-    enum Stop {
-        Full,
-        Failed(StoreError),
-    }
-    let (mut changes, mut left) = (Vec::new(), bytes);
-    let taken = query.fetch_each(on, |row| {
-        let change = Change::from_row(row).map_err(Stop::Failed)?;
-        if change.bytes > left && !changes.is_empty() {
-            return Err(Stop::Full);
-        }
-        left = left.saturating_sub(change.bytes);
-        changes.push(change);
-        Ok(())
-    });
-    match taken.await.map_err(StoreError::at("read history"))? {
-        Err(Stop::Failed(error)) => Err(error),
-        Ok(()) | Err(Stop::Full) => Ok(changes),
     }
 }
 

@@ -15,6 +15,8 @@ hayward_api::limits! {
         claims_max: Count = 100_000 in 100..=10_000_000,
         /// Versions of the values of one secret that are kept, so that they can be brought back.
         secret_versions_max: Count = 10 in 1..=1_000,
+        /// Logins of one user at the same time: the oldest beyond them end.
+        user_logins_max: Count = 100 in 1..=100_000,
     }
 }
 

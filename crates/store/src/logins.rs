@@ -125,6 +125,24 @@ impl Transaction {
             return Err(StoreError::NotFound { kind: "user", name: login.user.to_owned() });
         }
         self.signal(ChangeKind::Created, (login.user, login.id.as_str()), actor);
+        self.end_oldest_logins(login, actor).await
+    }
+
+    /// Ends those of the user of a new login that are more than it may have at the same time.
+    async fn end_oldest_logins(&mut self, new: &NewLogin<'_>, actor: &Actor) -> Result<(), StoreError> {
+        let step = "count logins";
+        let rows = query("SELECT * FROM logins WHERE uid = $1 AND id <> $2 ORDER BY created_at DESC, id")
+            .bind(new.user)
+            .bind(new.id.as_str())
+            .fetch_all(&mut self.tx)
+            .await
+            .map_err(StoreError::at(step))?;
+        let max = usize::try_from(self.store.limits.user_logins_max).unwrap_or(usize::MAX);
+        // The new one is one of them.
+        for row in rows.iter().skip(max.saturating_sub(1)) {
+            let entry = LoginEntry::from_row(row)?;
+            self.delete_logins(EndLogins::One(entry.id), actor).await?;
+        }
         Ok(())
     }
 

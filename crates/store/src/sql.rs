@@ -84,6 +84,7 @@ arguments! {
     i64 => Int, Some;
     Option<i64> => Int, |value| value;
     u64 => Int, |value| Some(value.cast_signed());
+    usize => Int, |value| i64::try_from(value).ok();
     String => Text, Some;
     &str => Text, |value| Some(value.to_owned());
     &String => Text, |value| Some(value.clone());

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::dialect;
 use crate::error::StoreError;
-use crate::history::{Change, take};
+use crate::history::{Change, changes, fitting};
 use crate::limits::{POLL, RETRY, SHARED_BYTES, SHARED_CHANGES, SILENCE, WATCH_BATCH, WATCH_BATCH_BYTES};
 use crate::sql::{Pool, query};
 
@@ -296,13 +296,15 @@ async fn is_kept_after(readers: &Pool, from: u64) -> Result<bool, StoreError> {
 
 /// The next changes after a revision.
 async fn read(readers: &Pool, after: u64) -> Result<VecDeque<Arc<Change>>, StoreError> {
-    let next = query("SELECT * FROM history WHERE revision > $1 ORDER BY revision LIMIT $2")
+    let next = query(fitting!("ASC", "$3", "revision > $1 ORDER BY revision LIMIT $2"))
         .bind(after)
-        .bind(WATCH_BATCH as u64);
-    let changes = take(next, readers, WATCH_BATCH_BYTES).await?;
-    let changes: VecDeque<_> = changes.into_iter().map(Arc::new).collect();
-    match changes.front() {
-        Some(first) if first.revision != after + 1 => Err(StoreError::Compacted { from: after }),
-        _ => Ok(changes),
-    }
+        .bind(WATCH_BATCH)
+        .bind(WATCH_BATCH_BYTES);
+    let read = changes(next, readers).await?;
+    let is_all_there = read.is_empty() || read[0].revision == after + 1;
+    // Logins are forgotten apart from all else, so one that is kept says nothing of what comes after it.
+    let next =
+        read.into_iter().zip(after + 1..).take_while(|(change, revision)| change.revision == *revision);
+    let next: VecDeque<_> = next.map(|(change, _)| Arc::new(change)).collect();
+    if is_all_there { Ok(next) } else { Err(StoreError::Compacted { from: after }) }
 }

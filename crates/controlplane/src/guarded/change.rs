@@ -1,7 +1,6 @@
 //! Changing, with a proof for each thing that changes.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
 use hayward_api::kinds::user::UserSpec;
@@ -236,14 +235,12 @@ impl Change {
         self.check_references(allowed, &wanted, &known)?;
         self.check_subjects(allowed, &wanted).await?;
         let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
+        let (name, project) = named(&resource);
+        let verb = if before.is_some() { Verb::Edit } else { Verb::Create };
+        allowed.covers(verb, kind, name, project)?;
         if let Some(before) = before {
             self.check_lost_keys(allowed, &before, &resource).await?;
         }
-        let (name, project) = named(&resource);
-        let verb = if resource.metadata.generation == 1 { Verb::Create } else { Verb::Edit };
-        allowed
-            .covers(verb, kind, name, project)
-            .or_else(|_| allowed.covers(Verb::Edit, kind, name, project))?;
         Ok(resource)
     }
 
@@ -296,6 +293,11 @@ impl Change {
     /// Whether everything that is referred to is there, and somebody who may change rules: what [`Self::commit`] asks, too.
     pub(crate) async fn check(&mut self) -> Result<(), StoreError> {
         self.inner.verify().await?;
+        self.check_rulers().await
+    }
+
+    /// Whether somebody is left who may change rules, if there was before.
+    async fn check_rulers(&mut self) -> Result<(), StoreError> {
         let is_of_rules = self.inner.kinds().iter().any(|kind| OF_RULES.contains(&kind.as_str()));
         if !is_of_rules || self.is_operator || !self.guarded.policies.current().has_ruler() {
             return Ok(());
@@ -314,15 +316,10 @@ impl Change {
         Err(StoreError::Invalid(error.with_hint(hint)))
     }
 
-    /// The kinds of all that it changes.
-    pub(crate) fn kinds(&self) -> BTreeSet<String> {
-        self.inner.kinds().clone()
-    }
-
-    /// Makes it happen.
+    /// Makes it happen, and puts into force what follows from it.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        self.check().await?;
-        self.inner.commit().await
+        self.check_rulers().await?;
+        self.guarded.snapshots.commit(self.inner).await
     }
 }
 

@@ -225,16 +225,6 @@ impl Guarded {
         self.one(allowed.caller(), Verb::View, kind, (word, project)).await.is_ok()
     }
 
-    /// A resource as it was at a version.
-    pub async fn at(
-        &self,
-        allowed: &Allowed,
-        (name, project): (&str, Option<&str>),
-        version: u64,
-    ) -> Result<Snapshot, StoreError> {
-        self.store.at(allowed.kind()?, project, name, version).await
-    }
-
     /// All there is of a kind, for whoever decides of each by itself.
     pub(crate) async fn stored(&self, kind: &Descriptor) -> Result<Vec<Resource>, StoreError> {
         Ok(self.store.list(kind, ListScope::All).await?.items)

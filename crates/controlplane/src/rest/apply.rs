@@ -167,14 +167,15 @@ async fn make_ready(
         return Err(Refusal::new(Code::TooLarge, message));
     }
     let mut planning = Planning::begin(plane, who, applying).await?;
+    let mut live = Vec::with_capacity(items.len());
     for item in &*items {
-        planning.decide(item).await?;
+        live.push(planning.decide(item).await?.filter(|_| item.prepared.is_dear()));
     }
     drop(planning);
     let work = async {
-        for Item { prepared, place, .. } in items {
+        for (Item { prepared, place, .. }, live) in items.iter_mut().zip(&live) {
             prepared
-                .ready_for(plane, applying.is_dry)
+                .ready_for(plane, live.as_ref(), applying.is_dry)
                 .await
                 .map_err(|refusal| Refusal::from(refusal.error.at(place)))?;
         }

@@ -20,7 +20,7 @@ use crate::wire::asked::{Asked, json, nothing};
 use crate::wire::page::{Filter, Page};
 
 /// An attachment as a document.
-fn shown(kind: &Descriptor, project: &Resource, server: &str) -> Result<Value, Refusal> {
+pub(super) fn shown(kind: &Descriptor, project: &Resource, server: &str) -> Result<Value, Refusal> {
     let name = ResourceName::parse(server).map_err(|error| Refusal::invalid(error.to_string()))?;
     let metadata = Metadata {
         uid: format!("{}.{server}", project.metadata.uid),
@@ -42,7 +42,8 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
         let refusal = Refusal::invalid("attachments are not watched");
         return Err(refusal.hint("watch projects: their `servers` are what is attached"));
     }
-    let (kind, filter, page) = (asked.kind()?, Filter::of(&asked).await?, Page::of(&asked)?);
+    let (kind, mut filter, page) = (asked.kind()?, Filter::of(&asked).await?, Page::of(&asked)?);
+    let of_server = filter.take_server();
     let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
     asked
         .look(async move {
@@ -50,10 +51,11 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
             let mut rows = Vec::new();
             for project in &projects.items {
                 let name = project.metadata.name.as_str();
-                for server in servers(project)
-                    .into_iter()
-                    .filter(|server| plane.guarded.sees(&caller, kind, server, Some(name)))
-                {
+                let is_meant = |server: &String| {
+                    of_server.as_ref().is_none_or(|wanted| server == wanted)
+                        && plane.guarded.sees(&caller, kind, server, Some(name))
+                };
+                for server in servers(project).into_iter().filter(is_meant) {
                     rows.push(((name, server.clone()), shown(kind, project, &server)?));
                 }
             }

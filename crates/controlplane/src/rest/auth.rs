@@ -6,7 +6,7 @@ use axum::response::Response;
 use hayward_api::Code;
 use hayward_api::principal::PrincipalKind;
 use hayward_auth::{Operation, TokenId};
-use hayward_store::{Actor, Impersonator, LOGIN};
+use hayward_store::{Actor, Impersonator};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -52,9 +52,7 @@ pub(crate) async fn bootstrap(asked: Asked) -> Result<Response, Refusal> {
                 ((email.as_str(), name.as_deref(), password), Actor::from(&*caller.principal));
             // By the time that the password is hashed, the administrator's token may be revoked.
             let still = || if is_admin { plane.guarded.still_known(&caller) } else { Ok(()) };
-            let signed_in = plane.entrance.bootstrap(first, &actor, still).await?;
-            plane.snapshots.refresh_for(&["user", "rbac", "group", LOGIN]).await;
-            Ok(signed_in)
+            plane.entrance.bootstrap(first, &actor, still).await
         })
         .await?;
     answer(StatusCode::CREATED, &signed_in)
@@ -80,13 +78,8 @@ pub(crate) async fn login(asked: Asked) -> Result<Response, Refusal> {
     let Login { email, password } = asked.object().await?;
     let (plane, address) = (Arc::clone(&asked.plane), asked.caller.source.ip());
     let said = [("email", shortened(&email).into())];
-    let signed_in = asked
-        .change(said, async move {
-            let signed_in = plane.entrance.login(&email, password, address).await?;
-            plane.snapshots.refresh_for(&[LOGIN]).await;
-            Ok(signed_in)
-        })
-        .await?;
+    let signed_in =
+        asked.change(said, async move { plane.entrance.login(&email, password, address).await }).await?;
     answer(StatusCode::OK, &signed_in)
 }
 
@@ -105,7 +98,6 @@ pub(crate) async fn logout(asked: Asked) -> Result<Response, Refusal> {
                 let refusal = Refusal::invalid("this credential is no login");
                 return Err(refusal.hint("tokens are deleted with DELETE /api/v1/tokens/{id}"));
             }
-            plane.snapshots.refresh_for(&[LOGIN]).await;
             Ok(())
         })
         .await?;
@@ -132,9 +124,7 @@ pub(crate) async fn password(asked: Asked) -> Result<Response, Refusal> {
     let signed_in = asked
         .change([], async move {
             let (name, actor) = (&principal.name, Actor::from(&*principal));
-            let signed_in = plane.entrance.change_password(name, (old, new), address, &actor).await?;
-            plane.snapshots.refresh_for(&["user", LOGIN]).await;
-            Ok(signed_in)
+            plane.entrance.change_password(name, (old, new), address, &actor).await
         })
         .await?;
     answer(StatusCode::OK, &signed_in)
@@ -194,9 +184,7 @@ pub(crate) async fn impersonate(asked: Asked) -> Result<Response, Refusal> {
                 plane.guarded.still_known(&caller)?;
                 plane.guarded.operation(&caller, Operation::Impersonate).map_err(|denied| denied.error)
             };
-            let signed_in = plane.entrance.sign_in_if(user, Shown::Impersonator(by), still).await?;
-            plane.snapshots.refresh_for(&[LOGIN]).await;
-            Ok(signed_in)
+            plane.entrance.sign_in_if(user, Shown::Impersonator(by), still).await
         })
         .await?;
     answer(StatusCode::CREATED, &signed_in)

@@ -99,7 +99,8 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
             }
             let mut resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
             finish(&plane, change, is_dry).await?;
-            plane.guarded.tell_password(&mut resource).await?;
+            // It has happened, whatever else can be told of it.
+            plane.guarded.tell_password(&mut resource).await.ok();
             Ok(resource)
         })
         .await?;

@@ -7,7 +7,7 @@ use hayward_api::names::ResourceName;
 use hayward_api::principal::PrincipalKind;
 use hayward_api::{Caller, Code, Error};
 use hayward_auth::{Purpose, Token, TokenId, Verb};
-use hayward_store::{Actor, Invite as Kept, LOGIN, NewInvite};
+use hayward_store::{Actor, Invite as Kept, NewInvite};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -151,11 +151,10 @@ pub(crate) async fn join(asked: Asked) -> Result<Response, Refusal> {
     let (id, email) = plane.entrance.invited(&invite).await?;
     let managed = asked.managed(Effect::Change, [("id", id.into()), ("email", email.into())]);
     let signed_in = asked
-        .recorded(managed, async move {
-            let signed_in = plane.entrance.join(&plane.guarded, (&invite, password), address).await?;
-            plane.snapshots.refresh_for(&["user", "group", LOGIN]).await;
-            Ok(signed_in)
-        })
+        .recorded(
+            managed,
+            async move { plane.entrance.join(&plane.guarded, (&invite, password), address).await },
+        )
         .await?;
     answer(StatusCode::CREATED, &signed_in)
 }

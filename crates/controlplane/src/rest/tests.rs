@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::body::Body;
-use hayward_api::kinds::token::TokenSpec;
+use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::{Error, Principal, Source};
-use hayward_auth::{Credentials, Policies, Purpose, Token, Verb};
+use hayward_auth::{CredentialRecord, Credentials, Policies, Purpose, Token, Verb};
 use hayward_store::{Actor, Deletion, Desired, EndLogins, Key, NewLogin, Store, StoreConfig};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -47,7 +47,7 @@ impl Record for NoRecord {
 struct NoMachine;
 
 impl Machine for NoMachine {
-    fn token(&self, spec: TokenSpec) -> Result<TokenSpec, Error> {
+    fn token(&self, spec: TokenSpec, _: Option<&TokenSpec>) -> Result<TokenSpec, Error> {
         Ok(spec)
     }
 
@@ -65,9 +65,13 @@ async fn store(dir: &std::path::Path) -> Store {
 }
 
 async fn plane_of(store: Store) -> Arc<Plane> {
+    plane_with(store, Arc::new(Credentials::new())).await
+}
+
+async fn plane_with(store: Store, credentials: Arc<Credentials>) -> Arc<Plane> {
     let parts = PlaneParts {
         store,
-        credentials: Arc::new(Credentials::new()),
+        credentials,
         policies: Arc::new(Policies::default()),
         record: Arc::new(NoRecord),
         machine: Arc::new(NoMachine),
@@ -263,4 +267,28 @@ async fn what_was_taken_away_on_another_node_is_gone_when_a_change_begins() {
     let refused = begin(&proof).await.unwrap_err();
     assert!(refused.contains("revoked"), "{refused}");
     elsewhere.close().await;
+}
+
+#[tokio::test]
+async fn what_no_store_has_is_let_in_no_longer_but_for_the_temporary_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let credentials = Arc::new(Credentials::new());
+    let plane = plane_with(store.clone(), Arc::clone(&credentials)).await;
+    let record = |token: &Token| CredentialRecord {
+        id: token.id(),
+        digest: token.digest(),
+        principal: Arc::new(Principal::anonymous()),
+        enabled: true,
+        expires_at_unix: None,
+        made_with: None,
+    };
+    // As of somebody who read the store before the token was revoked there.
+    let (late, temporary) = (Token::mint(Purpose::Login), Token::mint(Purpose::Login));
+    credentials.insert(record(&late));
+    credentials.insert_temporary(record(&temporary));
+    let (_, kept) = store.create_token("ci", Role::Ro, &Actor::system()).await.unwrap();
+    drop(plane.snapshots.begin().await.unwrap());
+    let is_in = |token: &Token| plane.snapshots.principal(token.id()).is_some();
+    assert_eq!((is_in(&late), is_in(&temporary), is_in(&kept)), (false, true, true));
 }

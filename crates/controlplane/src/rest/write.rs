@@ -26,7 +26,7 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
     let value = placed(kind, asked.value().await?, None, asked.project());
     let mut prepared = Prepared::read(kind, value)?;
     let allowed = asked.may_named(Verb::Create, kind, prepared.named()).await?;
-    prepared.ready_for(&asked.plane, is_dry).await?;
+    prepared.ready_for(&asked.plane, None, is_dry).await?;
     let plane = Arc::clone(&asked.plane);
     let said = [("name", prepared.name.clone().into()), ("project", prepared.project.clone().into())];
     let (resource, token) = asked
@@ -55,7 +55,7 @@ pub(crate) async fn replace(asked: Asked) -> Result<Response, Refusal> {
     let value = placed(kind, asked.value().await?, Some(name), project);
     let mut prepared = Prepared::read(kind, value)?;
     is_same(&prepared, &resource)?;
-    prepared.ready_for(&asked.plane, is_dry).await?;
+    prepared.ready_for(&asked.plane, Some(&resource), is_dry).await?;
     let plane = Arc::clone(&asked.plane);
     let resource = asked
         .change([("name", name.into())], async move {
@@ -109,7 +109,7 @@ async fn patched(
     let document = document::patch(kind, &shown(kind, &live), &patch)?;
     let mut prepared = Prepared::of(kind, document).with(password);
     is_same(&prepared, resource)?;
-    prepared.ready_for(plane, is_dry).await?;
+    prepared.ready_for(plane, Some(&live), is_dry).await?;
     let resource = change.update(allowed, Some(current), &prepared.desired(None)).await?;
     finish(plane, change, is_dry).await?;
     Ok(resource)

@@ -25,11 +25,8 @@ pub(crate) async fn finish(plane: &Plane, mut change: Change, is_dry: bool) -> R
     if is_dry {
         return Ok(change.check().await?);
     }
-    let (kinds, revision) = (change.kinds(), change.revision());
-    change.commit().await?;
     // Whoever is answered can count on it: what was taken away is taken away.
-    plane.snapshots.follow_change(&kinds, revision).await;
-    Ok(())
+    Ok(change.commit().await?)
 }
 
 /// A conflict with what `If-Match` says has a status of its own.

@@ -19,7 +19,8 @@ pub(crate) struct Filter {
     labels: Option<Labels>,
     fields: Option<Fields>,
     project: Option<String>,
-    owner: Option<String>,
+    /// The uid and the name of the server that they belong to.
+    owner: Option<(String, String)>,
 }
 
 impl Filter {
@@ -38,6 +39,11 @@ impl Filter {
     /// The same, whatever project a document says.
     pub(crate) fn everywhere(&mut self) {
         self.project = None;
+    }
+
+    /// The server whose attachments are meant, which say it by their name.
+    pub(crate) fn take_server(&mut self) -> Option<String> {
+        self.owner.take().map(|(_, name)| name)
     }
 
     /// Whether a document is one of them.
@@ -67,7 +73,7 @@ impl Filter {
 
     fn belongs(&self, project: Option<&str>, owner: Option<&str>) -> bool {
         self.project.as_deref().is_none_or(|wanted| project == Some(wanted))
-            && self.owner.as_deref().is_none_or(|wanted| owner == Some(wanted))
+            && self.owner.as_ref().is_none_or(|(wanted, _)| owner == Some(wanted))
     }
 }
 
@@ -76,12 +82,12 @@ fn labels_of(document: &Value) -> BTreeMap<String, String> {
     labels.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
 }
 
-/// The uid of the server that a word means.
-async fn owner(asked: &Asked, word: &str) -> Result<String, Refusal> {
+/// The uid and the name of the server that a word means.
+async fn owner(asked: &Asked, word: &str) -> Result<(String, String), Refusal> {
     let server =
         hayward_api::kinds::find("server").ok_or_else(|| Refusal::invalid("there are no servers"))?;
     let (_, resource) = asked.may_one(Verb::View, server, (word, None)).await?;
-    Ok(resource.metadata.uid)
+    Ok((resource.metadata.uid, resource.metadata.name.to_string()))
 }
 
 /// Which part of a list is asked for.

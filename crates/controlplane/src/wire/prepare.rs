@@ -76,12 +76,17 @@ impl Prepared {
     /// Hashes its password, and looks at the paths of a token. Only for whoever may make or change it: the time that it
     /// takes and what it says are not for others.
     /// A dry run goes without the password.
-    pub(crate) async fn ready_for(&mut self, plane: &Plane, is_dry: bool) -> Result<(), Refusal> {
+    pub(crate) async fn ready_for(
+        &mut self,
+        plane: &Plane,
+        live: Option<&Resource>,
+        is_dry: bool,
+    ) -> Result<(), Refusal> {
         if let Some(password) = self.given.take() {
             self.password = digest(plane, &self.name, password, is_dry).await?;
         }
         if self.kind.name == "token" {
-            self.spec = checked_token(plane, std::mem::take(&mut self.spec))?;
+            self.spec = checked_token(plane, std::mem::take(&mut self.spec), live)?;
         }
         Ok(())
     }
@@ -158,8 +163,9 @@ fn take_password(kind: &Descriptor, spec: &mut Value) -> Option<String> {
 }
 
 /// The spec of a token that this machine can grant.
-fn checked_token(plane: &Plane, spec: Value) -> Result<Value, Refusal> {
+fn checked_token(plane: &Plane, spec: Value, live: Option<&Resource>) -> Result<Value, Refusal> {
     let spec: TokenSpec = hayward_api::decode(spec)?;
-    let spec = plane.machine.token(spec)?;
+    let live: Option<TokenSpec> = live.map(Resource::spec).transpose()?;
+    let spec = plane.machine.token(spec, live.as_ref())?;
     serde_json::to_value(spec).map_err(|error| Refusal::new(Code::Internal, error.to_string()))
 }

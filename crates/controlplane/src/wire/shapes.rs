@@ -56,7 +56,7 @@ shapes! {
         "version": {"type": ["integer", "null"]},
         "results": {"type": "array", "items": {"type": "object", "required": ["kind", "name", "action"], "properties": {
             "kind": {"type": "string"}, "name": {"type": "string"}, "project": {"type": ["string", "null"]},
-            "action": {"enum": ["created", "updated", "unchanged", "deleted"]},
+            "action": {"enum": ["created", "updated", "unchanged", "deleted", "kept"]},
             "before": {"type": ["object", "null"]}, "after": {"type": ["object", "null"]},
             "token": {"type": "string"}}}}}};
     claims: {"type": ["object", "array"], "description": "One event, several, or `{\"events\": […]}`.",

@@ -453,3 +453,53 @@ async fn a_person_who_becomes_a_program_is_signed_out_and_has_no_password() {
     let back = rig.post("/auth/login", "", json!({"email": "bob@example.org", "password": PASSWORD})).await;
     assert_eq!(back.status, 401, "the password is forgotten");
 }
+
+#[tokio::test]
+async fn a_token_that_is_over_or_whose_folder_is_gone_can_still_be_disabled() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let folder = rig.dir.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2)).to_string();
+    let fence = json!({"profile": "confined", "roots": [folder]});
+    let wanted = json!({"name": "ci", "role": "ro", "expiresAt": soon, "fence": fence});
+    let made = rig.post("/tokens", admin, wanted.clone()).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    std::fs::remove_dir(&folder).unwrap();
+    let again = rig.post("/apply", admin, json!({"tokens": [made_as(&rig, "ci").await]})).await;
+    assert_eq!(again.status, 200, "{}", again.body);
+    let patch = async |patch: Value| rig.send("PATCH", "/tokens/ci", admin, &patch).await;
+    let disabled = patch(json!({"enabled": false})).await;
+    assert_eq!((disabled.status, &disabled.json()["enabled"]), (200, &json!(false)), "{}", disabled.body);
+    // What is new is asked as ever.
+    let elsewhere =
+        patch(json!({"fence": {"profile": "confined", "roots": [rig.dir.path().join("nowhere")]}})).await;
+    assert_eq!(elsewhere.status, 400, "{}", elsewhere.body);
+    let past = patch(json!({"expiresAt": "2020-01-01T00:00:00Z"})).await;
+    assert_eq!(past.status, 400, "{}", past.body);
+    let reserved = rig.post("/tokens", admin, json!({"name": "temporary-admin", "role": "ro"})).await;
+    assert_eq!(reserved.status, 400, "{}", reserved.body);
+    let reserved =
+        rig.post("/apply", admin, json!({"tokens": [{"name": "temporary-ro", "role": "ro"}]})).await;
+    assert_eq!(reserved.status, 400, "{}", reserved.body);
+}
+
+/// A token as it is shown.
+async fn made_as(rig: &Rig, name: &str) -> Value {
+    rig.get(&format!("/tokens/{name}"), rig.admin()).await.json()
+}
+
+#[tokio::test]
+async fn the_oldest_login_of_a_user_ends_when_there_are_too_many() {
+    let rig = Rig::start_with(&["--limit", "store.user_logins_max=2"]);
+    rig.bootstrap().await;
+    let ann = rig.login("ann@example.org").await;
+    let first = rig.user("bob@example.org", json!([])).await;
+    let second = rig.login("bob@example.org").await;
+    assert_eq!(rig.get("/auth/me", &first).await.status, 200);
+    let third = rig.login("bob@example.org").await;
+    let status = async |token: &str| rig.get("/auth/me", token).await.status;
+    assert_eq!((status(&second).await, status(&third).await, status(&ann).await), (200, 200, 200));
+    assert_eq!(status(&first).await, 401);
+}

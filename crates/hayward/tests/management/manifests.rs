@@ -138,3 +138,21 @@ async fn nobody_applies_in_the_name_of_the_directory() {
     assert!(refused.status == 400 && refused.body.contains("choose another name"), "{}", refused.body);
     assert_eq!(rig.post("/apply?manager=ci", rig.admin(), lists).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_token_of_the_directory_must_be_there_already() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifests = dir.path().join("manifests");
+    std::fs::create_dir(&manifests).unwrap();
+    std::fs::write(manifests.join("a.yaml"), "servers: [{name: a, command: [x]}]").unwrap();
+    let rig = Rig::start_with(&["--manifests", manifests.to_str().unwrap()]);
+    until(&rig, "applied", |servers, _| names(servers) == ["a"]).await;
+    let text = "servers: [{name: a, command: [x]}, {name: b, command: [x]}]\ntokens: [{name: ci, role: ro}]";
+    std::fs::write(manifests.join("a.yaml"), text).unwrap();
+    until(&rig, "refused", |_, told| told.to_string().contains("shown to nobody")).await;
+    assert_eq!(rig.get("/servers/b", rig.admin()).await.status, 404);
+    let made = rig.post("/tokens", rig.admin(), json!({"name": "ci", "role": "ro"})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    std::fs::write(manifests.join("a.yaml"), format!("{text}\n")).unwrap();
+    until(&rig, "applied", |servers, _| names(servers) == ["a", "b"]).await;
+}

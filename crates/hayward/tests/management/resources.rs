@@ -495,3 +495,32 @@ async fn an_id_stands_for_a_name_wherever_one_is_asked_for() {
     assert_eq!(rig.get(&format!("/prompts?project={unknown}"), admin).await.status, 404);
     assert_eq!(rig.get("/servers/%00", admin).await.status, 400);
 }
+
+#[tokio::test]
+async fn attachments_are_listed_by_their_server_and_shown_as_they_will_be() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let base = json!({"servers": [server("a"), server("b")],
+                      "projects": [{"name": "home", "servers": ["a", "b"]}, {"name": "work", "servers": ["b"]}]});
+    assert_eq!(rig.post("/apply", admin, base).await.status, 200);
+    let listed = async |query: &str| {
+        let listed = rig.get(&format!("/serverattachments?{query}"), admin).await;
+        assert_eq!(listed.status, 200, "{}", listed.body);
+        let listed = listed.json();
+        let texts = listed.as_array().unwrap().iter();
+        texts
+            .map(|it| format!("{}/{}", it["project"].as_str().unwrap(), it["server"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed("serverId=b").await, ["home/b", "work/b"]);
+    assert_eq!(listed("serverId=a").await, ["home/a"]);
+    assert_eq!(listed("").await, ["home/a", "home/b", "work/b"]);
+    let attached = json!({"serverattachments": [{"server": "a", "project": "work"}, {"server": "b", "project": "work"}]});
+    let planned = rig.post("/apply?dryRun=server", admin, attached).await.json();
+    let (new, old) = (&planned["results"][0], &planned["results"][1]);
+    assert_eq!(
+        (&new["action"], &new["before"], &new["after"]["server"]),
+        (&json!("created"), &json!(null), &json!("a"))
+    );
+    assert_eq!((&old["action"], &old["before"]), (&json!("unchanged"), &old["after"]));
+}

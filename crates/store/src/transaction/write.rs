@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hayward_api::Metadata;
 use hayward_api::kinds::Descriptor;
+use hayward_api::kinds::token::{self, Role};
 use hayward_api::metadata::API_VERSION;
 use hayward_api::names::ResourceName;
 use hayward_auth::password::PasswordHash;
@@ -26,6 +27,7 @@ impl Transaction {
         let key = desired.key();
         key.check()?;
         check_notes(desired)?;
+        check_reserved(desired)?;
         let spec = checked_spec(key.kind, &desired.spec)?;
         let uid = Uuid::now_v7().to_string();
         let (spec, values) = self.take_values((key.kind, key.name), spec, None).await?;
@@ -241,6 +243,15 @@ fn check_notes(desired: &Desired<'_>) -> Result<(), StoreError> {
     let bytes = bytes(&desired.labels) + bytes(&desired.annotations);
     if bytes > NOTES_BYTES {
         return Err(invalid(format!("labels and annotations have {bytes} bytes: use up to {NOTES_BYTES}")));
+    }
+    Ok(())
+}
+
+/// The names of temporary tokens are refused: in the record, each name is to mean one token.
+fn check_reserved(desired: &Desired<'_>) -> Result<(), StoreError> {
+    let is_token = desired.kind.name == token::DESCRIPTOR.name;
+    if is_token && Role::ALL.iter().any(|role| role.temporary_name() == desired.name) {
+        return Err(StoreError::Reserved { name: desired.name.to_owned() });
     }
     Ok(())
 }

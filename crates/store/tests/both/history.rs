@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hayward_auth::{Purpose, Token};
+use hayward_auth::{Purpose, Token, TokenId};
 use hayward_store::limits::Limits;
-use hayward_store::{ChangeKind, NewLogin, Store, StoreConfig, StoreError};
+use hayward_store::{ChangeKind, LOGIN, NewLogin, Store, StoreConfig, StoreError};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -18,6 +18,7 @@ both! {
     a_watch_that_is_far_behind_catches_up
     a_change_that_cannot_be_read_ends_the_watches_and_stops_none_that_comes_later
     logins_push_out_no_history_of_resources
+    a_watch_ends_where_something_between_is_forgotten
     a_change_knows_of_which_kinds_the_ones_before_it_were
     a_watch_goes_on_after_its_connections_were_lost
 }
@@ -158,23 +159,57 @@ async fn logins_push_out_no_history_of_resources(home: &Home) {
     let from = store.revision().await.unwrap();
     let user = create(&store, "user", "ann@x.org", json!({"role": "USER"})).await.metadata.uid;
     for _ in 0..30 {
-        let token = Token::mint(Purpose::Login);
-        let login = NewLogin {
-            id: token.id(),
-            digest: token.digest(),
-            user: &user,
-            created_unix: 0,
-            expires_unix: i64::MAX,
-            password: None,
-            impersonator: None,
-        };
-        store.create_login(&login, &actor()).await.unwrap();
+        log_in(&store, &user).await;
     }
     assert_eq!(store.history(kind("server"), None, "s").await.unwrap().len(), 2);
     let forgotten = store.watch(from + 1).await;
     assert!(matches!(forgotten, Err(StoreError::Compacted { .. })), "the first logins are forgotten");
     assert!(store.watch(store.revision().await.unwrap() - 19).await.is_ok(), "the last are not");
     store.close().await;
+}
+
+async fn log_in(store: &Store, user: &str) -> TokenId {
+    let token = Token::mint(Purpose::Login);
+    let login = NewLogin {
+        id: token.id(),
+        digest: token.digest(),
+        user,
+        created_unix: 0,
+        expires_unix: i64::MAX,
+        password: None,
+        impersonator: None,
+    };
+    store.create_login(&login, &actor()).await.unwrap();
+    token.id()
+}
+
+async fn a_watch_ends_where_something_between_is_forgotten(home: &Home) {
+    let limits = Limits { history_rows_max: 10, ..Limits::default() };
+    let store = Store::open(home.dir.path(), StoreConfig { limits, ..home.config() }).await.unwrap();
+    let user = create(&store, "user", "ann@x.org", json!({"role": "USER"})).await.metadata.uid;
+    let from = store.revision().await.unwrap();
+    log_in(&store, &user).await;
+    for number in 0..30 {
+        create(&store, "server", &format!("s{number}"), json!({"command": ["a"]})).await;
+    }
+    // The login after `from` is kept, as there are few of those; the servers after it are not.
+    let store = reopened(store, home).await;
+    let mut watch = store.watch(from).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().kind, LOGIN);
+    let gap = watch.next().await;
+    assert!(matches!(gap, Err(StoreError::Compacted { from: at }) if at == from + 1), "{gap:?}");
+    let now = store.revision().await.unwrap();
+    let mut whole = store.watch(now - 5).await.unwrap();
+    for revision in now - 4..=now {
+        assert_eq!(whole.next().await.unwrap().revision, revision);
+    }
+    store.close().await;
+}
+
+/// The same store with nothing in memory of what happened.
+async fn reopened(store: Store, home: &Home) -> Store {
+    store.close().await;
+    home.open().await
 }
 
 async fn a_change_knows_of_which_kinds_the_ones_before_it_were(home: &Home) {

@@ -10,6 +10,7 @@ use hayward_auth::Verb;
 use hayward_store::{Deletion, Key, Resource, StoreError};
 use serde_json::{Value, json};
 
+use super::super::attachments;
 use super::{Action, Applied, Applying, Item, Prune};
 use crate::attach::servers;
 use crate::guarded::{Allowed, Change, Denied, named};
@@ -47,11 +48,15 @@ impl<'a> Planning<'a> {
     }
 
     /// Decides of one object whether the caller may make it what it is to be, and does nothing.
-    pub(super) async fn decide(&mut self, item: &Item) -> Result<(), Refusal> {
+    pub(super) async fn decide(&mut self, item: &Item) -> Result<Option<Resource>, Refusal> {
         let (kind, (name, project)) = (item.prepared.kind, item.prepared.named());
-        let is_new = kind.kept == Kept::InProjects || self.change.find(kind, project, name).await?.is_none();
-        let verb = if is_new { Verb::Create } else { Verb::Edit };
-        self.may(verb, kind, (name, project)).await.map(drop).map_err(|refusal| refusal.at(&item.place))
+        let live = match kind.kept {
+            Kept::InProjects => None,
+            Kept::Stored => self.change.find(kind, project, name).await?,
+        };
+        let verb = if live.is_none() { Verb::Create } else { Verb::Edit };
+        self.may(verb, kind, (name, project)).await.map_err(|refusal| refusal.at(&item.place))?;
+        Ok(live)
     }
 
     /// Makes one object what it is to be; what is wrong is told with its place.
@@ -73,6 +78,13 @@ impl<'a> Planning<'a> {
         let applied = |before: Option<&Value>| managers::with(before, manager, file.as_deref(), &document);
         let Some(live) = self.change.find(kind, project.as_deref(), &name).await? else {
             let allowed = self.may(Verb::Create, prepared.kind, prepared.named()).await?;
+            if kind.name == "token" && manager == MANAGER {
+                let refusal =
+                    Refusal::invalid(format!("token `{name}` would be made, and its secret shown to nobody"));
+                let hint =
+                    "make it with `hayward create token`; from then on the manifest may say what it is to be";
+                return Err(refusal.hint(hint));
+            }
             let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied(None)?)).await?;
             let token = token.filter(|_| !self.applying.is_dry).map(|token| token.reveal().to_owned());
             let after = shown(kind, &made);
@@ -120,7 +132,9 @@ impl<'a> Planning<'a> {
             self.change.set_servers(&allowed, (&live, server), attached).await?;
             Action::Created
         };
-        self.note((kind.name, server.to_owned(), Some(name.to_owned())), action, (None, None), None);
+        let after = Some(attachments::shown(kind, &live, server)?);
+        let before = after.clone().filter(|_| action == Action::Unchanged);
+        self.note((kind.name, server.to_owned(), Some(name.to_owned())), action, (before, after), None);
         Ok(())
     }
 
