@@ -33,7 +33,7 @@ pub(crate) async fn attach(
     }
     attached.push(server.to_owned());
     let project = change.set_servers(allowed, (&live, server), attached).await?;
-    finish(plane, change, is_dry).await?;
+    finish(change, is_dry).await?;
     Ok(project)
 }
 
@@ -56,5 +56,5 @@ pub(crate) async fn detach(
         return Err(Refusal::new(Code::NotFound, message));
     }
     change.set_servers(allowed, (&live, server), attached).await?;
-    finish(plane, change, is_dry).await
+    finish(change, is_dry).await
 }

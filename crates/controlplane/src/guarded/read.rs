@@ -10,7 +10,7 @@ use hayward_api::{Caller, Code, Error};
 use hayward_auth::{Verb, Visible};
 use hayward_store::{
     Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, Part, PublicKey, RawResource, Resource,
-    Snapshot, Status, StoreError, Watch,
+    Status, StoreError, Watch,
 };
 
 use serde::Deserialize as _;

@@ -141,8 +141,8 @@ pub(crate) async fn run(
         arguments: told(applying, &results),
         effect: if applying.is_dry { Effect::Look } else { Effect::Change },
     };
-    let (working, is_dry) = (Arc::clone(plane), applying.is_dry);
-    let work = async move { finish(&working, change, is_dry).await.map_err(|refusal| refusal.error) };
+    let is_dry = applying.is_dry;
+    let work = async move { finish(change, is_dry).await.map_err(|refusal| refusal.error) };
     applying.begun.store(!is_dry, Ordering::Relaxed);
     applying.noted.store(true, Ordering::Relaxed);
     recorded(&*plane.record, recorded_as, managed, work).await?;

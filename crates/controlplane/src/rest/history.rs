@@ -98,7 +98,7 @@ pub(crate) async fn revert(asked: Asked) -> Result<Response, Refusal> {
                 }
             }
             let mut resource = change.revert(&proof, (kind, &word, project.as_deref()), to).await?;
-            finish(&plane, change, is_dry).await?;
+            finish(change, is_dry).await?;
             // It has happened, whatever else can be told of it.
             plane.guarded.tell_password(&mut resource).await.ok();
             Ok(resource)

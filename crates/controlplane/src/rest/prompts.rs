@@ -99,7 +99,7 @@ pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
             let deleted = change.delete(&may_delete, &key, Some(version), Deletion::Refuse).await;
             deleted.map_err(|error| conflict(error, if_match))?;
             let (made, _) = prepared.create(&mut change, &may_create, None).await?;
-            finish(&plane, change, is_dry).await?;
+            finish(change, is_dry).await?;
             Ok(shown(prompt, &made))
         })
         .await?;

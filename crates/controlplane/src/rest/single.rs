@@ -50,7 +50,7 @@ pub(crate) async fn delete(asked: Asked) -> Result<Response, Refusal> {
             let mut change = begin(&plane, &[&allowed]).await?;
             let deleted = change.delete(&allowed, &Key { kind, scope, name }, if_match, deletion).await;
             deleted.map_err(|error| conflict(error, if_match))?;
-            finish(&plane, change, is_dry).await
+            finish(change, is_dry).await
         })
         .await?;
     Ok(nothing())

@@ -33,7 +33,7 @@ pub(crate) async fn create(asked: Asked) -> Result<Response, Refusal> {
         .change(said, async move {
             let mut change = begin(&plane, &[&allowed]).await?;
             let made = prepared.create(&mut change, &allowed, None).await?;
-            finish(&plane, change, is_dry).await?;
+            finish(change, is_dry).await?;
             Ok(made)
         })
         .await?;
@@ -63,7 +63,7 @@ pub(crate) async fn replace(asked: Asked) -> Result<Response, Refusal> {
             let version = if_match.or(prepared.version);
             let resource = change.update(&allowed, version, &prepared.desired(None)).await;
             let resource = resource.map_err(|error| conflict(error, if_match))?;
-            finish(&plane, change, is_dry).await?;
+            finish(change, is_dry).await?;
             Ok(resource)
         })
         .await?;
@@ -111,7 +111,7 @@ async fn patched(
     is_same(&prepared, resource)?;
     prepared.ready_for(plane, Some(&live), is_dry).await?;
     let resource = change.update(allowed, Some(current), &prepared.desired(None)).await?;
-    finish(plane, change, is_dry).await?;
+    finish(change, is_dry).await?;
     Ok(resource)
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn begin(plane: &Plane, proofs: &[&Allowed]) -> Result<Change, 
 }
 
 /// Makes a change, or only looks whether it could be made.
-pub(crate) async fn finish(plane: &Plane, mut change: Change, is_dry: bool) -> Result<(), Refusal> {
+pub(crate) async fn finish(mut change: Change, is_dry: bool) -> Result<(), Refusal> {
     if is_dry {
         return Ok(change.check().await?);
     }
