@@ -144,6 +144,13 @@ fn read_only(kind: &Descriptor) -> impl Iterator<Item = &'static str> {
     SAID.get(kind.name).into_iter().flatten().copied()
 }
 
+/// Whether documents of a kind may have this member.
+pub fn has(kind: &Descriptor, member: &str) -> bool {
+    [kind.identity, "project", "labels", "annotations"].contains(&member)
+        || members(kind).iter().any(|own| own == member)
+        || read_only(kind).any(|said| said == member)
+}
+
 /// Takes away what the system says: what is left can be written again.
 pub fn strip(kind: &Descriptor, document: &mut Value) {
     let Some(members) = document.as_object_mut() else { return };

@@ -3,6 +3,8 @@
 //! What follows from it comes by itself: routes, their description, nouns of permissions, words and tables of the command
 //! line, the order of `apply`, reference pages, and the tests of all these.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::error::{Code, Error};
@@ -209,19 +211,24 @@ pub struct Reference {
 pub struct Condition {
     /// What is said, e.g. `NotEnforced`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Whether it holds: `True`, `False` or `Unknown`.
-    pub status: String,
+    pub status: Cow<'static, str>,
     /// Why, as one word.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Why, as a sentence with the way out.
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 impl Condition {
     /// What is the case.
-    pub fn new(kind: &str, status: &str, reason: &str, message: impl Into<String>) -> Self {
-        let (kind, status, reason) = (kind.to_owned(), status.to_owned(), reason.to_owned());
+    pub fn new(
+        kind: &'static str,
+        status: &'static str,
+        reason: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let [kind, status, reason] = [kind, status, reason].map(Cow::Borrowed);
         Self { kind, status, reason, message: message.into() }
     }
 }

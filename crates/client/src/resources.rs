@@ -20,6 +20,8 @@ pub struct Selection {
     pub labels: Option<String>,
     /// Those with these members.
     pub fields: Option<String>,
+    /// Only these members of each, with its name and its project; all if there are none.
+    pub only: Vec<String>,
 }
 
 /// One resource.
@@ -169,10 +171,13 @@ impl Client {
 
     pub(crate) fn list_url(&self, kind: &Descriptor, selection: &Selection) -> Url {
         let mut url = self.route(&[kind.route]);
-        let Selection { project, labels, fields } = selection;
+        let Selection { project, labels, fields, only } = selection;
         let pairs = [("project", project), ("labelSelector", labels), ("fieldSelector", fields)];
         for (name, value) in pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?))) {
             url.query_pairs_mut().append_pair(name, value);
+        }
+        if !only.is_empty() {
+            url.query_pairs_mut().append_pair("fields", &only.join(","));
         }
         url
     }

@@ -49,6 +49,25 @@ macro_rules! resources {
     };
 }
 
+/// Resources of kind `$1` by their name or their uid, with their status. No name looks like a uid, so none is there twice.
+///
+/// `PostgreSQL` plans this once, perhaps while it believes that there is next to nothing: of a uid *and* a kind it would then look
+/// through all of the kind for ever.
+macro_rules! meant {
+    ($name:literal, $uid:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            packed!(status),
+            "FROM (SELECT * FROM resources WHERE ",
+            $name,
+            " UNION ALL SELECT * FROM resources WHERE ",
+            $uid,
+            " AND kind || '' = $1) r LEFT JOIN status s ON s.uid = r.uid WHERE ",
+            $rest
+        )
+    };
+}
+
 /// The revision, and resources of this source with their status.
 macro_rules! listing {
     ($source:literal) => {
@@ -130,10 +149,10 @@ impl Transaction {
 }
 
 pub(crate) async fn get<'a>(on: impl Into<On<'a>>, key: &Key<'_>) -> Result<Option<Resource>, StoreError> {
-    let row = query(resources!(
-        "WHERE r.uid IN (SELECT uid FROM resources WHERE kind = $1 AND scope = $2 AND name = $3
-                         UNION ALL SELECT uid FROM resources WHERE uid = $3 AND kind = $1 AND scope = $2)
-         ORDER BY (CASE WHEN r.uid = $3 THEN 0 ELSE 1 END) LIMIT 1"
+    let row = query(meant!(
+        "kind = $1 AND scope = $2 AND name = $3",
+        "uid = $3",
+        "r.scope = $2 ORDER BY (CASE WHEN r.uid = $3 THEN 0 ELSE 1 END) LIMIT 1"
     ))
     .bind(key.kind.name)
     .bind(key.scope_text())
@@ -152,10 +171,10 @@ async fn find<'a>(
     word: &str,
 ) -> Result<Resource, StoreError> {
     // Two of the best rank are enough to know that several are meant.
-    let rows = query(resources!(
-        "WHERE r.uid IN (SELECT uid FROM resources WHERE kind = $1 AND name = $2
-                         UNION ALL SELECT uid FROM resources WHERE uid = $2 AND kind = $1)
-           AND ($3 OR r.scope = $4)
+    let rows = query(meant!(
+        "kind = $1 AND name = $2",
+        "uid = $2",
+        "($3 OR r.scope = $4)
          ORDER BY (CASE WHEN r.uid = $2 THEN 0 WHEN r.scope = '' THEN 1 ELSE 2 END), r.scope LIMIT 2"
     ))
     .bind(kind.name)

@@ -1,5 +1,8 @@
 //! Documents as they are shown: as a value, or as text where there are thousands.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{is_builtin, read_only};
@@ -109,18 +112,23 @@ pub fn show(kind: &Descriptor, meta: &Metadata, spec: Value, status: Option<Valu
     Value::Object(shown)
 }
 
-/// Writes the same as JSON, of parts that are JSON already: none of them is read.
-pub fn write(kind: &Descriptor, parts: Parts<'_, &str>, out: &mut Vec<u8>) -> serde_json::Result<()> {
+/// Writes the same as JSON, of parts that are JSON already: none of them is read. If only some members are asked for, these,
+/// with the name and the project in any case.
+pub fn write(
+    kind: &Descriptor,
+    parts: Parts<'_, &str>,
+    only: Option<&[String]>,
+    out: &mut Vec<u8>,
+) -> serde_json::Result<()> {
+    let is_meant = |member: &str| only.is_none_or(|only| only.iter().any(|meant| meant == member));
     // The name comes first and is always there.
     let mut before = b'{';
     for (member, said) in said(kind, parts) {
         if let Said::Members(object) = said {
-            let members =
-                object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-            if !members.is_empty() {
-                out.push(before);
-                out.extend_from_slice(members.as_bytes());
-            }
+            write_members(object, only.is_some().then_some(&is_meant), out)?;
+            continue;
+        }
+        if !is_meant(member) && member != kind.identity && member != "project" {
             continue;
         }
         out.push(before);
@@ -135,5 +143,30 @@ pub fn write(kind: &Descriptor, parts: Parts<'_, &str>, out: &mut Vec<u8>) -> se
         }
     }
     out.push(b'}');
+    Ok(())
+}
+
+/// Writes the members of an object behind others: all of them, or those that are meant.
+fn write_members(
+    object: &str,
+    is_meant: Option<&impl Fn(&str) -> bool>,
+    out: &mut Vec<u8>,
+) -> serde_json::Result<()> {
+    let Some(is_meant) = is_meant else {
+        let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+        if !members.is_empty() {
+            out.push(b',');
+            out.extend_from_slice(members.as_bytes());
+        }
+        return Ok(());
+    };
+    // None of our members is written with an escape.
+    let members: BTreeMap<&str, &RawValue> = serde_json::from_str(object)?;
+    for (member, value) in members.into_iter().filter(|(member, _)| is_meant(member)) {
+        out.push(b',');
+        serde_json::to_writer(&mut *out, member)?;
+        out.push(b':');
+        out.extend_from_slice(value.get().as_bytes());
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use hayward_api::{Code, Metadata};
 use hayward_auth::Verb;
 use hayward_store::Resource;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::attach::{attach, detach, servers};
 use crate::guarded::Allowed;
@@ -33,6 +33,13 @@ pub(super) fn shown(kind: &Descriptor, project: &Resource, server: &str) -> Resu
         ..project.metadata.clone()
     };
     Ok(document::show(kind, &metadata, json!({}), None))
+}
+
+/// An attachment with these members only, and what it is about.
+fn some_of(document: &Value, only: &[String]) -> Value {
+    let is_meant = |member: &str| ["server", "project"].contains(&member) || only.iter().any(|it| it == member);
+    let members = document.as_object().into_iter().flatten().filter(|(member, _)| is_meant(member));
+    members.map(|(member, value)| (member.clone(), value.clone())).collect::<Map<_, _>>().into()
 }
 
 /// `GET /serverattachments`.
@@ -64,8 +71,11 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
                 rows.iter().map(|((project, server), document)| ((*project, server.as_str()), document));
             let mut writing = page.begin();
             writing.write(rows, |document, body| {
-                serde_json::to_writer(body, document)
-                    .map_err(|_| Refusal::invalid("a list can't be written"))?;
+                let written = match page.only() {
+                    None => serde_json::to_writer(body, document),
+                    Some(only) => serde_json::to_writer(body, &some_of(document, only)),
+                };
+                written.map_err(|_| Refusal::invalid("a list can't be written"))?;
                 Ok(filter.takes(document))
             })?;
             Ok(page.answer(writing, projects.revision))

@@ -43,8 +43,14 @@ pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
                 let rows = items.iter().map(|item| ((item.scope().unwrap_or_default(), item.name()), item));
                 let is_full = writing.write(rows, |item, body| {
                     let start = body.len();
-                    write(kind, item, &passwords, body)?;
-                    filter.takes_raw(item, &body[start..])
+                    let written = page.only().filter(|_| !filter.reads_documents());
+                    write(kind, (item, &passwords), written, body)?;
+                    let is_meant = filter.takes_raw(item, &body[start..])?;
+                    if is_meant && written.is_none() && page.only().is_some() {
+                        body.truncate(start);
+                        write(kind, (item, &passwords), page.only(), body)?;
+                    }
+                    Ok(is_meant)
                 })?;
                 let Some((part, after)) = part.as_mut().zip(next).filter(|_| !is_full) else { break };
                 // Of many that aren't meant, more are looked at each time.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use hayward_api::document;
 use hayward_api::selector::{Fields, Labels};
 use hayward_auth::Verb;
 use hayward_store::{Part, RawResource, StoreError};
@@ -44,6 +45,11 @@ impl Filter {
     /// The server whose attachments are meant, which say it by their name.
     pub(crate) fn take_server(&mut self) -> Option<String> {
         self.owner.take().map(|(_, name)| name)
+    }
+
+    /// Whether it takes a whole document to say whether it is meant.
+    pub(crate) fn reads_documents(&self) -> bool {
+        self.fields.is_some()
     }
 
     /// Whether a document is one of them.
@@ -93,6 +99,8 @@ async fn owner(asked: &Asked, word: &str) -> Result<(String, String), Refusal> {
 /// Which part of a list is asked for.
 pub(crate) struct Page {
     limit: usize,
+    /// The members that are asked for, if not all.
+    only: Option<Vec<String>>,
     /// The last one of the part before: its project and its name.
     after: Option<(String, String)>,
     /// The request without where it goes on.
@@ -106,6 +114,12 @@ impl Page {
         if limit == Some(0) {
             return Err(Refusal::invalid("`limit` is 0").hint("ask for one at least"));
         }
+        let kind = asked.kind()?;
+        let only = asked.query.get("fields").map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
+        if let Some(unknown) = only.iter().flatten().find(|member| !document::has(kind, member)) {
+            let message = format!("`fields`: {} have no member `{}`", kind.plural, unknown.escape_debug());
+            return Err(Refusal::invalid(message).hint("name members of the document itself, not inner ones"));
+        }
         let after = asked.query.get("continue").map(|text| {
             let split = text.split_once('/').map(|(project, name)| (project.to_owned(), name.to_owned()));
             split.ok_or_else(|| Refusal::invalid("`continue` is not one of ours").hint("take it from `Link`"))
@@ -115,9 +129,15 @@ impl Page {
         let path = asked.route.path.as_str();
         Ok(Self {
             limit: limit.unwrap_or(usize::MAX).min(if limit.is_some() { PAGE_MAX } else { usize::MAX }),
+            only,
             after: after.transpose()?,
             link: format!("{path}?{}", link.finish()),
         })
+    }
+
+    /// The members that are asked for; none if all are.
+    pub(crate) fn only(&self) -> Option<&[String]> {
+        self.only.as_deref()
     }
 
     /// What the store is asked for first; none if all of a list is asked for. One more than wanted says whether there is more.

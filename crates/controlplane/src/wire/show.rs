@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::guarded::Passwords;
 use crate::refusal::Refusal;
 
+/// The member that says what is the case.
+const STATUS: &str = "status";
+
 /// A resource as a document.
 pub(crate) fn shown(kind: &Descriptor, resource: &Resource) -> Value {
     let kept = resource.status.as_ref().map(|status| (status.observed_generation, &status.status));
@@ -18,15 +21,13 @@ pub(crate) fn shown(kind: &Descriptor, resource: &Resource) -> Value {
 /// One of many, as the text of its document. What is only handed on is never read.
 pub(crate) fn write(
     kind: &Descriptor,
-    resource: &RawResource,
-    passwords: &Passwords,
+    (resource, passwords): (&RawResource, &Passwords),
+    only: Option<&[String]>,
     out: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
-    let (spec, generation, kept) = (resource.spec_value()?, resource.generation()?, resource.status()?);
-    let mut conditions = (kind.conditions)(&spec);
-    conditions.extend(passwords.missing(resource.uid(), resource.name(), &spec));
-    let kept = kept.as_ref().map(|status| (status.observed_generation, &status.status));
-    let status = status(&conditions, generation, kept).map(|status| status.to_string());
+    let generation = resource.generation()?;
+    let is_meant = only.is_none_or(|only| only.iter().any(|member| member == STATUS));
+    let status = if is_meant { status_text(kind, resource, passwords)? } else { None };
     let pairs = |text| Some(text).filter(|text| *text != "{}");
     let parts = Parts {
         name: resource.name(),
@@ -42,7 +43,32 @@ pub(crate) fn write(
         owner: resource.owner(),
         status: status.as_deref(),
     };
-    document::write(kind, parts, out).map_err(|_| Refusal::invalid("a list can't be written"))
+    document::write(kind, parts, only, out).map_err(|_| Refusal::invalid("a list can't be written"))
+}
+
+/// The status of one of many, as text.
+fn status_text(
+    kind: &Descriptor,
+    resource: &RawResource,
+    passwords: &Passwords,
+) -> Result<Option<String>, Refusal> {
+    /// A status that nobody wrote: what follows from the spec.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Following<'a> {
+        observed_generation: u64,
+        conditions: &'a [Condition],
+    }
+    let (spec, generation) = (resource.spec_value()?, resource.generation()?);
+    let mut conditions = (kind.conditions)(&spec);
+    conditions.extend(passwords.missing(resource.uid(), resource.name(), &spec));
+    let Some(kept) = resource.status()? else {
+        let following = Following { observed_generation: generation, conditions: &conditions };
+        let text = (!conditions.is_empty()).then(|| serde_json::to_string(&following)).transpose();
+        return text.map_err(|_| Refusal::invalid("a status can't be written"));
+    };
+    let kept = (kept.observed_generation, &kept.status);
+    Ok(status(&conditions, generation, Some(kept)).map(|status| status.to_string()))
 }
 
 /// A resource as it was, as a document.
@@ -60,7 +86,7 @@ fn status(conditions: &[Condition], generation: u64, kept: Option<(u64, &Value)>
     status.insert("observedGeneration".into(), kept.map_or(generation, |(generation, _)| generation).into());
     let known = status.entry("conditions").or_insert_with(|| json!([]));
     if let Some(known) = known.as_array_mut() {
-        known.retain(|old| conditions.iter().all(|new| old["type"] != new.kind.as_str()));
+        known.retain(|old| conditions.iter().all(|new| old["type"] != *new.kind));
         known.extend(conditions.iter().map(|condition| json!(condition)));
     }
     Some(status.into())
@@ -72,12 +98,7 @@ mod tests {
 
     #[test]
     fn what_follows_from_the_spec_stands_beside_what_somebody_said_and_in_the_place_of_the_same() {
-        let of = |kind: &str, status: &str| Condition {
-            kind: kind.into(),
-            status: status.into(),
-            reason: "R".into(),
-            message: "m".into(),
-        };
+        let of = |kind, status| Condition::new(kind, status, "R", "m");
         let kept = json!({"phase": "RUNNING", "conditions": [of("NotEnforced", "False"), of("ManifestBroken", "True")]});
         let shown = status(&[of("NotEnforced", "True")], 3, Some((2, &kept))).unwrap();
         assert_eq!(

@@ -202,7 +202,7 @@ fn documents(args: &Args, kind: &str, project: Option<String>) -> Option<(&'stat
     let kind = words::kind(kind).ok()?;
     let client = args.server.client().ok()?;
     let project = project.filter(|_| kind.scope != Scope::System);
-    let selection = Selection { project, labels: None, fields: None };
+    let selection = Selection { project, ..Selection::default() };
     let listed = block_on(async {
         let listed = tokio::time::timeout(PATIENCE, client.list(kind, &selection)).await;
         Ok(listed.ok().and_then(Result::ok))

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use futures_util::future::try_join_all;
 use hayward_api::Code;
+use hayward_api::document::has;
 use hayward_api::kinds::{Descriptor, Scope};
 use hayward_client::{Client, Error, Selection};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::output::columns::text;
-use crate::output::documents::{DocumentForm, Group, Showing, show};
+use crate::output::columns::{Columns, text};
+use crate::output::documents::{DocumentForm, Group, Shape, Showing, show};
 use crate::output::path::at;
 use crate::output::tell;
 use crate::server::{ProjectArg, ServerArgs, block_on, documents};
@@ -119,7 +120,7 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
     let showing =
         Showing { form: &args.output, is_one, has_labels: args.show_labels, has_headings: !args.no_headers };
     if groups.iter().all(|group| group.documents.is_empty())
-        && matches!(args.output, DocumentForm::Plain(crate::output::documents::Shape::Table(_)))
+        && matches!(args.output, DocumentForm::Plain(Shape::Table(_)))
     {
         tell("nothing found\n");
         return Ok(());
@@ -127,10 +128,29 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
     show(&groups, &showing)
 }
 
-/// Those of a project that are wanted.
-fn selection(args: &Args, project: Option<&str>) -> Selection {
+/// Those of a project that are wanted, with as much of each as is shown.
+fn selection(args: &Args, kind: &Descriptor, project: Option<&str>) -> Selection {
     let (labels, fields) = (args.selector.clone(), args.field_selector.clone());
-    Selection { project: project.map(str::to_owned), labels, fields }
+    let shown: Vec<&str> = match args.output {
+        DocumentForm::Plain(Shape::Table(width)) => Columns::new(kind, width, args.show_labels).members(),
+        DocumentForm::Plain(Shape::Name) => Vec::new(),
+        _ => return Selection { project: project.map(str::to_owned), labels, fields, only: Vec::new() },
+    };
+    // Names and ids say which of them are meant.
+    let ordered = args.sort_by.as_deref().map(member);
+    let mut only: Vec<String> = Vec::new();
+    for member in shown.into_iter().chain(ordered).chain(["id"]).filter(|member| has(kind, member)) {
+        if !only.iter().any(|known| known == member) {
+            only.push(member.to_owned());
+        }
+    }
+    Selection { project: project.map(str::to_owned), labels, fields, only }
+}
+
+/// The member in which a path begins.
+fn member(path: &str) -> &str {
+    let path = path.trim_start_matches('.');
+    path.split(['.', '[']).next().unwrap_or(path)
 }
 
 /// Everything that is wanted. Of `all`, kinds that one may not see are left out, unless one may see none.
@@ -138,7 +158,7 @@ async fn fetch(client: &Client, all: &[Wanted], args: &Args, is_whole: bool) -> 
     let each = all.iter().map(async |wanted| {
         // A project is in none.
         let project = args.project.listed(wanted.kind).filter(|_| !is_whole || wanted.kind.name != "project");
-        let selection = selection(args, project);
+        let selection = selection(args, wanted.kind, project);
         let found = match documents(client, wanted, &selection).await {
             // Whoever is not known at all has the same exit code, and sees nothing of anything.
             Err(error) if is_whole && error.code() == Code::Forbidden => Err(error),

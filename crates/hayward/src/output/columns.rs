@@ -60,6 +60,13 @@ impl Columns {
         std::iter::once(name).chain(project).chain(own).chain(["AGE"]).chain(wide).chain(labels).collect()
     }
 
+    /// The members that stand in it.
+    pub(crate) fn members(&self) -> Vec<&'static str> {
+        let labels = self.has_labels.then_some("labels");
+        let own = self.own().map(|column| column.path.split('.').next().unwrap_or(column.path));
+        own.chain(["createdAt"]).chain(labels).collect()
+    }
+
     /// One row, as it is at this moment.
     pub(crate) fn row(&self, document: &Value, now: Timestamp) -> Vec<String> {
         let member = |path: &str| self.cell(all_at(document, path).as_deref(), now);

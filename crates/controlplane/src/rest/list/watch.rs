@@ -28,6 +28,9 @@ use crate::wire::show::{shown, shown_then};
 /// `GET /{kind}?watch=true`.
 pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Result<Response, Refusal> {
     let (kind, from) = (asked.kind()?, asked.query.number("resourceVersion")?);
+    if asked.query.get("fields").is_some() {
+        return Err(Refusal::invalid("a watch tells whole documents").hint("leave out `fields`"));
+    }
     let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
     let Some(place) = plane.watchers.open(&caller.principal.credential) else {
         let refusal = Refusal::new(Code::RateLimited, "there are as many watches as there may be");

@@ -23,7 +23,8 @@ pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Resu
     let [wanted] = all else {
         return Err(usage("one kind can be watched at a time".to_owned()));
     };
-    let selection = selection(args, args.project.listed(wanted.kind));
+    // A watch tells whole documents.
+    let selection = Selection { only: Vec::new(), ..selection(args, wanted.kind, args.project.listed(wanted.kind)) };
     let mut lines = Lines::new(wanted, args);
     let mut reached = Reached::default();
     loop {
