@@ -188,7 +188,9 @@ impl Manifests {
 
     fn told(&self, error: Option<&str>, broken: &[(String, Error)], count: usize) -> Value {
         let mut told = conditions(broken).into_iter().map(|(_, condition)| condition).collect::<Vec<_>>();
-        told.extend(error.map(|error| Condition::new("ManifestsApplied", "False", "Refused", error)));
+        told.extend(
+            error.map(|error| Condition::new("ManifestsApplied", "False", "Refused", error.to_owned())),
+        );
         let is_ok = broken.is_empty() && error.is_none();
         json!({
             "status": if is_ok { "ok" } else { "degraded" }, "directory": self.dir, "objects": count,

@@ -39,7 +39,10 @@ const LIST: &[Param] = &[
     PROJECT,
     Param::text("labelSelector", "Only those with these labels, e.g. `app=ha,tier!=test,zone in (a,b)`."),
     Param::text("fieldSelector", "Only those with these members, e.g. `transport=STDIO`."),
-    Param::text("fields", "Only these members of each, e.g. `transport,createdAt`; its name and its project in any case."),
+    Param::text(
+        "fields",
+        "Only these members of each, e.g. `transport,createdAt`; its name and its project in any case.",
+    ),
     Param::text("serverId", "Only what goes with this server, by its id or name."),
     Param::number("limit", "So many at most; `Link` says how to go on."),
     Param::text("continue", "Where the list before ended."),

@@ -37,7 +37,8 @@ pub(super) fn shown(kind: &Descriptor, project: &Resource, server: &str) -> Resu
 
 /// An attachment with these members only, and what it is about.
 fn some_of(document: &Value, only: &[String]) -> Value {
-    let is_meant = |member: &str| ["server", "project"].contains(&member) || only.iter().any(|it| it == member);
+    let is_meant =
+        |member: &str| ["server", "project"].contains(&member) || only.iter().any(|it| it == member);
     let members = document.as_object().into_iter().flatten().filter(|(member, _)| is_meant(member));
     members.map(|(member, value)| (member.clone(), value.clone())).collect::<Map<_, _>>().into()
 }

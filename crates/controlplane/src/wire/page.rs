@@ -115,7 +115,8 @@ impl Page {
             return Err(Refusal::invalid("`limit` is 0").hint("ask for one at least"));
         }
         let kind = asked.kind()?;
-        let only = asked.query.get("fields").map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
+        let only =
+            asked.query.get("fields").map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>());
         if let Some(unknown) = only.iter().flatten().find(|member| !document::has(kind, member)) {
             let message = format!("`fields`: {} have no member `{}`", kind.plural, unknown.escape_debug());
             return Err(Refusal::invalid(message).hint("name members of the document itself, not inner ones"));

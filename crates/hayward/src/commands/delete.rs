@@ -122,6 +122,7 @@ async fn named(client: &Client, args: &Args) -> Result<Marked, Failure> {
             project: args.project.listed(wanted.kind).map(str::to_owned),
             labels: args.selector.clone(),
             fields: None,
+            ..Selection::default()
         };
         let found = match found(client, wanted, &selection).await {
             Err(error) if args.ignore_not_found && error.code() == Code::NotFound => continue,

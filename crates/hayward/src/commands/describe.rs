@@ -49,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 project: args.project.listed(wanted.kind).map(str::to_owned),
                 labels: args.selector.clone(),
                 fields: None,
+                ..Selection::default()
             };
             for document in documents(&client, wanted, &selection).await? {
                 let text = match &args.output {

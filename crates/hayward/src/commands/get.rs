@@ -129,7 +129,7 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
 }
 
 /// Those of a project that are wanted, with as much of each as is shown.
-fn selection(args: &Args, kind: &Descriptor, project: Option<&str>) -> Selection {
+fn selection(args: &Args, kind: &'static Descriptor, project: Option<&str>) -> Selection {
     let (labels, fields) = (args.selector.clone(), args.field_selector.clone());
     let shown: Vec<&str> = match args.output {
         DocumentForm::Plain(Shape::Table(width)) => Columns::new(kind, width, args.show_labels).members(),

@@ -496,6 +496,8 @@ async fn the_oldest_login_of_a_user_ends_when_there_are_too_many() {
     rig.bootstrap().await;
     let ann = rig.login("ann@example.org").await;
     let first = rig.user("bob@example.org", json!([])).await;
+    // Which is older is told by the second.
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     let second = rig.login("bob@example.org").await;
     assert_eq!(rig.get("/auth/me", &first).await.status, 200);
     let third = rig.login("bob@example.org").await;

@@ -524,3 +524,37 @@ async fn attachments_are_listed_by_their_server_and_shown_as_they_will_be() {
     );
     assert_eq!((&old["action"], &old["before"]), (&json!("unchanged"), &old["after"]));
 }
+
+#[tokio::test]
+async fn a_list_gives_the_members_that_are_asked_for() {
+    let rig = Rig::start();
+    let admin = rig.admin();
+    let mut wide = server("wide");
+    wide["description"] = json!("a, \"b\" and \u{1f}");
+    wide["labels"] = json!({"team": "a"});
+    for made in [wide, server("narrow")] {
+        assert_eq!(rig.post("/servers", admin, made).await.status, 201);
+    }
+    let whole = rig.get("/servers", admin).await.json();
+    let some = async |query: &str| rig.get(&format!("/servers?{query}"), admin).await;
+    let parts = some("fields=description,status,createdAt").await.json();
+    assert_eq!(parts.as_array().unwrap().len(), 2);
+    for (part, whole) in parts.as_array().unwrap().iter().zip(whole.as_array().unwrap()) {
+        let expect = |member: &str| ["name", "description", "status", "createdAt"].contains(&member);
+        let members = whole.as_object().unwrap().iter().filter(|(member, _)| expect(member));
+        assert_eq!(
+            part,
+            &Value::Object(members.map(|(name, value)| (name.clone(), value.clone())).collect())
+        );
+    }
+    assert_eq!(some("fields=name").await.json(), json!([{"name": "narrow"}, {"name": "wide"}]));
+    // What is asked for is one thing, and what is looked at another.
+    let found = some("fields=id&labelSelector=team%3Da&fieldSelector=name%3Dwide").await.json();
+    assert_eq!(found, json!([{"name": "wide", "id": whole[1]["id"]}]));
+    let attachments = rig.get("/serverattachments?fields=id", admin).await;
+    assert_eq!((attachments.status, attachments.json()), (200, json!([])));
+    for bad in ["fields=nmae", "fields=env.name", "fields=", "fields=name&watch=true"] {
+        let refused = some(bad).await;
+        assert_eq!(refused.status, 400, "{bad}: {}", refused.body);
+    }
+}

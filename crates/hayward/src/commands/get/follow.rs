@@ -24,7 +24,8 @@ pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Resu
         return Err(usage("one kind can be watched at a time".to_owned()));
     };
     // A watch tells whole documents.
-    let selection = Selection { only: Vec::new(), ..selection(args, wanted.kind, args.project.listed(wanted.kind)) };
+    let selection =
+        Selection { only: Vec::new(), ..selection(args, wanted.kind, args.project.listed(wanted.kind)) };
     let mut lines = Lines::new(wanted, args);
     let mut reached = Reached::default();
     loop {
