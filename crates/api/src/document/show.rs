@@ -11,6 +11,7 @@ use crate::metadata::Metadata;
 use crate::names::ResourceName;
 
 /// What a document is made of. `J` is JSON as it is at hand: values, or texts.
+#[derive(Clone, Copy)]
 pub struct Parts<'a, J> {
     /// Its name.
     pub name: &'a str,

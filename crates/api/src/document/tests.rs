@@ -102,8 +102,19 @@ fn what_is_written_as_text_is_what_is_shown_as_a_value() {
                     status: status.as_deref(),
                 };
                 let mut written = b"before".to_vec();
-                write(kind, parts, &mut written).unwrap();
+                write(kind, parts, None, &mut written).unwrap();
                 assert_eq!(String::from_utf8(written).unwrap(), format!("before{shown}"), "{}", kind.name);
+                for only in shown.as_object().unwrap().keys() {
+                    let only = [only.clone(), "status".to_owned()];
+                    let mut written = Vec::new();
+                    write(kind, parts, Some(&only), &mut written).unwrap();
+                    let mut expect = shown.clone();
+                    let is_meant = |member: &str| {
+                        [kind.identity, "project"].contains(&member) || only.iter().any(|it| it == member)
+                    };
+                    expect.as_object_mut().unwrap().retain(|member, _| is_meant(member));
+                    assert_eq!(serde_json::from_slice::<Value>(&written).unwrap(), expect, "{}", kind.name);
+                }
             }
         }
     }

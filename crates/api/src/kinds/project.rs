@@ -240,7 +240,7 @@ mod tests {
         let told = |spec: Value| {
             let spec = read(spec).unwrap();
             let is_served = serde_json::from_value::<ProjectSpec>(spec.clone()).unwrap().is_served();
-            (conditions(&spec).pop().map(|it| (it.kind, it.reason)), is_served)
+            (conditions(&spec).pop().map(|it| (it.kind.into_owned(), it.reason.into_owned())), is_served)
         };
         let not_enforced = |reason: &str| Some((NOT_ENFORCED.to_owned(), reason.to_owned()));
         assert_eq!(told(json!({"servers": ["a"]})), (None, true));

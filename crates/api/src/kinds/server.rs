@@ -239,7 +239,7 @@ mod tests {
         let refers = references(&spec);
         assert_eq!((refers[0].kind, &*refers[0].name), ("secret", "s"));
         assert_eq!(refers[0].field, "env[1].valueFrom.secretRef");
-        let said: Vec<String> = conditions(&spec).into_iter().map(|condition| condition.kind).collect();
+        let said: Vec<_> = conditions(&spec).into_iter().map(|condition| condition.kind).collect();
         assert_eq!(said, ["Running", "NotEnforced"]);
     }
 }
