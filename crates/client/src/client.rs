@@ -1,8 +1,10 @@
 //! One server and one credential, and the requests that go there.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hayward_egress as egress;
-use hayward_egress::{Options, ReadError, Response, Trust};
+use hayward_egress::{Options, ReadError, Response, SendError, Trust};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::de::DeserializeOwned;
@@ -44,6 +46,11 @@ impl Ask {
         Self { method, url, body: None, content_type: "application/json", if_match: None }
     }
 
+    /// Whether something may change there.
+    fn is_write(&self) -> bool {
+        !self.method.is_safe() && !self.url.query_pairs().any(|(name, _)| name == "dryRun")
+    }
+
     pub(crate) fn json(mut self, value: &impl serde::Serialize) -> Self {
         // What is sent are values of JSON, which can always be written.
         self.body = Some(serde_json::to_vec(value).unwrap_or_default().into());
@@ -54,9 +61,14 @@ impl Ask {
 impl Client {
     /// A client; nothing is sent yet, and nothing set up that its address doesn't need.
     pub fn new(config: Config) -> Result<Self, Error> {
+        Self::patient(config, SILENCE_TIMEOUT)
+    }
+
+    /// One that waits so long while nothing comes.
+    fn patient(config: Config, silence_timeout: Duration) -> Result<Self, Error> {
         let Config { address, token, trust } = config;
         let trust = if address.is_tls() { trust } else { Trust::Nobody };
-        let options = Options { connect_timeout: CONNECT_TIMEOUT, silence_timeout: SILENCE_TIMEOUT, trust };
+        let options = Options { connect_timeout: CONNECT_TIMEOUT, silence_timeout, trust };
         let unreachable = |source| Error::Unreachable { address: address.to_string(), source };
         let http = egress::Client::with(&options).map_err(unreachable)?;
         let authorization = token.map(|token| bearer(&token)).transpose()?;
@@ -86,39 +98,47 @@ impl Client {
 
     /// Sends a request; what isn't a success is an error.
     pub(crate) async fn send(&self, ask: Ask) -> Result<Response, Error> {
-        let shown = ask.url.to_string();
+        let (shown, is_write) = (ask.url.to_string(), ask.is_write());
         let request = egress::Request {
             method: ask.method.clone(),
             headers: self.headers(&ask),
             url: ask.url.into(),
             body: ask.body.unwrap_or_default(),
         };
-        let unreachable = |source| Error::Unreachable { address: self.address.to_string(), source };
-        let response = self.http.send(request).await.map_err(unreachable)?;
+        let response = self.http.send(request).await.map_err(|source| self.unanswered(source, is_write))?;
         match response.status() {
             200..=299 => Ok(response),
             status => {
-                let body = response.whole(ANSWER_BYTES_MAX).await.map_err(|source| self.broken(source))?;
-                Err(refusal(shown, status, &body))
+                let body = response.whole(ANSWER_BYTES_MAX).await;
+                Err(refusal(shown, status, &body.map_err(|source| self.broken(source, is_write))?))
             }
         }
     }
 
     /// Sends a request, and reads the whole answer.
     pub(crate) async fn fetch<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, Error> {
-        let shown = ask.url.to_string();
+        let (shown, is_write) = (ask.url.to_string(), ask.is_write());
         let response = self.send(ask).await?;
-        self.read(shown, response).await
+        self.whole(shown, response, is_write).await
     }
 
-    /// Reads the whole of an answer.
+    /// Reads the whole of an answer to who only looked.
     pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         address: String,
         response: Response,
     ) -> Result<T, Error> {
+        self.whole(address, response, false).await
+    }
+
+    async fn whole<T: DeserializeOwned>(
+        &self,
+        address: String,
+        response: Response,
+        is_write: bool,
+    ) -> Result<T, Error> {
         let status = response.status();
-        let body = response.whole(ANSWER_BYTES_MAX).await.map_err(|source| self.broken(source))?;
+        let body = response.whole(ANSWER_BYTES_MAX).await.map_err(|source| self.broken(source, is_write))?;
         serde_json::from_slice(&body).map_err(|error| Error::Stranger {
             address,
             status,
@@ -126,8 +146,17 @@ impl Client {
         })
     }
 
-    pub(crate) fn broken(&self, source: ReadError) -> Error {
-        Error::Broken { address: self.address.to_string(), source }
+    fn broken(&self, source: ReadError, is_write: bool) -> Error {
+        Error::Broken { address: self.address.to_string(), is_write, source }
+    }
+
+    fn unanswered(&self, source: SendError, is_write: bool) -> Error {
+        let address = self.address.to_string();
+        if source.may_have_arrived() {
+            Error::Silent { address, is_write, source }
+        } else {
+            Error::Unreachable { address, source }
+        }
     }
 
     fn headers(&self, ask: &Ask) -> HeaderMap {
@@ -167,6 +196,9 @@ fn refusal(address: String, status: u16, body: &[u8]) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
     use hayward_api::Code;
 
     use super::*;
@@ -180,6 +212,62 @@ mod tests {
         let error = refusal("http://nas".into(), 502, "x".repeat(4096).as_bytes());
         assert!(error.to_string().len() < 400 && error.code() == Code::UpstreamFailed, "{error}");
         assert!(refusal("http://nas".into(), 301, b"").hint().unwrap().contains("redirect"));
+    }
+
+    /// A server that does this with each request.
+    fn answering(answer: impl Fn(&mut TcpStream) + Send + 'static) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _read = stream.read(&mut [0; 4096]).unwrap();
+                answer(&mut stream);
+                open.push(stream);
+            }
+        });
+        client(&url)
+    }
+
+    fn client(url: &str) -> Client {
+        let config = Config { address: Address::parse(url).unwrap(), token: None, trust: Trust::Nobody };
+        Client::patient(config, Duration::from_millis(200)).unwrap()
+    }
+
+    /// What is told of a request of this method to a route that may be a trial.
+    async fn told(client: &Client, method: Method, is_trial: bool) -> (String, String) {
+        let mut url = client.route(&["servers", "ha"]);
+        url.set_query(is_trial.then_some("dryRun=server"));
+        let error = client.fetch::<serde_json::Value>(Ask::new(method, url)).await.unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable);
+        (error.to_string(), error.hint().unwrap_or_default())
+    }
+
+    #[tokio::test]
+    async fn a_write_that_falls_silent_may_have_been_done_and_what_only_looks_may_not() {
+        let begins: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{";
+        let silent = answering(|_| {});
+        let breaking = answering(move |stream| stream.write_all(begins).unwrap());
+        for client in [&silent, &breaking] {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                let (message, hint) = told(client, method, false).await;
+                assert!(
+                    hint.contains("may have been done") && !message.contains("reach"),
+                    "{message} {hint}"
+                );
+            }
+            for (method, is_trial) in [(Method::GET, false), (Method::PATCH, true)] {
+                let (message, hint) = told(client, method, is_trial).await;
+                assert!(hint.is_empty() && message.contains("answer"), "{message} {hint}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_went_nowhere_was_not_done() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (message, hint) = told(&client(&format!("http://127.0.0.1:{port}")), Method::PATCH, false).await;
+        assert!(message.contains("failed to reach") && hint.contains("`hayward serve`"), "{message} {hint}");
     }
 
     #[test]

@@ -10,11 +10,22 @@ pub enum Error {
     /// The server refused.
     #[error("{0}")]
     Refused(Box<Problem>),
-    /// No request went out, or nothing came back.
+    /// No request went out.
     #[error("failed to reach {address}")]
     Unreachable {
         /// The server.
         address: String,
+        /// What failed.
+        #[source]
+        source: SendError,
+    },
+    /// A request went out, and nothing came back.
+    #[error("no answer came from {address}")]
+    Silent {
+        /// The server.
+        address: String,
+        /// Whether it may have changed something there.
+        is_write: bool,
         /// What failed.
         #[source]
         source: SendError,
@@ -24,6 +35,8 @@ pub enum Error {
     Broken {
         /// The server.
         address: String,
+        /// Whether something may have changed there.
+        is_write: bool,
         /// What failed.
         #[source]
         source: ReadError,
@@ -88,7 +101,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Refused(problem) => problem.code,
-            Self::Unreachable { .. } | Self::Broken { .. } => Code::Unavailable,
+            Self::Unreachable { .. } | Self::Silent { .. } | Self::Broken { .. } => Code::Unavailable,
             Self::Stranger { status: 401, .. } => Code::Unauthenticated,
             Self::Stranger { .. } => Code::UpstreamFailed,
             Self::Token => Code::Invalid,
@@ -103,7 +116,10 @@ impl Error {
                 "is `hayward serve` running there? `--url` or `HAYWARD_URL` says where; `--ca` names a private authority"
                     .to_owned(),
             ),
-            Self::Broken { .. } => None,
+            Self::Silent { is_write: true, .. } | Self::Broken { is_write: true, .. } => {
+                Some("it may have been done all the same: look before you ask for it again".to_owned())
+            }
+            Self::Silent { .. } | Self::Broken { .. } => None,
             Self::Stranger { status: 300..=399, .. } => {
                 Some("no redirect is followed: give `--url` the address that it leads to".to_owned())
             }

@@ -78,7 +78,7 @@ impl Watch {
                 }
                 return serde_json::from_slice(&line).map(Some).map_err(|error| self.stranger(&error));
             }
-            let broken = |source| Error::Broken { address: self.address.clone(), source };
+            let broken = |source| Error::Broken { address: self.address.clone(), is_write: false, source };
             if self.pending.len() > EVENT_BYTES_MAX {
                 return Err(broken(ReadError::TooLong(EVENT_BYTES_MAX)));
             }

@@ -50,6 +50,13 @@ pub enum SendError {
     Send(#[source] reqwest::Error),
 }
 
+impl SendError {
+    /// Whether the request may have arrived, though nothing came back.
+    pub fn may_have_arrived(&self) -> bool {
+        matches!(self, Self::Send(error) if !error.is_connect() && !error.is_builder())
+    }
+}
+
 impl Client {
     /// A client whose requests take no longer than this, from the first byte to the last.
     pub fn new(deadline: Duration) -> Result<Self, SendError> {

@@ -121,3 +121,14 @@ impl From<hayward_client::Error> for Failure {
         Self { error, hint, exit_code: code.exit_code() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[test]
+    fn a_command_waits_until_its_server_says_that_it_gives_up() {
+        let gives_up = hayward_controlplane::limits::Limits::default().answer_timeout_ms;
+        assert!(hayward_client::limits::SILENCE_TIMEOUT > Duration::from_millis(gives_up));
+    }
+}
