@@ -96,7 +96,7 @@ fn flags_of(member: &Member) -> Vec<Arg> {
             let file = Arg::new("data-file").long("data-file").value_name("FILE").action(ArgAction::Append);
             vec![
                 many(arg, "KEY[=VALUE]").long_help(
-                    "Value of a key; KEY=@FILE reads a file, KEY alone asks. A value on the command line is seen by others",
+                    "Value of a key; KEY=@FILE takes a file as it is, its last newline too; KEY alone asks. A value on the command line is seen by others",
                 ),
                 file.help("File of values: JSON, YAML or KEY=VALUE lines; `-` is standard input"),
             ]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
 
 use super::{Given, Member, Shape};
@@ -154,9 +154,8 @@ fn sealed(words: &[String], files: &[String]) -> Result<Map<String, Value>, Fail
     }
     for word in words {
         let (key, value) = match word.split_once('=') {
-            Some((key, file)) if file.starts_with('@') => {
-                (key, contents(&file[1..])?.trim_end_matches(['\n', '\r']).to_owned())
-            }
+            // As it is, with its last newline: what reads a private key may need it.
+            Some((key, file)) if file.starts_with('@') => (key, contents(&file[1..])?),
             Some((key, value)) => {
                 output::tell(
                     "warning: a secret on the command line is seen by others: use KEY=@FILE, KEY alone, or --data-file\n",
@@ -251,15 +250,19 @@ pub(crate) fn ask(prompt: &str) -> Result<String, Failure> {
     Ok(rpassword::prompt_password(prompt).context("failed to ask on the terminal")?)
 }
 
-/// The text of a file; `-` is standard input.
+/// The text of a file, all of it and as it is; `-` is standard input.
 pub(crate) fn contents(file: &str) -> Result<String, Failure> {
     let mut text = String::new();
+    let most = FILE_BYTES_MAX + 1;
     let read = if file == "-" {
-        io::stdin().take(FILE_BYTES_MAX).read_to_string(&mut text)
+        io::stdin().take(most).read_to_string(&mut text)
     } else {
-        File::open(file).and_then(|opened| opened.take(FILE_BYTES_MAX).read_to_string(&mut text))
+        File::open(file).and_then(|opened| opened.take(most).read_to_string(&mut text))
     };
-    read.with_context(|| format!("failed to read `{file}`"))?;
+    let bytes = read.with_context(|| format!("failed to read `{file}`"))?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes == most) {
+        return Err(anyhow!("`{file}` is longer than {FILE_BYTES_MAX} bytes").into());
+    }
     Ok(text)
 }
 
@@ -401,6 +404,37 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Value::Object(values_of(&path).unwrap()), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_a_file_is_every_byte_of_it_and_a_password_its_first_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f").display().to_string();
+        for text in ["-----END KEY-----\n", "x", "x\n\n", "x\r\n", "\n", ""] {
+            std::fs::write(&path, text).unwrap();
+            let values = sealed(&[format!("K=@{path}")], &[]).unwrap();
+            assert_eq!(Value::Object(values), json!({"K": text}));
+        }
+        for (text, expect) in
+            [("hush\n", "hush"), ("hush", "hush"), ("hush\r\n", "hush"), ("hush \n\n", "hush ")]
+        {
+            std::fs::write(&path, text).unwrap();
+            let given = Given { words: Vec::new(), files: vec![path.clone()], is_on_stdin: false };
+            assert_eq!(password(&given).unwrap(), expect, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_or_no_text_is_refused_and_not_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f").display().to_string();
+        let most = usize::try_from(FILE_BYTES_MAX).unwrap();
+        std::fs::write(&path, vec![b'a'; most]).unwrap();
+        assert_eq!(contents(&path).unwrap().len(), most);
+        for bad in [vec![b'a'; most + 1], vec![0xff, 0xfe]] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(contents(&path).is_err());
         }
     }
 

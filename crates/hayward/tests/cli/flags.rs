@@ -122,6 +122,18 @@ fn a_token_is_shown_once_and_secrets_on_the_command_line_are_warned_of() {
 }
 
 #[test]
+fn a_value_of_a_file_keeps_its_last_newline() {
+    let rig = Rig::empty();
+    for text in ["-----BEGIN KEY-----\nAA==\n-----END KEY-----\n", "none"] {
+        rig.file("key.pem", text);
+        let words =
+            ["create", "secret", "s", "--data", "K=@key.pem", "--dry-run=client", "-o", "jsonpath={.data.K}"];
+        assert_eq!(rig.ok(&words), format!("{text}\n"));
+    }
+    rig.fails(1, &["create", "secret", "s", "--data", "K=@none.pem", "--dry-run=client"]);
+}
+
+#[test]
 fn an_instance_is_not_made_by_hand_and_nonsense_is_told_with_what_was_meant() {
     let rig = Rig::new();
     assert!(rig.fails(2, &["create", "instance", "x"]).contains("made by the server itself"));
