@@ -20,7 +20,7 @@ use crate::output;
 use crate::remote::token_of;
 use crate::runtime;
 
-pub(crate) use documents::{documents, found, is_wanted};
+pub(crate) use documents::{Found, Meant, complete, found, is_wanted, target};
 pub(crate) use project::ProjectArg;
 
 /// Bytes of a file of certificates.

@@ -115,8 +115,10 @@ fn told(
     let token = token.and_then(|token| token.as_str().map(str::to_owned));
     match form {
         Some(form) if !matches!(form, DocumentForm::Plain(Shape::Table(_))) => {
+            let project = documents::project(kind, &document).map(str::to_owned);
             let groups = [Group { kind, documents: vec![document] }];
-            show(&groups, &Showing { form, is_one: true, has_labels: false, has_headings: true })?;
+            let project = project.as_deref();
+            show(&groups, &Showing { form, is_one: true, project, has_labels: false, has_headings: true })?;
         }
         _ => {
             let line = format!("{} created{how}\n", crate::documents::shown(kind, &document));

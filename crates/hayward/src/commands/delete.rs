@@ -6,7 +6,7 @@ use std::io::{self, BufRead, IsTerminal};
 
 use hayward_api::Code;
 use hayward_api::kinds::Descriptor;
-use hayward_client::{Client, Selection, Target, Write};
+use hayward_client::{Client, Target, Write};
 use serde_json::Value;
 
 use crate::documents::shown;
@@ -14,8 +14,8 @@ use crate::documents::{name, project};
 use crate::failure::Failure;
 use crate::manifest::{self, Empty};
 use crate::output::{data, plain, tell, written};
-use crate::server::{ProjectArg, ServerArgs, block_on, found};
-use crate::words::{usage, wanted};
+use crate::server::{Meant, ProjectArg, ServerArgs, block_on, found};
+use crate::words::usage;
 use crate::writing::{Trial, TrialArg};
 
 /// Deletes resources: those that are named, those with labels, those of files.
@@ -110,28 +110,24 @@ fn told(mut failures: Vec<Failure>, of: usize) -> Result<(), Failure> {
 }
 
 async fn named(client: &Client, args: &Args) -> Result<Marked, Failure> {
-    let all = wanted(&args.words)?;
+    let all = args.project.wanted(&args.words)?;
     let is_bounded = args.all || args.selector.is_some() || all.iter().all(|wanted| !wanted.names.is_empty());
     if !is_bounded {
         return Err(usage("no name is given".to_owned()).hint("name some, or say `-l LABELS` or `--all`"));
     }
+    let meant =
+        Meant { project: &args.project, labels: args.selector.as_deref(), fields: None, only: Vec::new() };
     let mut marked = Marked::default();
     // What refers to others goes first.
     for wanted in all.iter().rev() {
-        let selection = Selection {
-            project: args.project.listed(wanted.kind).map(str::to_owned),
-            labels: args.selector.clone(),
-            fields: None,
-            ..Selection::default()
-        };
-        let found = match found(client, wanted, &selection).await {
+        let found = match found(client, wanted, &meant).await {
             Err(error) if args.ignore_not_found && error.code() == Code::NotFound => continue,
             found => found?,
         };
         let doomed = found.documents.into_iter().map(|document| Doomed { kind: wanted.kind, document });
         marked.doomed.extend(doomed);
         if !args.ignore_not_found {
-            marked.missing.extend(found.missing.into_iter().map(Failure::from));
+            marked.missing.extend(found.missing);
         }
     }
     if marked.doomed.is_empty() && marked.missing.is_empty() {

@@ -1,16 +1,14 @@
 //! `hayward describe`: resources at length.
 
 use hayward_api::kinds::Descriptor;
-use hayward_client::Selection;
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
 use crate::output::describe::describe;
 use crate::output::documents::{DocumentForm, Shape, yaml};
 use crate::output::{data, plain, safe_json, written};
-use crate::server::documents;
-use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::words::{usage, wanted};
+use crate::server::{Found, Meant, ProjectArg, ServerArgs, block_on, complete, found};
+use crate::words::usage;
 
 /// Shows resources at length: every member, in sections, and how each is.
 ///
@@ -40,18 +38,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let all = wanted(&args.words)?;
+    let all = args.project.wanted(&args.words)?;
     let client = args.server.client()?;
     block_on(async {
-        let mut texts = Vec::new();
+        let meant =
+            Meant { project: &args.project, labels: args.selector.as_deref(), fields: None, only: Vec::new() };
+        let (mut texts, mut missing) = (Vec::new(), Vec::new());
         for wanted in &all {
-            let selection = Selection {
-                project: args.project.listed(wanted.kind).map(str::to_owned),
-                labels: args.selector.clone(),
-                fields: None,
-                ..Selection::default()
-            };
-            for document in documents(&client, wanted, &selection).await? {
+            let mut found: Found = found(&client, wanted, &meant).await?;
+            missing.append(&mut found.missing);
+            for document in found.documents {
                 let text = match &args.output {
                     DocumentForm::JsonPath(template) => {
                         Ok(plain(&template.render(&titled(wanted.kind, document))) + "\n")
@@ -74,7 +70,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             DocumentForm::Plain(Shape::Table(_)) => "\n\n",
             _ => "",
         };
-        written(data(&texts.join(between)))
+        written(data(&texts.join(between)))?;
+        complete(missing)
     })
 }
 

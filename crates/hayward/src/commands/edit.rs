@@ -19,8 +19,7 @@ use crate::failure::Failure;
 use crate::manifest;
 use crate::output::documents::{Group, lists, yaml};
 use crate::output::{data, plain, tell, written};
-use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::words;
+use crate::server::{ProjectArg, ServerArgs, block_on, target};
 
 /// The editor, if nobody says one.
 const EDITOR: &str = "vi";
@@ -43,10 +42,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (kind, name) = words::one(&args.words)?;
+    let (kind, name) = args.project.one(&args.words)?;
     let client = args.server.client()?;
-    let target = Target { kind, word: &name, project: args.project.of(kind) };
-    let (live, version) = block_on(async { Ok(client.get_versioned(target).await?) })?;
+    let (target, live, version) = block_on(async {
+        let target = target(&client, (kind, &name), &args.project).await?;
+        let (live, version) = client.get_versioned(target).await?;
+        Ok((target, live, version))
+    })?;
     let before = stripped(kind, &live);
     let text = lists_text(kind, &before)?;
     let file = Scratch::new(&name, &text)?;

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use hayward_api::Code;
 use hayward_api::document::has;
 use hayward_api::kinds::{Descriptor, Scope};
-use hayward_client::{Client, Error, Selection};
+use hayward_client::{Client, Error};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -17,8 +17,8 @@ use crate::output::columns::{Columns, text};
 use crate::output::documents::{DocumentForm, Group, Shape, Showing, show};
 use crate::output::path::at;
 use crate::output::tell;
-use crate::server::{ProjectArg, ServerArgs, block_on, documents};
-use crate::words::{self, Wanted, wanted};
+use crate::server::{Found, Meant, ProjectArg, ServerArgs, block_on, complete, found};
+use crate::words::{self, Wanted};
 
 /// Shows resources: all of a kind, or those that are named.
 ///
@@ -77,21 +77,29 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let mut all = wanted(&args.words)?;
-    let client = args.server.client()?;
     let is_whole = args.words[0].eq_ignore_ascii_case(words::ALL);
-    if let Some(project) = args.project.name().filter(|_| is_whole) {
-        all = of_project(all, project);
-    }
+    let all = match args.project.name().filter(|_| is_whole) {
+        Some(project) => of_project(words::wanted(&args.words)?, project),
+        None => args.project.wanted(&args.words)?,
+    };
+    let client = args.server.client()?;
     block_on(async {
         if args.watch {
             return follow::follow(&client, &all, args).await;
         }
-        let mut groups = fetch(&client, &all, args, is_whole).await?;
+        let (mut groups, mut missing) = fetch(&client, &all, args, is_whole).await?;
+        if is_whole && (args.selector.is_some() || args.field_selector.is_some()) {
+            // Nobody named the project: it is selected or not, like all else.
+            missing.clear();
+        }
         if let Some(keyfile) = &args.seal_to {
             seal::seal(&client, &mut groups, keyfile).await?;
         }
-        finish(groups, &all, args)
+        let is_nothing = groups.iter().all(|group| group.documents.is_empty());
+        if !is_nothing || missing.is_empty() {
+            finish(groups, &all, args)?;
+        }
+        complete(missing)
     })
 }
 
@@ -117,8 +125,13 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
         }
     }
     let is_one = matches!(all, [wanted] if wanted.one().is_some());
-    let showing =
-        Showing { form: &args.output, is_one, has_labels: args.show_labels, has_headings: !args.no_headers };
+    let showing = Showing {
+        form: &args.output,
+        is_one,
+        project: args.project.name(),
+        has_labels: args.show_labels,
+        has_headings: !args.no_headers,
+    };
     if groups.iter().all(|group| group.documents.is_empty())
         && matches!(args.output, DocumentForm::Plain(Shape::Table(_)))
     {
@@ -128,15 +141,20 @@ fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Fai
     show(&groups, &showing)
 }
 
-/// Those of a project that are wanted, with as much of each as is shown.
-fn selection(args: &Args, kind: &'static Descriptor, project: Option<&str>) -> Selection {
-    let (labels, fields) = (args.selector.clone(), args.field_selector.clone());
-    let shown: Vec<&str> = match args.output {
+/// Those of what is wanted that are meant, with these members.
+fn meant(args: &Args, only: Vec<String>) -> Meant<'_> {
+    let (labels, fields) = (args.selector.as_deref(), args.field_selector.as_deref());
+    Meant { project: &args.project, labels, fields, only }
+}
+
+/// The members that are shown of each; none if they are shown whole.
+fn shown(args: &Args, kind: &'static Descriptor) -> Vec<String> {
+    let shown = match args.output {
         DocumentForm::Plain(Shape::Table(width)) => Columns::new(kind, width, args.show_labels).members(),
         DocumentForm::Plain(Shape::Name) => Vec::new(),
-        _ => return Selection { project: project.map(str::to_owned), labels, fields, only: Vec::new() },
+        _ => return Vec::new(),
     };
-    // Names and ids say which of them are meant.
+    // Ids are meant wherever names are.
     let ordered = args.sort_by.as_deref().map(member);
     let mut only: Vec<String> = Vec::new();
     for member in shown.into_iter().chain(ordered).chain(["id"]).filter(|member| has(kind, member)) {
@@ -144,7 +162,7 @@ fn selection(args: &Args, kind: &'static Descriptor, project: Option<&str>) -> S
             only.push(member.to_owned());
         }
     }
-    Selection { project: project.map(str::to_owned), labels, fields, only }
+    only
 }
 
 /// The member in which a path begins.
@@ -153,13 +171,19 @@ fn member(path: &str) -> &str {
     path.split(['.', '[']).next().unwrap_or(path)
 }
 
-/// Everything that is wanted. Of `all`, kinds that one may not see are left out, unless one may see none.
-async fn fetch(client: &Client, all: &[Wanted], args: &Args, is_whole: bool) -> Result<Vec<Group>, Failure> {
+/// What there is of a kind, or why it may not be seen.
+type Seen = (&'static Descriptor, Result<Found, Error>);
+
+/// Everything that is wanted, and what of it is missing. Of `all`, kinds that one may not see are left out, unless one may
+/// see none.
+async fn fetch(
+    client: &Client,
+    all: &[Wanted],
+    args: &Args,
+    is_whole: bool,
+) -> Result<(Vec<Group>, Vec<Failure>), Failure> {
     let each = all.iter().map(async |wanted| {
-        // A project is in none.
-        let project = args.project.listed(wanted.kind).filter(|_| !is_whole || wanted.kind.name != "project");
-        let selection = selection(args, wanted.kind, project);
-        let found = match documents(client, wanted, &selection).await {
+        let found = match found(client, wanted, &meant(args, shown(args, wanted.kind))).await {
             // Whoever is not known at all has the same exit code, and sees nothing of anything.
             Err(error) if is_whole && error.code() == Code::Forbidden => Err(error),
             found => Ok(found?),
@@ -170,11 +194,14 @@ async fn fetch(client: &Client, all: &[Wanted], args: &Args, is_whole: bool) -> 
 }
 
 /// What may be seen; the first refusal if that is nothing.
-fn seen(all: Vec<(&'static Descriptor, Result<Vec<Value>, Error>)>) -> Result<Vec<Group>, Failure> {
-    let (mut groups, mut refused, mut left_out) = (Vec::new(), None, Vec::new());
+fn seen(all: Vec<Seen>) -> Result<(Vec<Group>, Vec<Failure>), Failure> {
+    let (mut groups, mut missing, mut refused, mut left_out) = (Vec::new(), Vec::new(), None, Vec::new());
     for (kind, found) in all {
         match found {
-            Ok(documents) => groups.push(Group { kind, documents }),
+            Ok(found) => {
+                missing.extend(found.missing);
+                groups.push(Group { kind, documents: found.documents });
+            }
             Err(error) => {
                 left_out.push(kind.plural);
                 refused = refused.or(Some(error));
@@ -188,5 +215,5 @@ fn seen(all: Vec<(&'static Descriptor, Result<Vec<Value>, Error>)>) -> Result<Ve
         }
         None => {}
     }
-    Ok(groups)
+    Ok((groups, missing))
 }

@@ -1,6 +1,6 @@
 //! `hayward history`: every change of a resource, who made it and when.
 
-use hayward_client::{Change, Target};
+use hayward_client::Change;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -9,8 +9,7 @@ use crate::failure::Failure;
 use crate::output::age::age;
 use crate::output::diff::unified;
 use crate::output::{Form, data, plain, show, table, written};
-use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::words;
+use crate::server::{ProjectArg, ServerArgs, block_on, target};
 
 /// What stands for a version before a resource was made, or after it was deleted.
 const NOTHING: &str = "nothing";
@@ -40,10 +39,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (kind, name) = words::one(&args.words)?;
+    let (kind, name) = args.project.one(&args.words)?;
     let client = args.server.client()?;
     block_on(async {
-        let target = Target { kind, word: &name, project: args.project.of(kind) };
+        let target = target(&client, (kind, &name), &args.project).await?;
         let changes = client.history(target).await?;
         if args.diff {
             for change in &changes {

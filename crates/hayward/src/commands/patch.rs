@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use hayward_api::kinds::{Descriptor, Sensitive};
-use hayward_client::{Target, Write};
+use hayward_client::Write;
 use serde_json::{Value, json};
 
 use crate::documents::shown;
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 use crate::flags::{assign, contents, members, structured, typed};
 use crate::output::path::{Step, steps};
 use crate::output::{data, plain, tell, written};
-use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::words::{self, usage};
+use crate::server::{ProjectArg, ServerArgs, block_on, target};
+use crate::words::usage;
 use crate::writing::{Trial, TrialArg};
 
 /// Changes members of a resource: `hayward patch server ha replicas=2 description=null`.
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let How::Merge = args.how;
     let is_resource = |word: &&String| !word.contains('=');
     let named: Vec<String> = args.words.iter().take_while(is_resource).cloned().collect();
-    let (kind, name) = words::one(&named)?;
+    let (kind, name) = args.project.one(&named)?;
     let mut patch = match &args.patch {
         Some(text) => given(kind, text)?,
         None => json!({}),
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let client = args.server.client()?;
     let write = Write { is_trial: trial == Trial::Server, precondition: None };
     block_on(async {
-        let target = Target { kind, word: &name, project: args.project.of(kind) };
+        let target = target(&client, (kind, &name), &args.project).await?;
         let document = client.patch(target, &patch, write).await?;
         let how = if write.is_trial { " (tried, not done)" } else { "" };
         written(data(&plain(&format!("{} patched{how}\n", shown(kind, &document)))))

@@ -1,11 +1,11 @@
 //! `hayward revert`: a resource as it was at a version.
 
-use hayward_client::{Target, Write};
+use hayward_client::Write;
 
 use crate::documents::shown;
 use crate::failure::Failure;
 use crate::output::{data, plain, written};
-use crate::server::{ProjectArg, ServerArgs, block_on};
+use crate::server::{ProjectArg, ServerArgs, block_on, target};
 use crate::words;
 use crate::writing::{Trial, TrialArg};
 
@@ -37,7 +37,7 @@ fn version(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let (kind, name) = words::one(&args.words)?;
+    let (kind, name) = args.project.one(&args.words)?;
     let trial = args.trial.trial();
     if trial == Trial::Client {
         return Err(words::usage("only the server knows what was: say `--dry-run=server`".to_owned()));
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let write = Write { is_trial: trial == Trial::Server, precondition: None };
     let client = args.server.client()?;
     block_on(async {
-        let target = Target { kind, word: &name, project: args.project.of(kind) };
+        let target = target(&client, (kind, &name), &args.project).await?;
         let document = client.revert(target, args.to, write).await?;
         let how = if write.is_trial { " (tried, not done)" } else { "" };
         let text = format!("{} is as it was at version {}{how}\n", shown(kind, &document), args.to);

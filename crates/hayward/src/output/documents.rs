@@ -2,13 +2,13 @@
 
 use std::str::FromStr;
 
-use hayward_api::kinds::Descriptor;
+use hayward_api::kinds::{Descriptor, Scope};
 use serde_json::{Map, Value, json};
 
 use super::columns::{Columns, Width};
 use super::jsonpath::Template;
 use super::{data, plain, safe_json, table, written};
-use crate::documents::{name, stripped};
+use crate::documents::{name, project, stripped};
 use crate::failure::Failure;
 
 /// The forms of documents.
@@ -59,6 +59,8 @@ pub(crate) struct Showing<'a> {
     pub(crate) form: &'a DocumentForm,
     /// Whether one was asked for by its name, so that paths begin at it.
     pub(crate) is_one: bool,
+    /// The project that a name means without saying so.
+    pub(crate) project: Option<&'a str>,
     pub(crate) has_labels: bool,
     pub(crate) has_headings: bool,
 }
@@ -80,13 +82,20 @@ pub(crate) fn show(groups: &[Group], showing: &Showing<'_>) -> Result<(), Failur
         }
         Shape::Yaml => written(yaml(&lists(groups)).and_then(|text| data(&text))),
         Shape::Name => {
-            let title =
-                |kind: &Descriptor, document: &Value| format!("{}/{}\n", kind.name, name(kind, document));
+            let title = |kind: &Descriptor, document: &Value| word(kind, document, showing.project) + "\n";
             let lines =
                 groups.iter().flat_map(|group| group.documents.iter().map(|one| title(group.kind, one)));
-            written(data(&plain(&lines.collect::<Vec<_>>().concat())))
+            written(data(&plain(&lines.collect::<String>())))
         }
     }
+}
+
+/// `prompt/hello`, for another command that means this project without saying so. What is of another one has its id there,
+/// since its name means something else.
+pub(crate) fn word(kind: &Descriptor, document: &Value, meant: Option<&str>) -> String {
+    let is_elsewhere = kind.scope != Scope::System && project(kind, document) != meant;
+    let id = document.get("id").and_then(Value::as_str).filter(|_| is_elsewhere);
+    format!("{}/{}", kind.name, id.unwrap_or(name(kind, document)))
 }
 
 /// What paths begin at: the one document, or all as `items`.

@@ -1,15 +1,20 @@
 //! The project that a command is about: one that somebody said, or the one of the configuration.
 //!
-//! The configured one is meant where nothing else can be; it never makes an error, nor another thing of a file.
+//! A said project is one that what is asked for must belong to: kinds without projects are refused with it, and a server is
+//! to be attached to it. The configured one is meant where nothing else can be; it never makes an error of kinds without
+//! projects, nor another thing of a file.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 use hayward_api::kinds::{Descriptor, Scope};
 
+use crate::failure::Failure;
+use crate::words::{self, Wanted, usage};
+
 /// The name of the argument.
 const ID: &str = "project";
 
-/// The kind whose list a project narrows down, though none of it belongs to one.
+/// The kind of which a project has some, though none of it belongs to one.
 const ATTACHED: &str = "server";
 
 /// The project that a command is about.
@@ -31,12 +36,16 @@ impl ProjectArg {
         self.name().filter(|_| self.is_said)
     }
 
-    /// The project of one resource of a kind: the configured one only if the kind can have any.
+    /// The project of those of a kind that are named or watched: what is configured hides no server.
     pub(crate) fn of(&self, kind: &Descriptor) -> Option<&str> {
-        if kind.scope == Scope::System { self.said() } else { self.name() }
+        match kind.scope {
+            Scope::System if kind.name == ATTACHED => self.said(),
+            Scope::System => None,
+            Scope::Either | Scope::Project => self.name(),
+        }
     }
 
-    /// The project of a list of a kind: of servers it is the one that they are attached to.
+    /// The project of a list of all of a kind: of servers it is the one that they are attached to.
     pub(crate) fn listed(&self, kind: &Descriptor) -> Option<&str> {
         if kind.name == ATTACHED { self.name() } else { self.of(kind) }
     }
@@ -50,6 +59,34 @@ impl ProjectArg {
             Scope::Project => self.name(),
         }
     }
+
+    /// What these words want; nothing of a kind that can't be of the project that was said.
+    pub(crate) fn wanted(&self, words: &[String]) -> Result<Vec<Wanted>, Failure> {
+        let all = words::wanted(words)?;
+        all.iter().try_for_each(|wanted| self.takes(wanted.kind))?;
+        Ok(all)
+    }
+
+    /// The one resource that these words name, of a kind that can be of the project that was said.
+    pub(crate) fn one(&self, words: &[String]) -> Result<(&'static Descriptor, String), Failure> {
+        let (kind, name) = words::one(words)?;
+        self.takes(kind)?;
+        Ok((kind, name))
+    }
+
+    /// Refuses a project that was said of a kind without projects: it would be passed over.
+    fn takes(&self, kind: &Descriptor) -> Result<(), Failure> {
+        if self.said().is_none() || has_some(kind) {
+            return Ok(());
+        }
+        let told = format!("{} belong to no project, and `-p` names one", kind.plural);
+        Err(usage(told).hint("leave out `-p`"))
+    }
+}
+
+/// Whether a project has some of a kind: they belong to it, or are attached to it.
+fn has_some(kind: &Descriptor) -> bool {
+    kind.scope != Scope::System || kind.name == ATTACHED
 }
 
 impl clap::FromArgMatches for ProjectArg {
@@ -90,19 +127,34 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_project_is_meant_of_kinds_that_can_have_one_and_a_said_one_of_all() {
+    fn a_configured_project_is_meant_of_kinds_that_can_have_one_and_a_said_one_of_servers_too() {
         let (configured, said, none) = (meant(&[]), meant(&["-p", "home"]), meant(&["-p", ""]));
         for (kind, expect) in [
-            (&prompt::DESCRIPTOR, Some("conf")),
-            (&serverattachment::DESCRIPTOR, Some("conf")),
-            (&secret::DESCRIPTOR, None),
-            (&server::DESCRIPTOR, None),
+            (&prompt::DESCRIPTOR, (Some("conf"), Some("home"))),
+            (&serverattachment::DESCRIPTOR, (Some("conf"), Some("home"))),
+            (&secret::DESCRIPTOR, (None, None)),
+            (&server::DESCRIPTOR, (None, Some("home"))),
         ] {
-            assert_eq!(configured.of(kind), expect, "{}", kind.name);
-            assert_eq!((said.of(kind), none.of(kind)), (Some("home"), None), "{}", kind.name);
+            assert_eq!((configured.of(kind), said.of(kind)), expect, "{}", kind.name);
+            assert_eq!((none.of(kind), none.listed(kind)), (None, None), "{}", kind.name);
         }
         assert_eq!(configured.listed(&server::DESCRIPTOR), Some("conf"));
         assert_eq!(configured.listed(&secret::DESCRIPTOR), None);
+    }
+
+    #[test]
+    fn a_said_project_is_refused_of_kinds_without_projects_only() {
+        let (configured, said) = (meant(&[]), meant(&["-p", "home"]));
+        for (word, is_taken) in
+            [("secrets", false), ("projects", false), ("servers", true), ("prompts", true)]
+        {
+            let words = [word.to_owned()];
+            assert_eq!(said.wanted(&words).is_ok(), is_taken, "{word}");
+            assert!(configured.wanted(&words).is_ok() && meant(&["-p", ""]).wanted(&words).is_ok(), "{word}");
+        }
+        let failure = said.one(&["secret/s".to_owned()]).err().unwrap();
+        assert_eq!((failure.exit_code, failure.hint.as_deref()), (2, Some("leave out `-p`")));
+        assert!(said.wanted(&["servers,secrets".to_owned()]).is_err());
     }
 
     #[test]

@@ -98,7 +98,11 @@ fn every_kind_is_listed_and_described_by_each_of_its_words() {
         for word in words {
             assert!(rig.ok(&["get", word]).contains(name), "{word}");
         }
-        let told = rig.ok(&["describe", words[0], name, "-p", "home"]);
+        let project: &[&str] = match words[0] {
+            "prompt" | "promptrequest" | "serverattachment" => &["-p", "home"],
+            _ => &[],
+        };
+        let told = rig.ok(&[&["describe", words[0], name], project].concat());
         assert!(told.contains(name) && told.contains("ID:"), "{told}");
         assert!(!told.contains("hush"));
     }

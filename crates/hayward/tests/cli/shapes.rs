@@ -43,6 +43,42 @@ fn shells_are_offered_kinds_and_names_and_nothing_where_nobody_answers() {
 }
 
 #[test]
+fn names_that_are_none_are_told_beside_what_is_there() {
+    let rig = rig();
+    for (args, out) in [
+        (&["get", "server", "nosuch", "gra*"][..], "server/grafana\nserver/graph\n"),
+        (&["get", "server", "nosuch", "other"], "server/other\n"),
+        (&["get", "server/nosuch", "server/other"], "server/other\n"),
+        (&["get", "server", "nosuch", "-l", "team=a"], ""),
+        (&["get", "server", "other", "grafana", "-l", "team=a"], "server/grafana\n"),
+        (&["get", "server", "nosuch", "--field-selector", "replicas=2"], ""),
+    ] {
+        let said = rig.run(&[args, &["-o", "name"]].concat());
+        assert!(said.code == 3 && said.out == out, "{args:?}: {said:?}");
+        assert_eq!(said.err.matches("not found").count(), 1, "{args:?}: {said:?}");
+    }
+    let said = rig.run(&["describe", "server", "none", "nosuch", "gra*"]);
+    assert!(said.code == 3 && said.out.contains("grafana"), "{said:?}");
+    assert!(said.err.contains("`none` not found") && said.err.contains("`nosuch` not found"), "{said:?}");
+    for args in [&["get", "server", "no*"][..], &["get", "server", "grafana", "gra*", "-l", "team=a"]] {
+        assert_eq!(rig.run(args).code, 0, "{args:?}");
+    }
+}
+
+#[test]
+fn a_name_that_is_none_is_a_failure_of_a_deletion_that_does_the_rest() {
+    let rig = rig();
+    let said = rig.run(&["delete", "server", "nosuch", "o*"]);
+    assert!(said.code == 3 && said.out == "server/other deleted\n", "{said:?}");
+    assert!(said.err.contains("server `nosuch` not found"), "{said:?}");
+    assert!(rig.fails(3, &["delete", "server", "graph", "-l", "team=a"]).contains("`graph` not found"));
+    let said = rig.run(&["delete", "server", "nosuch", "graf*", "--ignore-not-found"]);
+    assert_eq!((said.code, &*said.out, &*said.err), (0, "server/grafana deleted\n", ""), "{said:?}");
+    assert_eq!(rig.ok(&["delete", "server", "o*"]), "");
+    assert_eq!(rig.ok(&["get", "servers", "-o", "name"]), "server/graph\n");
+}
+
+#[test]
 fn what_comes_later_says_so() {
     let rig = rig();
     for words in

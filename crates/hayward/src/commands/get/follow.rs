@@ -6,11 +6,11 @@ use hayward_api::Code;
 use hayward_client::{Client, Event, EventKind, Selection};
 use serde_json::Value;
 
-use super::{Args, selection};
-use crate::documents::{name, stripped};
+use super::{Args, meant};
+use crate::documents::stripped;
 use crate::failure::Failure;
 use crate::output::columns::Columns;
-use crate::output::documents::{DocumentForm, Shape, yaml};
+use crate::output::documents::{DocumentForm, Shape, word, yaml};
 use crate::output::{data, plain, safe_json, tell, written};
 use crate::server::is_wanted;
 use crate::words::{Wanted, usage};
@@ -23,9 +23,7 @@ pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Resu
     let [wanted] = all else {
         return Err(usage("one kind can be watched at a time".to_owned()));
     };
-    // A watch tells whole documents.
-    let selection =
-        Selection { only: Vec::new(), ..selection(args, wanted.kind, args.project.listed(wanted.kind)) };
+    let selection = meant(args, Vec::new()).of(args.project.of(wanted.kind));
     let mut lines = Lines::new(wanted, args);
     let mut reached = Reached::default();
     loop {
@@ -103,6 +101,8 @@ async fn round(
 struct Lines<'a> {
     wanted: &'a Wanted,
     form: &'a DocumentForm,
+    /// The project that a name means without saying so.
+    project: Option<&'a str>,
     columns: Columns,
     has_headings: bool,
     widths: Vec<usize>,
@@ -115,7 +115,8 @@ impl<'a> Lines<'a> {
             _ => crate::output::columns::Width::Short,
         };
         let columns = Columns::new(wanted.kind, width, args.show_labels);
-        Self { wanted, form: &args.output, columns, has_headings: !args.no_headers, widths: Vec::new() }
+        let (project, has_headings) = (args.project.name(), !args.no_headers);
+        Self { wanted, form: &args.output, project, columns, has_headings, widths: Vec::new() }
     }
 
     fn event(&mut self, kind: EventKind, document: &Value) -> Result<(), Failure> {
@@ -125,7 +126,7 @@ impl<'a> Lines<'a> {
             DocumentForm::Plain(Shape::Table(_)) => plain(&self.row(kind, document)),
             DocumentForm::Plain(Shape::Name) => {
                 let deleted = if kind == EventKind::Deleted { " deleted" } else { "" };
-                plain(&format!("{}/{}{deleted}\n", descriptor.name, name(descriptor, document)))
+                plain(&format!("{}{deleted}\n", word(descriptor, document, self.project)))
             }
             DocumentForm::Plain(Shape::Json) => {
                 return written(
