@@ -1,7 +1,10 @@
 //! The forms of what is shown, what shells are offered, and watches.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::rig::{Rig, finish};
 
@@ -76,6 +79,60 @@ fn a_name_that_is_none_is_a_failure_of_a_deletion_that_does_the_rest() {
     assert_eq!((said.code, &*said.out, &*said.err), (0, "server/grafana deleted\n", ""), "{said:?}");
     assert_eq!(rig.ok(&["delete", "server", "o*"]), "");
     assert_eq!(rig.ok(&["get", "servers", "-o", "name"]), "server/graph\n");
+}
+
+/// What answers each watch with these lines and ends it, and the request lines of those watches.
+fn ending(lines: &'static str) -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, asked) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap();
+            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
+            stream.write_all(format!("{head}{lines}").as_bytes()).unwrap();
+            let first =
+                String::from_utf8_lossy(&request[..read]).lines().next().unwrap_or_default().to_owned();
+            if sender.send(first).is_err() {
+                return;
+            }
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_watch_that_ends_at_once_without_a_word_is_begun_again_after_a_pause_only() {
+    let rig = Rig::empty();
+    let (url, asked) = ending("");
+    let began = Instant::now();
+    let mut command = rig.command(&["get", "servers", "-w", "--url", &url]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    for _watch in 0..3 {
+        assert!(asked.recv().unwrap().contains("watch=true"));
+    }
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    until(&mut lines, ["ended the watch without a word", "watching again"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_watch_that_ends_after_something_came_goes_on_from_there() {
+    let rig = Rig::empty();
+    let (url, asked) = ending("{\"type\": \"ADDED\", \"object\": {\"name\": \"a\"}, \"version\": 7}\n");
+    let mut command = rig.command(&["get", "servers", "-w", "-o", "name", "--url", &url]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(!asked.recv().unwrap().contains("resourceVersion"));
+    // More than there may be breaks.
+    for _watch in 0..9 {
+        assert!(asked.recv().unwrap().contains("resourceVersion=7"));
+    }
+    child.kill().unwrap();
+    let said = child.wait_with_output().unwrap();
+    assert!(said.stdout.starts_with(b"server/a\nserver/a\n") && said.stderr.is_empty(), "{said:?}");
 }
 
 #[test]

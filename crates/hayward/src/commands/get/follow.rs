@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use hayward_api::Code;
 use hayward_client::{Client, Event, EventKind, Selection};
 use serde_json::Value;
@@ -27,22 +28,27 @@ pub(super) async fn follow(client: &Client, all: &[Wanted], args: &Args) -> Resu
     let mut lines = Lines::new(wanted, args);
     let mut reached = Reached::default();
     loop {
-        match round(client, wanted, &selection, &mut reached, &mut lines).await {
-            Ok(()) => reached.breaks.came(),
+        let failure = match round(client, wanted, &selection, &mut reached, &mut lines).await {
+            Ok(()) => continue,
             Err(Round::Here(failure)) => return Err(failure),
             Err(Round::There(error)) => {
                 // What it knew is not kept any more: everything is told once again.
                 let is_gone =
                     matches!(&error, hayward_client::Error::Refused(problem) if problem.status == 410);
                 reached.from = reached.from.filter(|_| !is_gone);
-                let may_pass = is_gone || error.code() == Code::Unavailable;
-                let Some(pause) = reached.breaks.broke().filter(|_| may_pass) else {
+                if !is_gone && error.code() != Code::Unavailable {
                     return Err(error.into());
-                };
-                tell(&plain(&format!("note: {error}: watching again\n")));
-                tokio::time::sleep(pause).await;
+                }
+                error.into()
             }
-        }
+            Err(Round::Silent) => {
+                let error = anyhow!("{} ended the watch without a word", client.address());
+                Failure::unavailable(error).hint("the server's log may say why")
+            }
+        };
+        let Some(pause) = reached.breaks.broke() else { return Err(failure) };
+        tell(&plain(&format!("note: {}: watching again\n", failure.error)));
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -74,8 +80,11 @@ impl Breaks {
 enum Round {
     Here(Failure),
     There(hayward_client::Error),
+    /// The server ended it, and nothing had come.
+    Silent,
 }
 
+/// Watches until the server ends it; that is well if anything had come.
 async fn round(
     client: &Client,
     wanted: &Wanted,
@@ -84,8 +93,10 @@ async fn round(
     lines: &mut Lines<'_>,
 ) -> Result<(), Round> {
     let mut watch = client.watch(wanted.kind, selection, reached.from).await.map_err(Round::There)?;
+    let mut is_silent = true;
     while let Some(Event { kind, object, version }) = watch.next().await.map_err(Round::There)? {
         reached.breaks.came();
+        is_silent = false;
         if version > 0 {
             reached.from = Some(version);
         }
@@ -94,7 +105,7 @@ async fn round(
             lines.event(kind, &object).map_err(Round::Here)?;
         }
     }
-    Ok(())
+    if is_silent { Err(Round::Silent) } else { Ok(()) }
 }
 
 /// What is written, event by event.
