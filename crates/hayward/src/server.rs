@@ -21,7 +21,7 @@ use crate::remote::token_of;
 use crate::runtime;
 
 pub(crate) use documents::{Found, Meant, complete, found, is_wanted, target};
-pub(crate) use project::ProjectArg;
+pub(crate) use project::{ProjectArg, has_some};
 
 /// Bytes of a file of certificates.
 const CA_BYTES_MAX: u64 = 1 << 20;
@@ -47,6 +47,17 @@ fn address(text: &str) -> Result<Address, String> {
 }
 
 impl ServerArgs {
+    /// The same where a flag of this id says otherwise. A word that is no address is told.
+    pub(crate) fn take(&mut self, id: &str, value: &str) -> Result<(), String> {
+        match id {
+            "url" => self.url = address(value)?,
+            "token_file" => self.token_file = Some(value.into()),
+            "ca" => self.ca = Some(value.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// The server.
     pub(crate) fn address(&self) -> &Address {
         &self.url

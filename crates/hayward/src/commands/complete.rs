@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::{Arg, Command};
-use hayward_api::kinds::{Descriptor, KINDS, Scope};
+use hayward_api::kinds::{Descriptor, KINDS};
 use hayward_client::Selection;
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ use crate::documents::name;
 use crate::failure::Failure;
 use crate::output::documents::FORMS;
 use crate::output::{data, plain, written};
-use crate::server::{ServerArgs, block_on};
+use crate::server::{ServerArgs, block_on, has_some};
 use crate::words;
 
 /// How long a shell waits for names.
@@ -76,13 +76,16 @@ struct Line<'a> {
     plain: Vec<&'a str>,
     /// The project that they name.
     project: Option<String>,
+    /// What flags among them say, by their ids.
+    said: Vec<(&'a str, &'a str)>,
     /// The flag whose value comes next.
     open: Option<&'a Arg>,
 }
 
 impl<'a> Line<'a> {
     fn read(root: &'a Command, words: &'a [String]) -> Self {
-        let mut line = Self { commands: vec![root], plain: Vec::new(), project: None, open: None };
+        let mut line =
+            Self { commands: vec![root], plain: Vec::new(), project: None, said: Vec::new(), open: None };
         for word in words {
             line.take(word);
         }
@@ -107,9 +110,10 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn value(&mut self, arg: &Arg, value: &str) {
-        if arg.get_id() == "project" {
-            self.project = Some(value.to_owned());
+    fn value(&mut self, arg: &'a Arg, value: &'a str) {
+        match arg.get_id().as_str() {
+            "project" => self.project = Some(value.to_owned()),
+            flag => self.said.push((flag, value)),
         }
     }
 
@@ -144,7 +148,7 @@ fn of_flag(args: &Args, line: &Line<'_>, arg: &Arg, prefix: &str) -> Option<Vec<
             let shown = known.iter().filter(|value| !value.is_hide_set());
             Some(beginning(shown.map(|value| value.get_name().to_owned()), prefix))
         }
-        "project" => names(args, "projects", prefix, None),
+        "project" => names(args, line, "projects", prefix),
         "output" => {
             let left_out: &[&str] = match line.path().first() {
                 Some(&"describe") => &["wide", "name"],
@@ -165,7 +169,7 @@ fn labels(args: &Args, line: &Line<'_>, prefix: &str) -> Option<Vec<String>> {
     let (before, last) = prefix
         .rsplit_once(',')
         .map_or(("", prefix), |(_, last)| (&prefix[..prefix.len() - last.len()], last));
-    let documents = documents(args, kind, line.project.clone())?.1;
+    let documents = documents(args, line, kind)?.1;
     let members = documents.iter().filter_map(|document| document.get("labels")?.as_object()).flatten();
     let pair = |(key, value): (&String, &Value)| Some(format!("{key}={}", value.as_str()?));
     let pairs: BTreeSet<String> = members.filter_map(pair).collect();
@@ -175,14 +179,13 @@ fn labels(args: &Args, line: &Line<'_>, prefix: &str) -> Option<Vec<String>> {
 
 /// Kinds, and behind a kind names.
 fn resources(args: &Args, line: &Line<'_>, last: &str) -> Option<Vec<String>> {
-    let project = line.project.clone();
     match (last.split_once('/'), line.plain.first()) {
         (Some((kind, prefix)), _) => {
-            let names = names(args, kind, prefix, project)?;
+            let names = names(args, line, kind, prefix)?;
             Some(names.into_iter().map(|name| format!("{kind}/{name}")).collect())
         }
         (None, None) => Some(kinds(last)),
-        (None, Some(kind)) => names(args, kind, last, project),
+        (None, Some(kind)) => names(args, line, kind, last),
     }
 }
 
@@ -191,17 +194,19 @@ fn kinds(prefix: &str) -> Vec<String> {
     beginning(all.map(str::to_owned), prefix)
 }
 
-fn names(args: &Args, kind: &str, prefix: &str, project: Option<String>) -> Option<Vec<String>> {
-    let (kind, documents) = documents(args, kind, project)?;
+fn names(args: &Args, line: &Line<'_>, kind: &str, prefix: &str) -> Option<Vec<String>> {
+    let (kind, documents) = documents(args, line, kind)?;
     let names = documents.iter().map(|document| name(kind, document)).filter(|name| name.starts_with(prefix));
     Some(names.take(NAMES_MAX).map(str::to_owned).collect())
 }
 
-/// What there is of a kind, if the server says so in time.
-fn documents(args: &Args, kind: &str, project: Option<String>) -> Option<(&'static Descriptor, Vec<Value>)> {
+/// What there is of a kind, if the server that the line means says so in time.
+fn documents(args: &Args, line: &Line<'_>, kind: &str) -> Option<(&'static Descriptor, Vec<Value>)> {
     let kind = words::kind(kind).ok()?;
-    let client = args.server.client().ok()?;
-    let project = project.filter(|_| kind.scope != Scope::System);
+    let mut server = args.server.clone();
+    line.said.iter().try_for_each(|(flag, value)| server.take(flag, value)).ok()?;
+    let client = server.client().ok()?;
+    let project = line.project.clone().filter(|project| !project.is_empty() && has_some(kind));
     let selection = Selection { project, ..Selection::default() };
     let listed = block_on(async {
         let listed = tokio::time::timeout(PATIENCE, client.list(kind, &selection)).await;

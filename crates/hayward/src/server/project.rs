@@ -85,7 +85,7 @@ impl ProjectArg {
 }
 
 /// Whether a project has some of a kind: they belong to it, or are attached to it.
-fn has_some(kind: &Descriptor) -> bool {
+pub(crate) fn has_some(kind: &Descriptor) -> bool {
     kind.scope != Scope::System || kind.name == ATTACHED
 }
 

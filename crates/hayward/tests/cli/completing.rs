@@ -6,7 +6,8 @@ use hayward_testkit::daemon::command;
 
 use super::rig::{Rig, finish};
 
-/// Sets up what bash sets up, and tells what the function offers. The words are split as readline splits them.
+/// Sets up what bash sets up, and tells what the function offers. The words are split as readline splits them, which leaves
+/// `@` before what is completed.
 const SCRIPT: &str = r#"
 source <(hayward completions bash)
 COMP_LINE=$1 COMP_POINT=${#1} COMP_WORDBREAKS=$' \t\n"\'><=;|&(:@'
@@ -14,7 +15,9 @@ read -ra COMP_WORDS <<<"${1//=/ = }"
 [[ $1 == *[\ =] ]] && COMP_WORDS+=("")
 COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 [[ $(complete -p hayward) == *" -F _hayward_names "* ]] || exit 9
-_hayward_names hayward "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"
+last=${COMP_WORDS[-1]}
+[[ $last == *@* ]] && last=@${last##*@}
+_hayward_names hayward "$last" "${COMP_WORDS[-2]}"
 printf '%s\n' "${COMPREPLY[@]}"
 "#;
 
@@ -41,6 +44,9 @@ fn bash_offers_kinds_names_and_values_of_flags() {
         ("hayward get servers gr", &["grafana"]),
         ("hayward delete server/gi", &["server/gitea"]),
         ("hayward describe user ad", &["ada@example.org"]),
+        // What stands before `@` is on the line already.
+        ("hayward describe user ada@", &["@example.org"]),
+        ("hayward describe user/ada@ex", &["@example.org"]),
         ("hayward get -o ", &["table", "wide", "json", "yaml", "name", "jsonpath="]),
         ("hayward describe -o ", &["table", "json", "yaml", "jsonpath="]),
         ("hayward get servers --output=y", &["yaml"]),

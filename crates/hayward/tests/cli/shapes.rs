@@ -46,6 +46,29 @@ fn shells_are_offered_kinds_and_names_and_nothing_where_nobody_answers() {
 }
 
 #[test]
+fn shells_are_offered_what_the_server_on_the_line_has() {
+    let rig = rig();
+    let url = format!("http://{}", rig.daemon.address);
+    let good = rig.file("good", rig.daemon.token("admin"));
+    let (url_ahead, bad) = (format!("--url={url}"), rig.file("bad", "hwd_ro_bad"));
+    // Another one is configured.
+    let offered = |words: &[&str]| {
+        let mut command = rig.command(&[&["__complete", "--"], words].concat());
+        command.env("HAYWARD_URL", "http://127.0.0.1:9");
+        finish(command, "").out
+    };
+    assert_eq!(offered(&["get", "srv", "gra"]), "");
+    assert_eq!(offered(&["get", "--url", &url, "srv", "gra"]), "grafana\ngraph\n");
+    assert_eq!(offered(&[&url_ahead, "get", "srv", "gra"]), "");
+    assert_eq!(offered(&["get", &url_ahead, "--token-file", &good, "srv", "gra"]), "grafana\ngraph\n");
+    assert_eq!(offered(&["get", &url_ahead, "--token-file", &bad, "srv", "gra"]), "");
+    assert_eq!(offered(&["get", "--url", "nas", "srv", "gra"]), "");
+    assert_eq!(rig.ok(&["__complete", "--", "get", "--url", "http://127.0.0.1:9", "srv", "gra"]), "");
+    rig.ok(&["create", "project", "home", "--server", "graph"]);
+    assert_eq!(offered(&["get", &url_ahead, "-p", "home", "srv", "gra"]), "graph\n");
+}
+
+#[test]
 fn names_that_are_none_are_told_beside_what_is_there() {
     let rig = rig();
     for (args, out) in [

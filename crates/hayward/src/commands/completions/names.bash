@@ -12,10 +12,10 @@ _hayward_names() {
         return
     fi
     mapfile -t COMPREPLY <<<"$found"
-    # What stands before the last of these is no part of what bash puts in.
-    local breaks=${COMP_WORDBREAKS//[[:space:]\"\']/}
-    local before=${word%"${word##*[$breaks]}"}
-    COMPREPLY=("${COMPREPLY[@]#"$before"}")
+    # Bash puts in the place of the second argument only: what stands before it, as far as `=` or up to `@`, is there already.
+    if [[ $word == *"$2" ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"${word%"$2"}"}")
+    fi
     if [[ ${COMPREPLY[0]} == *= ]]; then
         compopt -o nospace 2>/dev/null
     fi
