@@ -134,14 +134,11 @@ pub(crate) fn meant(spec: TokenSpec, live: Option<&TokenSpec>, data_dir: &Path) 
             Error::new(Code::Invalid, format!("the token would be over before it is made: {end} is past"));
         return Err(error.with_hint("name a time to come, or leave it out for a token without an end"));
     }
-    let fence = match is_new(|spec, live| spec.fence == live.fence) {
-        true => checked(&spec.fence, data_dir)?,
-        false => spec.fence.clone(),
-    };
-    let tool_fences = match is_new(|spec, live| spec.tool_fences == live.tool_fences) {
-        true => checked_tools(&spec.tool_fences, data_dir)?,
-        false => spec.tool_fences.clone(),
-    };
+    let is_new_fence = is_new(|spec, live| spec.fence == live.fence);
+    let fence = if is_new_fence { checked(&spec.fence, data_dir)? } else { spec.fence.clone() };
+    let are_new = is_new(|spec, live| spec.tool_fences == live.tool_fences);
+    let tool_fences =
+        if are_new { checked_tools(&spec.tool_fences, data_dir)? } else { spec.tool_fences.clone() };
     Ok(TokenSpec { fence, tool_fences, ..spec })
 }
 

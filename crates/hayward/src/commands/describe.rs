@@ -41,8 +41,12 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let all = args.project.wanted(&args.words)?;
     let client = args.server.client()?;
     block_on(async {
-        let meant =
-            Meant { project: &args.project, labels: args.selector.as_deref(), fields: None, only: Vec::new() };
+        let meant = Meant {
+            project: &args.project,
+            labels: args.selector.as_deref(),
+            fields: None,
+            only: Vec::new(),
+        };
         let (mut texts, mut missing) = (Vec::new(), Vec::new());
         for wanted in &all {
             let mut found: Found = found(&client, wanted, &meant).await?;
