@@ -39,7 +39,7 @@ pub enum Outcome {
     Applied,
     /// Some are, and others are broken.
     Partly,
-    /// All that could be read is in force; something that is gone from the directory stays, because others refer to it.
+    /// All that could be read is in force but for what can't be: what is gone and others refer to, and tokens that aren't there.
     Kept,
     /// Nothing changed.
     Failed,
@@ -172,9 +172,9 @@ impl Manifests {
             ([], []) => Outcome::Applied,
         };
         let kept = (!kept.is_empty()).then(|| {
-            let kept = kept.join(", ");
-            tracing::warn!(kept, "not in the manifests any more, and kept because others refer to it");
-            format!("kept, because others refer to it: {kept}")
+            let kept = kept.join("; ");
+            tracing::warn!(kept, "not all is as the manifests say");
+            kept
         });
         self.plane.manifests.tell(outcome, self.told(kept.as_deref(), broken, count));
         outcome

@@ -42,7 +42,7 @@ use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
 use crate::wire::query::Query;
 
-/// Applies lists; see [`apply`].
+/// Applies lists; see [`apply`]. Says what of it is not as the lists say, and why.
 pub(crate) async fn apply_lists(
     plane: &Arc<Plane>,
     who: (&Caller, Caller),
@@ -50,8 +50,18 @@ pub(crate) async fn apply_lists(
     lists: Lists,
 ) -> Result<Vec<String>, hayward_api::Error> {
     let (_, results) = apply::run(plane, who, applying, lists).await.map_err(|refusal| refusal.error)?;
-    let kept = results.into_iter().filter(|result| result.action == apply::Action::Kept);
-    Ok(kept.map(|kept| format!("{} `{}`", kept.kind, kept.name)).collect())
+    let told = |result: apply::Applied| {
+        let what = format!("{} `{}`", result.kind, result.name);
+        match result.action {
+            apply::Action::Kept => Some(format!("kept, because others refer to it: {what}")),
+            apply::Action::LeftOut => Some(format!(
+                "left out, as its secret would be shown to nobody: {what}; make it with `hayward create token`, \
+                 and the manifest says what it is to be"
+            )),
+            _ => None,
+        }
+    };
+    Ok(results.into_iter().filter_map(told).collect())
 }
 
 /// Where instances are, which nobody makes by hand.

@@ -36,6 +36,8 @@ pub struct Snapshots {
     record: Arc<dyn Record>,
     /// Held from a look at the store to the change in memory, so that no older look comes last.
     known: Mutex<Known>,
+    /// The revision up to which values of secrets are hidden. Held while they are opened.
+    hidden: Mutex<u64>,
     /// Says that something is different.
     changed: watch::Sender<u64>,
     /// Why values of secrets can't be opened, while they can't.
@@ -47,7 +49,7 @@ pub struct Snapshots {
 struct Known {
     /// The credentials that it had.
     records: HashMap<TokenId, CredentialRecord>,
-    /// All up to this revision is in force.
+    /// All rules and credentials up to this revision are in force.
     revision: u64,
 }
 
@@ -88,7 +90,8 @@ impl Snapshots {
         record: Arc<dyn Record>,
     ) -> Self {
         let (changed, unavailable) = (watch::Sender::new(0), std::sync::Mutex::default());
-        Self { store, credentials, policies, record, known: Mutex::default(), changed, unavailable }
+        let (known, hidden) = (Mutex::default(), Mutex::default());
+        Self { store, credentials, policies, record, known, hidden, changed, unavailable }
     }
 
     /// Reads everything, and says as of which revision.
@@ -97,6 +100,10 @@ impl Snapshots {
         let revision = self.store.revision().await?;
         self.refresh(&mut known, Stale::ALL).await?;
         known.revision = revision;
+        drop(known);
+        // The database may be another one by now.
+        *self.hidden.lock().await = 0;
+        self.hide(revision).await?;
         Ok(revision)
     }
 
@@ -107,13 +114,8 @@ impl Snapshots {
         let mut known = self.known.lock().await;
         if known.revision != change.begun_at() {
             let changed = change.kinds_since(known.revision).await?;
-            let stale = changed.as_ref().map_or(Stale::ALL, Stale::of_all);
-            // Nobody is let in or kept out by a value of a secret, and to open all of them takes long: that is left to whoever
-            // follows the store.
-            self.refresh(&mut known, Stale { secrets: false, ..stale }).await?;
-            if !stale.secrets {
-                known.revision = change.begun_at();
-            }
+            self.refresh(&mut known, changed.as_ref().map_or(Stale::ALL, Stale::of_all)).await?;
+            known.revision = change.begun_at();
         }
         drop(known);
         Ok(change)
@@ -122,22 +124,25 @@ impl Snapshots {
     /// Makes a change that was begun here. What it came to is in force when this returns; if the store doesn't answer, it is as
     /// soon as it does.
     pub(crate) async fn commit(&self, change: Transaction) -> Result<(), StoreError> {
-        let (begun_at, revision, kinds) = (change.begun_at(), change.revision(), change.kinds().clone());
+        let (revision, stale) = (change.revision(), Stale::of_all(change.kinds()));
         change.commit().await?;
-        let mut known = self.known.lock().await;
-        if known.revision >= revision {
-            return Ok(());
-        }
-        match self.refresh(&mut known, Stale::of_all(&kinds)).await {
-            Ok(()) if known.revision >= begun_at => known.revision = revision,
-            // What was missed before is caught up with by whoever follows the store.
-            Ok(()) => {}
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "rules and credentials can't be read again yet"
-            ),
+        if let Err(error) = self.follow_to(revision, stale).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "rules and credentials can't be read again yet");
         }
         Ok(())
+    }
+
+    /// Takes over what changed up to a revision, of which all that came before is in force, unless that was done already.
+    async fn follow_to(&self, revision: u64, stale: Stale) -> Result<(), StoreError> {
+        let mut known = self.known.lock().await;
+        if known.revision < revision {
+            self.refresh(&mut known, stale).await?;
+            known.revision = revision;
+        }
+        drop(known);
+        // To open all values takes long, and nobody is let in or kept out by one: whoever begins a change doesn't wait for it.
+        if stale.secrets { self.hide(revision).await } else { Ok(()) }
     }
 
     /// Says when something is different.
@@ -155,33 +160,38 @@ impl Snapshots {
         self.credentials.principal(id, Timestamp::now().as_second())
     }
 
-    /// Looks at the store again.
+    /// Looks at rules and credentials in the store again.
     async fn refresh(&self, known: &mut Known, stale: Stale) -> Result<(), StoreError> {
-        if stale == Stale::default() {
+        if !stale.rules && !stale.credentials {
             return Ok(());
         }
         if stale.rules {
             self.policies.replace(self.policy().await?);
         }
         if stale.credentials {
+            // What is let in while the store is read is not gone because it wasn't there yet.
+            let before = self.credentials.stored();
             let records = self.store.credential_records().await?;
-            self.take(&mut known.records, records);
-        }
-        if stale.secrets {
-            self.hide().await?;
+            self.take(&mut known.records, before, records);
         }
         self.changed.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    /// Has values of secrets hidden. Rules and credentials don't wait for a key that isn't there: who can't open a value
-    /// can't show it either.
-    async fn hide(&self) -> Result<(), StoreError> {
+    /// Has the values of secrets hidden that there are at a revision, unless that was done already. Rules and credentials don't
+    /// wait for a key that isn't there: who can't open a value can't show it either.
+    async fn hide(&self, revision: u64) -> Result<(), StoreError> {
+        let mut hidden_at = self.hidden.lock().await;
+        if *hidden_at >= revision && self.condition().is_none() {
+            return Ok(());
+        }
+        let now = self.store.revision().await?;
         let live = self.store.live_values().await?;
         let hidden = live.values.into_iter();
         let hidden = hidden.map(|(secret, name, value)| Hidden { name: format!("{secret}.{name}"), value });
         self.record.hide(hidden.collect()).await;
         self.secrets_are(live.unopened.map(|error| error.to_string()));
+        *hidden_at = now;
         Ok(())
     }
 
@@ -213,13 +223,18 @@ impl Snapshots {
     }
 
     /// Lets in whom the store knows and nobody else but who is here for a while, and ends what runs under those.
-    fn take(&self, known: &mut HashMap<TokenId, CredentialRecord>, records: Vec<CredentialRecord>) {
+    fn take(
+        &self,
+        known: &mut HashMap<TokenId, CredentialRecord>,
+        before: Vec<TokenId>,
+        records: Vec<CredentialRecord>,
+    ) {
         let records: HashMap<TokenId, CredentialRecord> =
             records.into_iter().map(|record| (record.id, record)).collect();
         let is_new =
             |record: &&CredentialRecord| known.get(&record.id).is_none_or(|old| !is_same(old, record));
         let is_gone = |id: &TokenId| !records.contains_key(id);
-        let gone: Vec<TokenId> = self.credentials.stored().into_iter().filter(is_gone).collect();
+        let gone: Vec<TokenId> = before.into_iter().filter(is_gone).collect();
         let new: Vec<CredentialRecord> = records.values().filter(is_new).cloned().collect();
         let other: Vec<TokenId> =
             new.iter().map(|record| record.id).filter(|id| known.contains_key(id)).collect();
@@ -247,9 +262,11 @@ impl Snapshots {
         let mut changes = self.store.watch(*from).await?;
         loop {
             let Some(change) = self.until_a_look_is_due(changes.next()).await else {
-                let secrets = self.condition().is_some();
-                let mut known = self.known.lock().await;
-                self.refresh(&mut known, Stale { rules: true, secrets, ..Stale::default() }).await?;
+                self.refresh(&mut *self.known.lock().await, Stale { rules: true, ..Stale::default() })
+                    .await?;
+                if self.condition().is_some() {
+                    self.hide(0).await?;
+                }
                 continue;
             };
             let change = change?;
@@ -259,12 +276,7 @@ impl Snapshots {
                 let further = further?;
                 (newest, stale) = (further.revision, stale.or(Stale::of(&further.kind)));
             }
-            let mut known = self.known.lock().await;
-            // What was changed here is in force already.
-            if known.revision < newest {
-                self.refresh(&mut known, stale).await?;
-                known.revision = newest;
-            }
+            self.follow_to(newest, stale).await?;
             *from = newest;
         }
     }

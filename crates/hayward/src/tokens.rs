@@ -188,8 +188,16 @@ impl TokenDesk {
         self.credentials.remove(*id).then(|| Revoked { id: id.to_string(), name: name.clone() })
     }
 
-    /// Lets in whom the store knows under this id. Only the new one is added: temporary tokens stand in no store.
-    async fn accept(&self, id: TokenId) -> Result<(), Error> {
+    /// Lets in whom the store knows under this id. Where that fails, whoever follows the store does it, and the token is shown
+    /// all the same: that is the only time.
+    async fn accept(&self, id: TokenId) {
+        if let Err(error) = self.try_accept(id).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a new token is not let in yet");
+        }
+    }
+
+    /// Only the new one is added: temporary tokens stand in no store.
+    async fn try_accept(&self, id: TokenId) -> Result<(), Error> {
         // Whoever revokes it on another way waits, and then finds it in memory, too.
         let _held = self.store.begin().await?;
         let stored = self.store.credential_records().await?;
@@ -260,7 +268,7 @@ impl Tokens for TokenDesk {
             let spec = meant(spec, None, &desk.data_dir)?;
             let _change = desk.change.lock().await;
             let (_metadata, token) = desk.store.create_token(&name, spec, &Actor::from(&*actor)).await?;
-            desk.accept(token.id()).await?;
+            desk.accept(token.id()).await;
             Ok(token.reveal().to_owned())
         })
     }
@@ -289,7 +297,7 @@ impl Tokens for TokenDesk {
             let _change = desk.change.lock().await;
             let (token, old) = desk.store.rotate_role(role, &Actor::from(&*actor)).await?;
             desk.end_role(role, &old);
-            desk.accept(token.id()).await?;
+            desk.accept(token.id()).await;
             Ok(token.reveal().to_owned())
         })
     }

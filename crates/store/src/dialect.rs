@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::look::open_to_read;
 pub use self::url::DatabaseUrl;
-use crate::error::StoreError;
+use crate::error::{BEGIN, StoreError};
 use crate::limits::{
     ACQUIRE, BUSY, CACHE_KIB, CONNECT_PAUSE, IDLE_IN_CHANGE, READER_IDLE, READERS, ROWS, STATEMENT,
     STATEMENTS, WRITERS,
@@ -122,6 +122,14 @@ impl Pools {
         match &self.writer {
             Pool::Sqlite(pool) => Ok(Tx::Sqlite(pool.begin_with(BEGIN_WRITE).await?)),
             Pool::Postgres(pool) => Ok(Tx::Postgres(pool.begin().await?)),
+        }
+    }
+
+    /// The name of the step: a file has one connection that changes it, and who waits for that in vain waits for a change.
+    pub(crate) fn begins(&self) -> &'static str {
+        match &self.writer {
+            Pool::Sqlite(_) => BEGIN,
+            Pool::Postgres(_) => "begin a change",
         }
     }
 

@@ -133,8 +133,8 @@ impl StoreError {
     }
 }
 
-/// The step of whoever waits for others to change something.
-pub(crate) const BEGIN: &str = "begin a change";
+/// The step of whoever waits for others to change a file.
+pub(crate) const BEGIN: &str = "begin a change of the file";
 /// What `PostgreSQL` says of texts with a NUL in them.
 const NO_TEXT: &str = "22021";
 
@@ -156,7 +156,7 @@ fn refused(step: &str, source: &sqlx::Error) -> Option<(&'static str, &'static s
     );
     let said = match source {
         sqlx::Error::Database(said) => said,
-        // There is one connection that changes a file.
+        // `PostgreSQL` that isn't there is waited for as long, and has another step.
         sqlx::Error::PoolTimedOut if step == BEGIN => return Some(BUSY),
         _ => return None,
     };

@@ -130,18 +130,18 @@ impl Transaction {
 
     /// Ends those of the user of a new login that are more than it may have at the same time.
     async fn end_oldest_logins(&mut self, new: &NewLogin<'_>, actor: &Actor) -> Result<(), StoreError> {
-        let step = "count logins";
-        let rows = query("SELECT * FROM logins WHERE uid = $1 AND id <> $2 ORDER BY created_at DESC, id")
-            .bind(new.user)
-            .bind(new.id.as_str())
-            .fetch_all(&mut self.tx)
-            .await
-            .map_err(StoreError::at(step))?;
-        let max = usize::try_from(self.store.limits.user_logins_max).unwrap_or(usize::MAX);
+        let rows = query(
+            "WITH old AS (SELECT id FROM logins WHERE uid = $1 AND id <> $2
+                          ORDER BY created_at DESC, id LIMIT $4 OFFSET $3)
+             DELETE FROM logins WHERE id IN (SELECT id FROM old) OR made_with IN (SELECT id FROM old) RETURNING *",
+        );
         // The new one is one of them.
-        for row in rows.iter().skip(max.saturating_sub(1)) {
+        let others = self.store.limits.user_logins_max.saturating_sub(1);
+        let rows = rows.bind(new.user).bind(new.id.as_str()).bind(others).bind(i64::MAX);
+        let rows = rows.fetch_all(&mut self.tx).await.map_err(StoreError::at("end old logins"))?;
+        for row in &rows {
             let entry = LoginEntry::from_row(row)?;
-            self.delete_logins(EndLogins::One(entry.id), actor).await?;
+            self.signal(ChangeKind::Deleted, (&entry.user, entry.id.as_str()), actor);
         }
         Ok(())
     }

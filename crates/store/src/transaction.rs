@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use sqlx::Error as SqlError;
 
 use crate::dialect;
-use crate::error::{BEGIN, StoreError};
+use crate::error::StoreError;
 use crate::history::{ChangeKind, LOGIN, Snapshot};
 use crate::resource::{Actor, Resource};
 use crate::sql::{Argument, Tx, insert_all, query};
@@ -55,7 +55,7 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) async fn begin(store: Store) -> Result<Self, StoreError> {
-        let (tx, begun_at) = store.pools.begin().await.map_err(StoreError::at(BEGIN))?;
+        let (tx, begun_at) = store.pools.begin().await.map_err(StoreError::at(store.pools.begins()))?;
         Ok(Self {
             tx,
             store,

@@ -222,22 +222,27 @@ impl Change {
         (kind, word, project): (&'static Descriptor, &str, Option<&str>),
         version: u64,
     ) -> Result<Resource, StoreError> {
-        let before = match self.inner.find(kind, Some(project), word).await {
+        // What it referred to then is anew what it refers to now.
+        let was = self.inner.at(kind, project, word, version).await?;
+        let scope = was.metadata.scope.as_ref().map(ResourceName::as_str);
+        // By the name that it bore, which another one may bear by now.
+        let before = match self.inner.get(&Key { kind, scope, name: was.metadata.name.as_str() }).await {
             Ok(before) => Some(before),
             Err(StoreError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        // What it referred to then is anew what it refers to now.
-        let was = self.inner.at(kind, project, word, version).await?;
-        let scope = was.metadata.scope.as_ref().map(ResourceName::as_str);
         let wanted = Desired::new(kind, scope, was.metadata.name.as_str(), was.spec);
         let known = before.as_ref().map(|before| (kind.references)(&before.spec)).unwrap_or_default();
         self.check_references(allowed, &wanted, &known)?;
         self.check_subjects(allowed, &wanted).await?;
-        let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
-        let (name, project) = named(&resource);
         let verb = if before.is_some() { Verb::Edit } else { Verb::Create };
-        allowed.covers(verb, kind, name, project)?;
+        if allowed.covers(verb, kind, wanted.name, scope).is_err() {
+            let message = format!("{} `{}` is another one by now, or gone", kind.name, wanted.name);
+            let error =
+                Error::new(Code::Conflict, message).with_hint("look at it, and repeat it with its name");
+            return Err(StoreError::Invalid(error));
+        }
+        let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
         if let Some(before) = before {
             self.check_lost_keys(allowed, &before, &resource).await?;
         }

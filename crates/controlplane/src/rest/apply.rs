@@ -86,6 +86,8 @@ pub(crate) enum Action {
     Deleted,
     /// It is gone from the directory of manifests, and others refer to it.
     Kept,
+    /// A token of the directory of manifests that isn't there: nobody would see its secret.
+    LeftOut,
 }
 
 /// `POST /apply`.

@@ -55,8 +55,18 @@ pub(crate) async fn found(client: &Client, wanted: &Wanted, meant: &Meant<'_>) -
     if !meant.selects() && !is_attached && !names.iter().any(|name| words::is_pattern(name)) {
         return each(client, wanted, project).await;
     }
+    let (patterns, exact): (Vec<String>, Vec<String>) =
+        names.iter().cloned().partition(|name| words::is_pattern(name));
     let mut documents = client.list(kind, &meant.of(project)).await?.items;
-    documents.retain(|document| is_wanted(kind, names, document));
+    // A pattern is a list of what it stands for: of servers, those of the project that is configured.
+    let is_narrower = !patterns.is_empty() && meant.project.listed(kind) != project;
+    let among = if is_narrower { Some(all(client, kind, meant).await?) } else { None };
+    let id = |document: &Value| document.get("id").cloned();
+    documents.retain(|document| {
+        is_wanted(kind, &exact, document)
+            || is_wanted(kind, &patterns, document)
+                && among.as_ref().is_none_or(|among| among.iter().any(|it| id(it) == id(document)))
+    });
     let is_missing = |name: &&String| {
         let one = std::slice::from_ref(*name);
         !words::is_pattern(name) && !documents.iter().any(|document| is_wanted(kind, one, document))

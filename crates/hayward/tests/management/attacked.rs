@@ -492,3 +492,26 @@ async fn a_change_that_waits_for_a_hash_does_not_happen_when_its_maker_may_no_mo
     }
     rig.login("dora@example.org").await;
 }
+
+#[tokio::test]
+async fn a_revert_by_the_id_of_what_is_gone_changes_nothing_of_another_of_its_name() {
+    let rig = Rig::start();
+    rig.bootstrap().await;
+    let maker = json!([{"role": "view", "resource": "servers"}, {"role": "create", "resource": "servers"}]);
+    let eve = rig.user("eve@example.org", maker).await;
+    let old = rig.post("/servers", rig.admin(), server("a")).await.json();
+    assert_eq!(rig.send("DELETE", "/servers/a", rig.admin(), &Value::Null).await.status, 204);
+    let new = json!({"name": "a", "command": ["another"]});
+    assert_eq!(rig.post("/servers", rig.admin(), new).await.status, 201);
+    let (path, to) =
+        (format!("/servers/{}/revert", old["id"].as_str().unwrap()), json!({"to": old["version"]}));
+    let refused = rig.post(&path, &eve, to.clone()).await;
+    assert!(refused.status == 409 && refused.body.contains("another one"), "{}", refused.body);
+    let command = async || rig.get("/servers/a", rig.admin()).await.json()["command"].clone();
+    assert_eq!(command().await, json!(["another"]));
+    // Who may make it makes it where there is none.
+    assert_eq!(rig.send("DELETE", "/servers/a", rig.admin(), &Value::Null).await.status, 204);
+    let made = rig.post(&path, &eve, to).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    assert_eq!(command().await, old["command"]);
+}

@@ -140,7 +140,7 @@ async fn nobody_applies_in_the_name_of_the_directory() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_directory_must_be_there_already() {
+async fn a_token_of_the_directory_that_is_not_there_is_left_out_and_told() {
     let dir = tempfile::tempdir().unwrap();
     let manifests = dir.path().join("manifests");
     std::fs::create_dir(&manifests).unwrap();
@@ -149,10 +149,15 @@ async fn a_token_of_the_directory_must_be_there_already() {
     until(&rig, "applied", |servers, _| names(servers) == ["a"]).await;
     let text = "servers: [{name: a, command: [x]}, {name: b, command: [x]}]\ntokens: [{name: ci, role: ro}]";
     std::fs::write(manifests.join("a.yaml"), text).unwrap();
-    until(&rig, "refused", |_, told| told.to_string().contains("shown to nobody")).await;
-    assert_eq!(rig.get("/servers/b", rig.admin()).await.status, 404);
+    until(&rig, "the rest is in force", |servers, told| {
+        names(servers) == ["a", "b"]
+            && told["status"] == "degraded"
+            && told.to_string().contains("token `ci`")
+    })
+    .await;
+    assert_eq!(rig.get("/tokens/ci", rig.admin()).await.status, 404);
     let made = rig.post("/tokens", rig.admin(), json!({"name": "ci", "role": "ro"})).await;
     assert_eq!(made.status, 201, "{}", made.body);
     std::fs::write(manifests.join("a.yaml"), format!("{text}\n")).unwrap();
-    until(&rig, "applied", |servers, _| names(servers) == ["a", "b"]).await;
+    until(&rig, "it is the directory's", |_, told| told["status"] == "ok").await;
 }

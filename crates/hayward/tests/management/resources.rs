@@ -553,7 +553,7 @@ async fn a_list_gives_the_members_that_are_asked_for() {
     assert_eq!(found, json!([{"name": "wide", "id": whole[1]["id"]}]));
     let attachments = rig.get("/serverattachments?fields=id", admin).await;
     assert_eq!((attachments.status, attachments.json()), (200, json!([])));
-    for bad in ["fields=nmae", "fields=env.name", "fields=", "fields=name&watch=true"] {
+    for bad in ["fields=nmae", "fields=env.name", "fields=name,", "fields=name&watch=true"] {
         let refused = some(bad).await;
         assert_eq!(refused.status, 400, "{bad}: {}", refused.body);
     }

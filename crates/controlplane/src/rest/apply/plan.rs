@@ -79,11 +79,9 @@ impl<'a> Planning<'a> {
         let Some(live) = self.change.find(kind, project.as_deref(), &name).await? else {
             let allowed = self.may(Verb::Create, prepared.kind, prepared.named()).await?;
             if kind.name == "token" && manager == MANAGER {
-                let refusal =
-                    Refusal::invalid(format!("token `{name}` would be made, and its secret shown to nobody"));
-                let hint =
-                    "make it with `hayward create token`; from then on the manifest may say what it is to be";
-                return Err(refusal.hint(hint));
+                // Its secret would be shown to nobody.
+                self.note((kind.name, name, project), Action::LeftOut, (None, None), None);
+                return Ok(());
             }
             let (made, token) = prepared.create(&mut self.change, &allowed, Some(applied(None)?)).await?;
             let token = token.filter(|_| !self.applying.is_dry).map(|token| token.reveal().to_owned());
@@ -123,13 +121,13 @@ impl<'a> Planning<'a> {
         }
         let project = crate::wire::kind("project")?;
         let live = self.change.find(project, None, name).await?;
-        let live = live.ok_or_else(|| Refusal::invalid(format!("project `{name}` not found")))?;
+        let mut live = live.ok_or_else(|| Refusal::invalid(format!("project `{name}` not found")))?;
         let mut attached = servers(&live);
         let action = if attached.iter().any(|known| known == server) {
             Action::Unchanged
         } else {
             attached.push(server.to_owned());
-            self.change.set_servers(&allowed, (&live, server), attached).await?;
+            live = self.change.set_servers(&allowed, (&live, server), attached).await?;
             Action::Created
         };
         let after = Some(attachments::shown(kind, &live, server)?);
