@@ -3,6 +3,8 @@
 //! What it can do is bounded by its functions: the first user, a login for whoever knows a password, a user for whoever holds
 //! an invite. Guesses cost time, see [`hayward_auth::guesses`].
 
+mod invites;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +16,7 @@ use hayward_auth::guesses::{Early, Guess, Guesses};
 use hayward_auth::password::{self, PasswordHash};
 use hayward_auth::{Operation, Purpose, Token, TokenId};
 use hayward_store::{
-    Actor, Desired, EndLogins, Impersonator, Invite, NewInvite, NewLogin, Resource, Store, StoreError,
-    Transaction,
+    Actor, Desired, EndLogins, Impersonator, NewLogin, Resource, Store, StoreError, Transaction,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -23,7 +24,6 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::guarded::Guarded;
 use crate::limits::{Limits, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, ROOM_PATIENCE};
 use crate::refusal::Refusal;
 use crate::snapshots::Snapshots;
@@ -318,76 +318,6 @@ impl Entrance {
         }
     }
 
-    /// Keeps an invite, which is redeemed once.
-    pub(crate) async fn invite(&self, invite: &NewInvite, actor: &Actor) -> Result<(), Refusal> {
-        Ok(self.store.create_invite(invite, actor).await?)
-    }
-
-    /// The invites that are kept, oldest first.
-    pub(crate) async fn invites(&self) -> Result<Vec<Invite>, Refusal> {
-        Ok(self.store.list_invites().await?)
-    }
-
-    /// Takes an invite back.
-    pub(crate) async fn take_invite_back(&self, id: TokenId) -> Result<(), Refusal> {
-        Ok(self.store.delete_invite(id).await?)
-    }
-
-    /// Whom an invite is for, and its id, for the record.
-    pub(crate) async fn invited(&self, invite: &str) -> Result<(Option<String>, Option<String>), Refusal> {
-        let Ok(shown) = Token::parse(invite) else { return Ok((None, None)) };
-        let known = self.store.list_invites().await?.into_iter().find(|known| known.id == shown.id);
-        let email = known.and_then(|known| Some(known.content.get("email")?.as_str()?.to_owned()));
-        Ok((Some(shown.id.to_string()), email))
-    }
-
-    /// Makes the user that an invite is for, and signs it in: all of it, or the invite is as good as before.
-    ///
-    /// Whoever made it must still be there and allowed to: what it can't do any more, what it left behind can't either.
-    pub(crate) async fn join(
-        &self,
-        guarded: &Guarded,
-        (invite, password): (&str, String),
-        address: Option<IpAddr>,
-    ) -> Result<SignedIn, Refusal> {
-        let now = unix();
-        // All invites are one account: guessing at them is as slow as guessing at a password.
-        bearable(&password)?;
-        let trying = self.try_at("", address, "too many wrong invites").await?;
-        let wrong = || Refusal::new(Code::Unauthenticated, "the invite is not valid, or not any more");
-        let Ok(shown) = Token::parse(invite) else { return Err(wrong()) };
-        let digest = self.hash(password).await?;
-        let mut change = self.snapshots.begin().await?;
-        let redeemed = match change.redeem_invite(shown.id, &shown.digest, now.cast_signed()).await {
-            Ok(redeemed) => redeemed,
-            // Whoever holds a right one that is used or over guesses nothing.
-            Err(StoreError::Done { .. }) => {
-                trying.take_back();
-                return Err(wrong());
-            }
-            Err(StoreError::NotFound { .. }) => return Err(wrong()),
-            Err(error) => return Err(error.into()),
-        };
-        let text = |member: &str| redeemed.content.get(member).and_then(Value::as_str);
-        let (email, actor) = (text("email").unwrap_or_default(), Actor::system());
-        let groups = redeemed.content.get("groups").and_then(Value::as_array);
-        let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
-        let maker = match redeemed.made_with {
-            Some(credential) => self.snapshots.principal(credential),
-            None => Actor::principal(&redeemed.made_by).map(Arc::new),
-        };
-        if !maker.is_some_and(|maker| guarded.may_still_invite(&maker, email, &groups)) {
-            return Err(wrong());
-        }
-        trying.take_back();
-        let wanted = user(email, text("name"), digest.clone())?;
-        let made = change.create(&wanted, &actor).await?;
-        for group in groups {
-            join_group(&mut change, group, email, &actor).await?;
-        }
-        self.sign_in_with(change, made, Shown::Password(&digest)).await
-    }
-
     fn guesses(&self) -> std::sync::MutexGuard<'_, Guesses> {
         self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -478,27 +408,6 @@ fn first<'a>(email: &'a str, name: Option<&str>, digest: PasswordHash) -> Result
         Desired::new(group, None, ADMINS, (group.read)(members)?),
         Desired::new(rbac, None, "bootstrap-admin", (rbac.read)(rules)?),
     ])
-}
-
-/// Puts a new user into a group, unless that is gone.
-async fn join_group(change: &mut Transaction, name: &str, email: &str, actor: &Actor) -> Result<(), Refusal> {
-    let kind = kinds::find("group").ok_or_else(|| Error::new(Code::Internal, "there are no groups"))?;
-    let group = match change.find(kind, Some(None), name).await {
-        Ok(group) => group,
-        Err(StoreError::NotFound { .. }) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut spec = group.spec.clone();
-    let mut members = spec.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
-    members.push(email.into());
-    spec["members"] = members.into();
-    let desired = Desired {
-        labels: group.metadata.labels.clone(),
-        annotations: group.metadata.annotations.clone(),
-        ..Desired::new(kind, None, group.metadata.name.as_str(), spec)
-    };
-    change.update(&desired.key(), Some(group.metadata.resource_version), &desired, actor).await?;
-    Ok(())
 }
 
 /// The kind of users.
