@@ -34,7 +34,7 @@ async fn a_token_is_accepted_until_its_end_and_from_its_networks_only() {
     let bound = |name: &str, args: &[&str]| add(&data, &[&["--name", name], args].concat());
     let here = bound("here", &["--source", "127.0.0.0/8", "--source", "10.0.0.7", "--expires", "1h"]);
     let elsewhere = bound("elsewhere", &["--source", "10.0.0.0/8"]);
-    let over = bound("over", &["--expires", "1s"]);
+    let over = bound("over", &["--expires", "2s"]);
     let listed: Value = serde_json::from_slice(&token(&data, &["list", "-o", "json"]).stdout).unwrap();
     let of =
         |name: &str| listed.as_array().unwrap().iter().find(|token| token["name"] == name).unwrap().clone();

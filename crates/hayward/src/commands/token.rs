@@ -11,7 +11,7 @@ use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
 use hayward_api::{Code, Error, Time};
 use hayward_gateway::tokens::TokenView;
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
 use crate::config::Common;
 use crate::failure::Failure;
@@ -131,10 +131,13 @@ fn pace(text: &str) -> Result<NonZeroU32, String> {
     text.parse().map_err(|_| "use a whole number from 1; leave it out for no bound".to_owned())
 }
 
-/// A moment to come, or how far away it is.
+/// A moment to come, or how far away it is: the whole second that isn't before it, so that `1s` lasts a second at least, and `0h` none.
 fn end(text: &str) -> Result<Time, String> {
     let moment = moment::parse(text, moment::Side::Ahead)?;
-    Time::from_unix(moment.as_second()).ok_or_else(|| format!("`{text}` is too far away"))
+    let mode = if moment > Timestamp::now() { RoundMode::Ceil } else { RoundMode::Floor };
+    let to = TimestampRound::new().smallest(Unit::Second).mode(mode);
+    let whole = moment.round(to).ok().and_then(|whole| Time::from_unix(whole.as_second()));
+    whole.ok_or_else(|| format!("`{text}` is too far away"))
 }
 
 pub(crate) fn run(args: Args) -> Result<(), Failure> {
@@ -248,4 +251,17 @@ fn row(token: &TokenView) -> Vec<String> {
     let expires = token.expires_at.map_or_else(|| "-".to_owned(), |time| time.to_string());
     let bounds = token.bounds.to_string();
     vec![id, name, role, enabled.to_owned(), token.created_at.clone(), expires, bounds, fence]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end;
+
+    #[test]
+    fn an_end_is_never_before_what_was_asked_for() {
+        let read = |text| end(text).unwrap().to_string();
+        assert_eq!(read("2999-01-01T00:00:00.2Z"), "2999-01-01T00:00:01Z");
+        assert_eq!(read("2999-01-01T00:00:00Z"), "2999-01-01T00:00:00Z");
+        assert!(end("yesterday").is_err());
+    }
 }
