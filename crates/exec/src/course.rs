@@ -23,6 +23,7 @@ use crate::job::{Captured, Ending, Fate, Finished, Survivor, Survivors};
 use crate::limits::{ANSWER, ANSWER_AT_STOP, ANSWER_BEFORE_KILL, FOREVER, KILL, SETTLE, SURVIVORS_NAMED_MAX};
 use crate::output::{Ends, Streams};
 use crate::quota::Exhausted;
+use crate::spool::Place;
 use crate::supervisor::{Quiet, Supervisor, Terms};
 use crate::wire::{End, Report, Stage, Status, Step, Whom};
 
@@ -40,18 +41,40 @@ pub(crate) async fn run(
         Ok(turn) => turn,
         Err(ending) => return Ok(unstarted(ending, since)),
     };
-    let supervisor = inner.supervisor().await?;
     let place = inner.place(job);
     let opened = Streams::open(job.stdout_bytes_max, job.stderr_bytes_max, place.clone());
-    let (mut streams, ends) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            inner.give_back(supervisor);
-            return Err(ExecError::supervisor("connect", error));
-        }
-    };
+    let (streams, ends) = opened.map_err(|error| ExecError::supervisor("connect", error))?;
+    go(inner, order, &stop, Line { streams, ends, place, is_conversation: false, since }).await
+}
+
+/// Runs a job that somebody talks to over the other ends of these.
+pub(crate) async fn converse(
+    inner: &Arc<Inner>,
+    order: &Order,
+    cancel: CancellationToken,
+    ends: Ends,
+) -> Result<Finished, ExecError> {
+    let since = Instant::now();
+    let stop = Stop { cancel, closing: inner.closing(), deadline: since + FOREVER };
+    let line = Line { streams: Streams::none(), ends, place: None, is_conversation: true, since };
+    go(inner, order, &stop, line).await
+}
+
+/// What a job is connected with.
+struct Line {
+    streams: Streams,
+    ends: Ends,
+    /// Its place in the spool, if it has one.
+    place: Option<Place>,
+    is_conversation: bool,
+    since: Instant,
+}
+
+async fn go(inner: &Arc<Inner>, order: &Order, stop: &Stop<'_>, line: Line) -> Result<Finished, ExecError> {
+    let Line { mut streams, ends, place, is_conversation, since } = line;
+    let supervisor = inner.supervisor().await?;
     let leaf = supervisor.leaf().map(|leaf| leaf.path().to_owned());
-    let group = match inner.bound(job.effective_quota(), leaf).await {
+    let group = match inner.bound(order.job.effective_quota(), leaf).await {
         Ok(group) => group,
         Err(error) => {
             inner.give_back(supervisor);
@@ -60,7 +83,7 @@ pub(crate) async fn run(
     };
     let stage = Stage::of(order, &group, inner.containment().bounds());
     let course = Course { inner, order, supervisor, streams: &mut streams };
-    let followed = course.follow(&stop, Terms { stage, place }, ends).await;
+    let followed = course.follow(stop, Terms { stage, place, is_conversation }, ends).await;
     let exhausted = group.exhausted();
     inner.unbound(&group);
     let (ending, survivors) = followed?;

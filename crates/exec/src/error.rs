@@ -46,6 +46,9 @@ pub enum ExecError {
     /// The queue for a turn is full.
     #[error("{waiting_max} commands are waiting already")]
     Busy { waiting_max: u64 },
+    /// As many jobs are talked to as may be.
+    #[error("{max} commands are being talked to already")]
+    TooManyConversations { max: u64 },
     /// No job starts any more.
     #[error("the server is stopping")]
     ShuttingDown,
@@ -137,9 +140,10 @@ impl ExecError {
             Self::ProgramNotFound { .. } => "check its name and the PATH, or use its full path",
             Self::ArgumentsTooLong => "write the text to a file and pass its path",
             Self::NulByte { .. } => "remove the NUL byte",
-            Self::TooManyProcesses { .. } | Self::TooManyFiles { .. } | Self::Busy { .. } => {
-                "try again when other commands have ended"
-            }
+            Self::TooManyProcesses { .. }
+            | Self::TooManyFiles { .. }
+            | Self::Busy { .. }
+            | Self::TooManyConversations { .. } => "try again when other commands have ended",
             Self::ProfileInvalid { .. } => "correct the profile",
             Self::RootRefused { .. } => "name files and directories that exist and aren't the kernel's",
             Self::RootProtected => "name a root that neither holds nor lies in a protected path",

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,9 +13,10 @@ use tokio_util::task::TaskTracker;
 use crate::assess::{self, Assessment, Order};
 use crate::cgroup::{Controllers, Group, Home};
 use crate::containment::{Choice, Containment, establish};
+use crate::conversation::{self, Conversation, Ours};
 use crate::course;
 use crate::error::ExecError;
-use crate::job::{Finished, Job};
+use crate::job::{Finished, Job, Survivors};
 use crate::limits::{ANSWER, EXIT, GONE, KILL, Limits, SETTLE, SHUTDOWN_GRACE_MAX};
 use crate::pool::Pool;
 use crate::profile::Profile;
@@ -60,6 +62,8 @@ pub(crate) struct Inner {
     places: Arc<Semaphore>,
     /// Running jobs.
     turns: Arc<Semaphore>,
+    /// Jobs that are talked to.
+    conversations: Arc<Semaphore>,
     tasks: TaskTracker,
     closing: CancellationToken,
     closing_grace: OnceLock<Duration>,
@@ -79,6 +83,7 @@ impl Executor {
             pool: Pool::default(),
             places: Arc::new(Semaphore::new(size(running + waiting))),
             turns: Arc::new(Semaphore::new(size(running))),
+            conversations: Arc::new(Semaphore::new(size(config.limits.conversations_max))),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             closing_grace: OnceLock::new(),
@@ -107,6 +112,18 @@ impl Executor {
         job.check()?;
         let order = Order { job, probe: None, protected: Arc::clone(&self.protected) };
         self.inner.run(order, cancel.child_token()).await
+    }
+
+    /// Starts a job that is talked to. It takes no turn of those that are run, and no deadline ends it within a year; of its output nothing
+    /// is kept here, and nothing of it outlives the server. Whether it could be started its end says.
+    ///
+    /// If `cancel` fires, or `finished` is dropped, it is ended as at a deadline. Its environment is passed as it is, also to
+    /// a confined one. Must be called within a runtime.
+    pub fn converse(&self, job: Job, cancel: &CancellationToken) -> Result<Conversation, ExecError> {
+        job.check()?;
+        let job = Job { survivors: Survivors::End, label: None, ..job };
+        let order = Order { job, probe: None, protected: Arc::clone(&self.protected) };
+        self.inner.converse(order, cancel.child_token())
     }
 
     /// What this profile gets of this machine, by trying. Takes as long as a few jobs.
@@ -172,7 +189,36 @@ impl Inner {
             drop(place);
             finished
         });
-        task.await.unwrap_or_else(|error| Err(ExecError::supervisor("follow", std::io::Error::other(error))))
+        followed(task).await
+    }
+
+    fn converse(
+        self: &Arc<Self>,
+        order: Order,
+        cancel: CancellationToken,
+    ) -> Result<Conversation, ExecError> {
+        if self.closing.is_cancelled() {
+            return Err(ExecError::ShuttingDown);
+        }
+        let max = self.config.limits.conversations_max;
+        let place = Arc::clone(&self.conversations).try_acquire_owned();
+        let place = place.map_err(|_| ExecError::TooManyConversations { max })?;
+        let connected = conversation::connect();
+        let (ours, ends) = connected.map_err(|error| ExecError::supervisor("connect", error))?;
+        let inner = Arc::clone(self);
+        let ending = cancel.clone();
+        let task = self.tasks.spawn(async move {
+            let finished = course::converse(&inner, &order, cancel, ends).await;
+            drop(place);
+            finished
+        });
+        let ends_when_dropped = ending.drop_guard();
+        let finished = Box::pin(async move {
+            let _ends_when_dropped = ends_when_dropped;
+            followed(task).await
+        });
+        let Ours { input, output, stderr } = ours;
+        Ok(Conversation { input, output, stderr, finished })
     }
 
     /// What holds jobs together here.
@@ -304,6 +350,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// What a task that follows a job found.
+async fn followed(task: JoinHandle<Result<Finished, ExecError>>) -> Result<Finished, ExecError> {
+    task.await.unwrap_or_else(|error| Err(ExecError::supervisor("follow", std::io::Error::other(error))))
 }
 
 fn size(limit: u64) -> usize {

@@ -18,6 +18,7 @@
 mod assess;
 mod cgroup;
 mod containment;
+mod conversation;
 mod course;
 mod environment;
 mod error;
@@ -43,6 +44,7 @@ mod wire;
 pub use assess::{Assessment, Fence, Held, State};
 pub use cgroup::{Bounds, Layout};
 pub use containment::{Choice, Containment, End};
+pub use conversation::Conversation;
 pub use environment::inherited;
 pub use error::ExecError;
 pub use executor::{Config, Executor};

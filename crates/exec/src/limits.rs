@@ -9,6 +9,8 @@ hayward_api::limits! {
     pub struct Limits("exec") {
         /// Jobs that run at once; more wait in order.
         jobs_max: Count = 64 in 1..=4_096,
+        /// Jobs that are talked to at once, beside those; more are refused.
+        conversations_max: Count = 128 in 0..=4_096,
         /// Jobs that wait for their turn; more are refused.
         waiting_max: Count = 1_024 in 0..=65_536,
         /// How long a job may tidy up between SIGTERM and SIGKILL.

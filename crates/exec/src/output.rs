@@ -37,6 +37,8 @@ struct Spooling {
 pub(crate) struct Ends {
     /// To be the job's: standard output, then standard error.
     pub(crate) write: [OwnedFd; 2],
+    /// To be the job's standard input, if it is talked to.
+    pub(crate) input: Option<OwnedFd>,
     /// Nobody else's once we are dead; none if the job has no place in the spool.
     pub(crate) read: Vec<OwnedFd>,
 }
@@ -85,7 +87,22 @@ impl Streams {
             None => Vec::new(),
         };
         let spooling = place.map(|place| Spooling { place, since: Instant::now(), has_begun: false });
-        Ok((Self { stdout, stderr, spooling }, Ends { write: [stdout_writer, stderr_writer], read }))
+        Ok((
+            Self { stdout, stderr, spooling },
+            Ends { write: [stdout_writer, stderr_writer], input: None, read },
+        ))
+    }
+
+    /// Nothing to read: somebody else has the other ends.
+    pub(crate) fn none() -> Self {
+        let stream = || Stream {
+            pipe: None,
+            captured: Captured::default(),
+            bytes_max: 0,
+            discarded: Vec::new(),
+            copy: None,
+        };
+        Self { stdout: stream(), stderr: stream(), spooling: None }
     }
 
     /// Reads both until nobody holds them. Cancellation-safe.

@@ -1,6 +1,7 @@
 //! The command line of a job as the system takes it: what is looked up, and what is handed over.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,9 +10,9 @@ use rustix::io::Errno;
 
 use crate::wire::Start;
 
-/// The job of this message, with nothing to read, in a process group of its own, not started.
+/// The job of this message, in a process group of its own, not started. It reads this, or nothing.
 #[expect(clippy::disallowed_methods, reason = "this is the one place where jobs start")]
-pub(crate) fn command(start: &Start) -> io::Result<Command> {
+pub(crate) fn command(start: &Start, stdin: Option<OwnedFd>) -> io::Result<Command> {
     let search = start.env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let mut command = Command::new(find(&start.program, search)?);
     std::os::unix::process::CommandExt::arg0(&mut command, &start.program);
@@ -20,7 +21,7 @@ pub(crate) fn command(start: &Start) -> io::Result<Command> {
         .args(&start.args)
         .env_clear()
         .envs(start.env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null());
+        .stdin(stdin.map_or_else(Stdio::null, Stdio::from));
     Ok(command)
 }
 

@@ -28,7 +28,7 @@ mod view;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -38,7 +38,7 @@ use rustix::process::{Pid, WaitOptions, chdir, wait};
 use crate::program;
 use crate::supervise::{enter, failed, status_of};
 use crate::wire::{
-    Confinement, NotStarted, Stage, StageReport, Start, Status, Step, read_frame, write_frame,
+    Confinement, NotStarted, Stage, StageReport, Start, Status, Step, read_file, read_frame, write_frame,
 };
 use view::View;
 
@@ -138,7 +138,8 @@ fn become_job() -> Result<ExitCode, NotStarted> {
     if let Some(subject) = &stage.probe {
         return try_out(subject);
     }
-    let mut command = program::command(&start).map_err(|error| failed(Step::Program, &error))?;
+    let stdin = input(&start)?;
+    let mut command = program::command(&start, stdin).map_err(|error| failed(Step::Program, &error))?;
     // The socket must not be the job's, but its end must be ours until the job runs.
     let socket = rustix::io::fcntl_dupfd_cloexec(socket(), 3);
     let socket = socket.map_err(|error| failed(Step::Program, &error.into()))?;
@@ -151,12 +152,13 @@ fn become_job() -> Result<ExitCode, NotStarted> {
 
 fn inner(has_namespaces: bool) -> Result<ExitCode, NotStarted> {
     let (stage, start): (Stage, Start) = (receive()?, receive()?);
+    let stdin = input(&start)?;
     let fence = stage.confinement.as_ref().ok_or_else(|| failed(Step::Isolate, &Errno::INVAL.into()))?;
     confine(&stage, fence, &start, has_namespaces)?;
     if let Some(subject) = &stage.probe {
         return try_out(subject);
     }
-    let spawned = program::command(&start).and_then(|mut command| command.spawn());
+    let spawned = program::command(&start, stdin).and_then(|mut command| command.spawn());
     let job = Pid::from_child(&spawned.map_err(|error| failed(Step::Program, &error))?);
     let watch = |error: io::Error| failed(Step::Watch, &error);
     tell(&StageReport::Started).map_err(watch)?;
@@ -220,6 +222,12 @@ fn wait_for(child: Pid) -> io::Result<Status> {
 fn receive<T: serde::de::DeserializeOwned>() -> Result<T, NotStarted> {
     let frame = read_frame(socket()).and_then(|frame| frame.ok_or_else(|| Errno::PIPE.into()));
     frame.map_err(|error| failed(Step::Isolate, &error))
+}
+
+/// What the job reads, if it is talked to: it comes behind the job.
+fn input(start: &Start) -> Result<Option<OwnedFd>, NotStarted> {
+    let read = || read_file(socket()).map_err(|error| failed(Step::Isolate, &error));
+    start.is_conversation.then(read).transpose()
 }
 
 fn tell(report: &StageReport) -> io::Result<()> {

@@ -138,7 +138,7 @@ impl Supervisor {
     }
 
     fn start(&mut self, start: Start) -> io::Result<()> {
-        let pipes = self.inbox.take_pipes()?;
+        let pipes = self.inbox.take_pipes(start.is_conversation)?;
         self.ended = None;
         self.spooled =
             start.place.clone().and_then(|place| Some(Spooled::new(place, self.inbox.take_readers()?)));

@@ -59,6 +59,8 @@ pub(crate) struct Terms {
     pub(crate) stage: Option<Stage>,
     /// Its place in the spool, if it has one.
     pub(crate) place: Option<Place>,
+    /// Whether it is talked to.
+    pub(crate) is_conversation: bool,
 }
 
 /// What a supervisor says after an end.
@@ -115,11 +117,13 @@ impl Supervisor {
     pub(crate) async fn start(
         &mut self,
         job: &Job,
-        Terms { stage, place }: Terms,
+        Terms { stage, place, is_conversation }: Terms,
         ends: Ends,
     ) -> Result<(), ExecError> {
         let env = match &job.profile {
             Profile::Full => job.env.clone(),
+            // Whoever declares a server says its environment; whoever runs a command may be anybody.
+            Profile::Confined(_) if is_conversation => job.env.clone(),
             Profile::Confined(confined) => environment::confined(&job.env, confined.network),
         };
         let start = Start {
@@ -128,12 +132,13 @@ impl Supervisor {
             env,
             cwd: job.cwd.clone().into(),
             cgroup: self.leaf.as_ref().map(|leaf| leaf.entry().into()),
+            is_conversation,
             place: place.clone(),
             stage,
         };
         let frame = encode(&Request::Start(Box::new(start))).map_err(|_| ExecError::ArgumentsTooLong)?;
         self.place = place;
-        let files: Vec<_> = ends.write.iter().chain(&ends.read).map(AsFd::as_fd).collect();
+        let files: Vec<_> = ends.write.iter().chain(&ends.input).chain(&ends.read).map(AsFd::as_fd).collect();
         self.send(&frame, &files).await.map_err(|error| ExecError::supervisor("reach", error))
     }
 

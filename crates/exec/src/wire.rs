@@ -1,14 +1,19 @@
 //! What server and supervisor say to each other, and how it is framed.
 //!
 //! A frame is its length (four bytes, little endian) and that much JSON. The first byte of a
-//! [`Request::Start`] carries file descriptors: the write ends of the job's pipes, and their read ends too if it has a
-//! place in the spool.
+//! [`Request::Start`] carries file descriptors: the write ends of the job's pipes, its standard input if it is talked to,
+//! and the read ends too if it has a place in the spool. A stage gets the input behind the job, with a byte of its own.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +46,8 @@ pub(crate) struct Start {
     pub(crate) cwd: OsString,
     /// The cgroup of this supervisor, which it enters before its first job.
     pub(crate) cgroup: Option<OsString>,
+    /// Whether it is talked to: its standard input comes along, too.
+    pub(crate) is_conversation: bool,
     /// Where it is told how the job ended, if the server is dead by then.
     pub(crate) place: Option<Place>,
     /// What it is to be under, if anything; goes to its stage on its own.
@@ -238,6 +245,31 @@ pub(crate) fn write_frame(socket: BorrowedFd<'_>, message: &impl Serialize) -> i
         rest = &rest[sent..];
     }
     Ok(())
+}
+
+/// Hands a file over, with one byte.
+pub(crate) fn write_file(socket: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut attached = SendAncillaryBuffer::new(&mut space);
+    let files = [file];
+    attached.push(SendAncillaryMessage::ScmRights(&files));
+    sendmsg(socket, &[IoSlice::new(b"f")], &mut attached, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Takes a file over that comes next.
+pub(crate) fn read_file(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut attached = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    let received = recvmsg(socket, &mut parts, &mut attached, RecvFlags::CMSG_CLOEXEC)?;
+    let mut files = attached.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    let file = files.next().filter(|_| received.bytes == 1);
+    file.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no file came"))
 }
 
 /// Reads one message and no byte more from a socket that blocks; none at its end.

@@ -18,10 +18,12 @@ pub(super) struct Inbox {
     chunk: Vec<u8>,
 }
 
-/// The write ends of a job's standard output and error.
+/// What of its pipes becomes a job's.
 pub(super) struct Pipes {
     pub(super) stdout: OwnedFd,
     pub(super) stderr: OwnedFd,
+    /// Its standard input, if it is talked to.
+    pub(super) stdin: Option<OwnedFd>,
 }
 
 impl Inbox {
@@ -63,11 +65,11 @@ impl Inbox {
     }
 
     /// The pipes that came with the start of a job.
-    pub(super) fn take_pipes(&mut self) -> io::Result<Pipes> {
-        match (self.files.pop_front(), self.files.pop_front()) {
-            (Some(stdout), Some(stderr)) => Ok(Pipes { stdout, stderr }),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "a start without its pipes")),
-        }
+    pub(super) fn take_pipes(&mut self, has_input: bool) -> io::Result<Pipes> {
+        let missing = || io::Error::new(io::ErrorKind::InvalidData, "a start without its pipes");
+        let mut next = || self.files.pop_front().ok_or_else(missing);
+        let (stdout, stderr) = (next()?, next()?);
+        Ok(Pipes { stdout, stderr, stdin: has_input.then(next).transpose()? })
     }
 
     pub(super) fn reply(&self, mut bytes: &[u8]) -> io::Result<()> {

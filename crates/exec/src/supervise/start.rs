@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, chdir, fchdir, pidfd_open, w
 use super::inbox::Pipes;
 use crate::program;
 use crate::stage::Role;
-use crate::wire::{NotStarted, Stage, StageReport, Start, Status, Step, read_frame, write_frame};
+use crate::wire::{NotStarted, Stage, StageReport, Start, Status, Step, read_frame, write_file, write_frame};
 
 /// The main process of the running job, or the stage around it.
 pub(super) struct Main {
@@ -60,7 +60,7 @@ impl Main {
         // With it goes our copy of its end of the socket, so that its end is seen.
         drop(command);
         let pid = Pid::from_child(&spawned.map_err(isolate)?);
-        match instruct(&ours, stage, start) {
+        match instruct(&ours, stage, start, pipes.stdin.as_ref()) {
             Ok(()) => Self::watch(pid, Some(ours)),
             Err(why) => {
                 // It is at its end, and must not be taken for a survivor of the next job.
@@ -89,12 +89,18 @@ impl Main {
 }
 
 /// Tells a stage what to do, and waits until the job runs.
-fn instruct(socket: &UnixStream, stage: &Stage, start: &Start) -> Result<(), NotStarted> {
+fn instruct(
+    socket: &UnixStream,
+    stage: &Stage,
+    start: &Start,
+    stdin: Option<&OwnedFd>,
+) -> Result<(), NotStarted> {
     let isolate = |error: io::Error| failed(Step::Isolate, &error);
     // Once for each of the two stages: none reads what is the other's.
     let sent = write_frame(socket.as_fd(), stage)
         .and_then(|()| write_frame(socket.as_fd(), stage))
-        .and_then(|()| write_frame(socket.as_fd(), start));
+        .and_then(|()| write_frame(socket.as_fd(), start))
+        .and_then(|()| stdin.map_or(Ok(()), |stdin| write_file(socket.as_fd(), stdin.as_fd())));
     match read_frame(socket.as_fd()).map_err(isolate)? {
         Some(StageReport::NotStarted(why)) => Err(why),
         Some(StageReport::Ended(_)) | None => {
@@ -121,7 +127,8 @@ fn work_in(path: &OsStr) -> io::Result<()> {
 }
 
 fn spawn(start: &Start, pipes: Pipes) -> io::Result<Pid> {
-    let child = program::command(start)?.stdout(pipes.stdout).stderr(pipes.stderr).spawn()?;
+    let mut command = program::command(start, pipes.stdin)?;
+    let child = command.stdout(pipes.stdout).stderr(pipes.stderr).spawn()?;
     Ok(Pid::from_child(&child))
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, reason = "what is skipped says why")]
 
 mod confined;
+mod conversations;
 mod endings;
 mod fixture;
 mod nonsense;

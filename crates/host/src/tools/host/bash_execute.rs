@@ -304,9 +304,10 @@ fn not_run(error: &ExecError, working_dir: &std::path::Path) -> ToolError {
         ExecError::WorkingDirRelative { .. } => new("InvalidPath", Code::Invalid),
         ExecError::NulByte { .. } => new("InvalidArgument", Code::Invalid),
         ExecError::ArgumentsTooLong => new("CommandTooLong", Code::TooLarge),
-        ExecError::TooManyProcesses { .. } | ExecError::TooManyFiles { .. } | ExecError::Busy { .. } => {
-            new("Busy", Code::Unavailable)
-        }
+        ExecError::TooManyProcesses { .. }
+        | ExecError::TooManyFiles { .. }
+        | ExecError::Busy { .. }
+        | ExecError::TooManyConversations { .. } => new("Busy", Code::Unavailable),
         ExecError::ShuttingDown => new("ShuttingDown", Code::Unavailable),
         ExecError::ProgramNotFound { .. } | ExecError::NotStarted { .. } => new("OSError", Code::Unavailable),
         ExecError::ProfileInvalid { .. } | ExecError::RootRefused { .. } | ExecError::RootProtected => {
