@@ -1,6 +1,7 @@
-// Runs the official conformance suite against a server that asks for a token.
+// Runs the official conformance suite against a server that asks for a token, or against a client.
 //
-//   node conformance.mjs 2025-11-25|2026-07-28|released URL
+//   node conformance.mjs server 2025-11-25|2026-07-28|released URL
+//   node conformance.mjs client 2025-11-25|2026-07-28 COMMAND
 //
 // A revision stands for its frozen requirements, what isn't scored included; `released` is the last release of
 // the suite, with what it checks by default. No failure is expected: the baseline is empty.
@@ -13,8 +14,8 @@ import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const [suite, url] = process.argv.slice(2);
-const target = new URL(url);
+const [leg, suite, subject] = process.argv.slice(2);
+const target = leg === "server" ? new URL(subject) : undefined;
 const modules = process.env.HAYWARD_TEST_NODE_MODULES;
 const home = suite === "released" ? "conformance-released" : "@modelcontextprotocol/conformance";
 
@@ -35,13 +36,15 @@ const forwarder = http.createServer((request, response) => {
   response.on("close", () => onward.destroy());
   request.pipe(onward);
 });
-await new Promise((resolve) => forwarder.listen(0, "127.0.0.1", resolve));
-const front = `http://127.0.0.1:${forwarder.address().port}${target.pathname}`;
+if (target) await new Promise((resolve) => forwarder.listen(0, "127.0.0.1", resolve));
+const about = target
+  ? ["--url", `http://127.0.0.1:${forwarder.address().port}${target.pathname}`]
+  : ["--command", subject];
 
 const folder = mkdtempSync(join(tmpdir(), "conformance-"));
 const baseline = join(folder, "expected-failures.yml");
 writeFileSync(baseline, "server: []\nclient: []\n");
-const words = ["server", "--url", front, "--expected-failures", baseline];
+const words = [leg, ...about, "--expected-failures", baseline];
 if (suite !== "released") words.push("--requirements", suite, "-o", folder);
 const child = spawn(process.execPath, [join(modules, home, "dist/index.js"), ...words], { cwd: folder });
 let said = "";
@@ -56,7 +59,7 @@ forwarder.closeAllConnections();
 function scored() {
   if (suite === "released") return [];
   const text = readFileSync(join(modules, home, `requirements/${suite}.yaml`), "utf8");
-  const list = /^server:\n((?:\s*(?:#.*|- .*)?\n)*)/m.exec(text)[1];
+  const list = new RegExp(`^${leg}:\\n((?:\\s*(?:#.*|- .*)?\\n)*)`, "m").exec(text)[1];
   return [...list.matchAll(/^\s*- (\S+)/gm)].map((match) => match[1]);
 }
 

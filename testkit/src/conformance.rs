@@ -41,6 +41,15 @@ impl Suite {
             Self::Modern => 37,
         }
     }
+
+    /// How many scenarios of a client are scored.
+    const fn client_scenarios(self) -> usize {
+        match self {
+            Self::Legacy => 18,
+            Self::Modern => 32,
+            Self::Released => 0,
+        }
+    }
 }
 
 /// What the suite found.
@@ -64,12 +73,25 @@ struct Scenario {
 /// # Errors
 /// If it can't be run.
 pub fn judge(suite: Suite, url: &str, token: &str) -> anyhow::Result<Option<Report>> {
+    run("server", suite, url, token)
+}
+
+/// Runs it against a client: a command line that is given the address of a server as its last word. None if it isn't
+/// installed here.
+///
+/// # Errors
+/// If it can't be run.
+pub fn judge_client(suite: Suite, command: &str) -> anyhow::Result<Option<Report>> {
+    run("client", suite, command, "")
+}
+
+fn run(leg: &str, suite: Suite, subject: &str, token: &str) -> anyhow::Result<Option<Report>> {
     let (Some(node), Some(scripts)) = (tool("HAYWARD_TEST_NODE"), tool("HAYWARD_TEST_INTEROP")) else {
         return Ok(None);
     };
     #[expect(clippy::disallowed_methods, reason = "the suite is a process")]
     let mut command = Command::new(node);
-    command.arg(scripts.join("conformance.mjs")).args([suite.as_str(), url]);
+    command.arg(scripts.join("conformance.mjs")).args([leg, suite.as_str(), subject]);
     let output = command.env("HAYWARD_RW_TOKEN", token).output().context("Node.js does not start")?;
     let report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
@@ -86,18 +108,38 @@ impl Report {
         ensure!(failed.is_empty() && self.said.is_empty(), "{failed:?}\n{}", self.said);
         let counted = if suite == Suite::Released { self.scenarios.len() } else { self.scored.len() };
         ensure!(counted == suite.scenarios(), "{counted} scenarios count, not {}", suite.scenarios());
+        self.check_scored()
+    }
+
+    /// Whether everything that is scored of a client was run and passed. What isn't scored may fail: extensions.
+    ///
+    /// # Errors
+    /// What failed or is missing.
+    pub fn check_client(&self, suite: Suite) -> anyhow::Result<()> {
+        let (counted, all) = (self.scored.len(), suite.client_scenarios());
+        ensure!(all > 0, "nothing of {} is scored for clients", suite.as_str());
+        ensure!(counted == all, "{counted} scenarios count, not {all}");
+        self.check_scored()
+    }
+
+    fn check_scored(&self) -> anyhow::Result<()> {
         for name in &self.scored {
-            let passed = self.scenarios.iter().any(|scenario| scenario.name == *name && scenario.passed > 0);
-            ensure!(passed, "{name} was not run");
+            let is_passed =
+                |scenario: &&Scenario| scenario.name == *name && scenario.passed > 0 && scenario.failed == 0;
+            ensure!(self.scenarios.iter().any(|it| is_passed(&it)), "{name} did not pass\n{}", self.said);
         }
         Ok(())
     }
 
     /// The rows of a table: scenario, whether it is scored, checks that passed.
     pub fn rows(&self) -> String {
-        self.scenarios.iter().fold(String::new(), |mut rows, Scenario { name, passed, .. }| {
+        self.scenarios.iter().fold(String::new(), |mut rows, Scenario { name, passed, failed }| {
             let is_scored = if self.scored.contains(name) { "scored" } else { "" };
-            let passed = if *passed == 0 { "nothing to check".to_owned() } else { passed.to_string() };
+            let passed = match (passed, failed) {
+                (0, 0) => "nothing to check".to_owned(),
+                (passed, 0) => passed.to_string(),
+                (passed, failed) => format!("{passed}, and {failed} not"),
+            };
             writeln!(rows, "| `{name}` | {is_scored} | {passed} |").expect("memory takes it");
             rows
         })

@@ -11,8 +11,14 @@ use crate::toolbox::{self, Disk, Node, Postgres, Python};
 use crate::{output, step, torture, workspace};
 
 /// Programs that tests start, and their Debian packages; those of [`torture`] come on top.
-const PROGRAMS: [(&str, &str); 5] =
-    [("caddy", "caddy"), ("curl", "curl"), ("nginx", "nginx-light"), ("rg", "ripgrep"), ("strace", "strace")];
+const PROGRAMS: [(&str, &str); 6] = [
+    ("caddy", "caddy"),
+    ("curl", "curl"),
+    ("git", "git"),
+    ("nginx", "nginx-light"),
+    ("rg", "ripgrep"),
+    ("strace", "strace"),
+];
 
 /// Which tests to run.
 #[derive(clap::Args, Default)]

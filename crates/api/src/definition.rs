@@ -144,7 +144,7 @@ impl HealthCheck {
 }
 
 /// What an instance may use.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Resources {
     /// Memory in MiB; 512 if nothing is said.

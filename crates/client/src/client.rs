@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hayward_egress as egress;
-use hayward_egress::{Options, ReadError, Response, SendError, Trust};
+use hayward_egress::{Options, Reach, ReadError, Response, SendError, Trust};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_MATCH, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::de::DeserializeOwned;
@@ -68,7 +68,9 @@ impl Client {
     fn patient(config: Config, silence_timeout: Duration) -> Result<Self, Error> {
         let Config { address, token, trust } = config;
         let trust = if address.is_tls() { trust } else { Trust::Nobody };
-        let options = Options { connect_timeout: CONNECT_TIMEOUT, silence_timeout, trust };
+        let connect_timeout = CONNECT_TIMEOUT;
+        let reach = Reach::Anywhere;
+        let options = Options { connect_timeout, silence_timeout, trust, idle_connections_max: 1, reach };
         let unreachable = |source| Error::Unreachable { address: address.to_string(), source };
         let http = egress::Client::with(&options).map_err(unreachable)?;
         let authorization = token.map(|token| bearer(&token)).transpose()?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 
+use crate::reach::{Judge, Reach};
 use crate::{Client, SendError, builder};
 
 /// What a client is made with.
@@ -16,6 +17,10 @@ pub struct Options {
     pub silence_timeout: Duration,
     /// Whose certificates are trusted.
     pub trust: Trust,
+    /// How many connections to one server are kept between requests.
+    pub idle_connections_max: usize,
+    /// Whom requests may reach.
+    pub reach: Reach,
 }
 
 /// Whose certificates are trusted.
@@ -63,18 +68,24 @@ impl Client {
         let builder = builder()
             .connect_timeout(options.connect_timeout)
             .read_timeout(options.silence_timeout)
-            .tcp_nodelay(true);
-        Self::build(match &options.trust {
+            .tcp_nodelay(true)
+            .pool_max_idle_per_host(options.idle_connections_max);
+        let builder = match options.reach {
+            Reach::Anywhere => builder,
+            Reach::Public => builder.dns_resolver(Judge),
+        };
+        let builder = match &options.trust {
             Trust::System => builder,
             Trust::Nobody => builder.tls_certs_only([]),
             Trust::Only(pem) => builder.tls_certs_only(certificates(pem)?),
-        })
+        };
+        Self::build(builder, options.reach)
     }
 
     /// Sends this, and waits for the head of the answer. Must be called within a runtime.
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
         let Request { method, url, headers, body } = request;
-        let mut sent = self.0.request(method, url).headers(headers);
+        let mut sent = self.request(method, &url)?.headers(headers);
         if !body.is_empty() {
             sent = sent.body(body);
         }
@@ -124,6 +135,7 @@ mod tests {
     use std::net::{SocketAddr, TcpListener};
 
     use super::*;
+    use crate::NotPublic;
 
     fn answering(answer: &'static [u8]) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -140,7 +152,13 @@ mod tests {
 
     fn client(trust: Trust) -> Result<Client, SendError> {
         let (connect_timeout, silence_timeout) = (Duration::from_secs(5), Duration::from_millis(300));
-        Client::with(&Options { connect_timeout, silence_timeout, trust })
+        Client::with(&Options {
+            connect_timeout,
+            silence_timeout,
+            trust,
+            idle_connections_max: 1,
+            reach: Reach::Anywhere,
+        })
     }
 
     async fn get(address: SocketAddr) -> Response {
@@ -163,6 +181,60 @@ mod tests {
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
         assert_eq!(get(answering(answer)).await.whole(5).await.unwrap(), b"hello");
         assert!(matches!(get(answering(answer)).await.whole(4).await, Err(ReadError::TooLong(4))));
+    }
+
+    #[tokio::test]
+    async fn who_may_reach_the_public_alone_reaches_nobody_of_ours_however_they_are_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (connect_timeout, silence_timeout) = (Duration::from_secs(5), Duration::from_secs(5));
+        let options = Options {
+            connect_timeout,
+            silence_timeout,
+            trust: Trust::Nobody,
+            idle_connections_max: 1,
+            reach: Reach::Public,
+        };
+        let client = Client::with(&options).unwrap();
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "127.1",
+            "127.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0x7f.1",
+            "0177.0.0.1",
+            "017700000001",
+            "0x7f.0x0.0x0.0x1",
+            "0",
+            "0.0.0.0",
+            "%31%32%37.0.0.1",
+            "127\u{3002}0\u{3002}0\u{3002}1",
+            "\u{ff11}27.0.0.1",
+            "user@127.0.0.1",
+            "[::1]",
+            "[::]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[0:0:0:0:0:ffff:127.0.0.1]",
+            "[64:ff9b::127.0.0.1]",
+            "[2002:7f00:1::]",
+        ] {
+            let url = format!("http://{host}:{port}/");
+            let request = Request { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
+            let told = client.send(request).await.unwrap_err();
+            assert!(!told.may_have_arrived(), "{host}");
+            // Not because nobody listens there.
+            let mut causes =
+                std::iter::successors(Some(&told as &dyn std::error::Error), |error| error.source());
+            assert!(causes.any(<dyn std::error::Error>::is::<NotPublic>), "{host}: {told:?}");
+            let posted = client.post(&format!("http://{host}:{port}/"), HeaderMap::new(), Bytes::new()).await;
+            assert!(posted.is_err(), "{host}");
+        }
+        let came = listener.accept();
+        assert!(came.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
     }
 
     #[test]

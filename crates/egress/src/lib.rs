@@ -1,26 +1,32 @@
 //! Outbound HTTP: the one place from which a request of ours goes somewhere else.
 //!
-//! So far two things go out, to addresses that the operator names: what is told to an OpenTelemetry collector, and what
-//! a command asks a server of ours. A request is sent there and nowhere else: no redirect is followed, and no proxy of
+//! What is told to an OpenTelemetry collector, what a command asks a server of ours, and what an upstream is asked go to
+//! addresses that the operator names; an address that a stranger names reaches the public alone ([`Reach`]). A request is
+//! sent there and nowhere else: no redirect is followed, and no proxy of
 //! the environment is asked. It has a deadline, and of the answer a bounded part is read, at once ([`Client::post`]) or
 //! as it comes ([`Client::send`]). TLS is rustls with ring and the certificates that this machine or a file trusts.
 
 mod exchange;
+mod reach;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method};
 
 pub use exchange::{Options, ReadError, Request, Response, Trust};
+pub use reach::{NotPublic, Reach};
 
 /// Bytes of an answer that are read.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Sends requests; connections are kept between them.
 #[derive(Clone, Debug)]
-pub struct Client(reqwest::Client);
+pub struct Client {
+    client: reqwest::Client,
+    reach: Reach,
+}
 
 /// What came back.
 #[derive(Clone, Debug)]
@@ -45,6 +51,9 @@ pub enum SendError {
     /// There is no certificate among what is to be trusted.
     #[error("there is no certificate among what is to be trusted")]
     NoCertificate,
+    /// The address that it names may not be reached. (What a name stands for is refused as a connection that fails.)
+    #[error("the request was not sent")]
+    Reach(#[source] NotPublic),
     /// The request was not sent, or its answer not read, in time or at all.
     #[error("failed to send a request")]
     Send(#[source] reqwest::Error),
@@ -60,19 +69,27 @@ impl SendError {
 impl Client {
     /// A client whose requests take no longer than this, from the first byte to the last.
     pub fn new(deadline: Duration) -> Result<Self, SendError> {
-        Self::build(builder().timeout(deadline))
+        Self::build(builder().timeout(deadline), Reach::Anywhere)
     }
 
-    fn build(builder: reqwest::ClientBuilder) -> Result<Self, SendError> {
+    /// A request to whom may be reached. A name is judged when it is looked up; what is none is judged here.
+    fn request(&self, method: Method, url: &str) -> Result<reqwest::RequestBuilder, SendError> {
+        if let Some(address) = reach::literal(url) {
+            self.reach.check(address).map_err(SendError::Reach)?;
+        }
+        Ok(self.client.request(method, url))
+    }
+
+    fn build(builder: reqwest::ClientBuilder, reach: Reach) -> Result<Self, SendError> {
         // Without this, errors would show the credentials that may stand in an address.
         let client = builder.build().map_err(|error| SendError::SetUp(error.without_url()))?;
-        Ok(Self(client))
+        Ok(Self { client, reach })
     }
 
     /// Posts this, and waits for the answer. Must be called within a runtime.
     pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, SendError> {
         let failed = |error: reqwest::Error| SendError::Send(error.without_url());
-        let request = self.0.post(url).headers(headers).body(body);
+        let request = self.request(Method::POST, url)?.headers(headers).body(body);
         let mut response = request.send().await.map_err(failed)?;
         let seconds = |value: &http::HeaderValue| value.to_str().ok()?.trim().parse().ok();
         let retry_after_s = response.headers().get(RETRY_AFTER).and_then(seconds);

@@ -130,13 +130,33 @@ impl Message {
         Self::of(&parse(bytes)?)
     }
 
-    fn of(raw: &Raw) -> Result<Self, Rejected> {
-        let Some(object) = Object::of(raw) else {
-            return Err(invalid(None, not_an_object(raw)));
+    /// Reads one message of a server that we are a client of. Many of them are loose where it does no harm: members
+    /// that nobody knows are passed over, and one that is `null` where it may be missing is missing.
+    pub fn read_of_server(bytes: Bytes) -> Result<Self, Rejected> {
+        let raw = parse(bytes)?;
+        let object = Object::of(&raw).ok_or_else(|| invalid(None, not_an_object(&raw)))?;
+        let has_error = object.get("error").is_some_and(|error| !error.is_null());
+        let is_loose = |key: &str, value: &Raw| match key {
+            "jsonrpc" | "id" | "method" => false,
+            "params" | "error" => value.is_null(),
+            "result" => value.is_null() && has_error,
+            _ => true,
         };
+        Self::of_members(&object, is_loose)
+    }
+
+    fn of(raw: &Raw) -> Result<Self, Rejected> {
+        let object = Object::of(raw).ok_or_else(|| invalid(None, not_an_object(raw)))?;
+        Self::of_members(&object, |_, _| false)
+    }
+
+    fn of_members(object: &Object, is_passed_over: impl Fn(&str, &Raw) -> bool) -> Result<Self, Rejected> {
         let mut fields = Fields::default();
         for member in object.iter() {
-            fields.take(&member.key(), &member.value())?;
+            let (key, value) = (member.key(), member.value());
+            if !is_passed_over(&key, &value) {
+                fields.take(&key, &value)?;
+            }
         }
         fields.into_message()
     }
@@ -312,6 +332,32 @@ mod tests {
 
     fn read(text: &str) -> Result<Message, Rejected> {
         Message::read(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn of_a_server_what_is_loose_and_does_no_harm_is_taken() {
+        let read = |text: &'static str| Message::read_of_server(Bytes::from_static(text.as_bytes()));
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":null}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"x":1}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":null}"#,
+        ] {
+            assert!(matches!(read(text), Ok(Message::Response(Response { result: Ok(_), .. }))), "{text}");
+        }
+        let refused = read(r#"{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":1}}"#);
+        assert!(matches!(refused, Ok(Message::Response(Response { result: Err(_), .. }))));
+        let told = read(r#"{"jsonrpc":"2.0","method":"m","params":null}"#);
+        assert!(matches!(told, Ok(Message::Notification(Notification { params: None, .. }))));
+        for text in [
+            r#"{"id":1,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{},"error":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
+            r#"{"jsonrpc":"2.0","id":1}"#,
+            "[]",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]

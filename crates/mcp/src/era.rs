@@ -39,6 +39,9 @@ impl Revision {
     /// The newest revision that begins with `initialize`.
     pub const NEWEST_LEGACY: Self = Self::V2025_11_25;
 
+    /// The newest revision that is stateless.
+    pub const NEWEST_MODERN: Self = Self::V2026_07_28;
+
     /// What a legacy HTTP request without a version header speaks (2025-11-25, basic/transports).
     pub const ASSUMED_LEGACY: Self = Self::V2025_03_26;
 

@@ -1,6 +1,6 @@
 //! JSON-RPC errors, and what the newer era adds to them.
 
-use crate::json::{ObjectWriter, Raw};
+use crate::json::{Object, ObjectWriter, Raw};
 
 /// The text is no JSON.
 pub const PARSE_ERROR: i64 = -32700;
@@ -59,6 +59,15 @@ impl RpcError {
     /// A request that a batch can't hold.
     pub fn not_in_batch() -> Self {
         Self::new(INVALID_REQUEST, "this can't be part of a batch: send it alone")
+    }
+
+    /// Reads an error object of somebody else. What it lacks is made up for: a code of a defect, a message that says so.
+    pub fn of(raw: &Raw) -> Self {
+        let error = Object::of(raw).unwrap_or_else(Object::empty);
+        let code = error.get("code").and_then(|code| code.view().ok()).unwrap_or(INTERNAL_ERROR);
+        let message =
+            error.get_str("message").map_or_else(|| "an error without a message".to_owned(), Into::into);
+        Self { code, message, data: error.get("data") }
     }
 
     /// The error object.

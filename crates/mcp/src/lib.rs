@@ -1,4 +1,4 @@
-//! The Model Context Protocol: envelope on raw JSON, both eras, the server end.
+//! The Model Context Protocol: envelope on raw JSON, both eras, both ends.
 //!
 //! This crate takes bytes and gives bytes. It never opens a socket, never starts a process and
 //! never decides who may do what. What it knows:
@@ -8,6 +8,8 @@
 //!                                                                     │ (somebody answers)
 //! bytes ◄──────────────── envelope::Frame ◄── result (what each era adds) ◄──┘
 //! ```
+//!
+//! `upstream` is the other end: a client of any server.
 //!
 //! `http` and `stdio` hold the rules of the two transports, `param_headers` those of tools that want
 //! arguments in headers. `state` seals what a client carries between two rounds of a call, and
@@ -28,4 +30,5 @@ pub mod result;
 pub mod sse;
 pub mod state;
 pub mod stdio;
+pub mod upstream;
 pub mod uri_template;

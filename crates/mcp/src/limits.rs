@@ -3,6 +3,8 @@
 //! This crate stands on the lowest floor beside `api`, so these are plain constants; who
 //! listens (the gateway) offers the ones that an operator may want to change.
 
+use std::time::Duration;
+
 use crate::json;
 
 /// How deep a message may nest, and how many keys it may hold.
@@ -68,3 +70,57 @@ pub const SUBSCRIBED_BYTES_MAX: usize = 64 * 1024;
 
 /// Characters of a client's name for something that an error repeats.
 pub const NAME_SHOWN_CHARS: usize = 60;
+
+/// What an upstream said beside its answers and nobody heard yet; what comes on top is lost, and that is told.
+pub const UPSTREAM_EVENTS_MAX: usize = 256;
+
+/// What came for one request and nobody read yet: of progress on top the newest is kept.
+pub const UPSTREAM_STEPS_MAX: usize = 64;
+
+/// Bytes of the parameters of progress; what is longer is passed over.
+pub const UPSTREAM_PROGRESS_BYTES_MAX: usize = 64 * 1024;
+
+/// Messages to one upstream that wait until it reads.
+pub const UPSTREAM_QUEUE_MAX: usize = 64;
+
+/// Bytes of the answer that comes with a status that isn't a success.
+pub const UPSTREAM_REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// How often in a row a broken stream is resumed without a word of news.
+pub const UPSTREAM_RESUMES_MAX: u32 = 5;
+
+/// How long an upstream may have us wait before a stream is resumed, in milliseconds.
+pub const UPSTREAM_RETRY_MS_MAX: u64 = 30_000;
+
+/// How long each message of a handshake may take, if nothing else is said.
+pub const UPSTREAM_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a process may think about its era, its start included, if nothing else is said.
+pub const UPSTREAM_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before a stream is resumed, if the upstream doesn't say, in milliseconds.
+pub const UPSTREAM_RETRY_MS: u64 = 1_000;
+
+/// The shortest wait before a stream is resumed, whatever the upstream says, in milliseconds.
+pub const UPSTREAM_RETRY_MS_MIN: u64 = 100;
+
+/// How long the end of a session may take.
+pub const UPSTREAM_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Revisions of one upstream that are looked at.
+pub const UPSTREAM_REVISIONS_MAX: usize = 64;
+
+/// Characters of what an upstream calls something that an error shows.
+pub const UPSTREAM_SHOWN_CHARS: usize = 80;
+
+/// Pages of one list.
+pub const UPSTREAM_PAGES_MAX: usize = 200;
+
+/// Elements of one list, over all of its pages.
+pub const UPSTREAM_LISTED_MAX: usize = 10_000;
+
+/// Bytes of the id of a session.
+pub const UPSTREAM_SESSION_BYTES_MAX: usize = 1024;
+
+/// Bytes of one list, over all of its pages.
+pub const UPSTREAM_LIST_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -83,6 +83,14 @@ impl ParamHeaders {
         self.root.is_empty()
     }
 
+    /// What a call with these arguments says in headers as well. A value that can't be said there is left out, and it is
+    /// for the server to refuse it.
+    pub fn of_call(&self, arguments: &Raw) -> Vec<(HeaderName, String)> {
+        let mut said = Vec::new();
+        self.root.say(Some(arguments), &mut said);
+        said
+    }
+
     /// Checks that headers and arguments of a call agree. Other `Mcp-Param-*` headers are of no weight.
     pub fn check(&self, headers: &HeaderMap, arguments: &Raw) -> Result<(), RpcError> {
         self.root.check(headers, Some(arguments))
@@ -92,6 +100,18 @@ impl ParamHeaders {
 impl Node {
     fn is_empty(&self) -> bool {
         self.header.is_none() && self.properties.is_empty()
+    }
+
+    fn say(&self, value: Option<&Raw>, said: &mut Vec<(HeaderName, String)>) {
+        if let Some(name) = &self.header
+            && let Some(text) = value.and_then(as_said)
+        {
+            said.push((name.clone(), text));
+        }
+        let members = value.filter(|_| !self.properties.is_empty()).and_then(Object::of);
+        for (key, node) in self.properties.iter().filter(|_| members.is_some()) {
+            node.say(members.as_ref().and_then(|members| members.get(key)).as_ref(), said);
+        }
     }
 
     fn check(&self, headers: &HeaderMap, value: Option<&Raw>) -> Result<(), RpcError> {
@@ -117,6 +137,16 @@ fn check_one(headers: &HeaderMap, name: &HeaderName, value: Option<&Raw>) -> Res
         (Some(_), Some(_)) => Err(mismatch(name, "differs from the body")),
         (Some(_), None) => Err(mismatch(name, "has no value in the body")),
         (None, Some(_)) => Err(mismatch(name, "is missing")),
+    }
+}
+
+/// A JSON value as a header says it; none for `null`, and for what can't be said there.
+fn as_said(value: &Raw) -> Option<String> {
+    match value.as_bytes().first() {
+        Some(b'"') => value.text().map(std::borrow::Cow::into_owned),
+        Some(b't' | b'f') => Some(value.as_str().to_owned()),
+        Some(b'-' | b'0'..=b'9') => integer(value.as_str()).map(|number| number.to_string()),
+        _ => None,
     }
 }
 

@@ -14,8 +14,8 @@ use crate::era::{Era, Revision};
 use crate::input::Answers;
 use crate::json::{Object, Raw};
 use crate::logging::LogLevel;
-use context::META_VERSION;
 pub use context::{Agreed, Context, META_IDEMPOTENCY_KEY, unsupported_version};
+pub(crate) use context::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION};
 pub use read::read_cancelled;
 
 /// What is asked for.
@@ -68,6 +68,28 @@ pub enum List {
     Templates,
     /// Prompts.
     Prompts,
+}
+
+impl List {
+    /// The method of the protocol.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "tools/list",
+            Self::Resources => "resources/list",
+            Self::Templates => "resources/templates/list",
+            Self::Prompts => "prompts/list",
+        }
+    }
+
+    /// The member of the result that holds it.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Resources => "resources",
+            Self::Templates => "resourceTemplates",
+            Self::Prompts => "prompts",
+        }
+    }
 }
 
 /// What can be done with what lies at the end of the road.

@@ -106,12 +106,7 @@ pub fn discover(identity: &Identity, offers: Offers) -> Raw {
 
 /// The result that is a list: all of it on one page. What is listed depends on who asks.
 pub fn list(era: Era, list: List, definitions: &Raw) -> Raw {
-    let key = match list {
-        List::Tools => "tools",
-        List::Resources => "resources",
-        List::Templates => "resourceTemplates",
-        List::Prompts => "prompts",
-    };
+    let key = list.key();
     let object = ObjectWriter::new(definitions.as_bytes().len() + 80);
     match era {
         Era::Legacy => object.raw(key, definitions).end(),

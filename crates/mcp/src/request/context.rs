@@ -12,14 +12,14 @@ use crate::limits::{CLIENT_BYTES_MAX, ID_BYTES_MAX};
 use crate::logging::LogLevel;
 
 /// The key of `_meta` that makes a request modern.
-pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(crate) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// The key of `_meta` for what the client can do.
-const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(crate) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// The key of `_meta` for who the client says it is.
-const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
+pub(crate) const META_CLIENT: &str = "io.modelcontextprotocol/clientInfo";
 
 /// The key of `_meta` for the log messages that the client wants.
-const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+pub(crate) const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 
 /// The key of `_meta` under which a call may be repeated without doing it twice; ours.
 pub const META_IDEMPOTENCY_KEY: &str = "hayward/idempotencyKey";

@@ -1,0 +1,19 @@
+//! Instances of MCP servers: where they run, and how they are reached.
+//!
+//! ```text
+//!  a server ──► placements/{process,remote} ──► Running ──► Access ──► a wire of `hayward_mcp::upstream`
+//!                                                      └──► Log      └── dial.rs, authorized.rs: over HTTP
+//! ```
+//!
+//! What is to run, and when it is started again, is decided elsewhere; here it is done.
+
+mod authorized;
+mod dial;
+mod limits;
+pub mod log;
+pub mod oauth;
+pub mod placement;
+pub mod placements;
+
+pub use authorized::{Authorized, Keep};
+pub use dial::Dial;

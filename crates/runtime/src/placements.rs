@@ -1,0 +1,4 @@
+//! The placements.
+
+pub mod process;
+pub mod remote;
