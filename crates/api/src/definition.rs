@@ -1,5 +1,6 @@
 //! What a server and the template of one have in common: how it starts, what it needs, how it is looked after.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
 use schemars::JsonSchema;
@@ -7,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::limits::spec::{LINE_BYTES, LIST, PROBE_SECONDS, REPLICAS, WORD_BYTES};
+use crate::limits::spec::{
+    CALL_SECONDS, FREE_BYTES, IDLE_SECONDS, LINE_BYTES, LIST, PROBE_SECONDS, REPLICAS, TEXT_BYTES, WORD_BYTES,
+};
 use crate::member::{
     arguments, bounded, distinct, each, free, key, line, optional, text, url, within, wrong,
 };
+use crate::names::ToolName;
 
 /// How a server is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -98,12 +102,134 @@ pub struct EnvEntry {
     pub value_from: Option<ValueFrom>,
 }
 
-/// A tool that is called again and again to see whether an instance is well.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Who shares one connection to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sharing {
+    /// Everybody. A legacy server is then told that its client can be asked nothing.
+    Shared,
+    /// All sessions of one caller.
+    Principal,
+    /// One session of a client alone.
+    Session,
+}
+
+/// Which era of the protocol a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SpokenEra {
+    /// Whichever it answers to.
+    #[default]
+    Auto,
+    /// The one of sessions, up to 2025-11-25.
+    Legacy,
+    /// The one without, from 2026-07-28 on.
+    Modern,
+}
+
+/// What becomes of tools that a server offers or changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// What it offers first is taken as it is; what it changes or adds later waits until somebody approves it.
+    #[default]
+    Pin,
+    /// What it changes or adds is taken, too, and its hints say how risky its tools are.
+    Follow,
+    /// Everything waits until somebody approves it.
+    Review,
+}
+
+/// Whom an instance talks to over the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkPolicy {
+    /// Nobody.
+    #[default]
+    None,
+    /// Whom its machine talks to.
+    Shared,
+}
+
+/// What is otherwise for one tool of a server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ToolOverride {
+    /// The name that it is shown under, instead of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What is said of it, instead of what its server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether nobody sees or calls it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
+    /// How risky it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<crate::Tier>,
+    /// Seconds that a call may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// Arguments that every call has, whatever its caller says; no caller is shown them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fixed: BTreeMap<String, Value>,
+    /// Arguments that a call has if its caller says nothing else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub defaults: BTreeMap<String, Value>,
+}
+
+impl ToolOverride {
+    /// Checks it, of the tool of this name.
+    fn check(&self) -> Result<(), Error> {
+        if let Some(name) = &self.name {
+            ToolName::parse(name).map_err(|error| wrong("name", error))?;
+        }
+        optional("description", self.description.as_ref(), TEXT_BYTES)?;
+        within("timeoutSeconds", self.timeout_seconds, 1..=CALL_SECONDS)?;
+        for (field, arguments) in [("fixed", &self.fixed), ("defaults", &self.defaults)] {
+            if arguments.len() > LIST {
+                return Err(wrong(field, format!("use up to {LIST} entries")));
+            }
+            for (name, argument) in arguments {
+                text(field, name, WORD_BYTES)?;
+                if argument.to_string().len() > FREE_BYTES {
+                    return Err(wrong(&format!("{field}.{name}"), format!("use up to {FREE_BYTES} bytes")));
+                }
+            }
+        }
+        match self.defaults.keys().find(|name| self.fixed.contains_key(*name)) {
+            Some(name) => Err(wrong("defaults", format!("`{name}` is fixed already"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks what is otherwise for tools.
+pub(crate) fn tools(tools: &BTreeMap<String, ToolOverride>) -> Result<(), Error> {
+    if tools.len() > LIST {
+        return Err(wrong("tools", format!("use up to {LIST} entries")));
+    }
+    for (name, tool) in tools {
+        text("tools", name, WORD_BYTES)?;
+        tool.check().map_err(|error| error.at(&format!("tools.{name}")))?;
+    }
+    distinct("tools", tools.iter().map(|(own, tool)| tool.name.as_deref().unwrap_or(own)))
+}
+
+/// How it is seen again and again whether an instance is well: by a tool that is called, a page that is asked for, a program
+/// that runs beside it, or the `ping` of the protocol if none of these is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct HealthCheck {
     /// The tool.
-    pub tool: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// The path of a page on its port or at its address that answers with 200 to 399.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_path: Option<String>,
+    /// The program and its arguments, which exits with 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exec: Vec<String>,
     /// Its arguments; none if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
@@ -135,7 +261,19 @@ impl HealthCheck {
     }
 
     fn check(&self) -> Result<(), Error> {
-        text("healthCheck.tool", &self.tool, WORD_BYTES)?;
+        optional("healthCheck.tool", self.tool.as_ref(), WORD_BYTES)?;
+        optional("healthCheck.httpPath", self.http_path.as_ref(), LINE_BYTES)?;
+        if self.http_path.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            return Err(wrong("healthCheck.httpPath", "a path begins with `/`"));
+        }
+        arguments("healthCheck.exec", &self.exec)?;
+        let ways = [self.tool.is_some(), self.http_path.is_some(), !self.exec.is_empty()];
+        if ways.iter().filter(|is_said| **is_said).count() > 1 {
+            return Err(wrong("healthCheck", "say one of tool, httpPath, exec"));
+        }
+        if self.arguments.is_some() && self.tool.is_none() {
+            return Err(wrong("healthCheck.arguments", "they are those of a `tool`, and none is said"));
+        }
         free("healthCheck.arguments", self.arguments.as_ref())?;
         within("healthCheck.intervalSeconds", self.interval_seconds, 1..=PROBE_SECONDS)?;
         within("healthCheck.timeoutSeconds", self.timeout_seconds, 1..=PROBE_SECONDS)?;
@@ -222,6 +360,31 @@ macro_rules! definition {
             /// Where instances run; `auto` if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub placement: Option<$crate::definition::Placement>,
+            /// Headers of what is sent to an `externalUrl`.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub headers: Vec<$env>,
+            /// Whom instances talk to over the network; nobody if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub network: Option<$crate::definition::NetworkPolicy>,
+            /// Who shares a connection; if nothing is said, everybody shares one to a modern server or over `STDIO`, and each
+            /// caller has one to a legacy server over HTTP.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub sharing: Option<$crate::definition::Sharing>,
+            /// Which era it speaks; found out if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub era: Option<$crate::definition::SpokenEra>,
+            /// What becomes of tools that it offers or changes; `pin` if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub trust: Option<$crate::definition::Trust>,
+            /// Seconds that a call may take; 120 if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub timeout_seconds: Option<u32>,
+            /// Seconds without a call after which its instances are stopped, until the next call; never if nothing is said.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub idle_seconds: Option<u32>,
+            /// What is otherwise for some of its tools, by their own names.
+            #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+            pub tools: std::collections::BTreeMap<String, $crate::definition::ToolOverride>,
             /// How much of what goes through it is recorded; `full` if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub audit_level: Option<$crate::definition::AuditLevel>,
@@ -244,6 +407,11 @@ macro_rules! definition {
                     health_check: self.health_check.as_ref(),
                     resources: self.resources.as_ref(),
                     placement: self.placement.unwrap_or_default(),
+                    has_headers: !self.headers.is_empty(),
+                    has_network: self.network.is_some(),
+                    timeout_seconds: self.timeout_seconds,
+                    idle_seconds: self.idle_seconds,
+                    tools: &self.tools,
                 }
             }
         }
@@ -271,6 +439,11 @@ pub(crate) struct Start<'a> {
     pub(crate) health_check: Option<&'a HealthCheck>,
     pub(crate) resources: Option<&'a Resources>,
     pub(crate) placement: Placement,
+    pub(crate) has_headers: bool,
+    pub(crate) has_network: bool,
+    pub(crate) timeout_seconds: Option<u32>,
+    pub(crate) idle_seconds: Option<u32>,
+    pub(crate) tools: &'a BTreeMap<String, ToolOverride>,
 }
 
 impl Start<'_> {
@@ -285,6 +458,9 @@ impl Start<'_> {
         within("replicas", Some(self.replicas), 0..=REPLICAS)?;
         self.health_check.map_or(Ok(()), HealthCheck::check)?;
         self.resources.map_or(Ok(()), Resources::check)?;
+        within("timeoutSeconds", self.timeout_seconds, 1..=CALL_SECONDS)?;
+        within("idleSeconds", self.idle_seconds, 1..=IDLE_SECONDS)?;
+        tools(self.tools)?;
         self.one_way()?;
         self.fitting()
     }
@@ -322,6 +498,12 @@ impl Start<'_> {
         if is_remote && !self.args.is_empty() {
             return Err(wrong("args", "nothing starts at an `externalUrl`"));
         }
+        if self.has_headers && !is_remote {
+            return Err(wrong("headers", "only what is sent to an `externalUrl` has headers"));
+        }
+        if self.has_network && is_remote {
+            return Err(wrong("network", "nothing runs here at an `externalUrl`"));
+        }
         if self.container_port.is_some() && is_remote {
             return Err(wrong("containerPort", "there is no container at an `externalUrl`"));
         }
@@ -348,16 +530,64 @@ pub(crate) fn environment<'a, E: 'a>(
     name: impl Fn(&'a E) -> &'a str,
     check: impl Fn(&E) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    bounded("env", env, LIST)?;
-    for (at, entry) in env.iter().enumerate() {
-        check(entry).map_err(|error| error.at(&format!("env[{at}]")))?;
+    entries("env", env, name, check)
+}
+
+/// Checks entries with names by themselves, and that none is there twice.
+pub(crate) fn entries<'a, E: 'a>(
+    field: &str,
+    list: &'a [E],
+    name: impl Fn(&'a E) -> &'a str,
+    check: impl Fn(&E) -> Result<(), Error>,
+) -> Result<(), Error> {
+    bounded(field, list, LIST)?;
+    for (at, entry) in list.iter().enumerate() {
+        check(entry).map_err(|error| error.at(&format!("{field}[{at}]")))?;
     }
-    distinct("env", env.iter().map(name))
+    distinct(field, list.iter().map(name))
+}
+
+/// The name of a header that may be said for a server: none that the protocol or the way there says itself.
+pub(crate) fn header(name: &str) -> Result<(), Error> {
+    const OURS: [&str; 10] = [
+        "accept",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "last-event-id",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "trailer",
+    ];
+    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    let lower = name.to_ascii_lowercase();
+    if name.is_empty() || name.len() > WORD_BYTES || !name.bytes().all(is_token) {
+        return Err(wrong("name", "a header is made of letters, digits and `-`"));
+    }
+    if OURS.contains(&&*lower) || lower.starts_with("mcp-") || lower.starts_with("proxy-") {
+        return Err(wrong("name", "this header is said by the protocol").with_hint("leave it out"));
+    }
+    Ok(())
 }
 
 impl EnvEntry {
     pub(crate) fn check(&self) -> Result<(), Error> {
         variable(&self.name)?;
+        self.check_value()
+    }
+
+    /// The same of a header.
+    pub(crate) fn check_header(&self) -> Result<(), Error> {
+        header(&self.name)?;
+        if self.value.as_ref().is_some_and(|value| value.contains(|c: char| c.is_control())) {
+            return Err(wrong("value", "the value of a header is one line"));
+        }
+        self.check_value()
+    }
+
+    fn check_value(&self) -> Result<(), Error> {
         value(self.value.as_ref(), self.value_from.as_ref())?;
         if self.value.is_none() && self.value_from.is_none() {
             return Err(wrong("value", "neither it nor `valueFrom` is said"));

@@ -128,10 +128,23 @@ fn a_sample_says_every_member_of_its_kind() {
         let mut said = samples::spec(kind);
         // What can't be said together: another way to start, an account of a role, a password of a program.
         let apart: &[&str] = match kind.name {
-            "server" => &["packageName", "runtime", "externalUrl"],
-            "template" => {
-                &["dockerImage", "command", "externalUrl", "containerPort", "resources", "auditLevel"]
-            }
+            "server" => &["packageName", "runtime", "externalUrl", "headers"],
+            "template" => &[
+                "dockerImage",
+                "command",
+                "externalUrl",
+                "headers",
+                "containerPort",
+                "resources",
+                "auditLevel",
+                "network",
+                "sharing",
+                "era",
+                "trust",
+                "timeoutSeconds",
+                "idleSeconds",
+                "tools",
+            ],
             "token" => &["account"],
             "user" => &["serviceAccount"],
             _ => &[],

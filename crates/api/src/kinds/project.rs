@@ -12,17 +12,36 @@ use serde_json::{Value, json};
 use super::{
     Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section, refer,
 };
+use crate::definition::{ToolOverride, tools};
 use crate::error::Error;
 use crate::limits::spec::{NAMES, TEXT_BYTES, WORD_BYTES};
 use crate::member::{self, Spec, bounded, distinct, line, optional, wrong};
+use crate::names::ToolName;
 
 /// What is otherwise for one server of a project.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ServerOverride {
     /// The proxy model of what this server answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_model: Option<String>,
+    /// What the names of its tools begin with, before `_`; the name of the server if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+    /// What is otherwise for some of its tools, by their own names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, ToolOverride>,
+}
+
+/// How the names of tools are put together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NameStyle {
+    /// `server_tool`: what every client takes.
+    #[default]
+    Underscore,
+    /// `server/tool`: what clients of the system before this one know.
+    Slash,
 }
 
 /// A condition that a project is served in spite of.
@@ -33,7 +52,7 @@ pub enum Accepted {
 }
 
 /// Servers that are served together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ProjectSpec {
     /// What it is for.
@@ -55,6 +74,9 @@ pub struct ProjectSpec {
     /// What is otherwise for some of them, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub server_overrides: BTreeMap<String, ServerOverride>,
+    /// How the names of its tools are put together; `underscore` if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_style: Option<NameStyle>,
     /// The provider of the language model that stages use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llm_provider: Option<String>,
@@ -99,6 +121,11 @@ impl Spec for ProjectSpec {
         for (name, server) in &self.server_overrides {
             plain("serverOverrides", Some(name))?;
             plain(&format!("serverOverrides.{name}.proxyModel"), server.proxy_model.as_ref())?;
+            if let Some(prefix) = &server.prefix {
+                let field = format!("serverOverrides.{name}.prefix");
+                ToolName::parse(prefix).map_err(|error| wrong(&field, error))?;
+            }
+            tools(&server.tools).map_err(|error| error.at(&format!("serverOverrides.{name}")))?;
         }
         Ok(())
     }
@@ -203,7 +230,9 @@ fn conditions(spec: &Value) -> Vec<Condition> {
 fn sample() -> Value {
     json!({
             "name": "home", "description": "The house.", "prompt": "Be brief.", "proxyModel": "default",
-            "gated": true, "servers": ["ha", "docs"], "serverOverrides": {"docs": {"proxyModel": "pages"}},
+            "gated": true, "servers": ["ha", "docs"], "nameStyle": "slash",
+            "serverOverrides": {"docs": {
+                "proxyModel": "pages", "prefix": "d", "tools": {"search": {"name": "find", "tier": "read"}}}},
             "llmProvider": "ollama", "llmModel": "llama3", "accept": ["NotEnforced"]})
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section,
 };
-use crate::definition::{AuditLevel, EnvEntry, SecretRef, definition, environment};
+use crate::definition::{AuditLevel, EnvEntry, SecretRef, definition, entries, environment};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
 use crate::member::{self, Spec, free, optional};
@@ -45,6 +45,7 @@ impl Spec for ServerSpec {
             free("source.snapshot", source.snapshot.as_ref())?;
         }
         environment(&self.env, |entry| &entry.name, EnvEntry::check)?;
+        entries("headers", &self.headers, |entry| &entry.name, EnvEntry::check_header)?;
         self.transport = Some(self.start().settle()?);
         Ok(())
     }
@@ -86,9 +87,13 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
                 "containerPort",
             ],
         },
-        Section { heading: "Environment", paths: &["env"] },
+        Section { heading: "Environment", paths: &["env", "headers"] },
         Section { heading: "Health", paths: &["healthCheck"] },
-        Section { heading: "Running", paths: &["replicas", "placement", "resources", "auditLevel"] },
+        Section {
+            heading: "Running",
+            paths: &["replicas", "placement", "network", "resources", "idleSeconds", "auditLevel"],
+        },
+        Section { heading: "Calls", paths: &["era", "sharing", "trust", "timeoutSeconds", "tools"] },
         Section { heading: "Source", paths: &["source.template", "source.version"] },
     ],
     order: 40,
@@ -102,17 +107,18 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
 
 fn references(spec: &Value) -> Vec<Reference> {
     let Ok(spec) = serde_json::from_value::<ServerSpec>(spec.clone()) else { return Vec::new() };
-    let from = |(at, entry): (usize, EnvEntry)| {
-        let field = format!("env[{at}].valueFrom.secretRef");
+    let from = |list: &str, at: usize, entry: EnvEntry| {
+        let field = format!("{list}[{at}].valueFrom.secretRef");
         let SecretRef { name, key } = entry.value_from?.secret_ref;
         Some(Reference { kind: "secret", name, key: Some(key), field })
     };
-    spec.env.into_iter().enumerate().filter_map(from).collect()
+    let env = spec.env.into_iter().enumerate().filter_map(|(at, entry)| from("env", at, entry));
+    let headers = spec.headers.into_iter().enumerate().filter_map(|(at, entry)| from("headers", at, entry));
+    env.chain(headers).collect()
 }
 
 fn conditions(spec: &Value) -> Vec<Condition> {
-    let message = "this version keeps servers and starts none; running them comes with a later one";
-    let mut conditions = vec![Condition::new("Running", "False", "NotYet", message)];
+    let mut conditions = Vec::new();
     let level = spec.get("auditLevel").filter(|level| **level != serde_json::json!(AuditLevel::Full));
     if level.is_some() {
         let message = "`auditLevel` is kept and everything is recorded in full";
@@ -134,7 +140,10 @@ fn sample() -> Value {
         "healthCheck": {
             "tool": "ping", "arguments": {"deep": true}, "intervalSeconds": 30, "timeoutSeconds": 5,
             "failureThreshold": 2},
-        "resources": {"memoryMib": 256, "cpus": 0.25}, "placement": "docker", "auditLevel": "hash-only"})
+        "resources": {"memoryMib": 256, "cpus": 0.25}, "placement": "docker", "auditLevel": "hash-only",
+        "network": "shared", "sharing": "session", "era": "legacy", "trust": "review", "timeoutSeconds": 30,
+        "idleSeconds": 600, "tools": {"delete_all": {"name": "wipe", "description": "Deletes all.", "tier": "danger",
+            "hidden": true, "timeoutSeconds": 5, "fixed": {"sure": true}, "defaults": {"room": "hall"}}}})
 }
 
 impl Kind for ServerSpec {
@@ -240,6 +249,43 @@ mod tests {
         assert_eq!((refers[0].kind, &*refers[0].name), ("secret", "s"));
         assert_eq!(refers[0].field, "env[1].valueFrom.secretRef");
         let said: Vec<_> = conditions(&spec).into_iter().map(|condition| condition.kind).collect();
-        assert_eq!(said, ["Running", "NotEnforced"]);
+        assert_eq!(said, ["NotEnforced"]);
+        let remote = json!({"externalUrl": "http://x", "headers": [
+            {"name": "Authorization", "valueFrom": {"secretRef": {"name": "s", "key": "k"}}}]});
+        assert_eq!(references(&read(remote).unwrap())[0].field, "headers[0].valueFrom.secretRef");
+    }
+
+    #[test]
+    fn headers_and_overrides_of_tools_are_checked_where_they_stand() {
+        let header = |name: &str, value: &str| json!({"externalUrl": "http://x", "headers": [{"name": name, "value": value}]});
+        let tool = |tool: Value| json!({"command": ["x"], "tools": {"t": tool}});
+        for good in [
+            header("X-Api-Key", "k"),
+            tool(json!({"name": "u", "tier": "danger", "fixed": {"a": null}, "defaults": {"b": [1]}})),
+            json!({"command": ["x"], "healthCheck": {}}),
+            json!({"command": ["x"], "healthCheck": {"exec": ["true"]}}),
+        ] {
+            read(good.clone()).unwrap_or_else(|error| panic!("{good}: {error:?}"));
+        }
+        for (bad, field) in [
+            (header("", "x"), "headers[0].name"),
+            (header("a b", "x"), "headers[0].name"),
+            (header("Mcp-Session-Id", "x"), "headers[0].name"),
+            (header("Host", "x"), "headers[0].name"),
+            (header("X-A", "a\r\nb"), "headers[0].value"),
+            (json!({"command": ["x"], "headers": [{"name": "X-A", "value": "x"}]}), "headers"),
+            (json!({"externalUrl": "http://x", "network": "shared"}), "network"),
+            (tool(json!({"name": "a/b"})), "tools.t.name"),
+            (tool(json!({"tier": "harmless"})), "tools.t.tier"),
+            (tool(json!({"fixed": {"a": 1}, "defaults": {"a": 2}})), "tools.t.defaults"),
+            (tool(json!({"timeoutSeconds": 0})), "tools.t.timeoutSeconds"),
+            (json!({"command": ["x"], "tools": {"a": {"name": "b"}, "b": {}}}), "tools[1]"),
+            (json!({"command": ["x"], "healthCheck": {"exec": ["a"], "tool": "b"}}), "healthCheck"),
+            (json!({"command": ["x"], "healthCheck": {"httpPath": "x"}}), "healthCheck.httpPath"),
+            (json!({"command": ["x"], "healthCheck": {"arguments": {}}}), "healthCheck.arguments"),
+        ] {
+            let error = read(bad.clone()).expect_err(&bad.to_string());
+            assert_eq!(error.field.as_deref(), Some(field), "{bad}");
+        }
     }
 }

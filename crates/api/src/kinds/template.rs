@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Column, Descriptor, Kept, Kind, MadeBy, Names, Scope, Section, none};
-use crate::definition::{ValueFrom, definition, environment, value, variable};
+use crate::definition::{ValueFrom, definition, entries, environment, header, value, variable};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
 use crate::member::{self, Spec, line, text, wrong};
@@ -55,6 +55,16 @@ pub fn address(text: &str) -> (&str, Option<&str>) {
 impl TemplateEnv {
     fn check(&self) -> Result<(), Error> {
         variable(&self.name)?;
+        self.check_value()
+    }
+
+    /// The same of a header.
+    fn check_header(&self) -> Result<(), Error> {
+        header(&self.name)?;
+        self.check_value()
+    }
+
+    fn check_value(&self) -> Result<(), Error> {
         line("description", self.description.as_ref())?;
         value(self.value.as_ref(), self.value_from.as_ref())?;
         value(self.default_value.as_ref(), None)
@@ -73,6 +83,7 @@ impl Spec for TemplateSpec {
             return Err(wrong("version", "it holds space or `:`").with_hint("write e.g. 1.2.0"));
         }
         environment(&self.env, |entry| &entry.name, TemplateEnv::check)?;
+        entries("headers", &self.headers, |entry| &entry.name, TemplateEnv::check_header)?;
         self.transport = Some(self.start().settle()?);
         Ok(())
     }

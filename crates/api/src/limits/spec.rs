@@ -36,3 +36,7 @@ pub const PROBE_SECONDS: u32 = 86_400;
 pub const SELECTOR_BYTES: usize = 4096;
 /// Requirements of a selector.
 pub const REQUIREMENTS: usize = 64;
+/// Seconds that one call may take.
+pub const CALL_SECONDS: u32 = 3600;
+/// Seconds without a call after which instances are stopped.
+pub const IDLE_SECONDS: u32 = 30 * 86_400;
