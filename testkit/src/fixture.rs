@@ -106,8 +106,8 @@ pub fn conformance() -> Toolset {
     let changes = Changes::default();
     let tools = [contents::tools(), rounds::tools(), tasks::tools(), triggers::tools(&changes)].concat();
     Toolset {
-        name: "host",
-        instructions: "Fixtures of the conformance suite.",
+        name: "host".into(),
+        instructions: "Fixtures of the conformance suite.".into(),
         tools,
         resources: resources::all(),
         prompts: prompts::all(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hayward_api::{Principal, Tier};
+use hayward_gateway::Endpoint;
 use hayward_gateway::listener::{Local, serve_stdio};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
@@ -103,6 +104,7 @@ pub(crate) fn serve_local(
     let local = Local {
         protocol: Arc::new(move || Arc::clone(&protocol)),
         principal: Arc::new(Principal::local("test", ceiling)),
+        endpoint: Endpoint::Default,
         line_bytes_max: 1 << 18,
         drain: Duration::from_millis(100),
     };

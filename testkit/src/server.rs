@@ -14,6 +14,7 @@ use hayward_auth::{CredentialRecord, Credentials, Token};
 use hayward_gateway::limits::Limits;
 use hayward_gateway::listener::{App, Door, Front, Guard, OldClients, Pace, Proxies, ROUTES, Threads, serve};
 use hayward_gateway::tokens::{Revoked, TokenView, Tokens};
+use hayward_gateway::upstreams::Upstreams;
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts, Sessions};
 use hayward_mcp::result::Identity;
 use hayward_store::{Store, StoreConfig};
@@ -101,10 +102,11 @@ impl Server {
         let parts = RoadParts {
             record,
             strict_from,
-            store,
+            store: store.clone(),
             secrets: Arc::clone(&secrets),
             credentials: Arc::clone(&credentials),
             policies: Arc::default(),
+            upstreams: Upstreams::none(store.clone()),
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),
             fencing: Fencing::default(),
@@ -275,6 +277,7 @@ fn admit(credentials: &Credentials, token: &str, role: Role) -> anyhow::Result<(
         fence: hayward_api::Fence::default(),
         tool_fences: hayward_api::fence::tools::ToolFences::default(),
         bounds: hayward_api::Bounds::default(),
+        reach: hayward_api::Reach::default(),
         impersonator: None,
     };
     credentials.insert(CredentialRecord {

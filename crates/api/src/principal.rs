@@ -9,6 +9,7 @@ use crate::error::{Code, Error};
 use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
 use crate::kinds::token::Role;
+use crate::reach::Reach;
 
 /// The caller of one call, as `identify` found it.
 ///
@@ -35,6 +36,9 @@ pub struct Principal {
     /// Where its credential is accepted from, what it may call, how often.
     #[serde(default, skip_serializing_if = "Bounds::is_none")]
     pub bounds: Bounds,
+    /// Which servers it reaches beside this machine's own tools.
+    #[serde(default, skip_serializing_if = "Reach::is_none")]
+    pub reach: Reach,
     /// Who acts as this principal, if it isn't itself: both are recorded, and the permissions are the principal's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub impersonator: Option<String>,
@@ -124,6 +128,7 @@ impl Principal {
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
             bounds: Bounds::default(),
+            reach: Reach::default(),
             impersonator: None,
         }
     }
@@ -139,6 +144,7 @@ impl Principal {
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
             bounds: Bounds::default(),
+            reach: Reach::default(),
             impersonator: None,
         }
     }

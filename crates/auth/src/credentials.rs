@@ -248,6 +248,7 @@ mod tests {
             fence: hayward_api::Fence::default(),
             tool_fences: hayward_api::fence::tools::ToolFences::default(),
             bounds: hayward_api::Bounds::default(),
+            reach: hayward_api::Reach::default(),
             impersonator: None,
         };
         CredentialRecord {

@@ -12,6 +12,9 @@ use crate::{Operation, Verb};
 /// The toolset of this machine: the only one that a token reaches until more is granted.
 const HOST: &str = "host";
 
+/// The highest tier that an account may use of what it was granted.
+const ACCOUNT_CEILING: Tier = Tier::Operate;
+
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
@@ -19,6 +22,8 @@ pub enum Action<'a> {
     Use {
         /// The server that offers it.
         toolset: &'a str,
+        /// The project in which it is met; none if it is met by itself.
+        project: Option<&'a str>,
         /// Its name there.
         name: &'a str,
         /// How risky it is.
@@ -95,7 +100,9 @@ pub fn decide(policy: &Policy, principal: &Principal, action: &Action<'_>) -> De
 fn objection(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Option<Reason> {
     match *action {
         _ if principal.kind == PrincipalKind::Anonymous => Some(Reason::NoCredential),
-        Action::Use { toolset, name, tier } => not_to_use(principal, toolset, name, tier),
+        Action::Use { toolset, project, name, tier } => {
+            not_granted(policy, principal, toolset, project).or_else(|| not_within(principal, name, tier))
+        }
         Action::ReadMetrics => (principal.kind != PrincipalKind::Metrics).then_some(Reason::NotMetrics),
         Action::ManageTokens => {
             let may = policy.scope(principal, Verb::Edit, "tokens") == Visible::All;
@@ -111,23 +118,47 @@ fn objection(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Opt
     }
 }
 
-/// What speaks against using a tool. Rules grant none yet: whoever manages calls no tool.
-fn not_to_use(principal: &Principal, toolset: &str, name: &str, tier: Tier) -> Option<Reason> {
-    match principal.kind {
-        PrincipalKind::Anonymous => Some(Reason::NoCredential),
-        PrincipalKind::Admin
-        | PrincipalKind::Metrics
-        | PrincipalKind::User
-        | PrincipalKind::ServiceAccount => Some(Reason::ToolsetNotGranted),
-        PrincipalKind::Token if toolset != HOST => Some(Reason::ToolsetNotGranted),
-        PrincipalKind::Token | PrincipalKind::Local => {
-            let is_within = principal.ceiling.is_some_and(|ceiling| tier <= ceiling);
-            if !is_within {
-                return Some(Reason::AboveCeiling { needs: tier });
-            }
-            (!principal.bounds.may_use(name)).then_some(Reason::NotBoundTo)
+/// What speaks against reaching a server.
+fn not_granted(
+    policy: &Policy,
+    principal: &Principal,
+    toolset: &str,
+    project: Option<&str>,
+) -> Option<Reason> {
+    let is_granted = match principal.kind {
+        PrincipalKind::Local => true,
+        PrincipalKind::Token => toolset == HOST || principal.reach.has(toolset, project),
+        PrincipalKind::User | PrincipalKind::ServiceAccount => {
+            let by_project = project.is_some_and(|project| {
+                policy.allows(principal, (Verb::Run, "projects"), (Some(project), None))
+            });
+            // Who may use all servers that are declared was not thereby let in to the machine that runs them.
+            let by_itself = if toolset == HOST {
+                policy.allows_by_name(principal, (Verb::Run, "servers"), toolset)
+            } else {
+                policy.allows(principal, (Verb::Run, "servers"), (Some(toolset), project))
+            };
+            by_project || by_itself
         }
+        PrincipalKind::Anonymous | PrincipalKind::Admin | PrincipalKind::Metrics => false,
+    };
+    (!is_granted).then_some(Reason::ToolsetNotGranted)
+}
+
+/// What speaks against using something of a server that is reached.
+fn not_within(principal: &Principal, name: &str, tier: Tier) -> Option<Reason> {
+    let ceiling = match principal.kind {
+        PrincipalKind::User | PrincipalKind::ServiceAccount => Some(ACCOUNT_CEILING),
+        PrincipalKind::Local
+        | PrincipalKind::Token
+        | PrincipalKind::Anonymous
+        | PrincipalKind::Admin
+        | PrincipalKind::Metrics => principal.ceiling,
+    };
+    if ceiling.is_none_or(|ceiling| tier > ceiling) {
+        return Some(Reason::AboveCeiling { needs: tier });
     }
+    (!principal.bounds.may_use(name)).then_some(Reason::NotBoundTo)
 }
 
 #[cfg(test)]
@@ -153,7 +184,7 @@ mod tests {
     }
 
     fn call(toolset: &str, tier: Tier) -> Action<'_> {
-        Action::Use { toolset, name: "t", tier }
+        Action::Use { toolset, project: None, name: "t", tier }
     }
 
     fn actions() -> Vec<Action<'static>> {
@@ -220,7 +251,7 @@ mod tests {
         let bound = |kind, ceiling| Principal { bounds: bounds.clone(), ..principal(kind, ceiling) };
         let letters = |principal: &Principal| {
             ["read_file", "grep"].map(|name| {
-                let action = Action::Use { toolset: "host", name, tier: Tier::Operate };
+                let action = Action::Use { toolset: "host", project: None, name, tier: Tier::Operate };
                 letter(decide(&Policy::default(), principal, &action), Some(Tier::Operate))
             })
         };
@@ -276,6 +307,64 @@ mod tests {
                 let [low, high] = [call(toolset, tiers[0]), call(toolset, tiers[1])];
                 assert!(!is_allowed(&principal, &high) || is_allowed(&principal, &low));
             }
+        }
+    }
+
+    /// Rules that let `u@x.org` use this.
+    fn rules(bindings: &serde_json::Value) -> Policy {
+        let user = serde_json::json!({});
+        let rule = serde_json::json!({
+            "subjects": [{"kind": "User", "name": "u@x.org"}], "roleBindings": bindings});
+        Policy::new([("user", "u@x.org", &user), ("rbac", "r", &rule)], 0)
+    }
+
+    fn met(toolset: &'static str, project: Option<&'static str>, tier: Tier) -> Action<'static> {
+        Action::Use { toolset, project, name: "t", tier }
+    }
+
+    #[test]
+    fn an_account_uses_what_rules_let_it_run_and_up_to_operate() {
+        let user = Principal { name: "u@x.org".to_owned(), ..principal(PrincipalKind::User, None) };
+        let may = |bindings: serde_json::Value, action: &Action<'_>| {
+            decide(&rules(&bindings), &user, action) == Decision::Allow
+        };
+        let of = |resource: &str, name: Option<&str>| serde_json::json!([{"role": "run", "resource": resource, "name": name}]);
+        for (bindings, toolset, project, expected) in [
+            (of("servers", None), "ha", None, true),
+            (of("servers", None), "ha", Some("p"), true),
+            (of("servers", None), "host", None, false),
+            (of("servers", Some("host")), "host", None, true),
+            (of("servers", Some("ha")), "ha", Some("p"), true),
+            (of("servers", Some("ha")), "hb", None, false),
+            (of("projects", Some("p")), "ha", Some("p"), true),
+            (of("projects", Some("p")), "host", Some("p"), true),
+            (of("projects", Some("p")), "ha", Some("q"), false),
+            (of("projects", Some("p")), "ha", None, false),
+            (serde_json::json!([{"role": "edit", "resource": "*"}]), "ha", None, false),
+            (serde_json::json!([]), "ha", Some("p"), false),
+        ] {
+            let action = met(toolset, project, Tier::Operate);
+            assert_eq!(may(bindings.clone(), &action), expected, "{bindings} {toolset} {project:?}");
+            assert!(
+                !may(bindings, &met(toolset, project, Tier::Danger)),
+                "{toolset}: a person approves that"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_reaches_what_it_was_let_in_to_within_its_role() {
+        let reach = hayward_api::Reach { servers: vec!["ha".to_owned()], projects: vec!["p".to_owned()] };
+        let token = Principal { reach, ..principal(PrincipalKind::Token, Some(Tier::Read)) };
+        for (toolset, project, tier, expected) in [
+            ("ha", None, Tier::Read, true),
+            ("ha", None, Tier::Operate, false),
+            ("hb", Some("p"), Tier::Read, true),
+            ("hb", Some("q"), Tier::Read, false),
+            ("host", Some("q"), Tier::Read, true),
+        ] {
+            let is_allowed = is_allowed(&token, &met(toolset, project, tier));
+            assert_eq!(is_allowed, expected, "{toolset} {project:?} {tier:?}");
         }
     }
 

@@ -122,6 +122,17 @@ impl Policy {
             || self.grants(principal).iter().any(|grants| grants.verbs(noun, name, project).has(verb))
     }
 
+    /// Whether this may be done to this resource because some rule names it, and not only because a rule names all.
+    pub(crate) fn allows_by_name(
+        &self,
+        principal: &Principal,
+        (verb, noun): (Verb, &str),
+        name: &str,
+    ) -> bool {
+        let Some(noun) = noun_index(noun) else { return false };
+        self.grants(principal).iter().any(|grants| grants.of_name(noun, name).has(verb))
+    }
+
     pub(crate) fn allows_operation(&self, principal: &Principal, operation: Operation) -> bool {
         principal.kind == PrincipalKind::Admin
             || self.grants(principal).iter().any(|grants| grants.has_operation(operation))

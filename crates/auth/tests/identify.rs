@@ -94,6 +94,7 @@ fn add(credentials: &Credentials, token: &Token, role: Role) {
         fence: hayward_api::Fence::default(),
         tool_fences: hayward_api::fence::tools::ToolFences::default(),
         bounds: hayward_api::Bounds::default(),
+        reach: hayward_api::Reach::default(),
         impersonator: None,
     };
     credentials.insert(CredentialRecord {

@@ -8,6 +8,7 @@
 
 mod asking;
 mod budget;
+mod endpoint;
 pub mod limits;
 pub mod listener;
 mod listening;
@@ -17,7 +18,9 @@ mod request_id;
 pub mod road;
 mod session;
 pub mod tokens;
+pub mod upstreams;
 
+pub use endpoint::Endpoint;
 pub use protocol::Protocol;
 pub use road::{Fencing, Road, RoadParts, RoadSettings};
 pub use session::Sessions;

@@ -161,3 +161,63 @@ pub(crate) const FAILURE_DELAY_MIN: Duration = Duration::from_millis(50);
 
 /// Bytes of a file with a certificate or a key.
 pub(crate) const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of one object that a server lists.
+pub(crate) const OFFERED_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of one string of it.
+pub(crate) const OFFERED_STRING_BYTES_MAX: usize = 16 * 1024;
+
+/// Characters of the name that a server calls a tool by.
+pub(crate) const OFFERED_NAME_CHARS_MAX: usize = 128;
+
+/// Characters of what a server says that an error of ours repeats.
+pub(crate) const UPSTREAM_TOLD_CHARS_MAX: usize = 2_000;
+
+/// Calls that one server has at once.
+pub(crate) const SERVER_CALLS_MAX: usize = 512;
+
+/// How long a server may say nothing while it is called, unless something else was declared.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How long a call may take whose server says all the time how far it is.
+pub(crate) const CALL_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+
+/// Failures in a row after which a server is left alone for a while.
+pub(crate) const BREAKER_FAILURES: u32 = 5;
+
+/// The first pause of a server that is left alone.
+pub(crate) const BREAKER_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest pause of a server that is left alone.
+pub(crate) const BREAKER_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Calls that are held because their server asked something, all callers together.
+pub(crate) const HELD_CALLS_MAX: usize = 1_024;
+
+/// Calls that are held for one credential.
+pub(crate) const HELD_CALLS_PER_CREDENTIAL_MAX: usize = 64;
+
+/// How long a call is held.
+pub(crate) const HELD_FOR: Duration = Duration::from_mins(5);
+
+/// How long changes of a list are gathered before a server is asked for it.
+pub(crate) const REFRESH_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long nobody asks a server for its lists that could not tell them.
+pub(crate) const REFRESH_RETRY: Duration = Duration::from_secs(10);
+
+/// How often a server that goes on with a call by itself is asked how far it is, if it doesn't say.
+pub(crate) const UPSTREAM_TASK_POLL: Duration = Duration::from_secs(1);
+
+/// The shortest time between two such questions, whatever it says.
+pub(crate) const UPSTREAM_TASK_POLL_MIN: Duration = Duration::from_millis(100);
+
+/// Requests of one server that one call takes at once.
+pub(crate) const ASKED_AT_ONCE_MAX: usize = 8;
+
+/// How long to wait before what is declared is read again that could not be.
+pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
+/// Lists that are kept of one endpoint, one for each set of grants that somebody has.
+pub(crate) const KEPT_LISTS_MAX: usize = 256;

@@ -12,6 +12,7 @@ use hayward_mcp::request::{Filter, Verb};
 use hayward_tool::{Abilities, Ability, Change, Hearing};
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoint::Endpoint;
 use crate::protocol::Protocol;
 use crate::road::Road;
 use crate::session::Subscribed;
@@ -22,6 +23,9 @@ const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 pub(crate) struct Listening {
     hearing: Hearing,
     who: Who,
+    /// Where it listens: what other endpoints show is not told.
+    endpoint: Endpoint,
+    road: Arc<Road>,
     /// Fires when nobody is told of anything any more.
     quiet: CancellationToken,
 }
@@ -42,6 +46,8 @@ pub(crate) struct Subscription {
     pub(crate) filter: Filter,
     pub(crate) abilities: Abilities,
     pub(crate) principal: Arc<Principal>,
+    /// Where it listens.
+    pub(crate) endpoint: Endpoint,
 }
 
 /// What was heard.
@@ -54,9 +60,9 @@ pub(crate) enum Heard {
 
 impl Listening {
     /// What a session is told.
-    pub(crate) fn of_session(road: &Road, subscribed: &Subscribed) -> Self {
-        let who = Who::Session(subscribed.clone());
-        Self { hearing: road.changes().listen(), who, quiet: road.quiet() }
+    pub(crate) fn of_session(protocol: &Protocol, endpoint: Endpoint, subscribed: &Subscribed) -> Self {
+        let (road, who) = (protocol.shared_road(), Who::Session(subscribed.clone()));
+        Self { hearing: road.changes().listen(), who, endpoint, quiet: road.quiet(), road }
     }
 
     /// What a modern client is told, and the messages that this begins with: the one that says what it will be told of
@@ -65,8 +71,8 @@ impl Listening {
         protocol: &Arc<Protocol>,
         subscription: Subscription,
     ) -> Result<(Self, Vec<Frame>), RpcError> {
-        let Subscription { id, mut filter, abilities, principal } = subscription;
-        let (road, offers) = (protocol.road(), protocol.offers());
+        let Subscription { id, mut filter, abilities, principal, endpoint } = subscription;
+        let (road, offers) = (protocol.shared_road(), protocol.offers(&endpoint));
         if offers.tasks && !filter.tasks.is_empty() && !abilities.has(Ability::Tasks) {
             return Err(missing(Ability::Tasks.into()));
         }
@@ -78,7 +84,7 @@ impl Listening {
             let mut seen = HashSet::new();
             names.retain(|name| seen.insert(name.clone()));
         }
-        filter.uris.retain(|uri| road.is_visible(Verb::ReadResource, uri, &principal));
+        filter.uris.retain(|uri| road.is_visible(&endpoint, Verb::ReadResource, uri, &principal));
         filter.tasks.retain(|task| protocol.has_task(task, &principal));
         let notifications = granted(&filter);
         let tasks = filter.tasks.clone();
@@ -88,7 +94,7 @@ impl Listening {
         // What they told before is not told again, and they may have ended.
         let tasks = tasks.into_iter().filter_map(|id| who.tell(&Change::Task(id.into())));
         let opening = std::iter::once(acknowledged).chain(tasks).collect();
-        Ok((Self { hearing, who, quiet: protocol.road().quiet() }, opening))
+        Ok((Self { hearing, who, endpoint, quiet: road.quiet(), road }, opening))
     }
 
     /// What is to be told next. Cancellation-safe.
@@ -100,7 +106,10 @@ impl Listening {
                 heard = self.hearing.next() => heard,
             };
             let frames = match heard {
-                hayward_tool::Heard::Change(change) => self.who.tell(&change).into_iter().collect(),
+                hayward_tool::Heard::Change { of, change } if self.is_shown(&of) => {
+                    self.who.tell(&change).into_iter().collect()
+                }
+                hayward_tool::Heard::Change { .. } => Vec::new(),
                 hayward_tool::Heard::Missed => self.who.tell_everything(),
                 hayward_tool::Heard::End => return Heard::End,
             };
@@ -108,6 +117,11 @@ impl Listening {
                 return Heard::Frames(frames);
             }
         }
+    }
+
+    /// Whether what changed at this server, or endpoint, shows here.
+    fn is_shown(&self, of: &str) -> bool {
+        of.is_empty() || *of == *self.endpoint.to_string() || self.road.at(&self.endpoint).has_server(of)
     }
 
     /// The result that ends a modern subscription.
@@ -213,9 +227,9 @@ pub(crate) fn subscribe(
     protocol: &Arc<Protocol>,
     subscribed: &Subscribed,
     uri: &str,
-    principal: &Principal,
+    (principal, endpoint): (&Principal, &Endpoint),
 ) -> Result<(), RpcError> {
-    if !protocol.road().is_visible(Verb::ReadResource, uri, principal) {
+    if !protocol.road().is_visible(endpoint, Verb::ReadResource, uri, principal) {
         let data = ObjectWriter::new(64).str("uri", uri).end();
         let message = format!("Resource not found: {uri}");
         return Err(RpcError::new(RESOURCE_NOT_FOUND, message).with_data(data));

@@ -29,6 +29,7 @@ use tracing::Instrument;
 
 use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
+use crate::endpoint::Endpoint;
 use crate::limits::{CANCEL_GRACE, Limits};
 use crate::request_id::RequestIds;
 use crate::road::{Arrival, Beside, Permit, Refused, Road};
@@ -41,7 +42,6 @@ use wishes::{Notice, Wishes};
 pub struct Protocol {
     road: Arc<Road>,
     identity: Identity,
-    offers: Offers,
     limits: Limits,
     /// Seals what clients carry between rounds. Made anew with every start: no round outlives it.
     states: Arc<StateKeys>,
@@ -57,6 +57,10 @@ pub(crate) struct Sender {
     pub(crate) principal: Arc<Principal>,
     pub(crate) source: Source,
     pub(crate) request_id: Arc<str>,
+    /// Where it came in.
+    pub(crate) endpoint: Endpoint,
+    /// The session that it is of, where there is one.
+    pub(crate) session: Option<Arc<str>>,
 }
 
 /// A call that is to begin.
@@ -208,7 +212,6 @@ impl Protocol {
     /// The protocol in front of this road.
     pub fn new(road: Arc<Road>, identity: Identity, limits: &Limits) -> Self {
         Self {
-            offers: road.offers(),
             tasks: Tasks::new(limits, road.changes().clone()),
             road,
             identity,
@@ -223,7 +226,6 @@ impl Protocol {
     #[must_use]
     pub fn under(&self, road: Arc<Road>, limits: &Limits) -> Self {
         Self {
-            offers: road.offers(),
             tasks: self.tasks.under(limits),
             road,
             identity: self.identity.clone(),
@@ -232,6 +234,11 @@ impl Protocol {
             calls: self.calls.clone(),
             request_ids: Arc::clone(&self.request_ids),
         }
+    }
+
+    /// The road behind it, for what outlives a request.
+    pub(crate) fn shared_road(&self) -> Arc<Road> {
+        Arc::clone(&self.road)
     }
 
     /// The road behind it.
@@ -319,22 +326,36 @@ impl Protocol {
     }
 
     /// Answers what needs no walk.
-    pub(crate) fn answer(&self, question: &Question, era: Era, principal: &Principal) -> Raw {
+    pub(crate) fn answer(
+        &self,
+        question: &Question,
+        era: Era,
+        (principal, endpoint): (&Principal, &Endpoint),
+    ) -> Raw {
         match question {
             Question::Initialize { revision, .. } => {
-                result::initialize(&self.identity, self.offers, *revision)
+                result::initialize(&self.identity(endpoint), self.offers(endpoint), *revision)
             }
-            Question::Discover => result::discover(&self.identity, self.offers),
-            Question::List(list) => result::list(era, *list, &self.road.list(*list, principal)),
+            Question::Discover => result::discover(&self.identity(endpoint), self.offers(endpoint)),
+            Question::List(list) => result::list(era, *list, &self.road.list_at(endpoint, *list, principal)),
             Question::Ping | Question::SetLogLevel(_) | Question::Subscribe(_) | Question::Unsubscribe(_) => {
                 Raw::empty_object()
             }
         }
     }
 
-    /// What is offered beside tools.
-    pub(crate) fn offers(&self) -> Offers {
-        self.offers
+    /// What is offered at an endpoint beside tools.
+    pub(crate) fn offers(&self, endpoint: &Endpoint) -> Offers {
+        self.road.at(endpoint).offers()
+    }
+
+    /// Who we are at an endpoint: what clients are told first differs.
+    fn identity(&self, endpoint: &Endpoint) -> Identity {
+        let router = self.road.at(endpoint);
+        let own = Some(&*self.identity.instructions).filter(|_| *endpoint == Endpoint::Default);
+        let told: Vec<&str> =
+            own.into_iter().chain([router.instructions()]).filter(|text| !text.is_empty()).collect();
+        Identity { instructions: told.join("\n\n"), ..self.identity.clone() }
     }
 
     /// Starts a call.
@@ -342,10 +363,10 @@ impl Protocol {
         let Beginning { id, walk, context, sender, running, asking, can_come_back, reserved } = beginning;
         let era = context.era();
         let lacks_tasks = era == Era::Modern && !context.abilities.has(Ability::Tasks);
-        if lacks_tasks && self.road.needs_task(walk.verb, &walk.name, &sender.principal) {
+        if lacks_tasks && self.road.needs_task(&sender.endpoint, walk.verb, &walk.name, &sender.principal) {
             return Err(input::missing(Ability::Tasks.into()));
         }
-        let (round, spends) = self.open_round(&walk, &sender.principal.credential, era)?;
+        let (round, spends) = self.open_round(&walk, &sender, era)?;
         let (cancel, withdrawn) = (CancellationToken::new(), CancellationToken::new());
         if let Some(running) = &running
             && !running.begin(&id, &cancel, &withdrawn)
@@ -362,6 +383,9 @@ impl Protocol {
             trace_parent: context.trace_parent.clone(),
             revision: Some(context.revision),
             abilities: context.abilities,
+            endpoint: sender.endpoint,
+            session: sender.session,
+            params: walk.params,
             verb: Some(walk.verb),
             name: walk.name,
             arguments: walk.arguments,

@@ -20,6 +20,8 @@ pub(crate) mod redact;
 mod refusals;
 mod refuse;
 mod route;
+mod router;
+mod routers;
 mod run;
 mod settings;
 mod shape;
@@ -39,7 +41,7 @@ use hayward_mcp::error::RpcError;
 use hayward_mcp::json::Raw;
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
-use hayward_mcp::result::{CacheHint, Offers};
+use hayward_mcp::result::CacheHint;
 use hayward_mcp::state::{SpentStates, StateError};
 use hayward_store::Store;
 use hayward_telemetry::metrics::Meters;
@@ -51,7 +53,9 @@ use hayward_tool::{
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
+use crate::endpoint::Endpoint;
 use crate::limits::{CREDENTIAL_LOOK_INTERVAL, Limits};
+use crate::upstreams::Upstreams;
 pub(crate) use admit::Permit;
 pub(crate) use beside::Beside;
 use clock::Clock;
@@ -63,14 +67,16 @@ pub(crate) use refusals::Refused;
 use refusals::{Counter, Refusals};
 use refuse::Refusal;
 pub(crate) use refuse::incapable;
-use route::{Route, Router};
+use route::Route;
+use router::Router;
+use routers::Routers;
 pub use settings::RoadSettings;
 
 /// The road, built for the tools that lie at its end, under settings that stay as they are: when they change, there is a
 /// new road beside it ([`Road::under`]) with the same traffic.
 pub struct Road {
     places: Places,
-    router: Router,
+    routers: Routers,
     /// Where everything that changes is told.
     changes: Changes,
     credentials: Arc<Credentials>,
@@ -112,6 +118,8 @@ pub struct RoadParts<'a> {
     pub credentials: Arc<Credentials>,
     /// What rules grant, at this moment; whoever follows the store replaces it.
     pub policies: Arc<Policies>,
+    /// Servers of others.
+    pub upstreams: Arc<Upstreams>,
     /// The limits of the gateway.
     pub limits: &'a Limits,
     /// The limits of the contract with toolsets.
@@ -143,6 +151,12 @@ pub struct Arrival {
     pub revision: Option<Revision>,
     /// What the client can do when it is asked.
     pub abilities: Abilities,
+    /// Where it came in.
+    pub(crate) endpoint: Endpoint,
+    /// The session that it is of, where there is one.
+    pub(crate) session: Option<Arc<str>>,
+    /// The parameters of its request, as they came.
+    pub(crate) params: Raw,
     /// What to do; none for a change beside the tools.
     pub verb: Option<Verb>,
     /// The name of the tool or prompt, or the URI of the resource, as the client knows it.
@@ -193,11 +207,12 @@ impl Road {
         for toolset in &toolsets {
             toolset.changes.join(&changes);
         }
+        parts.upstreams.changes().join(&changes);
         let clock = Clock::start();
         meter::observe_tokens(&parts.meters, &parts.credentials, &clock);
         Self {
             places: Places::new(limits),
-            router: Router::new(toolsets, &parts.meters),
+            routers: Routers::new(toolsets, parts.upstreams, Arc::clone(&parts.meters)),
             changes,
             credentials: parts.credentials,
             policies: parts.policies,
@@ -222,14 +237,30 @@ impl Road {
         }
     }
 
-    /// The elements of a list: what the principal may use, and nothing else.
+    /// The elements of a list where clients come in by default: what the principal may use, and nothing else.
     pub fn list(&self, list: List, principal: &Principal) -> Raw {
-        self.router.list(list, &self.policy(), principal)
+        self.list_at(&Endpoint::Default, list, principal)
     }
 
-    /// What is offered beside tools.
-    pub(crate) fn offers(&self) -> Offers {
-        self.router.offers()
+    /// The same at any endpoint.
+    pub(crate) fn list_at(&self, endpoint: &Endpoint, list: List, principal: &Principal) -> Raw {
+        self.at(endpoint).list(list, &self.policy(), principal)
+    }
+
+    /// What an endpoint shows; nothing, if there is none.
+    pub(crate) fn at(&self, endpoint: &Endpoint) -> Arc<Router> {
+        self.routers.at(endpoint).unwrap_or_else(|| Arc::new(Router::new(endpoint.project())))
+    }
+
+    /// Whether there is such an endpoint for this principal: one of which it may use nothing isn't there.
+    pub(crate) fn has_endpoint(&self, endpoint: &Endpoint, principal: &Principal) -> bool {
+        *endpoint == Endpoint::Default
+            || self.routers.at(endpoint).is_some_and(|router| router.is_open_to(&self.policy(), principal))
+    }
+
+    /// Servers of others.
+    pub fn upstreams(&self) -> &Arc<Upstreams> {
+        self.routers.upstreams()
     }
 
     /// Where everything that changes is told.
@@ -238,28 +269,46 @@ impl Road {
     }
 
     /// Whether the principal may use this.
-    pub(crate) fn is_visible(&self, verb: Verb, name: &str, principal: &Principal) -> bool {
-        self.router.find_visible(verb, name, &self.policy(), principal).is_some()
+    pub(crate) fn is_visible(
+        &self,
+        endpoint: &Endpoint,
+        verb: Verb,
+        name: &str,
+        principal: &Principal,
+    ) -> bool {
+        self.at(endpoint).find_visible(verb, name, &self.policy(), principal).is_some()
     }
 
     /// The headers that repeat the arguments of a tool which the principal may call.
-    pub(crate) fn param_headers(&self, tool: &str, principal: &Principal) -> Option<&ParamHeaders> {
-        self.router.find_visible(Verb::CallTool, tool, &self.policy(), principal)?.param_headers()
+    pub(crate) fn param_headers(
+        &self,
+        endpoint: &Endpoint,
+        tool: &str,
+        principal: &Principal,
+    ) -> Option<Arc<ParamHeaders>> {
+        self.at(endpoint).find_visible(Verb::CallTool, tool, &self.policy(), principal)?.param_headers()
     }
 
     /// Whether this runs as a task only.
-    pub(crate) fn needs_task(&self, verb: Verb, name: &str, principal: &Principal) -> bool {
-        self.router.find_visible(verb, name, &self.policy(), principal).is_some_and(Route::needs_task)
+    pub(crate) fn needs_task(
+        &self,
+        endpoint: &Endpoint,
+        verb: Verb,
+        name: &str,
+        principal: &Principal,
+    ) -> bool {
+        let router = self.at(endpoint);
+        router.find_visible(verb, name, &self.policy(), principal).is_some_and(Route::needs_task)
     }
 
     /// Whether doing it twice may matter.
-    pub(crate) fn has_effect(&self, verb: Verb, name: &str) -> bool {
-        self.router.find(verb, name).is_some_and(|route| route.tier() > hayward_api::Tier::Read)
+    pub(crate) fn has_effect(&self, endpoint: &Endpoint, verb: Verb, name: &str) -> bool {
+        self.at(endpoint).find(verb, name).is_some_and(|route| route.tier() > hayward_api::Tier::Read)
     }
 
     /// How long what this says stays true. Whatever it is, only those who may use it may keep it.
-    pub(crate) fn cache(&self, verb: Verb, name: &str) -> CacheHint {
-        let hint = self.router.find(verb, name).map_or(CacheHint::PRIVATE, Route::cache);
+    pub(crate) fn cache(&self, endpoint: &Endpoint, verb: Verb, name: &str) -> CacheHint {
+        let hint = self.at(endpoint).find(verb, name).map_or(CacheHint::PRIVATE, Route::cache);
         CacheHint { is_public: false, ..hint }
     }
 
@@ -316,20 +365,22 @@ impl Road {
         cancel: &CancellationToken,
         progress: Option<ProgressQueue>,
     ) -> (Reply, Option<Permit>) {
-        let metered = self.begin(arrival);
-        let (outcome, permit) = self.walk(arrival, cancel, progress).await;
+        // What its endpoint shows as it comes is what it sees to its end.
+        let router = self.at(&arrival.endpoint);
+        let metered = self.begin(arrival, &router);
+        let (outcome, permit) = self.walk((arrival, &router), cancel, progress).await;
         metered.ended(&outcome);
         (outcome.reply, permit)
     }
 
     async fn walk(
         &self,
-        arrival: &Arrival,
+        (arrival, router): (&Arrival, &Router),
         cancel: &CancellationToken,
         progress: Option<ProgressQueue>,
     ) -> (Outcome, Option<Permit>) {
         let verb = arrival.form();
-        let mut admitted = match self.admit(arrival) {
+        let mut admitted = match self.admit(arrival, router) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
                 let denied = self.recorder.denied(arrival, route, error).await;
@@ -440,7 +491,7 @@ impl Road {
     }
 
     /// Steps 3 to 6: everything that can speak against a call before it has an effect.
-    fn admit(&self, arrival: &Arrival) -> Result<Admitted<'_>, Refusal<'_>> {
+    fn admit<'a>(&self, arrival: &Arrival, router: &'a Router) -> Result<Admitted<'a>, Refusal<'a>> {
         // 3 admit: spend from the caller's share, so that no caller can starve the others.
         let permit = self
             .places
@@ -448,10 +499,11 @@ impl Road {
             .enter(&arrival.principal, || self.is_current(&arrival.principal))
             .map_err(|error| Refusal { route: None, error })?;
         // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
-        let route = self.router.find(arrival.form(), &arrival.name).ok_or_else(|| self.unknown(arrival))?;
+        let route =
+            router.find(arrival.form(), &arrival.name).ok_or_else(|| self.unknown(arrival, router))?;
         // 5 decide: the same function that lists.
         if let Decision::Deny { reason } = decide(&self.policy(), &arrival.principal, &route.action()) {
-            return Err(self.denied(arrival, route, reason));
+            return Err(self.denied(arrival, (router, route), reason));
         }
         if route.tier() > Tier::Read {
             redact::check(&arrival.arguments).map_err(|error| Refusal { route: Some(route), error })?;
@@ -508,11 +560,13 @@ impl Road {
                 principal: Arc::clone(&admitted.principal),
                 client: Arc::clone(&arrival.client),
                 abilities: arrival.abilities,
+                session: arrival.session.clone(),
             },
+            params: arrival.params.clone(),
             timeout_ms: u64::try_from(route.timeout().as_millis()).unwrap_or(u64::MAX),
             round: arrival.round.clone(),
         };
-        let mut running = std::pin::pin!(run::run(route, cx, call, self.overrun));
+        let mut running = std::pin::pin!(run::run((route, self.upstreams()), cx, call, self.overrun));
         tokio::select! {
             biased;
             outcome = &mut running => return outcome,

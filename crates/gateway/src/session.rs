@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::asking::Asking;
 use crate::budget::Reserved;
+use crate::endpoint::Endpoint;
 use crate::limits::{ENDED_SESSIONS_MAX, SESSION_KEPT_STREAMS_MAX};
 use idle::Line;
 pub(crate) use kept::{Kept, StreamId, read_event_id};
@@ -69,6 +70,8 @@ pub(crate) struct Session {
     pub(crate) id: String,
     /// The credential that opened it.
     credential: String,
+    /// Where it was opened.
+    endpoint: Endpoint,
     agreed: Mutex<Agreed>,
     /// What is running.
     pub(crate) running: Running,
@@ -170,10 +173,16 @@ impl Sessions {
     }
 
     /// Opens a session. If there are too many, one that is at rest makes room.
-    pub(crate) fn open(&self, credential: &str, agreed: Agreed) -> Result<Arc<Session>, Full> {
+    pub(crate) fn open(
+        &self,
+        credential: &str,
+        endpoint: &Endpoint,
+        agreed: Agreed,
+    ) -> Result<Arc<Session>, Full> {
         let session = Arc::new(Session {
             id: uuid::Uuid::new_v4().simple().to_string(),
             credential: credential.to_owned(),
+            endpoint: endpoint.clone(),
             agreed: Mutex::new(agreed),
             running: Running::default(),
             asking: Asking::default(),
@@ -192,10 +201,12 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Finds a session of this credential.
-    pub(crate) fn find(&self, id: &str, credential: &str) -> Found {
+    /// Finds a session of this credential that was opened here.
+    pub(crate) fn find(&self, id: &str, credential: &str, endpoint: &Endpoint) -> Found {
         let state = self.lock();
-        match state.open.get(id).filter(|session| session.credential == credential) {
+        let is_it =
+            |session: &&Arc<Session>| session.credential == credential && session.endpoint == *endpoint;
+        match state.open.get(id).filter(is_it) {
             Some(session) => {
                 session.last_use.store(self.stamp(), Ordering::Relaxed);
                 Found::Open(Arc::clone(session))
@@ -405,17 +416,26 @@ mod tests {
     use crate::budget::Budget;
 
     fn open(sessions: &Sessions, credential: &str) -> Arc<Session> {
-        sessions.open(credential, Agreed::default()).unwrap()
+        sessions.open(credential, &Endpoint::Default, Agreed::default()).unwrap()
     }
 
     #[test]
     fn a_session_is_found_by_the_credential_that_opened_it_only() {
         let sessions = Sessions::new(10);
         let mine = open(&sessions, "me");
-        assert!(matches!(sessions.find(&mine.id, "me"), Found::Open(_)));
-        assert!(matches!(sessions.find(&mine.id, "you"), Found::Unknown));
+        assert!(matches!(sessions.find(&mine.id, "me", &Endpoint::Default), Found::Open(_)));
+        assert!(matches!(sessions.find(&mine.id, "you", &Endpoint::Default), Found::Unknown));
         assert!(!sessions.end(&mine.id, "you"));
-        assert!(matches!(sessions.find(&mine.id, "me"), Found::Open(_)));
+        assert!(matches!(sessions.find(&mine.id, "me", &Endpoint::Default), Found::Open(_)));
+    }
+
+    #[test]
+    fn a_session_is_of_the_endpoint_where_it_was_opened() {
+        let sessions = Sessions::new(10);
+        let session = open(&sessions, "me");
+        let elsewhere = Endpoint::Project("home".into());
+        assert!(matches!(sessions.find(&session.id, "me", &elsewhere), Found::Unknown));
+        assert!(matches!(sessions.find(&session.id, "me", &Endpoint::Default), Found::Open(_)));
     }
 
     #[test]
@@ -423,20 +443,23 @@ mod tests {
         let sessions = Sessions::new(10);
         let session = open(&sessions, "me");
         assert!(sessions.end(&session.id, "me"));
-        assert!(matches!(sessions.find(&session.id, "me"), Found::Ended));
-        assert!(matches!(sessions.find(&session.id, "you"), Found::Unknown), "nobody else learns of it");
-        assert!(matches!(sessions.find("of-another-life", "me"), Found::Unknown));
+        assert!(matches!(sessions.find(&session.id, "me", &Endpoint::Default), Found::Ended));
+        assert!(
+            matches!(sessions.find(&session.id, "you", &Endpoint::Default), Found::Unknown),
+            "nobody else learns of it"
+        );
+        assert!(matches!(sessions.find("of-another-life", "me", &Endpoint::Default), Found::Unknown));
     }
 
     #[test]
     fn the_session_that_was_idle_longest_makes_room() {
         let sessions = Sessions::new(2);
         let (first, second) = (open(&sessions, "me"), open(&sessions, "me"));
-        sessions.find(&first.id, "me");
+        sessions.find(&first.id, "me", &Endpoint::Default);
         let third = open(&sessions, "me");
-        assert!(matches!(sessions.find(&second.id, "me"), Found::Unknown));
+        assert!(matches!(sessions.find(&second.id, "me", &Endpoint::Default), Found::Unknown));
         for kept in [first, third] {
-            assert!(matches!(sessions.find(&kept.id, "me"), Found::Open(_)));
+            assert!(matches!(sessions.find(&kept.id, "me", &Endpoint::Default), Found::Open(_)));
         }
     }
 
@@ -446,13 +469,13 @@ mod tests {
         let (first, second) = (open(&sessions, "me"), open(&sessions, "me"));
         let narrower = sessions.with_capacity(1);
         for kept in [&first, &second] {
-            assert!(matches!(narrower.find(&kept.id, "me"), Found::Open(_)));
+            assert!(matches!(narrower.find(&kept.id, "me", &Endpoint::Default), Found::Open(_)));
         }
         let third = open(&narrower, "me");
-        assert!(matches!(sessions.find(&third.id, "me"), Found::Open(_)));
-        assert!(matches!(sessions.find(&first.id, "me"), Found::Unknown), "it made room");
+        assert!(matches!(sessions.find(&third.id, "me", &Endpoint::Default), Found::Open(_)));
+        assert!(matches!(sessions.find(&first.id, "me", &Endpoint::Default), Found::Unknown), "it made room");
         open(&sessions.with_capacity(3), "me");
-        assert!(matches!(sessions.find(&second.id, "me"), Found::Open(_)));
+        assert!(matches!(sessions.find(&second.id, "me", &Endpoint::Default), Found::Open(_)));
     }
 
     #[test]
@@ -464,8 +487,11 @@ mod tests {
         for _ in 0..9 {
             open(&sessions, "flood");
         }
-        assert!(matches!(sessions.find(&theirs.id, "you"), Found::Open(_)));
-        assert!(matches!(sessions.find(&mine.id, "me"), Found::Unknown), "an idle one makes room once");
+        assert!(matches!(sessions.find(&theirs.id, "you", &Endpoint::Default), Found::Open(_)));
+        assert!(
+            matches!(sessions.find(&mine.id, "me", &Endpoint::Default), Found::Unknown),
+            "an idle one makes room once"
+        );
         assert_eq!(sessions.lock().open.len(), 2);
     }
 
@@ -476,12 +502,15 @@ mod tests {
         let many: Vec<_> = (0..3).map(|_| open(&sessions, "many")).collect();
         for session in &many {
             // However busy, and however long the other was idle.
-            sessions.find(&session.id, "many");
+            sessions.find(&session.id, "many", &Endpoint::Default);
         }
         let theirs = open(&sessions, "you");
-        assert!(matches!(sessions.find(&many[0].id, "many"), Found::Unknown));
+        assert!(matches!(sessions.find(&many[0].id, "many", &Endpoint::Default), Found::Unknown));
         for (kept, credential) in [(&mine, "me"), (&many[1], "many"), (&many[2], "many"), (&theirs, "you")] {
-            assert!(matches!(sessions.find(&kept.id, credential), Found::Open(_)), "{credential}");
+            assert!(
+                matches!(sessions.find(&kept.id, credential, &Endpoint::Default), Found::Open(_)),
+                "{credential}"
+            );
         }
     }
 
@@ -493,12 +522,15 @@ mod tests {
         assert!(running.running.begin(&id, &CancellationToken::new(), &CancellationToken::new()));
         let reader = listening.standing(Budget::new(100).begin_for_test()).0.read(None);
         for credential in ["me", "you"] {
-            assert_eq!(sessions.open(credential, Agreed::default()).err(), Some(Full));
+            assert_eq!(sessions.open(credential, &Endpoint::Default, Agreed::default()).err(), Some(Full));
         }
         drop(reader);
         open(&sessions, "you");
-        assert!(matches!(sessions.find(&running.id, "me"), Found::Open(_)));
-        assert!(matches!(sessions.find(&listening.id, "me"), Found::Unknown), "nobody listens any more");
+        assert!(matches!(sessions.find(&running.id, "me", &Endpoint::Default), Found::Open(_)));
+        assert!(
+            matches!(sessions.find(&listening.id, "me", &Endpoint::Default), Found::Unknown),
+            "nobody listens any more"
+        );
     }
 
     #[test]

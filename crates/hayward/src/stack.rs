@@ -12,7 +12,8 @@ use hayward_audit::secrets::{RuleSet, Secret, Secrets, TagKey};
 use hayward_auth::{Credentials, Policies};
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
 use hayward_gateway::listener::{InForce, Local, ROUTES};
-use hayward_gateway::{Fencing, Protocol, Road, RoadParts, RoadSettings};
+use hayward_gateway::upstreams::Upstreams;
+use hayward_gateway::{Endpoint, Fencing, Protocol, Road, RoadParts, RoadSettings};
 use hayward_host::fence::ground;
 use hayward_host::{Host, HostConfig, HostSettings, HostTransfers, TransferConfig};
 use hayward_mcp::result::Identity;
@@ -148,6 +149,7 @@ impl Stack {
             store: store.clone(),
             credentials: Arc::clone(&credentials),
             policies: Arc::clone(&policies),
+            upstreams: Upstreams::none(store.clone()),
             limits: &limits.gateway,
             tool_limits: &limits.tool,
             fencing: Fencing { of_all, ground: ground(&limits.host) },
@@ -240,6 +242,7 @@ impl Stack {
         Local {
             protocol,
             principal,
+            endpoint: Endpoint::Default,
             line_bytes_max: usize::try_from(self.limits.gateway.body_bytes_max).unwrap_or(usize::MAX),
             drain: Duration::from_millis(self.limits.gateway.drain_ms),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Bounds, Code, Error, Fence, Principal, Time};
+use hayward_api::{Bounds, Code, Error, Fence, Principal, Reach, Time};
 use hayward_audit::secrets::{Secret, Secrets};
 use hayward_auth::{CredentialRecord, Credentials, Token, TokenId};
 use hayward_gateway::Protocol;
@@ -90,6 +90,7 @@ fn record(token: &Token, role: Role, fence: Fence) -> CredentialRecord {
         fence,
         tool_fences: ToolFences::default(),
         bounds: Bounds::default(),
+        reach: Reach::default(),
         impersonator: None,
     };
     CredentialRecord {

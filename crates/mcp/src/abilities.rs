@@ -25,7 +25,7 @@ pub enum Ability {
 }
 
 /// Everything that a client can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Abilities(u8);
 
 impl Ability {

@@ -132,6 +132,8 @@ pub struct Walk {
     pub answers: Answers,
     /// The key under which the client may repeat the call without doing it twice; unchecked.
     pub idempotency_key: Option<String>,
+    /// The parameters as they came, for who passes them on: an object.
+    pub params: Raw,
 }
 
 /// What a modern client wants to be told of.
@@ -173,6 +175,7 @@ impl TaskAsk {
 /// The parameters of a request, taken apart once.
 #[derive(Clone, Debug)]
 pub struct Params {
+    raw: Raw,
     members: Object,
     meta: Object,
 }
@@ -180,9 +183,10 @@ pub struct Params {
 impl Params {
     /// The parameters of a request; none are an empty object.
     pub fn of(request: &Request) -> Self {
-        let members = request.params.as_ref().and_then(Object::of).unwrap_or_else(Object::empty);
+        let raw = request.params.clone().filter(Raw::is_object).unwrap_or_else(Raw::empty_object);
+        let members = Object::of(&raw).unwrap_or_else(Object::empty);
         let meta = members.get_object("_meta").unwrap_or_else(Object::empty);
-        Self { members, meta }
+        Self { raw, members, meta }
     }
 
     /// Which era the request's own content says it is of.

@@ -27,6 +27,7 @@ mod sql;
 mod status;
 mod store;
 mod tokens;
+mod tool_pins;
 mod transaction;
 mod watch;
 
@@ -46,5 +47,6 @@ pub use sealed::{HIDDEN, LiveValues, PublicKey, RotationStep, Values, Verified};
 pub use status::Status;
 pub use store::{Store, StoreConfig};
 pub use tokens::{TokenEntry, read_tokens};
+pub use tool_pins::{PendingTool, TOOL_PIN, ToolPin};
 pub use transaction::{Deletion, NewCredential, Transaction, keys_in};
 pub use watch::Watch;

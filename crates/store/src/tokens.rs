@@ -250,6 +250,7 @@ impl Stored {
             fence: spec.fence,
             tool_fences: spec.tool_fences,
             bounds: spec.bounds,
+            reach: spec.reach,
             impersonator: None,
         };
         CredentialRecord {

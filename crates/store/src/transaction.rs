@@ -176,13 +176,24 @@ impl Transaction {
     }
 
     /// Keeps a line of history that only says that a login began or ended.
-    pub(crate) fn signal(&mut self, change: ChangeKind, (uid, name): (&str, &str), actor: &Actor) {
+    pub(crate) fn signal(&mut self, change: ChangeKind, resource: (&str, &str), actor: &Actor) {
+        self.signal_of(LOGIN, change, resource, actor);
+    }
+
+    /// The same of something else that is no resource, by its word.
+    pub(crate) fn signal_of(
+        &mut self,
+        kind: &str,
+        change: ChangeKind,
+        (uid, name): (&str, &str),
+        actor: &Actor,
+    ) {
         let revision = self.next_revision();
-        self.kinds.insert(LOGIN.to_owned());
+        self.kinds.insert(kind.to_owned());
         self.history.push([
             revision.into(),
             uid.into(),
-            LOGIN.into(),
+            kind.into(),
             "".into(),
             name.into(),
             change.as_str().into(),

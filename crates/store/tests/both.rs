@@ -20,3 +20,5 @@ mod resources;
 mod sealing;
 #[path = "both/speed.rs"]
 mod speed;
+#[path = "both/tool_pins.rs"]
+mod tool_pins;

@@ -21,6 +21,8 @@ pub struct Call {
     pub name: Arc<str>,
     /// The arguments: a checked JSON object. Those of a completion hold `argument` and perhaps `context`.
     pub arguments: Raw,
+    /// The parameters of the request as the client wrote them, for who passes them on: an object.
+    pub params: Raw,
     /// Who calls.
     pub caller: Caller,
     /// How long it may run, in milliseconds; what runs it may end it sooner.
@@ -36,12 +38,14 @@ impl Call {
             principal: Arc::new(principal),
             client: Arc::default(),
             abilities: Abilities::default(),
+            session: None,
         };
         Self {
             id: "1".into(),
             verb: Verb::CallTool,
             name: name.into(),
             arguments,
+            params: Raw::empty_object(),
             caller,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             round: Round::default(),
@@ -58,6 +62,8 @@ pub struct Caller {
     pub client: Arc<str>,
     /// What the client can do when it is asked.
     pub abilities: Abilities,
+    /// Its session, where it has one; never shown to anybody.
+    pub session: Option<Arc<str>>,
 }
 
 /// What the rounds before this one have brought: a call that needs something of its client is made again

@@ -56,9 +56,9 @@ pub trait Prompt: Send + Sync {
 #[derive(Clone)]
 pub struct Toolset {
     /// The name that it is attached and granted by.
-    pub name: &'static str,
+    pub name: Arc<str>,
     /// What a model should know before it uses any of the tools.
-    pub instructions: &'static str,
+    pub instructions: Arc<str>,
     /// The tools, in the order in which they are listed.
     pub tools: Vec<Arc<dyn Tool>>,
     /// The resources and templates, in the order in which they are listed and tried.
@@ -73,8 +73,9 @@ pub struct Toolset {
 
 impl Toolset {
     /// A server of tools alone.
-    pub fn of_tools(name: &'static str, instructions: &'static str, tools: Vec<Arc<dyn Tool>>) -> Self {
-        let (resources, prompts, changes) = (Vec::new(), Vec::new(), Changes::default());
+    pub fn of_tools(name: &str, instructions: &str, tools: Vec<Arc<dyn Tool>>) -> Self {
+        let (resources, prompts, changes) = (Vec::new(), Vec::new(), Changes::of(name));
+        let (name, instructions) = (name.into(), instructions.into());
         Self { name, instructions, tools, resources, prompts, has_tasks: false, changes }
     }
 }

@@ -14,6 +14,7 @@ use crate::fence::Fence;
 use crate::fence::tools::ToolFences;
 use crate::member::{self, Spec, wrong};
 use crate::principal::ProtocolRevision;
+use crate::reach::Reach;
 use crate::tier::Tier;
 use crate::time::Time;
 
@@ -87,6 +88,9 @@ pub struct TokenSpec {
     /// Where it is accepted from, what it may call, how often; bound to nothing if nothing is said.
     #[serde(default, skip_serializing_if = "Bounds::is_none")]
     pub bounds: Bounds,
+    /// Which servers it reaches beside this machine's own tools; none if nothing is said.
+    #[serde(default, skip_serializing_if = "Reach::is_none")]
+    pub reach: Reach,
     /// From when on it is refused; never if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
@@ -103,6 +107,7 @@ impl From<Role> for TokenSpec {
             fence: Fence::default(),
             tool_fences: ToolFences::default(),
             bounds: Bounds::default(),
+            reach: Reach::default(),
             expires_at: None,
         }
     }
@@ -132,7 +137,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Column::new("EXPIRES", "expiresAt"),
         Column::wide("ACCOUNT", "account"),
     ],
-    sections: &[Section { heading: "Fence", paths: &["fence", "toolFences", "bounds"] }],
+    sections: &[Section { heading: "Fence", paths: &["fence", "toolFences", "bounds", "reach"] }],
     order: 90,
     builtins: Vec::new,
     read: member::read::<TokenSpec>,
@@ -147,6 +152,11 @@ impl Spec for TokenSpec {
         self.fence.check().map_err(|error| error.at("fence"))?;
         self.bounds.check().map_err(|error| error.at("bounds"))?;
         self.tool_fences.check().map_err(|error| error.at("toolFences"))?;
+        self.reach.check("reach")?;
+        if !self.reach.is_none() && !matches!(self.role, Role::Ro | Role::Rw) {
+            return Err(wrong("reach", "only tokens of the roles `ro` and `rw` reach something")
+                .with_hint("rules grant servers and projects to accounts"));
+        }
         match (self.role, &self.account) {
             (Role::Account, None) => {
                 Err(wrong("account", "it is missing").with_hint("name the account that the token acts as"))
@@ -168,7 +178,7 @@ fn sample() -> Value {
             "fence": {"profile": "confined", "roots": ["/srv"]},
             "toolFences": {"bash_execute": {"profile": "confined", "roots": ["/srv/a"]}},
             "bounds": {"sources": ["10.0.0.0/8"], "tools": ["read_*"], "requestsPerMinute": 60},
-            "expiresAt": "2030-01-31T00:00:00Z"})
+            "reach": {"servers": ["ha"], "projects": ["home"]}, "expiresAt": "2030-01-31T00:00:00Z"})
 }
 
 impl Kind for TokenSpec {

@@ -143,6 +143,11 @@ impl Grants {
         kind.everywhere.with(of(&kind.names, self.some[noun])).with(projects)
     }
 
+    /// What rules that name this one let do to it, wherever it is.
+    pub(super) fn of_name(&self, noun: usize, name: &str) -> Verbs {
+        self.kinds[noun].names.get(name).copied().unwrap_or_default()
+    }
+
     /// Adds the names and projects for which a verb is granted on a kind.
     pub(super) fn collect(&self, noun: usize, verb: Verb, shown: &mut Shown) {
         let kind = &self.kinds[noun];

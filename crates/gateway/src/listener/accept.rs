@@ -34,6 +34,7 @@ use super::places::{Connection, Place, Places};
 use super::stall::Stalling;
 use super::threads::Threads;
 use super::tls::Tls;
+use crate::endpoint::Endpoint;
 use crate::limits::{CANCEL_GRACE, Limits, REFUSALS_WINDOW};
 use crate::road::Refused;
 
@@ -370,5 +371,7 @@ async fn respond(
 }
 
 fn is_call(request: &Request<Incoming>) -> bool {
-    request.method() == Method::POST && request.uri().path() == "/mcp"
+    let path = request.uri().path();
+    let is_mcp = || path == "/mcp" || Endpoint::of_path(path).is_some_and(|(_, asked)| asked == "mcp");
+    request.method() == Method::POST && is_mcp()
 }

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::asking::Asking;
 use crate::budget::Reserved;
+use crate::endpoint::Endpoint;
 use crate::limits::CLIENT_REQUESTS_MAX;
 use crate::listening::{Heard, Listening, Subscription, subscribe};
 use crate::protocol::{Answer, Beginning, News, Protocol, RunningCall, Sender, check_revision};
@@ -28,6 +29,10 @@ pub(super) struct Client {
     principal: Arc<Principal>,
     /// Where its messages come from.
     source: Source,
+    /// Where it came in.
+    endpoint: Endpoint,
+    /// What tells it from every other client.
+    session: Arc<str>,
     output: mpsc::Sender<Frame>,
     pub(super) running: Running,
     asking: Asking,
@@ -51,6 +56,8 @@ pub(super) struct Client {
 pub(super) struct Parts {
     pub(super) principal: Arc<Principal>,
     pub(super) source: Source,
+    /// Where it came in.
+    pub(super) endpoint: Endpoint,
     /// Where messages to it go.
     pub(super) output: mpsc::Sender<Frame>,
     pub(super) eras: &'static [Era],
@@ -58,11 +65,13 @@ pub(super) struct Parts {
 
 impl Client {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { principal, source, output, eras } = parts;
+        let Parts { principal, source, endpoint, output, eras } = parts;
         let gone = CancellationToken::new();
         Arc::new(Self {
             principal,
             source,
+            endpoint,
+            session: uuid::Uuid::new_v4().simple().to_string().into(),
             output,
             running: Running::default(),
             asking: Asking::default(),
@@ -135,7 +144,7 @@ impl Client {
                 }
             }
             Ask::Task(ask) => {
-                let answer = protocol.task(&request.id, &ask, &context, &self.principal)?;
+                let answer = protocol.task(&request.id, &ask, &context, (&self.principal, &self.endpoint))?;
                 self.send(answer).await;
             }
             Ask::Listen(filter) => self.listen(protocol, request.id.clone(), filter, &context)?,
@@ -180,11 +189,13 @@ impl Client {
         match question {
             Question::Initialize { .. } => *self.agreed() = Agreed::by(question).unwrap_or_default(),
             Question::SetLogLevel(level) => self.agreed().log_level = *level,
-            Question::Subscribe(uri) => subscribe(protocol, &self.subscribed, uri, &self.principal)?,
+            Question::Subscribe(uri) => {
+                subscribe(protocol, &self.subscribed, uri, (&self.principal, &self.endpoint))?
+            }
             Question::Unsubscribe(uri) => self.subscribed.remove(uri),
             Question::Discover | Question::Ping | Question::List(_) => {}
         }
-        Ok(Frame::result(id, protocol.answer(question, era, &self.principal)))
+        Ok(Frame::result(id, protocol.answer(question, era, (&self.principal, &self.endpoint))))
     }
 
     /// Never waited for: the next message may be what ends one of the running calls.
@@ -307,7 +318,7 @@ impl Client {
         if self.is_told.swap(true, Ordering::Relaxed) {
             return;
         }
-        let listening = Listening::of_session(protocol.road(), &self.subscribed);
+        let listening = Listening::of_session(protocol, self.endpoint.clone(), &self.subscribed);
         let client = Arc::clone(self);
         // Ends with `quiet`, so that an end doesn't wait for it.
         self.calls.spawn(async move { client.tell(listening, &client.quiet).await });
@@ -323,7 +334,8 @@ impl Client {
     ) -> Result<(), RpcError> {
         let place = self.places(1)?;
         let principal = Arc::clone(&self.principal);
-        let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
+        let (abilities, endpoint) = (context.abilities, self.endpoint.clone());
+        let subscription = Subscription { id: id.clone(), filter, abilities, principal, endpoint };
         let (listening, opening) = Listening::modern(protocol, subscription)?;
         let (ended, withdrawn) = (self.quiet.child_token(), CancellationToken::new());
         if !self.running.begin(&id, &ended, &withdrawn) {
@@ -366,6 +378,8 @@ impl Client {
             principal: Arc::clone(&self.principal),
             source: self.source,
             request_id: protocol.request_id(),
+            endpoint: self.endpoint.clone(),
+            session: Some(Arc::clone(&self.session)),
         }
     }
 

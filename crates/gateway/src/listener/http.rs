@@ -20,6 +20,7 @@ use super::proxies::{Forwarded, Proxies};
 use super::sse::OldClients;
 use super::tls::Tls;
 use super::{admin, answer, files, management, mcp, metrics, sse};
+use crate::endpoint::Endpoint;
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::session::Sessions;
@@ -63,6 +64,8 @@ pub(crate) struct Arrived {
     pub(crate) source: Source,
     /// Its connection.
     pub(crate) connection: Arc<Connection>,
+    /// The endpoint that its path is of.
+    pub(crate) endpoint: Endpoint,
 }
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -79,7 +82,7 @@ pub struct Route {
 }
 
 /// Every route. The test that tries what must be refused walks this table.
-pub const ROUTES: [Route; 9] = [
+pub const ROUTES: [Route; 13] = [
     Route {
         path: "/mcp",
         methods: &["POST", "GET", "DELETE"],
@@ -87,7 +90,21 @@ pub const ROUTES: [Route; 9] = [
         // What is posted goes past the router: see `accept.rs`.
         answer: || get(mcp::get).delete(mcp::delete),
     },
+    Route {
+        path: "/projects/{name}/mcp",
+        methods: &["POST", "GET", "DELETE"],
+        is_public: false,
+        answer: || get(mcp::get).delete(mcp::delete),
+    },
+    Route {
+        path: "/servers/{name}/mcp",
+        methods: &["POST", "GET", "DELETE"],
+        is_public: false,
+        answer: || get(mcp::get).delete(mcp::delete),
+    },
     Route { path: "/sse", methods: &["GET"], is_public: false, answer: || get(sse::open) },
+    Route { path: "/projects/{name}/sse", methods: &["GET"], is_public: false, answer: || get(sse::open) },
+    Route { path: "/servers/{name}/sse", methods: &["GET"], is_public: false, answer: || get(sse::open) },
     Route { path: "/messages", methods: &["POST"], is_public: false, answer: || post(sse::post) },
     Route { path: "/health", methods: &["GET"], is_public: true, answer: || get(health) },
     Route { path: "/version", methods: &["GET"], is_public: true, answer: || get(version) },
@@ -157,7 +174,11 @@ pub(crate) fn enter<B>(
     // What a web page sends costs nobody else's pace.
     match forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
         Some(Err(wait)) => Err(held_up(request.uri().path(), "this address", wait, &id)),
-        _ => Ok(Arrived { id, source: forwarded.source, connection: Arc::clone(connection) }),
+        _ => {
+            let endpoint = Endpoint::of_path(request.uri().path()).map(|(endpoint, _)| endpoint);
+            let (endpoint, connection) = (endpoint.unwrap_or_default(), Arc::clone(connection));
+            Ok(Arrived { id, source: forwarded.source, connection, endpoint })
+        }
     }
 }
 
@@ -190,13 +211,19 @@ pub(crate) fn identify(
         authenticate(app, arrived, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
     // The administrator's token manages and that for metrics watches: neither is a caller of tools.
     match principal.kind {
-        PrincipalKind::Token | PrincipalKind::Local => Ok(principal),
-        PrincipalKind::Admin
-        | PrincipalKind::Metrics
-        | PrincipalKind::Anonymous
-        | PrincipalKind::User
-        | PrincipalKind::ServiceAccount => Err(unauthenticated("Invalid or disabled token")),
+        PrincipalKind::Token | PrincipalKind::Local | PrincipalKind::User | PrincipalKind::ServiceAccount => {
+            Ok(principal)
+        }
+        PrincipalKind::Admin | PrincipalKind::Metrics | PrincipalKind::Anonymous => {
+            Err(unauthenticated("Invalid or disabled token"))
+        }
     }
+}
+
+/// What a caller is told who asks for an endpoint that isn't there, or of which it may use nothing: both are the same to it.
+pub(crate) fn no_such_endpoint(endpoint: &Endpoint) -> String {
+    let hint = "`hayward get projects` and `hayward get servers` tell what there is";
+    format!("Not Found: `{endpoint}` is no endpoint, or may not be used with this credential; hint: {hint}")
 }
 
 /// Whoever the bearer token belongs to; none for a token that belongs to nobody, or comes from elsewhere than it may.

@@ -24,8 +24,9 @@ use tokio::time::sleep;
 
 use super::answer;
 use super::body::{Taken, read as read_body};
-use super::http::{App, Arrived, identify, too_fast};
+use super::http::{App, Arrived, identify, no_such_endpoint, too_fast};
 use crate::budget::Reserved;
+use crate::endpoint::Endpoint;
 use crate::limits::{Limits, STREAM_QUEUE};
 use crate::listening::subscribe;
 use crate::protocol::{Answer, Beginning, News, RunningCall, Sender, check_revision};
@@ -46,7 +47,10 @@ where
             let message = "Not Acceptable: accept application/json or text/event-stream";
             return Err(refusal(StatusCode::NOT_ACCEPTABLE, None, message));
         }
-        let session = find_session(app, &head.headers, &principal)?;
+        if !app.protocol.road().has_endpoint(&arrived.endpoint, &principal) {
+            return Err(refusal(StatusCode::NOT_FOUND, None, &no_such_endpoint(&arrived.endpoint)));
+        }
+        let session = find_session(app, &head.headers, (&principal, &arrived.endpoint))?;
         let visit = Visit { app, arrived, head: &head, principal, accepts, session };
         let Taken { bytes, reserved } = read_body(
             &head.headers,
@@ -119,13 +123,13 @@ fn refusal(status: StatusCode, id: Option<&RequestId>, message: &str) -> Respons
 fn find_session(
     app: &App,
     headers: &HeaderMap,
-    principal: &Principal,
+    (principal, endpoint): (&Principal, &Endpoint),
 ) -> Result<Option<Arc<Session>>, Response> {
     let is_modern = named_revision(headers).is_some_and(|revision| revision.era() == Era::Modern);
     let Some(id) = session_id(headers).filter(|_| !is_modern) else {
         return Ok(None);
     };
-    match app.sessions.find(id, &principal.credential) {
+    match app.sessions.find(id, &principal.credential, endpoint) {
         Found::Open(session) => Ok(Some(session)),
         Found::Unknown => Ok(None),
         Found::Ended => Err(refusal(
@@ -160,6 +164,11 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// Who asks, and where.
+    fn who(&self) -> (&Principal, &Endpoint) {
+        (&self.principal, &self.arrived.endpoint)
+    }
+
     /// Only one revision has batches; it is also the one that a client without a word on it speaks.
     fn has_batches(&self) -> bool {
         let agreed =
@@ -250,7 +259,7 @@ impl Visit<'_> {
         match ask {
             Ask::Question(question) => {
                 self.note(&question)?;
-                let result = self.app.protocol.answer(&question, Era::Legacy, &self.principal);
+                let result = self.app.protocol.answer(&question, Era::Legacy, self.who());
                 let frame = Frame::result(&request.id, result);
                 reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.byte_len())?;
                 Ok(Answer { frame, error_code: None, hold: None })
@@ -302,13 +311,17 @@ impl Visit<'_> {
             }
             Ask::Question(question) => self.question(&request.id, &question, era, reserved),
             Ask::Task(ask) => {
-                let told = self.app.protocol.task(&request.id, &ask, &context, &self.principal)?;
+                let told = self.app.protocol.task(&request.id, &ask, &context, self.who())?;
                 reserved.grow(told.byte_len())?;
                 Ok(self.respond(told, reserved))
             }
-            Ask::Listen(filter) if self.accepts.events => {
-                standing::listen(self.app, &request.id, filter, &context, &self.principal)
-            }
+            Ask::Listen(filter) if self.accepts.events => standing::listen(
+                self.app,
+                (&request.id, &self.arrived.endpoint),
+                filter,
+                &context,
+                &self.principal,
+            ),
             Ask::Listen(_) => Err(RpcError::new(
                 INVALID_REQUEST,
                 "a subscription is an event stream: accept text/event-stream",
@@ -318,7 +331,8 @@ impl Visit<'_> {
 
     /// Headers that repeat arguments must say what the body says.
     fn check_param_headers(&self, walk: &Walk) -> Result<(), RpcError> {
-        match self.app.protocol.road().param_headers(&walk.name, &self.principal) {
+        let road = self.app.protocol.road();
+        match road.param_headers(&self.arrived.endpoint, &walk.name, &self.principal) {
             Some(headers) if !headers.is_empty() => headers.check(&self.head.headers, &walk.arguments),
             _ => Ok(()),
         }
@@ -343,15 +357,19 @@ impl Visit<'_> {
         mut reserved: Reserved,
     ) -> Result<Response, RpcError> {
         self.note(question)?;
-        let frame = Frame::result(id, self.app.protocol.answer(question, era, &self.principal));
+        let frame = Frame::result(id, self.app.protocol.answer(question, era, self.who()));
         // A list may be long, and its reader slow.
         reserved.grow(frame.byte_len())?;
         let mut response = self.respond(frame, reserved);
         if let Some(agreed) = Agreed::by(question) {
-            let session = self.app.sessions.open(&self.principal.credential, agreed).map_err(|Full| {
-                let message = "there are as many sessions as there may be, and all are in use: retry later";
-                RpcError::new(i64::from(Code::Unavailable.http_status()), message)
-            })?;
+            let session =
+                self.app.sessions.open(&self.principal.credential, &self.arrived.endpoint, agreed).map_err(
+                    |Full| {
+                        let message =
+                            "there are as many sessions as there may be, and all are in use: retry later";
+                        RpcError::new(i64::from(Code::Unavailable.http_status()), message)
+                    },
+                )?;
             if let Ok(value) = HeaderValue::from_str(&session.id) {
                 response.headers_mut().insert(SESSION_ID, value);
             }
@@ -364,7 +382,7 @@ impl Visit<'_> {
         match (question, &self.session) {
             (Question::SetLogLevel(level), Some(session)) => session.set_log_level(*level),
             (Question::Subscribe(uri), Some(session)) => {
-                subscribe(&self.app.protocol, &session.subscribed, uri, &self.principal)?;
+                subscribe(&self.app.protocol, &session.subscribed, uri, self.who())?;
             }
             (Question::Subscribe(_), None) => {
                 let message = "only a session can subscribe: begin with initialize";
@@ -467,6 +485,8 @@ impl Visit<'_> {
             principal: Arc::clone(&self.principal),
             source: self.arrived.source,
             request_id: Arc::clone(&self.arrived.id),
+            endpoint: self.arrived.endpoint.clone(),
+            session: self.session.as_ref().map(|session| session.id.as_str().into()),
         }
     }
 }

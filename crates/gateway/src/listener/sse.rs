@@ -22,7 +22,7 @@ use tokio::time::{Instant, interval_at};
 use super::answer::{self, Part};
 use super::body::read as read_body;
 use super::client::{Client, Parts};
-use super::http::{App, Arrived, identify};
+use super::http::{App, Arrived, identify, no_such_endpoint};
 use crate::limits::STREAM_QUEUE;
 use crate::road::Permit;
 
@@ -58,6 +58,10 @@ pub(crate) async fn open(
         Ok(principal) => principal,
         Err(refused) => return refused,
     };
+    let endpoint = arrived.endpoint;
+    if !app.protocol.road().has_endpoint(&endpoint, &principal) {
+        return answer::detail(StatusCode::NOT_FOUND, &no_such_endpoint(&endpoint));
+    }
     if !Accepts::of(&headers).events {
         return answer::detail(StatusCode::NOT_ACCEPTABLE, "Not Acceptable: accept text/event-stream");
     }
@@ -68,7 +72,8 @@ pub(crate) async fn open(
     let (output, frames) = mpsc::channel(STREAM_QUEUE);
     let id = uuid::Uuid::new_v4().simple().to_string();
     let credential = principal.credential.clone();
-    let client = Client::new(Parts { principal, source: arrived.source, output, eras: &[Era::Legacy] });
+    let client =
+        Client::new(Parts { principal, source: arrived.source, endpoint, output, eras: &[Era::Legacy] });
     app.old_clients.lock().insert(id.clone(), Old { client: Arc::clone(&client), credential });
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let serving = Serving { app: Arc::clone(&app), id, client, permit };

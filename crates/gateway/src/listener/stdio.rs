@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::{Client, Parts};
+use crate::endpoint::Endpoint;
 use crate::limits::{CANCEL_GRACE, END_OF_INPUT_GRACE, STREAM_QUEUE};
 use crate::protocol::Protocol;
 
@@ -28,6 +29,8 @@ pub struct Local {
     pub protocol: InForce,
     /// Who the client is.
     pub principal: Arc<Principal>,
+    /// Where it came in.
+    pub endpoint: Endpoint,
     /// Bytes that one line may have.
     pub line_bytes_max: usize,
     /// Time that running calls get to end at a shutdown before they are cancelled.
@@ -53,6 +56,7 @@ where
     let client = Client::new(Parts {
         principal: local.principal,
         source: Source::default(),
+        endpoint: local.endpoint,
         output: sender,
         eras: &[Era::Legacy, Era::Modern],
     });

@@ -21,9 +21,10 @@ use hayward_tool::{Abilities, Outcome, ProgressQueue, Reply, Round, ToolError, V
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Protocol;
+use super::{Protocol, Sender};
 use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
+use crate::endpoint::Endpoint;
 use crate::limits::ROUNDS_MAX;
 use crate::road::{Arrival, Permit, Spends, incapable};
 
@@ -54,7 +55,7 @@ impl Protocol {
     pub(super) fn open_round(
         &self,
         walk: &Walk,
-        credential: &str,
+        sender: &Sender,
         era: Era,
     ) -> Result<(Round, Option<Spends>), RpcError> {
         // The legacy era knows nothing of this.
@@ -62,7 +63,7 @@ impl Protocol {
             return Ok(Default::default());
         }
         let Answers { responses, state } = &walk.answers;
-        let opened = state.as_deref().map(|sealed| self.open_state(walk, credential, sealed)).transpose()?;
+        let opened = state.as_deref().map(|sealed| self.open_state(walk, sender, sealed)).transpose()?;
         let (state, spends) = opened.unzip();
         Ok((Round { answers: responses.clone(), state, is_task: false }, spends.flatten()))
     }
@@ -70,18 +71,19 @@ impl Protocol {
     fn open_state(
         &self,
         walk: &Walk,
-        credential: &str,
+        Sender { endpoint, principal, .. }: &Sender,
         sealed: &str,
     ) -> Result<(Raw, Option<Spends>), RpcError> {
-        let (now, bound) = (self.road.counted_unix(), bound_to(walk.verb, &walk.name, &walk.arguments));
+        let bound = bound_to(endpoint, walk.verb, &walk.name, &walk.arguments);
+        let now = self.road.counted_unix();
         let refused = |error: StateError| {
             tracing::info!(%error, "a state was refused");
             error.to_rpc()
         };
-        let binding = Binding { principal: credential, digest: bound };
+        let binding = Binding { principal: &principal.credential, digest: bound };
         let opened = self.states.open(&binding, sealed, now).map_err(refused)?;
         // What has an effect is done once for each round; reading again does no harm.
-        let is_once = self.road.has_effect(walk.verb, &walk.name);
+        let is_once = self.road.has_effect(endpoint, walk.verb, &walk.name);
         let spends = is_once.then_some(Spends { nonce: opened.nonce, expires_unix: opened.expires_unix });
         let state = Raw::parse(opened.content, hayward_mcp::limits::JSON).map_err(|_| {
             RpcError::invalid_params("the state is not ours: call again without `requestState`")
@@ -203,7 +205,7 @@ impl Protocol {
 
     fn seal_state(&self, arrival: &Arrival, state: &Raw) -> Result<String, RpcError> {
         let verb = arrival.verb.unwrap_or(Verb::CallTool);
-        let bound = bound_to(verb, &arrival.name, &arrival.arguments);
+        let bound = bound_to(&arrival.endpoint, verb, &arrival.name, &arrival.arguments);
         let binding = Binding { principal: &arrival.principal.credential, digest: bound };
         let lifetime = u32::try_from(self.limits.state_lifetime_ms / 1000).unwrap_or(u32::MAX);
         self.states.seal(&binding, state.as_bytes(), self.road.counted_unix(), lifetime).map_err(|error| {
@@ -219,7 +221,8 @@ impl Protocol {
     fn dress(&self, walking: &Walking, raw: Raw) -> Raw {
         match walking.arrival.verb {
             Some(Verb::ReadResource) => {
-                let hint = self.road.cache(Verb::ReadResource, &walking.arrival.name);
+                let hint =
+                    self.road.cache(&walking.arrival.endpoint, Verb::ReadResource, &walking.arrival.name);
                 result::contents(walking.era, raw, hint)
             }
             _ => result::complete(walking.era, raw),
@@ -246,8 +249,8 @@ enum Asked {
 }
 
 /// What a state belongs to: the same request, made again.
-fn bound_to(verb: Verb, name: &str, arguments: &Raw) -> [u8; 32] {
-    digest(verb.method(), name, arguments.as_bytes())
+fn bound_to(endpoint: &Endpoint, verb: Verb, name: &str, arguments: &Raw) -> [u8; 32] {
+    digest(&format!("{endpoint} {}", verb.method()), name, arguments.as_bytes())
 }
 
 /// The modern era has no code of its own for a resource that isn't there.

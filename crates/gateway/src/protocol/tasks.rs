@@ -28,6 +28,7 @@ use tracing::Instrument;
 
 use super::Protocol;
 use super::rounds::{Walking, era_error, lacking};
+use crate::endpoint::Endpoint;
 use crate::limits::ROUNDS_MAX;
 use crate::road::incapable;
 pub(crate) use kept::{Detail, Tasks};
@@ -50,6 +51,7 @@ impl Protocol {
         walking.cancel = CancellationToken::new();
         walking.progress = None;
         walking.arrival.arguments = walking.arrival.arguments.detached();
+        walking.arrival.params = walking.arrival.params.detached();
         walking.arrival.round = Round { state, answers: None, is_task: true };
         walking.arrival.spends = None;
         let begun = self.road.open_task(&walking.arrival.principal).map_err(no_room).and_then(|permit| {
@@ -231,9 +233,9 @@ impl Protocol {
         request: &RequestId,
         ask: &TaskAsk,
         context: &Context,
-        principal: &Principal,
+        (principal, endpoint): (&Principal, &Endpoint),
     ) -> Result<Frame, RpcError> {
-        if !self.offers.tasks {
+        if !self.offers(endpoint).tasks {
             return Err(RpcError::method_not_found(ask.method()));
         }
         if !context.abilities.has(Ability::Tasks) {

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use hayward_api::{Principal, Source, Tier};
+use hayward_api::{Code, Principal, Source, Tier};
 use hayward_mcp::json::Raw;
-use hayward_tool::{Abilities, Round};
+use hayward_tool::{Abilities, Round, Verb};
 
-use super::Arrival;
+use super::{Arrival, Refused, Road};
+use crate::endpoint::Endpoint;
+use crate::upstreams::Expired;
 
 /// What it is.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,26 @@ impl Beside {
     }
 }
 
+impl Road {
+    /// Records calls that were held because their server asked something, and that nobody came back for, until nobody can be
+    /// held any more.
+    pub async fn record_expired(&self) {
+        let Some(mut expired) = self.upstreams().take_expired() else { return };
+        while let Some(Expired { principal, server, request_id }) = expired.recv().await {
+            let refused = Refused {
+                principal,
+                source: Source::default(),
+                request_id,
+                method: Verb::CallTool.method().to_owned(),
+                name: server.to_string(),
+                code: i64::from(Code::Timeout.http_status()),
+                reason: "the call was cancelled: nobody answered what its server asked".to_owned(),
+            };
+            self.refuse(refused).await;
+        }
+    }
+}
+
 impl Arrival {
     /// Something of this name that is no call of a client: who wants it, from where, and under which id.
     pub(crate) fn beside(
@@ -54,6 +76,9 @@ impl Arrival {
             rpc_id: None,
             trace_parent: None,
             revision: None,
+            endpoint: Endpoint::Default,
+            session: None,
+            params: Raw::empty_object(),
             abilities: Abilities::default(),
             verb: None,
             name: name.to_owned(),

@@ -11,21 +11,23 @@ use hayward_tool::{Outcome, Verb};
 
 use super::clock::Clock;
 use super::route::Route;
+use super::router::Router;
 use super::{Arrival, Road, trace};
 
 /// A call that will be counted when it has ended. One that is dropped before it had an outcome is not.
 pub(super) struct Metered<'a> {
     road: &'a Road,
     arrival: &'a Arrival,
+    router: &'a Router,
     since: Instant,
     span: Option<(&'a Spans, Started)>,
 }
 
 impl Road {
-    pub(super) fn begin<'a>(&'a self, arrival: &'a Arrival) -> Metered<'a> {
+    pub(super) fn begin<'a>(&'a self, arrival: &'a Arrival, router: &'a Router) -> Metered<'a> {
         let span = self.spans.as_deref();
         let span = span.and_then(|spans| Some((spans, spans.begin(arrival.trace_parent.as_deref())?)));
-        Metered { road: self, arrival, since: Instant::now(), span }
+        Metered { road: self, arrival, router, since: Instant::now(), span }
     }
 }
 
@@ -35,7 +37,7 @@ impl Metered<'_> {
         let (took, verb) = (self.since.elapsed(), self.arrival.form());
         if verb == Verb::CallTool {
             let (role, result) = (self.arrival.principal.role(), result(outcome.verdict.ending));
-            match self.road.router.meter(&self.arrival.name) {
+            match self.router.find(verb, &self.arrival.name).and_then(Route::meter) {
                 Some(meter) => meter.count(role, result, took),
                 None => self.road.meters.other_tools().count(role, result, took),
             }
@@ -43,7 +45,7 @@ impl Metered<'_> {
             histogram.count(took);
         }
         if let Some(span) = self.span {
-            let target = self.road.router.find(verb, &self.arrival.name).map(Route::name);
+            let target = self.router.find(verb, &self.arrival.name).map(Route::name);
             trace::tell(span, took, (self.arrival, target), outcome);
         }
     }

@@ -61,7 +61,7 @@ impl Keyed {
         };
         // What it stands for depends on how far it reaches.
         let fence = serde_json::to_string(fence).unwrap_or_default();
-        let name = format!("{}\0{fence}", arrival.name);
+        let name = format!("{}\0{}\0{fence}", arrival.endpoint, arrival.name);
         let digest = digest(arrival.form().method(), &name, arguments.as_bytes());
         let credential = arrival.principal.credential.clone();
         Ok(Some(Self { receipt: ReceiptKey { credential, key }, digest, arguments }))

@@ -103,7 +103,7 @@ impl Recorder {
         let redaction = self.secrets.current();
         // The name of a tool that there is shows nothing but itself, nor does that of a route of ours.
         let is_ours = (arrival.verb.is_none() && arrival.beside.is_named_by_us())
-            || route.is_some_and(|route| route.name() == arrival.name);
+            || route.is_some_and(|route| *route.exposed == *arrival.name);
         Said {
             arguments: redact::arguments(&recorded_json(&redaction, arrival.arguments.as_str())),
             name: if is_ours { Cow::Borrowed(&arrival.name) } else { recorded(&redaction, &arrival.name) },
@@ -349,7 +349,7 @@ fn tier(arrival: &Arrival, route: Option<&Route>) -> Option<Tier> {
 /// What the record is told of a call before it runs, or when it is refused.
 fn intent<'a>(
     arrival: &'a Arrival,
-    route: Option<&Route>,
+    route: Option<&'a Route>,
     said: &'a Said<'a>,
     decision: &'a str,
 ) -> Intent<'a> {
@@ -360,7 +360,7 @@ fn intent<'a>(
         client_name: Some(&*said.client).filter(|client| !client.is_empty()),
         traceparent: arrival.trace_parent.as_deref(),
         protocol: arrival.revision.map(Revision::as_str),
-        server: route.map_or("", |route| route.toolset),
+        server: route.map_or("", |route| &route.toolset),
         method: arrival.verb.map_or(arrival.beside.method, Verb::method),
         tool: &said.name,
         tier: tier(arrival, route),

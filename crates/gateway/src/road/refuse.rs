@@ -6,6 +6,7 @@ use hayward_mcp::json::ObjectWriter;
 use hayward_tool::{Abilities, ToolError, Verb};
 
 use super::route::Route;
+use super::router::Router;
 use super::{Arrival, Road};
 
 /// Why a call goes no further.
@@ -25,7 +26,7 @@ pub(crate) fn incapable(lacking: Abilities) -> ToolError {
 }
 
 impl Road {
-    pub(super) fn unknown(&self, arrival: &Arrival) -> Refusal<'_> {
+    pub(super) fn unknown<'a>(&self, arrival: &Arrival, router: &Router) -> Refusal<'a> {
         let (verb, name) = (arrival.form(), &arrival.name);
         let error = match verb {
             Verb::CallTool => {
@@ -40,7 +41,7 @@ impl Road {
                 ToolError::new("NotFound", Code::NotFound, message).with_data(data)
             }
         };
-        let error = match self.router.suggest(verb, name, &self.policy(), &arrival.principal) {
+        let error = match router.suggest(verb, name, &self.policy(), &arrival.principal) {
             Some(meant) => error.suggest(format!("did you mean `{meant}`?")),
             None => error.suggest(match verb {
                 Verb::CallTool => "call one of the tools that tools/list names",
@@ -52,10 +53,15 @@ impl Road {
         Refusal { route: None, error }
     }
 
-    pub(super) fn denied<'a>(&'a self, arrival: &Arrival, route: &'a Route, reason: Reason) -> Refusal<'a> {
+    pub(super) fn denied<'a>(
+        &self,
+        arrival: &Arrival,
+        (router, route): (&Router, &'a Route),
+        reason: Reason,
+    ) -> Refusal<'a> {
         match reason {
             // Beside tools, what may not be seen is unknown.
-            Reason::AboveCeiling { .. } if arrival.form() != Verb::CallTool => self.unknown(arrival),
+            Reason::AboveCeiling { .. } if arrival.form() != Verb::CallTool => self.unknown(arrival, router),
             Reason::AboveCeiling { needs } => {
                 let name = &arrival.name;
                 let message = format!("Permission denied: tool '{name}' requires {} role", needs.role());
@@ -76,7 +82,7 @@ impl Road {
             | Reason::NotAdmin
             | Reason::NotMetrics
             | Reason::ToolsetNotGranted
-            | Reason::NotGranted => self.unknown(arrival),
+            | Reason::NotGranted => self.unknown(arrival, router),
         }
     }
 }

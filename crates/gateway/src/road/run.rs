@@ -9,12 +9,18 @@ use hayward_tool::{Call, Cx, Outcome, ToolError};
 use tokio::time::{Instant, timeout_at};
 
 use super::route::Route;
+use crate::upstreams::Upstreams;
 
 /// Runs one call. A tool that panics or overruns its deadline by `overrun` costs its own call only.
-pub(crate) async fn run(route: &Route, cx: &Cx, call: Call, overrun: Duration) -> Outcome {
+pub(crate) async fn run(
+    (route, upstreams): (&Route, &Upstreams),
+    cx: &Cx,
+    call: Call,
+    overrun: Duration,
+) -> Outcome {
     let verb = call.verb;
     let latest = Instant::from_std(cx.deadline()) + overrun;
-    let running = AssertUnwindSafe(route.run(cx, call)).catch_unwind();
+    let running = AssertUnwindSafe(route.run(upstreams, cx, call)).catch_unwind();
     match timeout_at(latest, running).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_panic)) => {

@@ -12,7 +12,7 @@ use hayward_mcp::json::Raw;
 use hayward_tool::{ToolError, Toolset};
 use serde::Serialize;
 
-use super::route::Router;
+use super::routers::Routers;
 use super::{Arrival, Beside, Fencing, Road, count};
 use crate::limits::Limits;
 
@@ -37,9 +37,10 @@ impl Road {
         for toolset in &toolsets {
             toolset.changes.join(&self.changes);
         }
+        let (upstreams, meters) = (Arc::clone(self.upstreams()), Arc::clone(&self.meters));
         Self {
             places: self.places.under(limits),
-            router: Router::new(toolsets, &self.meters),
+            routers: Routers::new(toolsets, upstreams, meters),
             changes: self.changes.clone(),
             credentials: Arc::clone(&self.credentials),
             policies: Arc::clone(&self.policies),

@@ -19,10 +19,13 @@ impl Ask {
     /// What a request asks for, in the words of its era.
     pub fn read(method: &str, params: &Params, era: Era) -> Result<Self, RpcError> {
         let members = &params.members;
+        let walk = |read: Result<Walk, RpcError>| {
+            read.map(|walk| Self::Walk(Walk { params: params.raw.clone(), ..walk }))
+        };
         match (method, era) {
             ("tools/call", _) => {
                 let idempotency_key = params.meta.get_str(META_IDEMPOTENCY_KEY).map(Cow::into_owned);
-                read_call(members).map(|walk| Self::Walk(Walk { idempotency_key, ..walk }))
+                walk(read_call(members).map(|walk| Walk { idempotency_key, ..walk }))
             }
             ("initialize", Era::Legacy) => read_initialize(members).map(Self::Question),
             ("ping", Era::Legacy) => Ok(Self::Question(Question::Ping)),
@@ -42,11 +45,17 @@ impl Ask {
             ("resources/list", _) => read_list(members, List::Resources),
             ("resources/templates/list", _) => read_list(members, List::Templates),
             ("prompts/list", _) => read_list(members, List::Prompts),
-            ("resources/read", _) => read_resource(members).map(Self::Walk),
-            ("prompts/get", _) => read_prompt(members).map(Self::Walk),
-            ("completion/complete", _) => read_completion(members).map(Self::Walk),
+            ("resources/read", _) => walk(read_resource(members)),
+            ("prompts/get", _) => walk(read_prompt(members)),
+            ("completion/complete", _) => walk(read_completion(members)),
             (method, _) => Err(RpcError::method_not_found(method)),
         }
+    }
+}
+
+impl Walk {
+    fn new(verb: Verb, name: String, arguments: Raw, answers: Answers) -> Self {
+        Self { verb, name, arguments, answers, idempotency_key: None, params: Raw::empty_object() }
     }
 }
 
@@ -81,7 +90,7 @@ fn read_list(params: &Object, list: List) -> Result<Ask, RpcError> {
 fn read_call(params: &Object) -> Result<Walk, RpcError> {
     let name = read_name(params, "name the tool to call")?;
     let arguments = read_arguments(params)?;
-    Ok(Walk { verb: Verb::CallTool, name, arguments, answers: Answers::of(params)?, idempotency_key: None })
+    Ok(Walk::new(Verb::CallTool, name, arguments, Answers::of(params)?))
 }
 
 fn read_name(params: &Object, what: &str) -> Result<String, RpcError> {
@@ -113,13 +122,7 @@ fn is_uri(text: &str) -> bool {
 
 fn read_resource(params: &Object) -> Result<Walk, RpcError> {
     let (name, answers) = (read_uri(params)?, Answers::of(params)?);
-    Ok(Walk {
-        verb: Verb::ReadResource,
-        name,
-        arguments: Raw::empty_object(),
-        answers,
-        idempotency_key: None,
-    })
+    Ok(Walk::new(Verb::ReadResource, name, Raw::empty_object(), answers))
 }
 
 fn read_prompt(params: &Object) -> Result<Walk, RpcError> {
@@ -133,7 +136,7 @@ fn read_prompt(params: &Object) -> Result<Walk, RpcError> {
         );
         return Err(RpcError::invalid_params(message));
     }
-    Ok(Walk { verb: Verb::GetPrompt, name, arguments, answers: Answers::of(params)?, idempotency_key: None })
+    Ok(Walk::new(Verb::GetPrompt, name, arguments, Answers::of(params)?))
 }
 
 /// A name of a client's, as an error repeats it.
@@ -164,7 +167,7 @@ fn read_completion(params: &Object) -> Result<Walk, RpcError> {
         Some(context) => arguments.raw("context", &context).end(),
         None => arguments.end(),
     };
-    Ok(Walk { verb, name, arguments, answers: Answers::default(), idempotency_key: None })
+    Ok(Walk::new(verb, name, arguments, Answers::default()))
 }
 
 fn read_filter(params: &Object) -> Result<Filter, RpcError> {

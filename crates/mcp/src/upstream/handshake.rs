@@ -51,6 +51,12 @@ impl Declared {
         Object::of(&self.capabilities).is_some_and(|it| it.has(capability))
     }
 
+    /// Whether it declares this extension.
+    pub fn has_extension(&self, extension: &str) -> bool {
+        let extensions = Object::of(&self.capabilities).and_then(|it| it.get_object("extensions"));
+        extensions.is_some_and(|extensions| extensions.has(extension))
+    }
+
     fn of(result: &Object, revision: Revision, info: Option<Raw>) -> Self {
         let object =
             |raw: Option<Raw>| raw.filter(Raw::is_object).unwrap_or_else(Raw::empty_object).detached();

@@ -19,6 +19,7 @@ use super::super::answer::{self, Part};
 use super::super::http::{App, Arrived, identify};
 use super::streams::Pace;
 use super::{find_session, legacy_only, method_not_allowed, pace, refusal};
+use crate::endpoint::Endpoint;
 use crate::limits::STREAM_QUEUE;
 use crate::listening::{Heard, Listening, Subscription};
 use crate::road::Permit;
@@ -47,16 +48,16 @@ fn open(app: &Arc<App>, arrived: &Arrived, headers: &HeaderMap) -> Result<Respon
         ));
     }
     // A client whose session is gone can't be told anything, and has to learn that it is.
-    let session = find_session(app, headers, &principal)?.ok_or_else(|| {
+    let session = find_session(app, headers, (&principal, &arrived.endpoint))?.ok_or_else(|| {
         refusal(StatusCode::NOT_FOUND, None, "Not Found: no such session; begin with initialize")
     })?;
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).and_then(read_event_id);
     let Some((stream, number)) = last else {
-        return stand(app, session, &principal);
+        return stand(app, session, (&principal, &arrived.endpoint));
     };
     match (stream, session.kept_stream(stream)) {
         (_, Some(kept)) if !kept.has_lost_answer(number) => Ok(answer::event_stream(kept.read(Some(number)))),
-        (StreamId::Standing(_), _) => stand(app, session, &principal),
+        (StreamId::Standing(_), _) => stand(app, session, (&principal, &arrived.endpoint)),
         // The standing stream is of no use to who asks for the answer to a call.
         (StreamId::Call(_), _) => {
             let message =
@@ -67,7 +68,11 @@ fn open(app: &Arc<App>, arrived: &Arrived, headers: &HeaderMap) -> Result<Respon
 }
 
 /// The standing stream of a session, from what nobody has taken yet.
-fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> Result<Response, Response> {
+fn stand(
+    app: &Arc<App>,
+    session: Arc<Session>,
+    (principal, endpoint): (&Arc<Principal>, &Endpoint),
+) -> Result<Response, Response> {
     let (kept, is_new) = session.standing(app.protocol.road().budget().begin(principal));
     let reader = kept.read(None);
     if is_new {
@@ -78,7 +83,7 @@ fn stand(app: &Arc<App>, session: Arc<Session>, principal: &Arc<Principal>) -> R
         })?;
         let telling = Telling {
             app: Arc::clone(app),
-            listening: Listening::of_session(app.protocol.road(), &session.subscribed),
+            listening: Listening::of_session(&app.protocol, endpoint.clone(), &session.subscribed),
             permit,
         };
         app.protocol.spawn(tell(telling, session, kept, pace(&app.limits)));
@@ -142,14 +147,15 @@ async fn tell(mut telling: Telling, session: Arc<Session>, kept: Arc<Kept>, pace
 /// Modern: `subscriptions/listen`. Acknowledges first, tells what was asked for, and ends with a result.
 pub(super) fn listen(
     app: &Arc<App>,
-    id: &RequestId,
+    (id, endpoint): (&RequestId, &Endpoint),
     filter: Filter,
     context: &Context,
     principal: &Arc<Principal>,
 ) -> Result<Response, RpcError> {
     let (road, principal) = (app.protocol.road(), Arc::clone(principal));
     let permit = road.open_stream(&principal).map_err(|error| answer::rpc_error(&error))?;
-    let subscription = Subscription { id: id.clone(), filter, abilities: context.abilities, principal };
+    let (abilities, endpoint) = (context.abilities, endpoint.clone());
+    let subscription = Subscription { id: id.clone(), filter, abilities, principal, endpoint };
     let (listening, opening) = Listening::modern(&app.protocol, subscription)?;
     let (sender, receiver) = mpsc::channel(STREAM_QUEUE);
     let following = Following { app: Arc::clone(app), listening, sender, permit };

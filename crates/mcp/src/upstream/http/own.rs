@@ -91,7 +91,8 @@ impl Own {
         }
     }
 
-    async fn take(&self, message: Message) -> Option<Step> {
+    /// By a reference that nobody else has: others could be sent to another thread only with a body that several may read.
+    async fn take(&mut self, message: Message) -> Option<Step> {
         match message {
             Message::Response(response) if number(response.id.as_raw()) == Some(self.id) => {
                 Some(Step::Response(response.result))

@@ -1,0 +1,113 @@
+//! The routers of all endpoints, each made when it is first asked for after something that it shows has changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hayward_telemetry::metrics::Meters;
+use hayward_tool::Toolset;
+
+use super::router::{Placing, Router};
+use crate::endpoint::Endpoint;
+use crate::upstreams::{Entry, Names, Upstreams};
+
+/// What every endpoint shows.
+pub(crate) struct Routers {
+    /// Our own toolsets; all of them are shown, under bare names, where clients come in by default.
+    toolsets: Vec<Toolset>,
+    upstreams: Arc<Upstreams>,
+    meters: Arc<Meters>,
+    built: RwLock<HashMap<Endpoint, Built>>,
+}
+
+/// A router, and what it was made of.
+struct Built {
+    /// The version of its entry; 0 where there was none.
+    version: u64,
+    router: Arc<Router>,
+}
+
+impl Routers {
+    pub(crate) fn new(toolsets: Vec<Toolset>, upstreams: Arc<Upstreams>, meters: Arc<Meters>) -> Self {
+        Self { toolsets, upstreams, meters, built: RwLock::default() }
+    }
+
+    /// Servers of others.
+    pub(crate) fn upstreams(&self) -> &Arc<Upstreams> {
+        &self.upstreams
+    }
+
+    /// What an endpoint shows now; none if there is no such endpoint.
+    pub(crate) fn at(&self, endpoint: &Endpoint) -> Option<Arc<Router>> {
+        let entry = self.upstreams.entry(endpoint);
+        // Read before what it stands for, so that whatever changes meanwhile is seen the next time.
+        let version = entry.as_ref().map_or(0, |entry| entry.version());
+        let built = self.built.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = built.get(endpoint).filter(|known| known.version == version) {
+            return Some(Arc::clone(&known.router));
+        }
+        drop(built);
+        let router = Arc::new(self.build(endpoint, entry.as_deref())?);
+        let mut built = self.built.write().unwrap_or_else(PoisonError::into_inner);
+        // Those that are gone are forgotten as others come.
+        built.retain(|other, _| *other == Endpoint::Default || self.upstreams.entry(other).is_some());
+        built.insert(endpoint.clone(), Built { version, router: Arc::clone(&router) });
+        Some(router)
+    }
+
+    fn build(&self, endpoint: &Endpoint, entry: Option<&Entry>) -> Option<Router> {
+        let mut router = Router::new(endpoint.project());
+        let bare = Names::default();
+        if *endpoint == Endpoint::Default {
+            for toolset in &self.toolsets {
+                router.put_toolset(
+                    toolset,
+                    &Placing { prefix: None, names: &bare, is_told: false },
+                    &self.meters,
+                );
+            }
+            if entry.is_none() {
+                return Some(router);
+            }
+        }
+        let entry = entry?;
+        let taken: Vec<&str> = if *endpoint == Endpoint::Default {
+            self.toolsets
+                .iter()
+                .flat_map(|it| &it.tools)
+                .map(|tool| tool.descriptor().name.as_str())
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let prefixes = entry.attached.iter().filter_map(|attached| attached.prefix.as_deref()).collect();
+        let names = Names { prefixes, taken, style: entry.style };
+        for attached in &entry.attached {
+            let placing = Placing { prefix: attached.prefix.as_deref(), names: &names, is_told: true };
+            let server = &attached.server;
+            if server.is_builtin() {
+                let toolset = self.toolsets.iter().find(|toolset| toolset.name == server.name);
+                // It is shown there already.
+                if let Some(toolset) = toolset.filter(|_| *endpoint != Endpoint::Default) {
+                    router.put_toolset(toolset, &placing, &self.meters);
+                }
+                continue;
+            }
+            let lists = server.lists();
+            let said = |own: &str| attached.tools.get(own);
+            let offered = lists.offered.iter().filter_map(|offered| {
+                match said(&offered.own).filter(|_| offered.list == hayward_mcp::request::List::Tools) {
+                    None => Some(Arc::clone(offered)),
+                    Some(said) => (**offered).clone().with(Some(said)).map(Arc::new),
+                }
+            });
+            router.put_server((server, &lists), offered, &placing, &self.meters);
+            if matches!(endpoint, Endpoint::Server(_)) && router.offers().resources {
+                router.put_anything(server);
+            }
+        }
+        if let Some(prompt) = &entry.prompt {
+            router.put_prompt(prompt);
+        }
+        Some(router)
+    }
+}

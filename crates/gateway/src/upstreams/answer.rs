@@ -1,0 +1,251 @@
+//! What a server answers, read as data: nothing in it changes where anything goes.
+
+use std::time::Duration;
+
+use hayward_api::Ending;
+use hayward_mcp::error::{HEADER_MISMATCH, INTERNAL_ERROR, RpcError, UNSUPPORTED_PROTOCOL_VERSION};
+use hayward_mcp::input::{InputMethod, InputRequest};
+use hayward_mcp::json::{Object, Raw};
+use hayward_tool::{Outcome, Reply, Verb, Verdict};
+
+use super::admission::is_hidden;
+use super::state::State;
+use crate::limits::{UPSTREAM_TASK_POLL, UPSTREAM_TASK_POLL_MIN, UPSTREAM_TOLD_CHARS_MAX};
+
+/// What a response comes to.
+#[derive(Debug)]
+pub(crate) enum Answered {
+    /// The call is over, or asks its client.
+    Outcome(Outcome),
+    /// It goes on at the server, as a task.
+    Task {
+        /// Its id there.
+        id: String,
+        /// How often to ask.
+        poll: Duration,
+    },
+    /// It is not what the protocol says.
+    Broken(String),
+}
+
+/// Reads the response to a request of this kind.
+pub(crate) fn read(verb: Verb, response: Result<Raw, Raw>) -> Answered {
+    let result = match response {
+        Ok(result) => result,
+        Err(error) => return Answered::Outcome(failed(&error)),
+    };
+    let Some(object) = Object::of(&result) else {
+        return Answered::Broken("its result is no object".to_owned());
+    };
+    let kind = object.get_str("resultType").map(std::borrow::Cow::into_owned);
+    match kind.as_deref() {
+        None | Some("complete") => complete(verb, &object, result),
+        Some("input_required") => match questions(&object) {
+            Some(requests) => {
+                let state = object.get_str("requestState").map(std::borrow::Cow::into_owned);
+                Answered::Outcome(Outcome::ask(
+                    requests,
+                    Some(State::Theirs(state.unwrap_or_default()).write()),
+                ))
+            }
+            None => Answered::Broken("it asks for something that this gateway doesn't know".to_owned()),
+        },
+        Some("task") => match object.get_str("taskId") {
+            Some(id) => Answered::Task { id: id.into_owned(), poll: poll(&object) },
+            None => Answered::Broken("its task has no id".to_owned()),
+        },
+        Some(other) => Answered::Broken(format!("its result is of the kind `{}`", cleaned(other))),
+    }
+}
+
+/// Reads how far a task is; none while it goes on. `poll_every` becomes what the server wants.
+pub(crate) fn task(response: Result<Raw, Raw>, id: &str, poll_every: &mut Duration) -> Option<Answered> {
+    let result = match response {
+        Ok(result) => result,
+        Err(error) => return Some(Answered::Outcome(failed(&error))),
+    };
+    let Some(object) = Object::of(&result) else {
+        return Some(Answered::Broken("its result is no object".to_owned()));
+    };
+    *poll_every = poll(&object);
+    let status = object.get_str("status").map(std::borrow::Cow::into_owned).unwrap_or_default();
+    Some(match status.as_str() {
+        "working" => return None,
+        "completed" => match object.get("result") {
+            Some(result) => read(Verb::CallTool, Ok(result)),
+            None => Answered::Broken("its task is over without a result".to_owned()),
+        },
+        "failed" => Answered::Outcome(failed(&object.get("error").unwrap_or_else(Raw::empty_object))),
+        "input_required" => match questions(&object) {
+            Some(requests) => {
+                let state = State::Task { id: id.to_owned(), poll: *poll_every };
+                Answered::Outcome(Outcome::ask(requests, Some(state.write())))
+            }
+            None => return None,
+        },
+        "cancelled" => Answered::Outcome(rpc(
+            Ending::Cancelled,
+            &RpcError::new(INTERNAL_ERROR, "the server cancelled the task"),
+        )),
+        other => Answered::Broken(format!("its task is `{}`", cleaned(other))),
+    })
+}
+
+fn complete(verb: Verb, object: &Object, result: Raw) -> Answered {
+    let has = |key: &str| object.get(key).is_some_and(|raw| raw.as_bytes().first() == Some(&b'['));
+    let is_whole = match verb {
+        Verb::CallTool => has("content") || object.has("structuredContent"),
+        Verb::ReadResource => has("contents"),
+        Verb::GetPrompt => has("messages"),
+        Verb::CompletePrompt | Verb::CompleteTemplate => object.has("completion"),
+    };
+    if !is_whole {
+        return Answered::Broken(format!("its answer to `{}` lacks what the protocol says", verb.method()));
+    }
+    let is_error = object.get("isError").is_some_and(|raw| raw.as_str() == "true");
+    let verdict = if is_error {
+        Verdict::failed(Ending::Error, "ToolError", "the tool says that it failed")
+    } else {
+        Verdict::ok()
+    };
+    Answered::Outcome(Outcome { verdict, reply: Reply::Result(result), detail: None })
+}
+
+fn questions(object: &Object) -> Option<Vec<InputRequest>> {
+    let requests = object.get_object("inputRequests")?;
+    let one = |(key, request): (String, Raw)| {
+        let request = Object::of(&request)?;
+        let name = request.get_str("method")?;
+        let method = [InputMethod::Elicit, InputMethod::Sample, InputMethod::ListRoots]
+            .into_iter()
+            .find(|method| method.as_str() == name)?;
+        let params = request.get("params").filter(Raw::is_object).unwrap_or_else(Raw::empty_object);
+        Some(InputRequest { key, method, params })
+    };
+    requests.iter().map(|member| one((member.key().into_owned(), member.value()))).collect()
+}
+
+fn poll(object: &Object) -> Duration {
+    let said = object.get("pollIntervalMs").and_then(|raw| raw.view::<u64>().ok()).map(Duration::from_millis);
+    said.unwrap_or(UPSTREAM_TASK_POLL).clamp(UPSTREAM_TASK_POLL_MIN, UPSTREAM_TASK_POLL * 30)
+}
+
+/// An error of the server's, in its own words; a code that speaks of the connection between it and us means nothing to a
+/// client.
+pub(crate) fn failed(error: &Raw) -> Outcome {
+    let error = RpcError::of(error);
+    let code = match error.code {
+        HEADER_MISMATCH | UNSUPPORTED_PROTOCOL_VERSION => INTERNAL_ERROR,
+        code => code,
+    };
+    rpc(Ending::Error, &RpcError { code, message: cleaned(&error.message), ..error })
+}
+
+fn rpc(ending: Ending, error: &RpcError) -> Outcome {
+    let verdict = Verdict::failed(ending, format!("RpcError:{}", error.code), error.message.clone());
+    let reply = Reply::Error { code: error.code, message: error.message.clone(), data: error.data.clone() };
+    Outcome { verdict, reply, detail: None }
+}
+
+/// What a server says, as an error of ours may repeat it: bounded, and without characters that people don't see.
+pub(crate) fn cleaned(text: &str) -> String {
+    let shown = text.chars().take(UPSTREAM_TOLD_CHARS_MAX);
+    shown.fold(String::with_capacity(text.len().min(256)), |mut out, c| {
+        if is_hidden(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn raw(value: &Value) -> Raw {
+        Raw::of(value).unwrap()
+    }
+
+    fn answered(verb: Verb, result: &Value) -> Answered {
+        read(verb, Ok(raw(result)))
+    }
+
+    #[test]
+    fn a_result_passes_to_the_letter() {
+        let result = raw(&json!({"content": [], "_meta": {"x": 1}, "future": [null]}));
+        let Answered::Outcome(outcome) = read(Verb::CallTool, Ok(result.clone())) else {
+            panic!("no outcome")
+        };
+        assert!(matches!(&outcome.reply, Reply::Result(told) if *told == result));
+        assert_eq!(outcome.verdict, Verdict::ok());
+        let failed = answered(Verb::CallTool, &json!({"content": [], "isError": true}));
+        assert!(matches!(failed, Answered::Outcome(outcome) if outcome.verdict.ending == Ending::Error));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_broken_and_never_a_result() {
+        for (verb, bad) in [
+            (Verb::CallTool, json!({})),
+            (Verb::CallTool, json!({"content": "x"})),
+            (Verb::ReadResource, json!({"content": []})),
+            (Verb::GetPrompt, json!({"messages": {}})),
+            (Verb::CompletePrompt, json!({})),
+            (Verb::CallTool, json!({"resultType": "redirect", "content": []})),
+            (Verb::CallTool, json!({"resultType": "task"})),
+            (
+                Verb::CallTool,
+                json!({"resultType": "input_required", "inputRequests": {"a": {"method": "tools/call"}}}),
+            ),
+            (Verb::CallTool, json!([])),
+        ] {
+            assert!(matches!(answered(verb, &bad), Answered::Broken(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn questions_of_a_modern_server_become_a_round() {
+        let result = json!({"resultType": "input_required", "requestState": "s", "inputRequests": {
+            "a": {"method": "elicitation/create", "params": {"message": "?"}}, "b": {"method": "roots/list"}}});
+        let Answered::Outcome(Outcome { reply: Reply::Ask { requests, state }, .. }) =
+            answered(Verb::CallTool, &result)
+        else {
+            panic!("no question")
+        };
+        assert_eq!(requests.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(State::read(state.as_ref()), State::Theirs("s".to_owned()));
+    }
+
+    #[test]
+    fn an_error_is_told_in_the_words_of_its_server_without_what_nobody_sees() {
+        let error = raw(&json!({"code": -32602, "message": "Unknown\u{1b}[2J tool", "data": {"x": 1}}));
+        let Answered::Outcome(outcome) = read(Verb::CallTool, Err(error)) else { panic!("no outcome") };
+        let Reply::Error { code, message, data } = outcome.reply else { panic!("no error") };
+        assert_eq!((code, message.as_str()), (-32602, "Unknown\\u{1b}[2J tool"));
+        assert_eq!(data.unwrap().as_str(), r#"{"x":1}"#);
+        let ours = raw(&json!({"code": UNSUPPORTED_PROTOCOL_VERSION, "message": "x"}));
+        let Answered::Outcome(outcome) = read(Verb::CallTool, Err(ours)) else { panic!("no outcome") };
+        assert!(matches!(outcome.reply, Reply::Error { code: INTERNAL_ERROR, .. }));
+    }
+
+    #[test]
+    fn a_task_goes_on_until_it_says_how_it_ended() {
+        let told = |result: Value| task(Ok(raw(&result)), "t", &mut Duration::default());
+        assert!(told(json!({"status": "working"})).is_none());
+        let done = told(json!({"status": "completed", "result": {"content": []}}));
+        assert!(matches!(done, Some(Answered::Outcome(outcome)) if outcome.verdict == Verdict::ok()));
+        let failed = told(json!({"status": "failed", "error": {"code": -1, "message": "m"}}));
+        assert!(
+            matches!(failed, Some(Answered::Outcome(outcome)) if outcome.verdict.ending == Ending::Error)
+        );
+        for broken in [json!({"status": "completed"}), json!({"status": "lost"}), json!({})] {
+            assert!(matches!(told(broken), Some(Answered::Broken(_))));
+        }
+        let mut poll = Duration::default();
+        task(Ok(raw(&json!({"status": "working", "pollIntervalMs": 0}))), "t", &mut poll);
+        assert_eq!(poll, UPSTREAM_TASK_POLL_MIN, "no server makes us ask without a pause");
+    }
+}

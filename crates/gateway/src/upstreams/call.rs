@@ -1,0 +1,479 @@
+//! The end of the road at a server: one request to it, and all that comes of it until there is an answer.
+//!
+//! ```text
+//!  begin ──► request ──► progress, log lines ──► response ──► complete: the result, to the letter
+//!                │                                       ├──► input_required: questions, and its state
+//!                │                                       └──► task: followed by us, or by a task of ours
+//!                └──► a legacy server asks ──► the call is held ──► the client's answers ──► it goes on
+//! ```
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hayward_api::Code;
+use hayward_api::definition::Sharing;
+use hayward_mcp::error::RpcError;
+use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::logging::LogLevel;
+use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
+use hayward_tool::{Ability, Call, Cx, Outcome, Progress, Stop, ToolError, Verb};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+use tokio_util::task::TaskTracker;
+
+use super::answer::{self, Answered};
+use super::asks::{Asks, Taking};
+use super::held::{Held, HeldCall};
+use super::links::{Away, Link, Links, Owner};
+use super::offered::Offered;
+use super::params;
+use super::questions;
+use super::server::Server;
+use super::state::State;
+
+/// What calls of all servers share.
+pub(crate) struct Shared {
+    pub(crate) links: Arc<dyn Links>,
+    pub(crate) held: Held,
+    pub(crate) asks: Asks,
+    pub(crate) tasks: TaskTracker,
+}
+
+/// One call of one thing of one server.
+pub(crate) struct Calling<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) offered: &'a Offered,
+    pub(crate) cx: &'a Cx,
+    pub(crate) call: &'a Call,
+}
+
+/// Why a call has no answer of its server.
+enum Ended {
+    /// An error of ours.
+    Failed(ToolError),
+    /// The connection failed.
+    Wire(UpstreamError),
+    /// The server said nothing for too long.
+    Silent,
+    /// The call has to stop.
+    Stopped(Stop),
+}
+
+/// A request in flight.
+struct Going {
+    link: Link,
+    exchange: Exchange,
+}
+
+impl Calling<'_> {
+    /// Runs it. What comes of it is an outcome whatever the server does.
+    pub(crate) async fn run(&self) -> Outcome {
+        match self.answered().await {
+            Ok(outcome) => outcome,
+            Err(ended) => Outcome::failed(self.call.verb, self.error(ended)),
+        }
+    }
+
+    async fn answered(&self) -> Result<Outcome, Ended> {
+        let _place = self.place()?;
+        match State::read(self.call.round.state.as_ref()) {
+            State::Held(id) => {
+                let going = self.go_on(&id).await?;
+                self.follow(going).await
+            }
+            State::Task { id, poll } => {
+                let link = self.link().await?;
+                self.follow_task(link, id, poll).await
+            }
+            State::None | State::Theirs(_) => {
+                self.enter()?;
+                let outcome = self.begin().await;
+                self.note(&outcome);
+                outcome
+            }
+        }
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Ended> {
+        let place = Arc::clone(&self.server.places).try_acquire_owned();
+        place.map_err(|_| {
+            let message = format!("server `{}` has as many calls as it may have at once", self.server.name);
+            Ended::Failed(
+                ToolError::new("RateLimited", Code::RateLimited, message)
+                    .suggest("wait for one to end, then retry"),
+            )
+        })
+    }
+
+    fn enter(&self) -> Result<(), Ended> {
+        self.server.breaker().enter(Instant::now()).map_err(|wait| {
+            let message =
+                format!("server `{}` has failed again and again; it is left alone for now", self.server.name);
+            let retry = format!("retry in {:.0} s, or use something else", wait.as_secs_f64().ceil());
+            Ended::Failed(ToolError::new("UpstreamUnavailable", Code::Unavailable, message).suggest(retry))
+        })
+    }
+
+    /// Tells the breaker how it went. What the server answered, if only with an error, is no failure of its.
+    fn note(&self, outcome: &Result<Outcome, Ended>) {
+        let mut breaker = self.server.breaker();
+        match outcome {
+            Ok(_) => breaker.worked(),
+            Err(Ended::Wire(_) | Ended::Silent) => {
+                breaker.failed(Instant::now(), super::jitter());
+            }
+            Err(Ended::Failed(error)) if error.kind == Code::Unavailable => {
+                breaker.failed(Instant::now(), super::jitter());
+            }
+            Err(Ended::Failed(_) | Ended::Stopped(_)) => breaker.left(),
+        }
+    }
+
+    /// A connection of whoever may share one.
+    async fn link(&self) -> Result<Link, Ended> {
+        let (links, name) = (&self.shared.links, &*self.server.name);
+        let waiting = async {
+            match self.owner() {
+                None => match links.shared(name) {
+                    Some(link) => Ok(link),
+                    None => links.wanted(name).await,
+                },
+                Some(owner) => links.own(name, &owner).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            link = waiting => link.map_err(|away| Ended::Failed(self.away(&away))),
+            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
+        }
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        let caller = &self.call.caller;
+        let (credential, abilities) = (&caller.principal.credential, caller.abilities);
+        let key = match self.server.sharing() {
+            Sharing::Shared => return None,
+            Sharing::Principal => credential.as_str().into(),
+            // A client without a session has none to share it with but its own later calls.
+            Sharing::Session => match &caller.session {
+                Some(session) => format!("{credential}/{session}").into(),
+                None => credential.as_str().into(),
+            },
+        };
+        Some(Owner { key, abilities })
+    }
+
+    async fn begin(&self) -> Result<Outcome, Ended> {
+        let link = self.link().await?;
+        match self.open(link).await {
+            // Nothing was done: another instance may do it.
+            Err(Ended::Wire(error)) if !error.may_have_arrived() && self.owner().is_none() => {
+                let going = self.open(self.link().await?).await?;
+                self.follow(going).await
+            }
+            going => self.follow(going?).await,
+        }
+    }
+
+    /// Sends the request. Some servers answer only when they are done, so that this takes as long as they do.
+    async fn open(&self, link: Link) -> Result<Going, Ended> {
+        let params = params::of(self.offered, self.call);
+        let outgoing = self.outgoing(self.call.verb.method(), &params, &self.offered.own);
+        let number = link.upstream.number();
+        let opened = {
+            let mut opening = pin!(link.upstream.request_as(number, &outgoing));
+            let mut silence = pin!(sleep(self.offered.timeout));
+            tokio::select! {
+                biased;
+                opened = &mut opening => opened.map_err(Ended::Wire),
+                () = &mut silence => Err(Ended::Silent),
+                stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
+            }
+        };
+        match opened {
+            Ok(exchange) => Ok(Going { link, exchange }),
+            Err(ended) => {
+                self.withdraw(&link.upstream, number, &ended);
+                Err(ended)
+            }
+        }
+    }
+
+    fn outgoing<'o>(&'o self, method: &'o str, params: &'o Raw, name: &'o str) -> Outgoing<'o> {
+        let mirrored = (self.call.verb == Verb::CallTool).then_some(&*self.offered.headers);
+        let has_listener = self.cx.has_listener();
+        Outgoing {
+            has_progress: has_listener,
+            log_level: has_listener.then_some(LogLevel::Debug),
+            // What goes on by itself is followed here, for clients that can't.
+            abilities: self.call.caller.abilities.with(Ability::Tasks),
+            mirrored,
+            ..Outgoing::new(method, Some(params)).on(name)
+        }
+    }
+
+    /// Tells the server that nobody waits any more, beside the call, whose caller shouldn't wait for that either.
+    fn withdraw(&self, upstream: &Arc<Upstream>, number: i64, ended: &Ended) {
+        let why = match ended {
+            Ended::Silent => "no answer in time",
+            Ended::Stopped(Stop::Cancelled) => "the client cancelled it",
+            Ended::Stopped(Stop::Deadline) => "its time is over",
+            Ended::Failed(_) | Ended::Wire(_) => return,
+        };
+        let upstream = Arc::clone(upstream);
+        self.shared.tasks.spawn(async move {
+            let telling = upstream.cancel(number, why);
+            drop(tokio::time::timeout(CANCEL_TIMEOUT, telling).await);
+        });
+    }
+
+    /// Reads what comes of a request until there is an answer, or a question to the client.
+    async fn follow(&self, going: Going) -> Result<Outcome, Ended> {
+        let Going { link, mut exchange } = going;
+        let number = exchange.id();
+        let mut silence = pin!(sleep(self.offered.timeout));
+        // Where nobody can be asked, nobody listens.
+        let mut taking = self.owner().map(|_| self.shared.asks.take(&link.upstream));
+        loop {
+            match self.step((&mut exchange, taking.as_mut()), silence.as_mut()).await {
+                Ok(Step::Progress(params)) => {
+                    silence.as_mut().reset(tokio::time::Instant::now() + self.offered.timeout);
+                    self.tell_progress(&params);
+                }
+                Ok(Step::Notification(notification)) => {
+                    if notification.method == "notifications/message" {
+                        self.tell_log(notification.params.as_ref());
+                    }
+                }
+                Ok(Step::Request(asked)) => match self.ask(&link, asked).await {
+                    None => {}
+                    Some(asked) => return self.hold(link, exchange, asked).await,
+                },
+                Ok(Step::Response(response)) => return self.finish(link, response).await,
+                Err(ended) => {
+                    drop(exchange);
+                    self.withdraw(&link.upstream, number, &ended);
+                    return Err(ended);
+                }
+            }
+        }
+    }
+
+    async fn step(
+        &self,
+        (exchange, taking): (&mut Exchange, Option<&mut Taking>),
+        silence: Pin<&mut Sleep>,
+    ) -> Result<Step, Ended> {
+        tokio::select! {
+            biased;
+            step = exchange.next() => step.map_err(Ended::Wire),
+            asked = asked(taking) => Ok(Step::Request(asked)),
+            () = silence => Err(Ended::Silent),
+            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
+        }
+    }
+
+    fn tell_progress(&self, params: &Raw) {
+        let Some(params) = Object::of(params) else { return };
+        let number = |key: &str| params.get(key).and_then(|raw| raw.view::<f64>().ok());
+        let Some(progress) = number("progress") else { return };
+        let message = params.get_str("message").map(|message| answer::cleaned(&message));
+        self.cx.report(Progress::Step { progress, total: number("total"), message });
+    }
+
+    fn tell_log(&self, params: Option<&Raw>) {
+        let Some(params) = params.and_then(Object::of) else { return };
+        let (Some(level), Some(data)) = (params.get_str("level"), params.get("data")) else { return };
+        let logger = params.get_str("logger").map(|logger| answer::cleaned(&logger));
+        self.cx.report(Progress::Log { level: level.into_owned(), logger, data });
+    }
+
+    /// Answers what a legacy server asks of us; gives back what only the client can answer.
+    async fn ask(&self, link: &Link, asked: Asked) -> Option<Asked> {
+        let refusal =
+            match questions::judge(&asked.request, self.call.caller.abilities, self.owner().is_none()) {
+                questions::Judged::ForClient => return Some(asked),
+                questions::Judged::Answer(answer) => answer,
+            };
+        link.upstream.answer(&asked, refusal).await.ok();
+        None
+    }
+
+    /// Holds the call until the client has answered.
+    async fn hold(&self, link: Link, exchange: Exchange, asked: Asked) -> Result<Outcome, Ended> {
+        let question = questions::question(&asked.request);
+        let call = HeldCall {
+            principal: Arc::clone(&self.call.caller.principal),
+            server: Arc::clone(&self.server.name),
+            exchange,
+            asked,
+            link,
+            request_id: Arc::clone(&self.call.id),
+        };
+        match self.shared.held.put(call) {
+            Ok(id) => {
+                self.shared.tasks.spawn(self.shared.held.clone().expire(id.clone()));
+                Ok(Outcome::ask(vec![question], Some(State::Held(id).write())))
+            }
+            Err(call) => {
+                call.end("too many calls are held").await;
+                let message = "too many calls wait for answers of their clients already";
+                Err(Ended::Failed(
+                    ToolError::new("RateLimited", Code::RateLimited, message).suggest("answer those first"),
+                ))
+            }
+        }
+    }
+
+    /// Goes on with a held call: its server gets the answer.
+    async fn go_on(&self, id: &str) -> Result<Going, Ended> {
+        let credential = &self.call.caller.principal.credential;
+        let held = self.shared.held.take(id, credential).ok_or_else(|| {
+            let message = format!(
+                "server `{}` waited for the answer no longer, or its connection is gone",
+                self.server.name
+            );
+            Ended::Failed(
+                ToolError::new("CallGone", Code::Unavailable, message)
+                    .suggest("call again from the beginning"),
+            )
+        })?;
+        let HeldCall { exchange, asked, link, .. } = held;
+        let answer = questions::answer(&self.call.round);
+        match link.upstream.answer(&asked, answer).await {
+            Ok(()) => Ok(Going { link, exchange }),
+            Err(error) => Err(Ended::Wire(error)),
+        }
+    }
+
+    async fn finish(&self, link: Link, response: Result<Raw, Raw>) -> Result<Outcome, Ended> {
+        match answer::read(self.call.verb, response) {
+            Answered::Outcome(outcome) => Ok(outcome),
+            Answered::Broken(what) => Err(Ended::Wire(UpstreamError::Protocol(what))),
+            Answered::Task { id, poll } => {
+                if self.call.caller.abilities.has(Ability::Tasks) && self.call.verb == Verb::CallTool {
+                    return Ok(Outcome::go_on(Some(State::Task { id, poll }.write())));
+                }
+                self.follow_task(link, id, poll).await
+            }
+        }
+    }
+
+    /// Asks a task of the server how far it is, until it is over or asks something itself.
+    async fn follow_task(&self, link: Link, id: String, mut poll: Duration) -> Result<Outcome, Ended> {
+        if let Some(answers) = &self.call.round.answers {
+            let params = ObjectWriter::new(256).str("taskId", &id).raw("inputResponses", answers).end();
+            if let Err(error) = self.ask_task(&link, "tasks/update", &params, &id).await? {
+                return Ok(answer::failed(&error));
+            }
+        }
+        let params = ObjectWriter::new(64).str("taskId", &id).end();
+        loop {
+            let response = match self.ask_task(&link, "tasks/get", &params, &id).await {
+                Ok(response) => response,
+                Err(ended) => {
+                    self.end_task(&link, &params, &ended);
+                    return Err(ended);
+                }
+            };
+            match answer::task(response, &id, &mut poll) {
+                Some(Answered::Outcome(outcome)) => return Ok(outcome),
+                Some(Answered::Broken(what)) => return Err(Ended::Wire(UpstreamError::Protocol(what))),
+                Some(Answered::Task { .. }) | None => {}
+            }
+            tokio::select! {
+                () = sleep(poll) => {}
+                stop = self.cx.stopped() => {
+                    let ended = Ended::Stopped(stop);
+                    self.end_task(&link, &params, &ended);
+                    return Err(ended);
+                }
+            }
+        }
+    }
+
+    async fn ask_task(
+        &self,
+        link: &Link,
+        method: &str,
+        params: &Raw,
+        id: &str,
+    ) -> Result<Result<Raw, Raw>, Ended> {
+        let outgoing = self.outgoing(method, params, id);
+        let outgoing = Outgoing { mirrored: None, has_progress: false, log_level: None, ..outgoing };
+        let asking = async { link.upstream.request(&outgoing).await?.response().await };
+        tokio::select! {
+            biased;
+            response = asking => response.map_err(Ended::Wire),
+            () = sleep(self.offered.timeout) => Err(Ended::Silent),
+            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
+        }
+    }
+
+    fn end_task(&self, link: &Link, params: &Raw, ended: &Ended) {
+        if !matches!(ended, Ended::Stopped(_)) {
+            return;
+        }
+        let (upstream, params) = (Arc::clone(&link.upstream), params.clone());
+        self.shared.tasks.spawn(async move {
+            let outgoing = Outgoing {
+                abilities: [Ability::Tasks].into_iter().collect(),
+                ..Outgoing::new("tasks/cancel", Some(&params))
+            };
+            let asking = async { upstream.request(&outgoing).await?.response().await };
+            drop(tokio::time::timeout(CANCEL_TIMEOUT, asking).await);
+        });
+    }
+
+    fn away(&self, away: &Away) -> ToolError {
+        let message =
+            format!("server `{}` can't be reached: {}", self.server.name, answer::cleaned(&away.why));
+        let (code, kind) = if away.is_full {
+            ("RateLimited", Code::RateLimited)
+        } else {
+            ("UpstreamUnavailable", Code::Unavailable)
+        };
+        ToolError::new(code, kind, message)
+            .suggest(format!("retry later; `hayward describe server {}` says more", self.server.name))
+    }
+
+    fn error(&self, ended: Ended) -> ToolError {
+        let name = &self.server.name;
+        match ended {
+            Ended::Failed(error) => error,
+            Ended::Stopped(Stop::Cancelled) => ToolError::cancelled(),
+            Ended::Stopped(Stop::Deadline) | Ended::Silent => {
+                let message = format!("server `{name}` gave no answer in time");
+                ToolError::timeout(message)
+                    .suggest("it may have done it all the same: look before you call again")
+            }
+            Ended::Wire(error) => {
+                let message = format!("server `{name}`: {}", answer::cleaned(&super::server::told(&error)));
+                let suggestion = if error.may_have_arrived() {
+                    "it may have done it all the same: look before you call again"
+                } else {
+                    "nothing was done; retry later"
+                };
+                ToolError::new("UpstreamFailed", Code::UpstreamFailed, message).suggest(suggestion)
+            }
+        }
+    }
+}
+
+/// What a server asks on a stream that is not that of one call; nothing ever where nobody listens.
+async fn asked(taking: Option<&mut Taking>) -> Asked {
+    match taking {
+        Some(taking) => taking.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long a server may take to hear that nobody waits any more.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a request to a legacy server is answered with that nobody here can answer.
+pub(crate) fn nobody(method: &str) -> RpcError {
+    RpcError::method_not_found(method)
+}

@@ -1,0 +1,222 @@
+//! What was declared, as the road reads it: which servers there are, and what each endpoint shows of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hayward_api::definition::ToolOverride;
+use hayward_api::kinds::project::{NameStyle, ProjectSpec};
+use hayward_api::kinds::server::ServerSpec;
+
+use super::names::prefix_of;
+use super::server::Server;
+use crate::endpoint::{DEFAULT_PROJECT, Endpoint};
+
+/// What was declared.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// Servers: name, uid, and what was said of them.
+    pub servers: Vec<(String, String, ServerSpec)>,
+    /// Projects: name, and what was said of them.
+    pub projects: Vec<(String, ProjectSpec)>,
+}
+
+/// All servers, and what each endpoint shows.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub(crate) servers: HashMap<Arc<str>, Arc<Server>>,
+    pub(crate) entries: HashMap<Endpoint, Arc<Entry>>,
+}
+
+/// What one endpoint shows.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Its servers, in order.
+    pub(crate) attached: Vec<Attached>,
+    /// How names are put together.
+    pub(crate) style: NameStyle,
+    /// What its clients are told first.
+    pub(crate) prompt: Option<String>,
+    /// Changes with whatever it shows.
+    version: AtomicU64,
+}
+
+/// A server at an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Attached {
+    pub(crate) server: Arc<Server>,
+    /// What its names begin with; none where they stay as they are.
+    pub(crate) prefix: Option<Arc<str>>,
+    /// What is otherwise for some of its tools there.
+    pub(crate) tools: Arc<BTreeMap<String, ToolOverride>>,
+}
+
+/// Gives out versions, each once.
+static VERSIONS: AtomicU64 = AtomicU64::new(1);
+
+impl Entry {
+    fn new(attached: Vec<Attached>, style: NameStyle, prompt: Option<String>) -> Self {
+        Self { attached, style, prompt, version: AtomicU64::new(VERSIONS.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    /// What tells it from how it was before, and from every other entry.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// It shows something else from now on.
+    pub(crate) fn touch(&self) {
+        self.version.store(VERSIONS.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+    }
+
+    /// Whether it shows this server.
+    pub(crate) fn has(&self, server: &str) -> bool {
+        self.attached.iter().any(|attached| &*attached.server.name == server)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Attached, &Attached)| {
+            Arc::ptr_eq(&one.server, &other.server) && one.prefix == other.prefix && one.tools == other.tools
+        };
+        self.style == other.style
+            && self.prompt == other.prompt
+            && self.attached.len() == other.attached.len()
+            && self.attached.iter().zip(&other.attached).all(same)
+    }
+}
+
+impl Catalog {
+    /// What was declared, on top of what is known: a server that is as it was stays what it is.
+    pub(crate) fn of(declared: Declared, before: &Self) -> Self {
+        let mut servers: HashMap<Arc<str>, Arc<Server>> = HashMap::with_capacity(declared.servers.len());
+        for (name, uid, spec) in declared.servers {
+            let known = before.servers.get(&*name).filter(|known| *known.uid == *uid);
+            let server = match known {
+                Some(known) if known.spec == spec => Arc::clone(known),
+                known => Arc::new(Server::new(&name, &uid, spec, known.map(|known| &**known))),
+            };
+            servers.insert(Arc::clone(&server.name), server);
+        }
+        let mut entries = HashMap::new();
+        for server in servers.values() {
+            let attached = Attached { server: Arc::clone(server), prefix: None, tools: Arc::default() };
+            let entry = Entry::new(vec![attached], NameStyle::Underscore, None);
+            entries.insert(Endpoint::Server(Arc::clone(&server.name)), entry);
+        }
+        for (name, spec) in declared.projects {
+            if !spec.is_served() {
+                continue;
+            }
+            let endpoint = if name == DEFAULT_PROJECT {
+                // It is reached under its name as well.
+                entries.insert(Endpoint::Default, project(&spec, &servers));
+                Endpoint::Project(name.into())
+            } else {
+                Endpoint::Project(name.into())
+            };
+            entries.insert(endpoint, project(&spec, &servers));
+        }
+        let kept = |(endpoint, entry): (Endpoint, Entry)| {
+            let known = before.entries.get(&endpoint).filter(|known| known.is_same(&entry));
+            let entry = known.map_or_else(|| Arc::new(entry), Arc::clone);
+            (endpoint, entry)
+        };
+        Self { servers, entries: entries.into_iter().map(kept).collect() }
+    }
+
+    /// The endpoints that show something else than before, or are new or gone.
+    pub(crate) fn changed_since<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Endpoint> {
+        let is_other = |(endpoint, entry): &(&Endpoint, &Arc<Entry>)| {
+            before.entries.get(*endpoint).is_none_or(|known| !Arc::ptr_eq(known, entry))
+        };
+        let gone = before.entries.keys().filter(|endpoint| !self.entries.contains_key(*endpoint));
+        self.entries.iter().filter(is_other).map(|(endpoint, _)| endpoint).chain(gone)
+    }
+}
+
+fn project(spec: &ProjectSpec, servers: &HashMap<Arc<str>, Arc<Server>>) -> Entry {
+    let mut taken: Vec<String> = Vec::new();
+    let mut attached = Vec::new();
+    for name in &spec.servers {
+        let Some(server) = servers.get(name.as_str()) else { continue };
+        let said = spec.server_overrides.get(name);
+        let prefix = said.and_then(|said| said.prefix.clone()).unwrap_or_else(|| match spec.name_style {
+            Some(NameStyle::Slash) => name.clone(),
+            Some(NameStyle::Underscore) | None => prefix_of(name),
+        });
+        // Whoever is second under one prefix would be mistaken for the first.
+        let prefix = if taken.contains(&prefix) { format!("{prefix}-{}", taken.len() + 1) } else { prefix };
+        taken.push(prefix.clone());
+        attached.push(Attached {
+            server: Arc::clone(server),
+            prefix: Some(prefix.into()),
+            tools: Arc::new(said.map(|said| said.tools.clone()).unwrap_or_default()),
+        });
+    }
+    Entry::new(attached, spec.name_style.unwrap_or_default(), spec.prompt.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn declared(servers: &[(&str, &str)], projects: &[(&str, serde_json::Value)]) -> Declared {
+        let server = |(name, command): &(&str, &str)| {
+            let spec = serde_json::from_value(json!({"command": [command]})).unwrap();
+            ((*name).to_owned(), format!("uid-{name}"), spec)
+        };
+        let project = |(name, spec): &(&str, serde_json::Value)| {
+            ((*name).to_owned(), serde_json::from_value(spec.clone()).unwrap())
+        };
+        Declared {
+            servers: servers.iter().map(server).collect(),
+            projects: projects.iter().map(project).collect(),
+        }
+    }
+
+    fn prefixes(catalog: &Catalog, endpoint: &Endpoint) -> Vec<String> {
+        let entry = &catalog.entries[endpoint];
+        entry.attached.iter().map(|it| it.prefix.as_deref().unwrap_or("-").to_owned()).collect()
+    }
+
+    #[test]
+    fn every_server_has_an_endpoint_and_so_has_every_project_that_is_served() {
+        let of = declared(
+            &[("a", "x"), ("b.c", "y")],
+            &[
+                ("home", json!({"servers": ["b.c", "a", "gone"]})),
+                ("default", json!({"servers": ["a"], "serverOverrides": {"a": {"prefix": "q"}}})),
+                ("gated", json!({"servers": ["a"], "gated": true})),
+            ],
+        );
+        let catalog = Catalog::of(of, &Catalog::default());
+        let project = |name: &str| Endpoint::Project(name.into());
+        assert_eq!(prefixes(&catalog, &Endpoint::Server("a".into())), ["-"]);
+        assert_eq!(prefixes(&catalog, &project("home")), ["b_c", "a"]);
+        assert_eq!(prefixes(&catalog, &Endpoint::Default), ["q"]);
+        assert_eq!(prefixes(&catalog, &project("default")), ["q"]);
+        assert!(!catalog.entries.contains_key(&project("gated")), "what it asks for isn't done");
+    }
+
+    #[test]
+    fn two_servers_never_share_a_prefix() {
+        let of = declared(&[("a.b", "x"), ("a_b", "x")], &[("p", json!({"servers": ["a.b", "a_b"]}))]);
+        let catalog = Catalog::of(of, &Catalog::default());
+        assert_eq!(prefixes(&catalog, &Endpoint::Project("p".into())), ["a_b", "a_b-2"]);
+    }
+
+    #[test]
+    fn what_stays_as_it_was_is_the_same_and_what_changed_is_told() {
+        let projects = [("p", json!({"servers": ["a"]})), ("q", json!({"servers": ["b"]}))];
+        let before = Catalog::of(declared(&[("a", "x"), ("b", "x")], &projects), &Catalog::default());
+        let after = Catalog::of(declared(&[("a", "y"), ("b", "x")], &projects), &before);
+        let mut changed: Vec<String> = after.changed_since(&before).map(ToString::to_string).collect();
+        changed.sort();
+        assert_eq!(changed, ["/projects/p/mcp", "/servers/a/mcp"]);
+        assert!(Arc::ptr_eq(&before.servers["b"], &after.servers["b"]));
+        let fewer = Catalog::of(declared(&[("b", "x")], &projects[1..]), &after);
+        assert_eq!(fewer.changed_since(&after).count(), 2);
+    }
+}

@@ -1,0 +1,92 @@
+//! What was declared, read from the store and followed.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use hayward_api::kinds::project::ProjectSpec;
+use hayward_api::kinds::server::ServerSpec;
+use hayward_api::kinds::{project, server};
+use hayward_store::{ListScope, StoreError, TOOL_PIN};
+use tokio_util::sync::CancellationToken;
+
+use super::{Declared, Upstreams};
+use crate::limits::FOLLOW_PAUSE;
+
+/// What has changed since it was last read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stale {
+    declared: bool,
+    approved: bool,
+}
+
+impl Stale {
+    fn add(&mut self, kind: &str) {
+        self.declared |= kind == server::DESCRIPTOR.name || kind == project::DESCRIPTOR.name;
+        self.approved |= kind == TOOL_PIN;
+    }
+}
+
+impl Upstreams {
+    /// Reads what is declared, and says as of which revision.
+    pub async fn load(&self) -> Result<u64, StoreError> {
+        let revision = self.store.revision().await?;
+        let servers = self.store.list(&server::DESCRIPTOR, ListScope::All).await?.items;
+        let projects = self.store.list(&project::DESCRIPTOR, ListScope::All).await?.items;
+        let mut declared = Declared::default();
+        for resource in servers {
+            let spec = resource.spec::<ServerSpec>()?;
+            declared.servers.push((resource.metadata.name.to_string(), resource.metadata.uid, spec));
+        }
+        for resource in projects {
+            let spec = resource.spec::<ProjectSpec>()?;
+            declared.projects.push((resource.metadata.name.to_string(), spec));
+        }
+        self.declare(declared);
+        Ok(revision)
+    }
+
+    /// Follows the store from a revision until the shutdown.
+    pub async fn follow(self: Arc<Self>, mut from: u64, shutdown: CancellationToken) {
+        loop {
+            let followed = shutdown.run_until_cancelled(self.follow_from(&mut from)).await;
+            let Some(Err(error)) = followed else { return };
+            tracing::warn!(error = &error as &dyn std::error::Error, "what is declared is read anew");
+            shutdown.run_until_cancelled(tokio::time::sleep(FOLLOW_PAUSE)).await;
+            if let Ok(revision) = self.load().await {
+                from = revision;
+            }
+        }
+    }
+
+    async fn follow_from(self: &Arc<Self>, from: &mut u64) -> Result<(), StoreError> {
+        let mut changes = self.store.watch(*from).await?;
+        loop {
+            let change = changes.next().await?;
+            let (mut newest, mut stale) = (change.revision, Stale::default());
+            stale.add(&change.kind);
+            // Many changes at once are one look.
+            while let Some(further) = changes.next().now_or_never() {
+                let further = further?;
+                newest = further.revision;
+                stale.add(&further.kind);
+            }
+            if stale.declared {
+                self.load().await?;
+            }
+            if stale.declared || stale.approved {
+                self.look_again();
+            }
+            *from = newest;
+        }
+    }
+
+    /// Asks all servers again that can be asked: by now something else may be shown of them.
+    fn look_again(self: &Arc<Self>) {
+        let servers: Vec<Arc<str>> = self.catalog.load().servers.keys().cloned().collect();
+        for server in servers {
+            if let Some(link) = self.shared.links.shared(&server) {
+                self.refresh_soon(&server, link.upstream);
+            }
+        }
+    }
+}
