@@ -8,12 +8,17 @@
 //! What is to run, and when it is started again, is decided elsewhere; here it is done.
 
 mod authorized;
+pub mod backoff;
 mod dial;
+pub mod fleet;
 mod limits;
 pub mod log;
 pub mod oauth;
 pub mod placement;
 pub mod placements;
+pub mod probes;
 
 pub use authorized::{Authorized, Keep};
 pub use dial::Dial;
+pub use fleet::Fleet;
+pub use limits::Limits;

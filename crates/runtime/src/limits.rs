@@ -40,3 +40,46 @@ pub(crate) const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How long nobody tries to renew a grant that was not renewed.
 pub(crate) const OAUTH_PAUSE: Duration = Duration::from_secs(30);
+
+hayward_api::limits! {
+    /// Limits of instances that can be set.
+    pub struct Limits("runtime") {
+        /// Time that each message of a handshake with an instance may take.
+        handshake_timeout_ms: Milliseconds = 30_000 in 100..=600_000,
+        /// Time that a process may think about its era before it is taken for a legacy one.
+        probe_timeout_ms: Milliseconds = 10_000 in 100..=600_000,
+        /// Time in which what was started here has to be reachable over HTTP.
+        start_timeout_ms: Milliseconds = 60_000 in 100..=3_600_000,
+        /// Time that calls in flight have once their instance is to stop.
+        drain_timeout_ms: Milliseconds = 10_000 in 0..=3_600_000,
+        /// Bytes of one message of an instance.
+        message_bytes_max: Bytes = 16_777_216 in 65_536..=1_073_741_824,
+        /// Processes that belong to one caller or session, all servers together.
+        private_max: Count = 256 in 0..=100_000,
+        /// The same of one server.
+        private_per_server_max: Count = 64 in 0..=100_000,
+        /// Time without a call after which such a process is stopped.
+        private_idle_ms: Milliseconds = 600_000 in 1_000..=86_400_000,
+    }
+}
+
+/// Logs of instances that are gone, which are kept.
+pub(crate) const PREVIOUS_LOGS_MAX: usize = 128;
+
+/// Servers whose era is remembered.
+pub(crate) const ERAS_MAX: usize = 4_096;
+
+/// How long it is waited for how a process ended whose stream did.
+pub(crate) const END_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a connection has to last for the next one not to be delayed by those before.
+pub(crate) const CONNECTION_STEADY: Duration = Duration::from_mins(1);
+
+/// The longest wait before an instance that can't be reached is tried again.
+pub(crate) const RECONNECT_MAX: Duration = Duration::from_mins(1);
+
+/// The first of these waits.
+pub(crate) const RECONNECT_MIN: Duration = Duration::from_millis(250);
+
+/// How long an upstream has to answer when somebody couldn't reach it.
+pub(crate) const DOUBT_TIMEOUT: Duration = Duration::from_secs(10);

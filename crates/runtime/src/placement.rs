@@ -40,6 +40,12 @@ impl fmt::Debug for Order {
 pub trait Placement: Send + Sync {
     /// Starts an instance.
     fn start(&self, order: Order, stop: CancellationToken) -> BoxFuture<'_, Result<Running, PlacementError>>;
+
+    /// Runs a program beside an instance that runs, and gives its exit code.
+    fn exec(&self, name: &str, argv: &[String]) -> BoxFuture<'_, Result<i32, PlacementError>> {
+        let what = format!("nothing can be run beside `{}`: `{}`", name.escape_debug(), argv.join(" "));
+        Box::pin(async { Err(PlacementError::unfit("of this server", what)) })
+    }
 }
 
 /// An instance that was started.

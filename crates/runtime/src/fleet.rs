@@ -1,0 +1,300 @@
+//! The instances that run on this node: one table, which whoever decides what runs writes, and whoever has calls reads.
+//!
+//! ```text
+//!  the reconciler ── start, stop, forget ──► Fleet ◄── pick, call, connect ── the gateway
+//!                 ◄── all, changed ─────────   │   ── Hears ──────────────►
+//!                                              └─► life.rs: one task per instance
+//! ```
+//!
+//! Nothing is decided here but which instance a call goes to: what isn't told to run doesn't, and what ended is not started
+//! again. What runs elsewhere and can't be reached is the exception: it is connected to again, by and by.
+
+mod eras;
+mod ground;
+mod hearing;
+mod instance;
+mod life;
+mod private;
+mod table;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use hayward_api::definition::Placement as Where;
+use hayward_api::kinds::server::ServerSpec;
+use hayward_mcp::abilities::Abilities;
+use hayward_mcp::json::Raw;
+use hayward_mcp::upstream::Event;
+use http::HeaderMap;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::limits::Limits;
+use crate::log::Log;
+use crate::placement::{End, Order, Placement};
+use eras::Eras;
+use ground::Ground;
+use life::Life;
+use table::Table;
+
+pub use instance::{ConnectFailure, InFlight, Instance, State};
+pub use private::{PrivateError, PrivateKey};
+
+/// What a fleet is built with.
+pub struct FleetConfig {
+    /// Where instances can run here.
+    pub placements: HashMap<Where, Arc<dyn Placement>>,
+    /// Who we are: an `Implementation` object, with `name` and `version`.
+    pub client: Raw,
+    /// Sizes and times.
+    pub limits: Limits,
+}
+
+/// An instance that is to run.
+#[derive(Clone)]
+pub struct Wanted {
+    /// Its name, which is nobody else's.
+    pub name: String,
+    /// The name of its server.
+    pub server: Arc<str>,
+    /// The generation of its server; two instances of the same one are the same.
+    pub generation: u64,
+    /// Which of the copies it is, from 0.
+    pub replica: u32,
+    /// What starts.
+    pub order: Order,
+    /// What everything carries that is sent to it over HTTP.
+    pub headers: HeaderMap,
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wanted")
+            .field("name", &self.name)
+            .field("server", &self.server)
+            .field("generation", &self.generation)
+            .field("replica", &self.replica)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who hears what instances say beside their answers.
+pub trait Hears: Send + Sync {
+    /// An instance says something. Whoever hears it answers what it asks, or it waits for ever; and must not block, because
+    /// nothing else of this instance is heard meanwhile.
+    fn heard(&self, instance: &Arc<Instance>, event: Event);
+}
+
+/// The instances that run on this node.
+pub struct Fleet {
+    placements: HashMap<Where, Arc<dyn Placement>>,
+    table: RwLock<Table>,
+    /// When somebody last wanted each server.
+    demand: Mutex<HashMap<Arc<str>, Instant>>,
+    ground: Arc<Ground>,
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("instances", &self.all()).finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// An empty fleet.
+    pub fn new(config: FleetConfig) -> Arc<Self> {
+        let ground = Ground {
+            client: config.client,
+            limits: config.limits,
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            eras: Eras::default(),
+            hears: OnceLock::new(),
+            changed: watch::Sender::new(0),
+        };
+        Arc::new(Self {
+            placements: config.placements,
+            table: RwLock::default(),
+            demand: Mutex::default(),
+            ground: Arc::new(ground),
+        })
+    }
+
+    /// From the next connection on, this hears what instances say. Once only: who comes second isn't heard of.
+    pub fn heard_by(&self, hears: Arc<dyn Hears>) {
+        if self.ground.hears.set(hears).is_err() {
+            tracing::error!("somebody hears what instances say already");
+        }
+    }
+
+    /// Starts an instance, unless there is one of this name. Returns at once.
+    pub fn start(&self, wanted: Wanted) {
+        let mut table = self.write();
+        if table.get(&wanted.name).is_none() {
+            table.insert(self.begin(wanted, None, (Abilities::default(), None)));
+        }
+    }
+
+    /// Has an instance end: it gets no more calls, and those in flight have a while.
+    pub fn stop(&self, name: &str) {
+        if let Some(instance) = self.instance(name) {
+            instance.stop();
+        }
+    }
+
+    /// Forgets an instance that has ended. What it said is kept as the log of the one before.
+    pub fn forget(&self, name: &str) {
+        self.write().forget(name);
+        self.ground.tick();
+    }
+
+    /// All instances that aren't forgotten, in no order; those that belong to one owner are [`Fleet::private`].
+    pub fn all(&self) -> Vec<Arc<Instance>> {
+        self.read().all()
+    }
+
+    /// Says when an instance is something else, or a server is wanted that nothing runs of.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.ground.changed.subscribe()
+    }
+
+    /// The instance of a server that the next call goes to: of those that run and are well, the one with the least calls in
+    /// flight. One that is unwell only if there is no other.
+    pub fn pick(&self, server: &str) -> Option<Arc<Instance>> {
+        table::pick(self.read().of_server(server))
+    }
+
+    /// The instance of this name.
+    pub fn instance(&self, name: &str) -> Option<Arc<Instance>> {
+        self.read().get(name).cloned()
+    }
+
+    /// What an instance of a server says beside its protocol: this replica or the first one, or the one that ended before it.
+    pub fn logs(&self, server: &str, replica: Option<u32>, previous: bool) -> Option<Log> {
+        self.read().log(server, replica, previous)
+    }
+
+    /// Notes that somebody wants to call a server, so that one that was stopped as nobody did is started.
+    pub fn wanted(&self, server: &str) {
+        let now = Instant::now();
+        let mut demand = self.demand.lock().unwrap_or_else(PoisonError::into_inner);
+        match demand.get_mut(server) {
+            Some(last) => *last = now,
+            None => drop(demand.insert(server.into(), now)),
+        }
+        drop(demand);
+        if self.read().of_server(server).is_empty() {
+            self.ground.tick();
+        }
+    }
+
+    /// When each of these servers was last wanted or called; what is noted of others is forgotten.
+    pub fn demand(&self, servers: &[&str]) -> HashMap<Arc<str>, Instant> {
+        let mut demand = self.demand.lock().unwrap_or_else(PoisonError::into_inner);
+        demand.retain(|server, _| servers.contains(&&**server));
+        let mut latest = demand.clone();
+        drop(demand);
+        for instance in self.all() {
+            let called = instance.last_call();
+            let last = latest.entry(Arc::clone(instance.server())).or_insert(called);
+            *last = called.max(*last);
+        }
+        latest
+    }
+
+    /// Stops all instances, and waits until they are gone.
+    pub async fn close(&self) {
+        self.ground.closing.cancel();
+        self.all().iter().for_each(|instance| instance.stop());
+        self.stop_private_unless(|_| false);
+        self.ground.tasks.close();
+        self.ground.tasks.wait().await;
+    }
+
+    /// Begins the life of an instance, for a client that can do this when it is asked, until there has been no call for so long.
+    fn begin(
+        &self,
+        wanted: Wanted,
+        private: Option<PrivateKey>,
+        (abilities, idle): (Abilities, Option<Duration>),
+    ) -> Arc<Instance> {
+        let place = place(&wanted.order.spec, |place| self.placements.contains_key(&place));
+        let placement = self.placements.get(&place).cloned();
+        let instance = Arc::new(Instance::new(Arc::clone(&self.ground), wanted, private));
+        self.ground.tick();
+        let Some(placement) = placement else {
+            instance
+                .has_ended(End::Failed { why: format!("placement `{}` is not set up here", word(place)) });
+            return instance;
+        };
+        let life = Life {
+            ground: Arc::clone(&self.ground),
+            instance: Arc::clone(&instance),
+            placement,
+            is_ours: place != Where::Remote,
+            abilities,
+            idle,
+        };
+        let (living, tasks) = (Arc::clone(&instance), self.ground.tasks.clone());
+        self.ground.tasks.spawn(async move {
+            if let Err(error) = tasks.spawn(life.run()).await {
+                living.has_ended(End::Failed { why: error.to_string() });
+            }
+        });
+        instance
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where instances of a server run, if these placements are there.
+fn place(spec: &ServerSpec, is_there: impl Fn(Where) -> bool) -> Where {
+    match spec.placement.unwrap_or_default() {
+        Where::Auto if spec.external_url.is_some() => Where::Remote,
+        Where::Auto if is_there(Where::Docker) => Where::Docker,
+        Where::Auto => Where::Process,
+        place => place,
+    }
+}
+
+fn word(place: Where) -> &'static str {
+    match place {
+        Where::Auto => "auto",
+        Where::Builtin => "builtin",
+        Where::Process => "process",
+        Where::Docker => "docker",
+        Where::Kubernetes => "kubernetes",
+        Where::Remote => "remote",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(spec: Value, there: &[Where]) -> Where {
+        place(&serde_json::from_value(spec).unwrap(), |place| there.contains(&place))
+    }
+
+    #[test]
+    fn a_server_runs_where_it_says_or_where_it_can() {
+        let all = [Where::Process, Where::Docker, Where::Remote];
+        assert_eq!(of(json!({"externalUrl": "http://x"}), &all), Where::Remote);
+        assert_eq!(of(json!({"command": ["x"]}), &all), Where::Docker);
+        assert_eq!(of(json!({"command": ["x"]}), &all[..1]), Where::Process);
+        assert_eq!(of(json!({"command": ["x"], "placement": "process"}), &all), Where::Process);
+        assert_eq!(of(json!({"command": ["x"], "placement": "docker"}), &all[..1]), Where::Docker);
+    }
+}
