@@ -18,6 +18,7 @@ mod manifests;
 pub mod openapi;
 mod plane;
 mod ports;
+pub mod reconcilers;
 mod refusal;
 pub mod rest;
 mod routes;

@@ -66,3 +66,27 @@ pub const LONGEST_LOOK: Duration = Duration::from_mins(1);
 pub(crate) const SECRETS_LOOK: Duration = Duration::from_secs(2);
 /// Managers that apply one resource; each keeps what it applied with it.
 pub(crate) const MANAGERS_MAX: usize = 16;
+
+/// The pause after the first crash of an instance; it doubles with each.
+pub(crate) const CRASH_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest of these pauses.
+pub(crate) const CRASH_PAUSE_MAX: Duration = Duration::from_mins(5);
+
+/// How long an instance has to run for its crash to be the first one again.
+pub(crate) const STEADY: Duration = Duration::from_mins(10);
+
+/// Crashes in a row that are told as a condition of the server.
+pub(crate) const CRASH_LOOP: u32 = 3;
+
+/// Bytes of the name of an instance.
+pub(crate) const INSTANCE_NAME_BYTES: usize = 100;
+
+/// Letters and digits by which instances of one replica differ.
+pub(crate) const INSTANCE_SUFFIX: usize = 5;
+
+/// How long after a look the next one comes although nothing seems to have happened.
+pub(crate) const LOOK_LATEST: Duration = Duration::from_mins(1);
+
+/// How long changes are collected for one look.
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(50);

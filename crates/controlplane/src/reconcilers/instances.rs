@@ -1,0 +1,250 @@
+//! Instances of servers: as many run as are wanted, as they are wanted.
+//!
+//! ```text
+//!  store ──┬─► look ──► World ──► plan ──► actions ──► store (instances, statuses)
+//!  fleet ──┘                                      └──► fleet (start, stop, forget)
+//! ```
+//!
+//! One look at a time, after a change of the store or of the fleet, and when a pause is over. Nothing is remembered from one look
+//! to the next but crashes, and what was last wanted: whoever starts anew finds instances in the store that nobody runs, and
+//! replaces them.
+
+mod crashes;
+mod look;
+mod plan;
+mod status;
+mod values;
+mod world;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use hayward_api::kinds::instance::{self, InstanceSpec};
+use hayward_api::kinds::server::ServerSpec;
+use hayward_runtime::fleet::{Fleet, Wanted};
+use hayward_runtime::placement::Order;
+use hayward_store::{Actor, Deletion, Desired, Key, Store, StoreError, Watch};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::{FOLLOW_PAUSE, INSTANCE_NAME_BYTES, INSTANCE_SUFFIX, LOOK_LATEST, LOOK_PAUSE};
+use crashes::Crashes;
+use look::Looked;
+use plan::{Action, plan};
+
+/// Kinds that something follows from here.
+const KINDS: [&str; 3] = ["server", "instance", "secret"];
+
+/// What keeps instances running.
+pub struct Instances {
+    store: Store,
+    fleet: Arc<Fleet>,
+    /// The name of this node, as statuses tell it.
+    node: String,
+    crashes: Crashes,
+    /// When each server was last wanted or first seen, by its uid.
+    demand: HashMap<String, Instant>,
+    /// The statuses that were written last, by uid.
+    written: HashMap<String, Value>,
+}
+
+impl Instances {
+    /// Keeps the instances of the servers of this store running in this fleet.
+    pub fn new(store: Store, fleet: Arc<Fleet>, node: String) -> Self {
+        Self {
+            store,
+            fleet,
+            node,
+            crashes: Crashes::default(),
+            demand: HashMap::new(),
+            written: HashMap::new(),
+        }
+    }
+
+    /// Does so until the shutdown. The instances run on: to end them is for whoever closes the fleet.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut changed = self.fleet.changed();
+        loop {
+            let followed = shutdown.run_until_cancelled(self.follow(&mut changed)).await;
+            let Some(error) = followed else { return };
+            tracing::warn!(error = &error as &dyn std::error::Error, "instances are looked at anew");
+            if shutdown.run_until_cancelled(sleep(FOLLOW_PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Follows the store and the fleet until the store can't be followed.
+    async fn follow(&mut self, changed: &mut watch::Receiver<u64>) -> StoreError {
+        let watch = async {
+            let revision = self.store.revision().await?;
+            self.store.watch(revision).await
+        };
+        let mut watch = match watch.await {
+            Ok(watch) => watch,
+            Err(error) => return error,
+        };
+        loop {
+            // What changes from here on is seen by the next look.
+            changed.mark_unchanged();
+            let look_at = match self.reconcile().await {
+                Ok(look_at) => look_at,
+                Err(error) => return error,
+            };
+            let latest = Instant::now() + LOOK_LATEST;
+            let look_at = look_at.map_or(latest, |at| at.min(latest));
+            tokio::select! {
+                told = next(&mut watch) => if let Err(error) = told { return error },
+                // The fleet lives as long as this does.
+                _ = changed.changed() => {}
+                () = sleep_until(look_at) => {}
+            }
+            // Many changes at once are one look.
+            sleep(LOOK_PAUSE).await;
+        }
+    }
+
+    /// Looks once and does what follows; says when to look again although nothing happens.
+    pub async fn reconcile(&mut self) -> Result<Option<Instant>, StoreError> {
+        let looked = self.look().await?;
+        let plan = plan(&looked.world, Instant::now());
+        self.tell(&looked).await?;
+        for action in &plan.actions {
+            if let Err(error) = self.act(action, &looked).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, ?action, "instances are not as they are wanted");
+            }
+        }
+        self.fleet.stop_private_unless(|instance| looked.is_current(instance));
+        Ok(plan.look_at)
+    }
+
+    async fn act(&mut self, action: &Action, looked: &Looked) -> Result<(), StoreError> {
+        tracing::debug!(?action, "an instance is to be otherwise");
+        match action {
+            Action::Create { server, replica } => self.create(server, *replica, looked).await?,
+            Action::Stop { name } => self.fleet.stop(name),
+            Action::Forget { name } => self.fleet.forget(name),
+            Action::Delete { name } => self.delete(name).await?,
+        }
+        Ok(())
+    }
+
+    /// Writes an instance down, and starts it.
+    async fn create(&mut self, uid: &str, replica: u32, looked: &Looked) -> Result<(), StoreError> {
+        let Some(server) = looked.servers.get(uid) else { return Ok(()) };
+        let spec = server.spec::<ServerSpec>()?;
+        // A secret may be another one by now: then the next look begins again with it.
+        let Ok(resolved) = self.resolve(server, &spec, &looked.secrets).await? else { return Ok(()) };
+        let metadata = &server.metadata;
+        let name = name_of(metadata.name.as_str(), replica, suffix());
+        let own = InstanceSpec {
+            server: metadata.name.to_string(),
+            replica,
+            server_generation: Some(metadata.generation),
+        };
+        let mut desired = Desired::new(&instance::DESCRIPTOR, None, &name, json!(own));
+        desired.owner = Some(metadata.uid.clone());
+        self.store.create(&desired, &Actor::system()).await?;
+        let order = Order { name: name.clone(), spec: Arc::new(spec), env: resolved.env };
+        self.fleet.start(Wanted {
+            name,
+            server: metadata.name.as_str().into(),
+            generation: resolved.version,
+            replica,
+            order,
+            headers: resolved.headers,
+        });
+        Ok(())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), StoreError> {
+        let key = Key::global(&instance::DESCRIPTOR, name);
+        match self.store.delete(&key, None, Deletion::Refuse, &Actor::system()).await {
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes down what is the case, where it is something else than before.
+    async fn tell(&mut self, looked: &Looked) -> Result<(), StoreError> {
+        let (world, now) = (&looked.world, Instant::now());
+        for kept in &world.kept {
+            if let Some(status) = status::of_instance(world, kept, &self.node) {
+                self.put(&kept.uid, kept.generation, status).await?;
+            }
+        }
+        for server in world.servers.iter().filter(|server| server.is_ours) {
+            let before = looked.servers.get(&server.uid).and_then(|it| it.status.as_ref());
+            let conditions = status::of_server(world, server, now);
+            let status = status::merged(before.map(|it| &it.status), &conditions);
+            self.put(&server.uid, server.generation, status).await?;
+        }
+        let is_there =
+            |uid: &String| looked.servers.contains_key(uid) || world.kept.iter().any(|kept| kept.uid == *uid);
+        self.written.retain(|uid, _| is_there(uid));
+        Ok(())
+    }
+
+    async fn put(&mut self, uid: &str, generation: u64, status: Value) -> Result<(), StoreError> {
+        let told = json!([generation, status]);
+        if self.written.get(uid) == Some(&told) {
+            return Ok(());
+        }
+        match self.store.put_status(uid, generation, &status).await {
+            // It is gone meanwhile.
+            Ok(()) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.written.insert(uid.to_owned(), told);
+        Ok(())
+    }
+}
+
+/// Waits for a change that matters, and takes all that came with it.
+async fn next(watch: &mut Watch) -> Result<(), StoreError> {
+    let mut is_news = false;
+    while !is_news {
+        is_news = KINDS.contains(&&*watch.next().await?.kind);
+    }
+    while let Some(more) = watch.next().now_or_never() {
+        more?;
+    }
+    Ok(())
+}
+
+/// The name of an instance: that of its server, as far as there is room for it, its replica, and what tells it from those before.
+fn name_of(server: &str, replica: u32, suffix: [u8; INSTANCE_SUFFIX]) -> String {
+    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let suffix: String =
+        suffix.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect();
+    let tail = format!("-{replica}-{suffix}");
+    let room = server.floor_char_boundary(INSTANCE_NAME_BYTES - tail.len());
+    format!("{}{tail}", &server[..room])
+}
+
+/// By chance; without randomness of the system two instances may be called the same, and the second isn't made.
+fn suffix() -> [u8; INSTANCE_SUFFIX] {
+    let mut suffix = [0; INSTANCE_SUFFIX];
+    // What failed is seen: the name is taken.
+    getrandom::fill(&mut suffix).unwrap_or_default();
+    suffix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_instance_fits_whatever_its_server_is_called() {
+        assert_eq!(name_of("ha", 2, [0, 1, 25, 26, 71]), "ha-2-abz09");
+        let long = name_of(&"x".repeat(100), 99, [0; INSTANCE_SUFFIX]);
+        assert_eq!(long.len(), INSTANCE_NAME_BYTES);
+        assert!(long.ends_with("x-99-aaaaa"));
+        let name = name_of(&"ä".repeat(60), 0, suffix());
+        assert!(name.len() <= INSTANCE_NAME_BYTES && name.starts_with('ä'));
+    }
+}

@@ -1,0 +1,124 @@
+//! What is written down of instances and their servers: pure functions of the world.
+
+use hayward_api::kinds::Condition;
+use hayward_runtime::placement::End;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::plan::desired;
+use super::world::{Kept, Observed, Phase, Server, World};
+use crate::limits::CRASH_LOOP;
+
+/// Whether as many instances are ready as are to run.
+const READY: &str = "Ready";
+/// Whether instances crash again and again.
+const CRASHES: &str = "CrashLoop";
+/// Whether a value of a secret isn't there.
+const SECRET: &str = "SecretMissing";
+
+/// The conditions of a server that are ours to say.
+pub(super) const OURS: [&str; 3] = [READY, CRASHES, SECRET];
+
+/// The status of an instance, which runs on the node of this name.
+pub(super) fn of_instance(world: &World, kept: &Kept, node: &str) -> Option<Value> {
+    let observed = world.observed.get(&kept.name)?;
+    let server = world.servers.iter().find(|server| server.name == kept.server)?;
+    let restarts = world.crashes.of(&server.uid, kept.replica).map_or(0, |crash| crash.all);
+    let mut status = json!({
+        "phase": phase(&observed.phase),
+        "health": observed.health,
+        "restarts": restarts,
+        "node": node,
+    });
+    if let Ok(at) = Timestamp::from_second(observed.started_at_unix) {
+        status["startedAt"] = at.to_string().into();
+    }
+    if let Some(reason) = reason(observed) {
+        status["reason"] = reason.into();
+    }
+    Some(status)
+}
+
+fn phase(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "STARTING",
+        Phase::Running => "RUNNING",
+        Phase::Stopping => "STOPPING",
+        Phase::Ended { end: End::Stopped, .. } => "STOPPED",
+        Phase::Ended { .. } => "ERROR",
+    }
+}
+
+fn reason(observed: &Observed) -> Option<String> {
+    match &observed.phase {
+        Phase::Ended { end, .. } => how(end),
+        Phase::Starting | Phase::Running | Phase::Stopping => observed.trouble.clone(),
+    }
+}
+
+/// How an instance ended, in words; nothing of one that was stopped.
+fn how(end: &End) -> Option<String> {
+    match end {
+        End::Exited { code } => Some(format!("it exited with {code}")),
+        End::Signaled { signal } => Some(format!("signal {signal} ended it")),
+        End::OutOfMemory => Some("it used more memory than it may".to_owned()),
+        End::Failed { why } => Some(why.clone()),
+        End::Stopped => None,
+    }
+}
+
+/// What is to be said of a server.
+pub(super) fn of_server(world: &World, server: &Server, now: Instant) -> Vec<Condition> {
+    let (replicas, _) = desired(server, world.demand.get(&server.name).copied(), now);
+    let of_server = |kept: &&Kept| kept.server == server.name;
+    let observed: Vec<&Observed> =
+        world.kept.iter().filter(of_server).filter_map(|kept| world.observed.get(&kept.name)).collect();
+    let ready =
+        (0..replicas).filter(|replica| observed.iter().any(|it| it.replica == *replica && it.is_ready()));
+    let ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
+    let mut conditions = vec![is_ready(server, (ready, replicas), &observed)];
+    let crashes = world.crashes.worst(server);
+    if crashes >= CRASH_LOOP {
+        let message = format!("an instance crashed {crashes} times in a row: look at its log");
+        conditions.push(Condition::new(CRASHES, "True", "Crashing", message));
+    }
+    if let Err(missing) = &server.version {
+        conditions.push(Condition::new(SECRET, "True", "NotResolved", missing.clone()));
+    }
+    conditions
+}
+
+fn is_ready(server: &Server, (ready, replicas): (u32, u32), observed: &[&Observed]) -> Condition {
+    let counts = format!("{ready} of {replicas} instances are ready");
+    if ready >= replicas {
+        let (reason, message) = match (replicas, server.replicas) {
+            (0, 0) => ("NoneWanted", "no instances are wanted".to_owned()),
+            (0, _) => ("Idle", "nobody calls it: its instances start with the next call".to_owned()),
+            _ => ("AllReady", counts),
+        };
+        return Condition::new(READY, "True", reason, message);
+    }
+    let trouble = observed.iter().filter(|it| !it.is_ready()).find_map(|it| reason(it));
+    let message = trouble.map_or_else(|| counts.clone(), |trouble| format!("{counts}: {trouble}"));
+    let reason = if server.version.is_err() {
+        "SecretMissing"
+    } else if observed.iter().any(|it| it.has_crashed()) {
+        "Crashed"
+    } else if observed.iter().any(|it| it.is_unhealthy) {
+        "Unhealthy"
+    } else {
+        "Starting"
+    };
+    Condition::new(READY, "False", reason, message)
+}
+
+/// A status with these conditions of ours, and those of others as they are.
+pub(super) fn merged(before: Option<&Value>, conditions: &[Condition]) -> Value {
+    let mut status = before.cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let others = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let others = others.into_iter().filter(|it| !OURS.iter().any(|ours| it["type"] == **ours));
+    let all: Vec<Value> = others.chain(conditions.iter().map(|condition| json!(condition))).collect();
+    status["conditions"] = all.into();
+    status
+}
