@@ -83,3 +83,23 @@ pub(crate) const RECONNECT_MIN: Duration = Duration::from_millis(250);
 
 /// How long an upstream has to answer when somebody couldn't reach it.
 pub(crate) const DOUBT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one package may take to be fetched, its dependencies included.
+pub(crate) const FETCH_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Lines of what fetching a package said that its error shows.
+pub(crate) const FETCH_LINES_SHOWN: usize = 8;
+
+/// Characters of these lines together.
+pub(crate) const FETCH_CHARS_SHOWN: usize = 1_000;
+
+/// Bytes of a package with its dependencies.
+pub(crate) const PACKAGE_BYTES_MAX: u64 = 4 << 30;
+
+/// Files and folders of a package with its dependencies.
+pub(crate) const PACKAGE_ENTRIES_MAX: usize = 500_000;
+
+/// Bytes that are read of a file of a package at once.
+pub(crate) const PACKAGE_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes of a document that describes a package, e.g. its `package.json`.
+pub(crate) const PACKAGE_DOCUMENT_BYTES_MAX: u64 = 64 << 20;

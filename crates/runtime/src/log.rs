@@ -1,13 +1,15 @@
 //! What an instance says beside its protocol: the last lines of it, for as long as it runs and until it is forgotten.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use crate::limits::{LOG_BYTES_MAX, LOG_CHUNK_BYTES, LOG_LINE_BYTES_MAX};
+use crate::limits::{LOG_BYTES_MAX, LOG_CHUNK_BYTES, LOG_LINE_BYTES_MAX, LOG_REST};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,28 @@ impl Log {
         // The sender is ours, and lives.
         drop(state.wait_for(|(count, is_over)| *count > number || *is_over).await);
         self.kept().lines.iter().filter(|line| line.number >= number).cloned().collect()
+    }
+
+    /// How many lines there have been.
+    pub(crate) fn count(&self) -> u64 {
+        self.kept().count
+    }
+
+    /// Waits for the end of who says these lines. Its last ones are heard, but who holds its streams beyond its end isn't waited
+    /// for.
+    pub(crate) async fn until<T>(finished: impl Future<Output = T>, filling: impl Future<Output = ()>) -> T {
+        let (mut filling, mut finished) = (pin!(filling), pin!(finished));
+        let mut is_heard = false;
+        let finished = loop {
+            tokio::select! {
+                finished = &mut finished => break finished,
+                () = &mut filling, if !is_heard => is_heard = true,
+            }
+        };
+        if !is_heard {
+            drop(timeout(LOG_REST, filling).await);
+        }
+        finished
     }
 
     /// No more lines come.

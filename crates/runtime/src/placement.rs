@@ -102,6 +102,44 @@ pub enum PlacementError {
     /// A folder of the instance can't be made.
     #[error("failed to make the folder of the instance")]
     Folder(#[source] std::io::Error),
+    /// Its package says no exact version, so it would be another program tomorrow.
+    #[error("package `{package}` has no exact version; hint: say `{example}`")]
+    Unpinned {
+        /// The package, as it was said.
+        package: String,
+        /// How to say it.
+        example: String,
+    },
+    /// Its package can't be fetched.
+    #[error("failed to fetch package `{package}`: {why}")]
+    Fetch {
+        /// The package and its version.
+        package: String,
+        /// Why, with the last words of who fetched it.
+        why: String,
+    },
+    /// What was fetched isn't there any more as it was.
+    #[error(
+        "package `{package}` is no longer what was fetched; hint: find out who changed `{folder}`, then remove it"
+    )]
+    Tampered {
+        /// The package and its version.
+        package: String,
+        /// Where it is.
+        folder: String,
+    },
+    /// What was fetched can't be read.
+    #[error("failed to read package `{package}`")]
+    Unreadable {
+        /// The package and its version.
+        package: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// It was stopped before it was started.
+    #[error("the instance was stopped before it was started")]
+    Stopped,
     /// Its process can't be started.
     #[error("failed to start the process of the instance")]
     Process(#[source] hayward_exec::ExecError),

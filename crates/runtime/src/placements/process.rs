@@ -1,33 +1,29 @@
 //! Instances that are processes of this machine, jailed: a home of their own that is gone with them, no other user's files,
 //! a bounded share of the machine, and nobody left behind.
 
-use std::fs::DirBuilder;
+mod environment;
+
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hayward_api::definition::Transport;
+use hayward_api::definition::{NetworkPolicy, Transport};
+use hayward_api::kinds::server::ServerSpec;
 use hayward_exec::{
-    Confined, Conversation, Ending, ExecError, Executor, Exhausted, Finished, Job, Profile, Quota, Survivors,
+    Confined, Conversation, Ending, ExecError, Executor, Exhausted, Finished, Job, Network, Profile, Quota,
+    Survivors,
 };
 use hayward_mcp::upstream::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{LOG_REST, PROCESS_PROCESSES_MAX, REMOVE_TIMEOUT};
+use crate::folder;
+use crate::limits::PROCESS_PROCESSES_MAX;
 use crate::log::Log;
+use crate::packages::{Package, Packages, Program, Store};
 use crate::placement::{Access, End, Order, Placement, PlacementError, Running};
-
-/// Where programs are looked up.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Takes a folder away, whatever is in it and whatever it forbids: as a job, because what an instance made may be deeper
-/// than a program survives that walks it.
-const REMOVE: &str = "chmod -R u+rwX -- \"$1\" 2>/dev/null; exec rm -rf -- \"$1\"";
 
 /// Instances that are processes of this machine.
 #[derive(Clone)]
@@ -37,20 +33,56 @@ pub struct Process {
     folder: PathBuf,
     /// What they may do beside that.
     confined: Confined,
+    packages: Option<Arc<Store>>,
     tasks: TaskTracker,
     /// How many have been started: a home is never that of another one.
     started: Arc<AtomicU64>,
 }
 
 impl Process {
-    /// Instances that this executor runs, whose homes lie in this folder, and which may do this beside.
+    /// Instances that this executor runs, whose homes lie in this folder, and which may do this beside. Whom they talk to
+    /// over the network their servers say.
     pub fn new(executor: Executor, folder: PathBuf, confined: Confined) -> Self {
-        Self { executor, folder, confined, tasks: TaskTracker::new(), started: Arc::default() }
+        Self {
+            executor,
+            folder,
+            confined,
+            packages: None,
+            tasks: TaskTracker::new(),
+            started: Arc::default(),
+        }
     }
 
-    /// Takes away what a daemon that died has left in the folder of the homes. Before the first start.
+    /// The same, which runs packages as well.
+    #[must_use]
+    pub fn with_packages(self, packages: Packages) -> Self {
+        let store = Store::new(packages, self.executor.clone(), self.confined.user);
+        Self { packages: Some(Arc::new(store)), ..self }
+    }
+
+    /// Takes away what a daemon that died has left in the folder of the homes, and what it was fetching. Before the first
+    /// start.
     pub async fn clean_up(&self) {
-        self.remove(self.folder.clone()).await;
+        folder::remove(&self.executor, self.folder.clone()).await;
+        if let Some(store) = self.packages.clone() {
+            self.remove_all(move || store.partial()).await;
+        }
+    }
+
+    /// Takes away the packages that none of these servers is. Their locks stay: what is fetched again is the same. For one
+    /// who keeps servers from being started meanwhile.
+    pub async fn forget_packages(&self, keep: &[&ServerSpec]) {
+        if let Some(store) = self.packages.clone() {
+            let keep = store.folders(keep);
+            self.remove_all(move || store.unused(&keep)).await;
+        }
+    }
+
+    async fn remove_all(&self, find: impl FnOnce() -> Vec<PathBuf> + Send + 'static) {
+        let found = self.tasks.spawn_blocking(find).await;
+        for path in found.unwrap_or_default() {
+            folder::remove(&self.executor, path).await;
+        }
     }
 
     /// Waits until all instances are gone, which were stopped before.
@@ -61,44 +93,53 @@ impl Process {
 
     async fn begin(&self, order: Order, stop: CancellationToken) -> Result<Running, PlacementError> {
         let home = self.home(&order.name)?;
-        let job = self.job(&order, &home)?;
-        let path = home.clone();
-        let made = self.tasks.spawn_blocking(move || make(&path)).await.map_err(io::Error::other);
-        made.flatten().map_err(PlacementError::Folder)?;
+        let package = check(&order)?;
         let stop = stop.child_token();
+        let (log, stops_when_dropped) = (Log::default(), stop.clone().drop_guard());
+        let program = match package {
+            Some(package) => Some(self.fetched(package, &log, &stop).await?),
+            None => None,
+        };
+        let job = self.job(&order, &home, program);
+        let (path, user) = (home.clone(), self.confined.user);
+        let made =
+            self.tasks.spawn_blocking(move || folder::make(&path, user)).await.map_err(io::Error::other);
+        made.flatten().map_err(PlacementError::Folder)?;
         let conversation = match self.executor.converse(job, &stop) {
             Ok(conversation) => conversation,
             Err(error) => {
-                self.remove(home).await;
+                folder::remove(&self.executor, home).await;
                 return Err(PlacementError::Process(error));
             }
         };
         let Conversation { input, output, stderr, finished } = conversation;
-        let (log, this) = (Log::default(), self.clone());
-        let filling = log.clone();
+        let (this, filling) = (self.clone(), log.clone());
         let task = self.tasks.spawn(async move {
             // What an instance says last is why it ended; who holds its standard error beyond that isn't waited for.
-            let (mut heard, mut finished) = (pin!(filling.fill(stderr)), pin!(finished));
-            let mut is_heard = false;
-            let finished = loop {
-                tokio::select! {
-                    finished = &mut finished => break finished,
-                    () = &mut heard, if !is_heard => is_heard = true,
-                }
-            };
-            if !is_heard {
-                drop(tokio::time::timeout(LOG_REST, heard).await);
-            }
+            let finished = Log::until(finished, filling.fill(stderr)).await;
             filling.close();
-            this.remove(home).await;
+            folder::remove(&this.executor, home).await;
             end(finished)
         });
-        let stops_when_dropped = stop.drop_guard();
         let ended = Box::pin(async move {
             let _stops_when_dropped = stops_when_dropped;
             task.await.unwrap_or_else(|error| End::Failed { why: error.to_string() })
         });
         Ok(Running { access: Access::Lines(Some((output, input)).into()), log, ended })
+    }
+
+    /// The program of a package. What was begun is tidied up, also if nobody waits for it any more.
+    async fn fetched(
+        &self,
+        package: Package,
+        log: &Log,
+        stop: &CancellationToken,
+    ) -> Result<Program, PlacementError> {
+        let no_store = || PlacementError::unfit("process", "no folder is set for packages");
+        let store = self.packages.clone().ok_or_else(no_store)?;
+        let (log, stop) = (log.clone(), stop.clone());
+        let task = self.tasks.spawn(async move { store.program(package, &log, &stop).await });
+        task.await.map_err(|error| PlacementError::Folder(io::Error::other(error)))?
     }
 
     /// A folder for an instance of this name that no other one has or had.
@@ -112,58 +153,34 @@ impl Process {
         Ok(self.folder.join(format!("{name}.{}.{count}", std::process::id())))
     }
 
-    fn job(&self, order: &Order, home: &Path) -> Result<Job, PlacementError> {
-        let unfit = |what: &str| PlacementError::unfit("process", what);
+    fn job(&self, order: &Order, home: &Path, program: Option<Program>) -> Job {
         let spec = &order.spec;
-        if spec.transport.is_some_and(|transport| transport != Transport::Stdio) {
-            return Err(unfit("it is spoken to over its standard input and output only"));
-        }
-        // With an image, the command is one of the image.
-        if spec.docker_image.is_some() || spec.package_name.is_some() {
-            return Err(unfit("it starts from an image or a package"));
-        }
-        let (program, first) = spec.command.split_first().ok_or_else(|| unfit("it has no `command`"))?;
         let resources = spec.resources.clone().unwrap_or_default();
-        Ok(Job {
-            program: program.clone(),
+        let mut confined = self.confined.clone();
+        confined.read_write.push(home.to_owned());
+        confined.network = match spec.network.unwrap_or_default() {
+            NetworkPolicy::None => Network::None,
+            NetworkPolicy::Shared => Network::Shared,
+        };
+        let (program, first) = match program {
+            Some(Program { path, args, read_only }) => {
+                confined.read_only.push(read_only);
+                (path, args)
+            }
+            None => split(&spec.command),
+        };
+        Job {
+            program,
             args: first.iter().chain(&spec.args).cloned().collect(),
-            env: environment(home, &order.env),
+            env: environment::of(home, &order.env),
             cwd: home.to_owned(),
             stdout_bytes_max: 0,
             stderr_bytes_max: 0,
             timeout: Duration::MAX,
             survivors: Survivors::End,
-            profile: Profile::Confined(self.confined_to(home)),
+            profile: Profile::Confined(confined),
             quota: quota(resources.memory_mib(), resources.cpus()),
             label: None,
-        })
-    }
-
-    fn confined_to(&self, home: &Path) -> Confined {
-        let mut confined = self.confined.clone();
-        confined.read_write.push(home.to_owned());
-        confined
-    }
-
-    async fn remove(&self, path: PathBuf) {
-        let shown = path.display().to_string();
-        let job = Job {
-            program: "sh".to_owned(),
-            args: ["-c", REMOVE, "sh", &shown].map(ToOwned::to_owned).to_vec(),
-            env: vec![("PATH".to_owned(), PATH.to_owned())],
-            cwd: "/".into(),
-            stdout_bytes_max: 0,
-            stderr_bytes_max: 0,
-            timeout: REMOVE_TIMEOUT,
-            survivors: Survivors::End,
-            profile: Profile::Full,
-            quota: Quota::default(),
-            label: None,
-        };
-        match self.executor.run(job, &CancellationToken::new()).await {
-            Ok(Finished { ending: Ending::Exited { code: 0 }, .. }) => {}
-            // The next start takes it away.
-            told => tracing::warn!(?told, path = shown, "the folder of an instance is left"),
         }
     }
 }
@@ -174,17 +191,30 @@ impl Placement for Process {
     }
 }
 
-fn make(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+/// Whether it can run here, and which package it is, if it is one.
+fn check(order: &Order) -> Result<Option<Package>, PlacementError> {
+    let unfit = |what: &str| PlacementError::unfit("process", what);
+    let spec = &order.spec;
+    if spec.transport.is_some_and(|transport| transport != Transport::Stdio) {
+        return Err(unfit("it is spoken to over its standard input and output only"));
+    }
+    // With an image, the command is one of the image.
+    if spec.docker_image.is_some() {
+        return Err(unfit("it starts from an image"));
+    }
+    environment::check(&order.env)?;
+    match (Store::package(spec)?, spec.command.is_empty()) {
+        (None, true) => Err(unfit("it has no `command`")),
+        (Some(_), false) => Err(unfit("it has a package and a `command`")),
+        (package, _) => Ok(package),
+    }
 }
 
-/// What is said for this instance, on top of what every program needs.
-fn environment(home: &Path, said: &[(String, String)]) -> Vec<(String, String)> {
-    let home = home.to_string_lossy().into_owned();
-    let own = [("HOME", home), ("PATH", PATH.to_owned()), ("LANG", "C.UTF-8".to_owned())];
-    let is_unsaid = |(name, _): &(&str, String)| said.iter().all(|(said, _)| said != name);
-    let own = own.into_iter().filter(is_unsaid).map(|(name, value)| (name.to_owned(), value));
-    own.chain(said.iter().cloned()).collect()
+/// A program, and its first arguments.
+fn split(command: &[String]) -> (String, Vec<String>) {
+    let (program, args) =
+        command.split_first().map_or((String::new(), &[][..]), |(it, args)| (it.clone(), args));
+    (program, args.to_vec())
 }
 
 fn quota(memory_mib: u32, cpus: f64) -> Quota {

@@ -1,104 +1,18 @@
 //! Instances that are processes: real servers of other people, jailed, and what becomes of them.
 
-#![cfg(test)]
-
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use hayward_api::kinds::server::ServerSpec;
-use hayward_exec::{Choice, Config, Confined, Executor, Limits, Network, SupervisorCommand};
+use hayward_exec::Confined;
 use hayward_mcp::era::Era;
-use hayward_mcp::json::Raw;
 use hayward_mcp::request::List;
-use hayward_mcp::upstream::{Options, Outgoing, Upstream, UpstreamError};
-use hayward_runtime::log::Log;
-use hayward_runtime::placement::{End, Order, Placement, PlacementError, Running};
-use hayward_runtime::placements::process::Process;
+use hayward_mcp::upstream::UpstreamError;
+use hayward_runtime::placement::{End, Order, Placement, PlacementError};
 use hayward_testkit::installed::tool;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Longer than any step takes on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// A placement in a folder of its own.
-struct Place {
-    folder: TempDir,
-    executor: Executor,
-}
-
-impl Place {
-    fn new() -> Self {
-        let own = std::env::current_exe().unwrap();
-        let program = own.parent().and_then(Path::parent).unwrap().join("examples/supervise");
-        let executor = Executor::new(Config {
-            supervisor: SupervisorCommand { program, args: Vec::new() },
-            containment: Choice::Detect,
-            limits: Limits { grace_ms: 300, ..Limits::default() },
-            protected: Vec::new(),
-            spool: None,
-        });
-        Self {
-            folder: tempfile::Builder::new().prefix("instances").tempdir_in("/var/tmp").unwrap(),
-            executor,
-        }
-    }
-
-    fn placement(&self, confined: Confined) -> Process {
-        Process::new(self.executor.clone(), self.folder.path().join("homes"), confined)
-    }
-
-    fn homes(&self) -> Vec<PathBuf> {
-        let homes = std::fs::read_dir(self.folder.path().join("homes"));
-        homes.into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
-    }
-
-    async fn end(self) {
-        self.executor.shutdown(Duration::from_millis(300)).await;
-        assert_eq!(self.homes(), [] as [PathBuf; 0]);
-    }
-}
-
-fn order(name: &str, spec: &Value) -> Order {
-    let spec: ServerSpec = serde_json::from_value(spec.clone()).unwrap();
-    Order { name: name.to_owned(), spec: Arc::new(spec), env: Vec::new() }
-}
-
-fn sh(name: &str, script: &str) -> Order {
-    order(name, &json!({"command": ["sh", "-c", script]}))
-}
-
-async fn start(process: &Process, order: Order) -> (Running, CancellationToken) {
-    let stop = CancellationToken::new();
-    (process.start(order, stop.clone()).await.unwrap(), stop)
-}
-
-async fn ended(running: Running) -> (End, Log) {
-    let Running { access: _access, log, ended } = running;
-    (timeout(PATIENCE, ended).await.unwrap(), log)
-}
-
-fn said(log: &Log) -> Vec<String> {
-    log.tail(usize::MAX).into_iter().map(|line| line.text).collect()
-}
-
-async fn connect(running: &Running) -> Result<Upstream, UpstreamError> {
-    let (wire, mut events, driver) = running.access.wire(4 << 20).unwrap();
-    tokio::spawn(driver);
-    tokio::spawn(async move { while events.next().await.is_some() {} });
-    let client = Raw::of(&json!({"name": "tests", "version": "1"})).unwrap();
-    let options = Options { handshake_timeout: PATIENCE, probe_timeout: PATIENCE, ..Options::new(client) };
-    Upstream::connect(wire, options).await
-}
-
-async fn call(upstream: &Upstream, tool: &str, arguments: Value) -> Value {
-    let params = Raw::of(&json!({"name": tool, "arguments": arguments})).unwrap();
-    let exchange = upstream.request(&Outgoing::new("tools/call", Some(&params)).on(tool)).await.unwrap();
-    timeout(PATIENCE, exchange.response()).await.unwrap().unwrap().unwrap().view().unwrap()
-}
+use super::place::{PATIENCE, Place, call, connect, ended, order, said, sh, start};
 
 /// Where a server of the npm registry starts, and what it reads.
 fn node(package: &str, args: &[&str]) -> Option<(Value, Confined)> {
@@ -260,10 +174,10 @@ async fn an_instance_sees_its_home_and_its_environment_and_nothing_of_others() {
 async fn an_instance_has_a_network_only_where_it_may() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}", listener.local_addr().unwrap().port());
-    let spec = json!({"command": ["bash", "-c", script]});
-    for (network, is_allowed) in [(Network::None, false), (Network::Shared, true)] {
+    for (network, is_allowed) in [(None, false), (Some("none"), false), (Some("shared"), true)] {
         let place = Place::new();
-        let process = place.placement(Confined { network, ..Confined::default() });
+        let process = place.placement(Confined::default());
+        let spec = json!({"command": ["bash", "-c", script], "network": network});
         let (running, _stop) = start(&process, order("net-0", &spec)).await;
         let (end, log) = ended(running).await;
         assert_eq!(end == End::Exited { code: 0 }, is_allowed, "{network:?}: {end:?} {:?}", said(&log));
@@ -320,7 +234,7 @@ async fn what_a_placement_cannot_run_is_refused_before_anything_starts() {
         ("http-0", json!({"command": ["sh"], "transport": "STREAMABLE_HTTP"})),
         ("image-0", json!({"dockerImage": "x/y:1"})),
         ("image-1", json!({"dockerImage": "x/y:1", "command": ["sh"]})),
-        ("package-0", json!({"packageName": "x"})),
+        ("package-0", json!({"packageName": "x@1.0.0"})),
     ] {
         let refused = process.start(order(name, &spec), CancellationToken::new()).await;
         assert!(matches!(refused, Err(PlacementError::Unfit { .. })), "{name}: {refused:?}");

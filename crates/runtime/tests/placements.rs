@@ -1,0 +1,12 @@
+//! Placements: each with real parts, and what all of them promise.
+
+#![cfg(test)]
+
+#[path = "placements/packages.rs"]
+mod packages;
+#[path = "placements/place.rs"]
+mod place;
+#[path = "placements/process.rs"]
+mod process;
+#[path = "placements/registry.rs"]
+mod registry;
