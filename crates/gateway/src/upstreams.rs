@@ -48,6 +48,7 @@ pub use links::{Away, Link, Links, Owner};
 pub(crate) use names::{Names, parted};
 pub(crate) use offered::Offered;
 pub use server::KeptBack;
+pub use server::told;
 pub(crate) use server::{Lists, Server};
 
 /// Every server of others, and what connects to it.

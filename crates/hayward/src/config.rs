@@ -243,6 +243,7 @@ pub(crate) enum Containment {
 pub(crate) struct AllLimits {
     pub(crate) gateway: hayward_gateway::limits::Limits,
     pub(crate) host: hayward_host::limits::Limits,
+    pub(crate) runtime: hayward_runtime::Limits,
     pub(crate) exec: hayward_exec::Limits,
     pub(crate) tool: hayward_tool::limits::Limits,
     pub(crate) audit: hayward_audit::limits::Limits,
@@ -259,6 +260,7 @@ impl AllLimits {
             .chain(hayward_exec::Limits::TABLE)
             .chain(hayward_gateway::limits::Limits::TABLE)
             .chain(hayward_host::limits::Limits::TABLE)
+            .chain(hayward_runtime::Limits::TABLE)
             .chain(hayward_store::limits::Limits::TABLE)
             .chain(hayward_tool::limits::Limits::TABLE)
     }
@@ -270,6 +272,7 @@ impl AllLimits {
             Some("exec") => self.exec.set(key, value),
             Some("gateway") => self.gateway.set(key, value),
             Some("host") => self.host.set(key, value),
+            Some("runtime") => self.runtime.set(key, value),
             Some("store") => self.store.set(key, value),
             Some("tool") => self.tool.set(key, value),
             _ => Err(LimitError::UnknownKey { key: key.to_owned() }),

@@ -20,6 +20,7 @@ mod reload;
 mod remote;
 mod runtime;
 mod server;
+mod servers;
 mod stack;
 mod tokens;
 mod usage;

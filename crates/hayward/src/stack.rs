@@ -12,7 +12,6 @@ use hayward_audit::secrets::{RuleSet, Secret, Secrets, TagKey};
 use hayward_auth::{Credentials, Policies};
 use hayward_exec::{Choice, Executor, Spool, SupervisorCommand};
 use hayward_gateway::listener::{InForce, Local, ROUTES};
-use hayward_gateway::upstreams::Upstreams;
 use hayward_gateway::{Endpoint, Fencing, Protocol, Road, RoadParts, RoadSettings};
 use hayward_host::fence::ground;
 use hayward_host::{Host, HostConfig, HostSettings, HostTransfers, TransferConfig};
@@ -31,6 +30,7 @@ use crate::fences::FenceArgs;
 use crate::fences::misfenced;
 use crate::fences::tools::{checked_tools, together};
 use crate::leftovers;
+use crate::servers::{Registries, Servers};
 
 /// The version that clients are told.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -57,6 +57,8 @@ pub(crate) struct Stack {
     host: Arc<Host>,
     /// The toolsets beside this machine's.
     further: Vec<Toolset>,
+    /// Servers of others.
+    pub(crate) servers: Servers,
     executor: Executor,
     /// What pushes to a collector.
     pushing: Option<Pushing>,
@@ -79,6 +81,8 @@ pub(crate) struct Beside {
     pub(crate) otlp: Option<Otlp>,
     /// The database that is used instead of a file in the data directory.
     pub(crate) database: Option<DatabaseUrl>,
+    /// Where packages come from.
+    pub(crate) registries: Registries,
 }
 
 /// What calls go through, built anew.
@@ -110,7 +114,7 @@ impl Stack {
         limits: AllLimits,
         beside: Beside,
     ) -> Result<Self, Failure> {
-        let Beside { secrets, further, transfers, prefix, otlp, database } = beside;
+        let Beside { secrets, further, transfers, prefix, otlp, database, registries } = beside;
         let fence = serving.fence.read(data.path()).map_err(misfenced)?;
         let of_all = checked_tools(&together(&serving.tool_fences)?, data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), database, &limits).await?;
@@ -138,10 +142,11 @@ impl Stack {
         let identity = Identity {
             name: "hayward".to_owned(),
             version: VERSION.to_owned(),
-            instructions: toolset.instructions.to_owned(),
+            instructions: toolset.instructions.as_ref().to_owned(),
         };
         let meters = meters(prefix.as_deref().unwrap_or(DEFAULT_PREFIX), &executor);
         let policies = Arc::new(Policies::default());
+        let servers = Servers::new(&executor, data.path(), &limits.runtime, registries, store.clone())?;
         let parts = RoadParts {
             record,
             strict_from: serving.audit_strict_from.tier(),
@@ -149,7 +154,7 @@ impl Stack {
             store: store.clone(),
             credentials: Arc::clone(&credentials),
             policies: Arc::clone(&policies),
-            upstreams: Upstreams::none(store.clone()),
+            upstreams: Arc::clone(&servers.upstreams),
             limits: &limits.gateway,
             tool_limits: &limits.tool,
             fencing: Fencing { of_all, ground: ground(&limits.host) },
@@ -171,6 +176,7 @@ impl Stack {
             meters,
             host,
             further,
+            servers,
             executor,
             pushing,
             data,
@@ -252,6 +258,7 @@ impl Stack {
     /// must not begin any more.
     pub(crate) async fn close(self) {
         self.protocol.close().await;
+        self.servers.close().await;
         self.executor.shutdown(Duration::from_millis(self.limits.exec.grace_ms)).await;
         self.store.close().await;
         if let Some(pushing) = self.pushing {

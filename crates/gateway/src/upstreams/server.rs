@@ -269,7 +269,7 @@ async fn fetch(upstream: &Upstream, declared: &Declared, list: List) -> Result<V
 }
 
 /// An error with all that led to it.
-pub(crate) fn told(error: &dyn std::error::Error) -> String {
+pub fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -20,6 +20,7 @@ use crate::management::{self, Late};
 use crate::network::{Checked, Doors, Handed, Network, Trust};
 use crate::notify::Notify;
 use crate::reload::{Looks, Reload, Reloads, placed};
+use crate::servers::{Registries, node_name};
 use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{Start, local, output, ready, runtime};
@@ -66,6 +67,18 @@ pub(crate) struct Args {
     /// Beginning of our names at /metrics; `mymcp_` keeps the dashboards of mymcp working
     #[arg(long, env = "HAYWARD_METRICS_PREFIX", value_name = "PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
     metrics_prefix: String,
+
+    /// Registry of npm that packages of servers come from, instead of the public one
+    #[arg(long, env = "HAYWARD_NPM_REGISTRY", value_name = "URL")]
+    npm_registry: Option<String>,
+
+    /// Index of Python packages that servers come from, instead of the public one
+    #[arg(long, env = "HAYWARD_PYTHON_INDEX", value_name = "URL")]
+    python_index: Option<String>,
+
+    /// File of certificates (PEM) that registries of packages are trusted by, beside those of the system
+    #[arg(long, env = "HAYWARD_PACKAGE_CERTIFICATES", value_name = "FILE")]
+    package_certificates: Option<PathBuf>,
 
     /// Directory of manifests that is the truth: what its files say is applied and followed, and what vanishes is deleted
     ///
@@ -146,7 +159,8 @@ async fn serve_until_signal(
     let prefix = Some(args.metrics_prefix.clone());
     let (secrets, further, transfers) = (args.secrets(), (start.further)(), args.transfers(address));
     let database = args.common.database()?;
-    let beside = Beside { secrets, further, transfers, prefix, otlp, database };
+    let registries = args.registries();
+    let beside = Beside { secrets, further, transfers, prefix, otlp, database, registries };
     let mut stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;
@@ -156,6 +170,10 @@ async fn serve_until_signal(
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
     let late = Late::new(Arc::clone(&stack.protocol));
     let plane = management::start(&stack, late.in_force(), args.bootstrap_open, shutdown.clone()).await?;
+    let node = node_name(&data_dir);
+    stack.servers.start(&stack.store, node, &shutdown).await?;
+    let road = Arc::clone(&stack.protocol);
+    TaskTracker::new().spawn(async move { road.road().record_expired().await });
     let app = App {
         management: Some(router(&plane)),
         ..app(&args, &stack, desk.clone(), address, Trust { tls, proxies })
@@ -212,6 +230,7 @@ impl Args {
         self.ready_file = absolute(self.ready_file, "--ready-file")?;
         self.log_dir = absolute(self.log_dir, "--log-dir")?;
         self.manifests = absolute(self.manifests, "--manifests")?;
+        self.package_certificates = absolute(self.package_certificates, "--package-certificates")?;
         Ok(self)
     }
 
@@ -220,6 +239,15 @@ impl Args {
     pub(crate) fn secrets(&self) -> Vec<PathBuf> {
         let named = [&self.ready_file, &self.log_dir, &self.network.tls_key];
         named.into_iter().flatten().cloned().chain(own_outputs()).collect()
+    }
+
+    /// Where packages of servers come from.
+    pub(crate) fn registries(&self) -> Registries {
+        Registries {
+            npm: self.npm_registry.clone(),
+            python: self.python_index.clone(),
+            certificates: self.package_certificates.clone(),
+        }
     }
 
     /// Where clients move files.

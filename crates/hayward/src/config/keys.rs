@@ -84,7 +84,7 @@ pub(crate) enum Change {
 }
 
 /// The keys of flags. Whoever adds one says here when it changes.
-const CHANGES: [(&str, Change); 40] = [
+const CHANGES: [(&str, Change); 43] = [
     ("allowed.hosts", Change::Request),
     ("allowed.origins", Change::Request),
     ("audit.strict_from", Change::Request),
@@ -111,9 +111,12 @@ const CHANGES: [(&str, Change); 40] = [
     ("manifests", Change::Restart),
     ("metrics.prefix", Change::Restart),
     ("no.tcp", Change::Restart),
+    ("npm.registry", Change::Restart),
+    ("package.certificates", Change::Restart),
     ("port", Change::Restart),
     ("protected.paths", Change::Request),
     ("public.url", Change::Request),
+    ("python.index", Change::Restart),
     ("ready.file", Change::Restart),
     ("role", Change::Restart),
     ("shell", Change::Request),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hayward_api::fence::tools::ToolFences;
 use hayward_audit::secrets::Secrets;
 use hayward_auth::Credentials;
+use hayward_gateway::upstreams::Upstreams;
 use hayward_gateway::{Fencing, Protocol, Road, RoadParts};
 use hayward_host::fence::ground;
 use hayward_mcp::result::Identity;
@@ -60,6 +61,7 @@ fn protocol(data: &DataDir, store: &Store, limits: &AllLimits) -> Result<Protoco
         store: store.clone(),
         credentials: Arc::new(Credentials::new()),
         policies: Arc::default(),
+        upstreams: Upstreams::none(store.clone()),
         limits: &limits.gateway,
         tool_limits: &limits.tool,
         fencing: Fencing { of_all: ToolFences::default(), ground: ground(&limits.host) },

@@ -1,0 +1,205 @@
+//! Servers of others, wired: what runs them, what decides what runs, and how the road reaches them.
+//!
+//! ```text
+//!  store ──► reconciler ──► fleet ──► links.rs ──► the road
+//!                             └────► follow: who can be spoken to, who is gone, what they say ──► the road
+//! ```
+
+mod connections;
+mod links;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hayward_api::definition::Placement as Where;
+use hayward_controlplane::reconcilers::instances::Instances;
+use hayward_egress::{Client, Options, Reach, Trust};
+use hayward_exec::{Confined, Executor};
+use hayward_gateway::upstreams::{Links, Upstreams};
+use hayward_mcp::json::{ObjectWriter, Raw};
+use hayward_mcp::state::digest;
+use hayward_mcp::upstream::{Event, Upstream};
+use hayward_runtime::fleet::{FleetConfig, Hears, Instance};
+use hayward_runtime::placement::Placement;
+use hayward_runtime::placements::process::Process;
+use hayward_runtime::placements::remote::Remote;
+use hayward_runtime::{Dial, Fleet, Limits, Packages};
+use hayward_store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::failure::Failure;
+use crate::stack::VERSION;
+use links::FleetLinks;
+
+/// The folder of the data directory in which instances have their homes, and that of packages.
+const INSTANCES: &str = "instances";
+const PACKAGES: &str = "packages";
+
+/// How long a connection to a server may take to be there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long nothing at all may come of a server that was asked something.
+const SILENCE_TIMEOUT: Duration = Duration::from_hours(1);
+/// Connections to one server that are kept between requests.
+const IDLE_CONNECTIONS_MAX: usize = 256;
+
+/// Servers of others, running or to be run.
+pub(crate) struct Servers {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) upstreams: Arc<Upstreams>,
+    process: Process,
+    tasks: TaskTracker,
+}
+
+/// Where packages come from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registries {
+    /// The address of the registry of npm.
+    pub(crate) npm: Option<String>,
+    /// The address of the Python index.
+    pub(crate) python: Option<String>,
+    /// A file of certificates that those who fetch trust beside their own.
+    pub(crate) certificates: Option<PathBuf>,
+}
+
+impl Servers {
+    /// None runs yet.
+    pub(crate) fn new(
+        executor: &Executor,
+        data_dir: &Path,
+        limits: &Limits,
+        registries: Registries,
+        store: Store,
+    ) -> Result<Self, Failure> {
+        // They see their home and their package, and nothing else of ours is in their view.
+        let executor = executor.protecting(Vec::new());
+        let packages = Packages {
+            folder: data_dir.join(PACKAGES),
+            npm_registry: registries.npm,
+            python_index: registries.python,
+            certificates: registries.certificates,
+        };
+        let process =
+            Process::new(executor, data_dir.join(INSTANCES), Confined::default()).with_packages(packages);
+        let client = Client::with(&egress()).map_err(Failure::unavailable)?;
+        let mut placements: HashMap<Where, Arc<dyn Placement>> = HashMap::new();
+        placements.insert(Where::Process, Arc::new(process.clone()));
+        placements.insert(Where::Remote, Arc::new(Remote::new(Arc::new(Dial::new(client)))));
+        let fleet = Fleet::new(FleetConfig { placements, client: client_info(), limits: limits.clone() });
+        let links = Arc::new(FleetLinks::new(Arc::clone(&fleet)));
+        let upstreams = Upstreams::new(Arc::clone(&links) as Arc<dyn Links>, store);
+        links.tell(&upstreams);
+        fleet.heard_by(Arc::new(ToRoad(Arc::downgrade(&upstreams))));
+        Ok(Self { fleet, upstreams, process, tasks: TaskTracker::new() })
+    }
+
+    /// Begins to run what is declared, and follows it until the shutdown.
+    pub(crate) async fn start(
+        &self,
+        store: &Store,
+        node: String,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Failure> {
+        // What a daemon left that died.
+        self.process.clean_up().await;
+        let from = self.upstreams.load().await.map_err(hayward_api::Error::from)?;
+        self.tasks.spawn(Arc::clone(&self.upstreams).follow(from, shutdown.clone()));
+        self.tasks.spawn(follow(Arc::clone(&self.fleet), Arc::clone(&self.upstreams), shutdown.clone()));
+        let reconciler = Instances::new(store.clone(), Arc::clone(&self.fleet), node);
+        self.tasks.spawn(reconciler.run(shutdown.clone()));
+        Ok(())
+    }
+
+    /// Ends all of them. The shutdown must have fired.
+    pub(crate) async fn close(&self) {
+        self.upstreams.close().await;
+        self.fleet.close().await;
+        self.process.settle().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// How servers that run elsewhere are reached. Where they are, whoever may declare them says, and may name a machine of the
+/// house; how long a call may take, the road says.
+fn egress() -> Options {
+    Options {
+        connect_timeout: CONNECT_TIMEOUT,
+        silence_timeout: SILENCE_TIMEOUT,
+        trust: Trust::System,
+        idle_connections_max: IDLE_CONNECTIONS_MAX,
+        reach: Reach::Anywhere,
+    }
+}
+
+/// The name of this node, which is the same after a restart and no other daemon's: that of the machine, and a digest of which
+/// machine and data directory it is.
+pub(crate) fn node_name(data_dir: &Path) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let (host, machine) = (read("/proc/sys/kernel/hostname"), read("/etc/machine-id"));
+    let digest = digest(machine.trim(), &data_dir.to_string_lossy(), host.as_bytes());
+    let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let host: String =
+        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
+    format!("{host}-{digest}")
+}
+
+/// Who we are, as servers are told.
+fn client_info() -> Raw {
+    ObjectWriter::new(64).str("name", "hayward").str("version", VERSION).end()
+}
+
+/// Tells the road what instances say.
+struct ToRoad(Weak<Upstreams>);
+
+impl Hears for ToRoad {
+    fn heard(&self, instance: &Arc<Instance>, event: Event) {
+        if let (Some(upstreams), Some(upstream)) = (self.0.upgrade(), instance.upstream()) {
+            upstreams.heard(instance.server(), &upstream, event);
+        }
+    }
+}
+
+/// Tells the road who can be spoken to and who can't any more.
+async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: CancellationToken) {
+    let mut changed = fleet.changed();
+    // By name of the instance: the connection that was told last.
+    let mut told: HashMap<String, Weak<Upstream>> = HashMap::new();
+    let mut reached: HashMap<Arc<str>, bool> = HashMap::new();
+    loop {
+        let instances = fleet.all();
+        told.retain(|name, _| instances.iter().any(|instance| instance.name() == name));
+        let mut now: HashMap<Arc<str>, Option<String>> = HashMap::new();
+        for instance in &instances {
+            let upstream = instance.upstream().filter(|_| instance.is_running());
+            let trouble =
+                now.entry(Arc::clone(instance.server())).or_insert_with(|| Some(links::why(instance)));
+            let Some(upstream) = upstream else { continue };
+            *trouble = None;
+            let is_known = told.get(instance.name()).is_some_and(|it| it.as_ptr() == Arc::as_ptr(&upstream));
+            if !is_known {
+                told.insert(instance.name().to_owned(), Arc::downgrade(&upstream));
+                upstreams.connected(instance.server(), upstream);
+            }
+        }
+        for (server, trouble) in &now {
+            let was_reached = reached.insert(Arc::clone(server), trouble.is_none());
+            if let (Some(why), Some(true) | None) = (trouble, was_reached) {
+                upstreams.gone(server, why);
+            }
+        }
+        let gone: Vec<Arc<str>> =
+            reached.keys().filter(|server| !now.contains_key(*server)).cloned().collect();
+        for server in gone {
+            if reached.remove(&server) == Some(true) {
+                upstreams.gone(&server, "no instance of it runs");
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            told = changed.changed() => if told.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Connections for the road, from the fleet of this node.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use hayward_gateway::upstreams::{Away, Link, Links, Owner, Upstreams};
+use hayward_runtime::Fleet;
+use hayward_runtime::fleet::{Instance, State};
+use hayward_runtime::placement::End;
+use hayward_tool::BoxFuture;
+use tokio::time::{Instant, timeout_at};
+
+use super::connections::Connections;
+
+/// How long a call waits for an instance that is about to run.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits for one to be begun at all.
+const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections to what the fleet runs.
+pub(super) struct FleetLinks {
+    fleet: Arc<Fleet>,
+    /// Those of one owner each.
+    connections: Connections,
+    upstreams: OnceLock<Weak<Upstreams>>,
+}
+
+impl FleetLinks {
+    pub(super) fn new(fleet: Arc<Fleet>) -> Self {
+        Self { connections: Connections::new(Arc::clone(&fleet)), fleet, upstreams: OnceLock::new() }
+    }
+
+    /// Tells what servers say on connections of one owner there.
+    pub(super) fn tell(&self, upstreams: &Arc<Upstreams>) {
+        // It is told once.
+        self.upstreams.set(Arc::downgrade(upstreams)).ok();
+    }
+
+    /// Waits for an instance that runs, or for the reason why there is none.
+    async fn instance(&self, server: &str) -> Result<Arc<Instance>, Away> {
+        let (begun, mut changed) = (Instant::now(), self.fleet.changed());
+        loop {
+            changed.mark_unchanged();
+            if let Some(instance) = self.fleet.pick(server) {
+                return Ok(instance);
+            }
+            let (is_coming, why) = self.state_of(server);
+            let until = begun + if is_coming { START_PATIENCE } else { BEGIN_PATIENCE };
+            let is_over = why.is_some() && !is_coming;
+            if is_over || timeout_at(until, changed.changed()).await.is_err() {
+                let why = why.unwrap_or_else(|| "no instance of it runs".to_owned());
+                return Err(Away { why, is_full: false });
+            }
+        }
+    }
+
+    /// Whether an instance is about to run, and what is the matter with those that there are.
+    fn state_of(&self, server: &str) -> (bool, Option<String>) {
+        let instances = self.fleet.all();
+        let own: Vec<_> = instances.iter().filter(|instance| **instance.server() == *server).collect();
+        let is_coming = own.iter().any(|it| matches!(it.state(), State::Starting) && it.trouble().is_none());
+        (is_coming, own.first().map(|instance| why(instance)))
+    }
+}
+
+impl Links for FleetLinks {
+    fn shared(&self, server: &str) -> Option<Link> {
+        let instance = self.fleet.pick(server)?;
+        let upstream = instance.upstream()?;
+        Some(Link { upstream, hold: Box::new(instance.call()) })
+    }
+
+    fn wanted<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Link, Away>> {
+        Box::pin(async move {
+            self.fleet.wanted(server);
+            let instance = self.instance(server).await?;
+            let upstream = instance.upstream().ok_or_else(|| Away { why: why(&instance), is_full: false })?;
+            Ok(Link { upstream, hold: Box::new(instance.call()) })
+        })
+    }
+
+    fn own<'a>(&'a self, server: &'a str, owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>> {
+        Box::pin(async move {
+            self.fleet.wanted(server);
+            let instance = self.instance(server).await?;
+            let upstreams = self.upstreams.get().and_then(Weak::upgrade);
+            self.connections.link(&instance, owner, upstreams).await
+        })
+    }
+}
+
+/// What is the matter with an instance, in words for whoever called its server.
+pub(super) fn why(instance: &Instance) -> String {
+    if let Some(trouble) = instance.trouble() {
+        return trouble;
+    }
+    match instance.state() {
+        State::Starting => "it is starting".to_owned(),
+        State::Running => "it is unwell".to_owned(),
+        State::Stopping => "it is stopping".to_owned(),
+        State::Ended { end, .. } => match end {
+            End::Exited { code } => format!("it exited with {code}, and is started again by and by"),
+            End::Signaled { signal } => {
+                format!("signal {signal} ended it, and it is started again by and by")
+            }
+            End::OutOfMemory => "it used more memory than it may".to_owned(),
+            End::Stopped => "it was stopped".to_owned(),
+            End::Failed { why } => why,
+        },
+    }
+}
