@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Bounds, Error, Fence, Principal, Time};
+use hayward_api::{Bounds, Error, Fence, Principal, Reach, Time};
 use hayward_tool::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,8 @@ pub struct TokenView {
     pub tool_fences: ToolFences,
     /// Where it is accepted from, what it may call, how often.
     pub bounds: Bounds,
+    /// Which servers it reaches beside this machine's own tools.
+    pub reach: Reach,
     /// From when on it is refused; never if there is none.
     pub expires_at: Option<Time>,
 }

@@ -120,26 +120,31 @@ pub fn list(era: Era, list: List, definitions: &Raw) -> Raw {
 /// itself, and that nobody else may keep it; never that everybody may.
 pub fn contents(era: Era, result: Raw, hint: CacheHint) -> Raw {
     let (result, hint) = match Object::of(&result).filter(|own| CACHE_KEYS.iter().any(|key| own.has(key))) {
-        Some(own) => (without_hint(&own), hint.of(&own)),
+        Some(own) => (without(&own, &CACHE_KEYS, 256), hint.of(&own)),
         None => (result, hint),
     };
-    if era == Era::Legacy {
-        return result;
-    }
     let complete = complete(era, result);
+    if era == Era::Legacy {
+        return complete;
+    }
     hint.write(ObjectWriter::new(complete.as_bytes().len() + 48)).splice(&complete).end()
 }
 
-fn without_hint(result: &Object) -> Raw {
-    let members = result.iter().filter(|member| !CACHE_KEYS.iter().any(|key| member.is(key)));
-    members.fold(ObjectWriter::new(256), |object, member| object.raw(&member.key(), &member.value())).end()
+/// The same without these members.
+fn without(result: &Object, keys: &[&str], capacity: usize) -> Raw {
+    let members = result.iter().filter(|member| !keys.iter().any(|key| member.is(key)));
+    members
+        .fold(ObjectWriter::new(capacity), |object, member| object.raw(&member.key(), &member.value()))
+        .end()
 }
 
-/// A result that neither era caches: modern adds `resultType` unless it has one already.
+/// A result that neither era caches: modern adds `resultType` unless it has one already, and legacy knows none.
 pub fn complete(era: Era, result: Raw) -> Raw {
-    let has_type = || Object::of(&result).is_some_and(|object| object.has("resultType"));
-    if era == Era::Legacy || has_type() {
-        return result;
+    let typed = Object::of(&result).filter(|object| object.has("resultType"));
+    match (era, typed) {
+        (Era::Legacy, None) | (Era::Modern, Some(_)) => return result,
+        (Era::Legacy, Some(object)) => return without(&object, &["resultType"], result.as_bytes().len()),
+        (Era::Modern, None) => {}
     }
     ObjectWriter::new(result.as_bytes().len() + 32).str("resultType", "complete").splice(&result).end()
 }
@@ -176,6 +181,10 @@ mod tests {
         assert_eq!(list, json!({"tools": [1]}));
         let result = Raw::of(&json!({"content": []})).unwrap();
         assert_eq!(complete(Era::Legacy, result.clone()), result);
+        let modern = Raw::of(&json!({"content": [], "resultType": "complete"})).unwrap();
+        assert_eq!(complete(Era::Legacy, modern.clone()), result);
+        let read = Raw::of(&json!({"contents": [], "resultType": "complete", "ttlMs": 1})).unwrap();
+        assert_eq!(contents(Era::Legacy, read, CacheHint::PRIVATE).as_str(), r#"{"contents":[]}"#);
         assert_eq!(contents(Era::Legacy, result.clone(), CacheHint::PRIVATE), result);
     }
 

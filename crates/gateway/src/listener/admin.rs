@@ -10,7 +10,7 @@ use axum::response::Response;
 use hayward_api::fence::tools::ToolFences;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Bounds, Error, Fence, Principal, Time};
+use hayward_api::{Bounds, Error, Fence, Principal, Reach, Time};
 use hayward_auth::{Action, Decision, decide};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -36,6 +36,8 @@ struct Wanted {
     tool_fences: ToolFences,
     #[serde(default)]
     bounds: Bounds,
+    #[serde(default)]
+    reach: Reach,
     #[serde(default)]
     expires_at: Option<Time>,
 }
@@ -71,11 +73,12 @@ fn shown(token: &TokenView) -> Value {
         "fence": token.fence,
         "tool_fences": token.tool_fences,
         "bounds": token.bounds,
+        "reach": token.reach,
         "expires_at": token.expires_at,
     })
 }
 
-/// `POST {name, role?, min_protocol?, expires_at?, bounds?, fence?, tool_fences?}`: makes a token and shows it, once.
+/// `POST {name, role?, min_protocol?, expires_at?, bounds?, reach?, fence?, tool_fences?}`: makes a token and shows it, once.
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Extension(arrived): Extension<Arrived>,
@@ -91,8 +94,8 @@ pub(crate) async fn create(
         let wanted: Wanted =
             serde_json::from_slice(&taken.bytes).map_err(|error| bad(&format!("invalid body: {error}")))?;
         let role = role_of(wanted.role.as_deref()).map_err(|message| bad(&message))?;
-        let Wanted { name, min_protocol, fence, tool_fences, bounds, expires_at, .. } = wanted;
-        let spec = TokenSpec { min_protocol, fence, tool_fences, bounds, expires_at, ..role.into() };
+        let Wanted { name, min_protocol, fence, tool_fences, bounds, reach, expires_at, .. } = wanted;
+        let spec = TokenSpec { min_protocol, fence, tool_fences, bounds, reach, expires_at, ..role.into() };
         let made =
             recorded::create(&app.protocol, &*app.tokens, author(&arrived, actor), (name.clone(), spec))
                 .await;

@@ -9,7 +9,7 @@ use hayward_api::bounds::{Bounds, Network};
 use hayward_api::fence::tools::ToolPattern;
 use hayward_api::kinds::token::{Role, TokenSpec};
 use hayward_api::principal::ProtocolRevision;
-use hayward_api::{Code, Error, Time};
+use hayward_api::{Code, Error, Reach, Time};
 use hayward_gateway::tokens::TokenView;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
@@ -77,6 +77,12 @@ struct Add {
     /// Tool that it may call, of those of its role, e.g. `read_file` or `prepare_*`; all if left out; may be repeated
     #[arg(long = "allow-tool", value_name = "TOOL", value_parser = |text: &str| ToolPattern::parse(text).map_err(hinted), help_heading = "Bounds")]
     tools: Vec<ToolPattern>,
+    /// Server that it reaches beside this machine's own tools, as far as its role goes; may be repeated
+    #[arg(long = "server", value_name = "NAME", help_heading = "Reach")]
+    servers: Vec<String>,
+    /// Project whose servers it reaches, as far as its role goes; may be repeated
+    #[arg(long = "project", value_name = "NAME", help_heading = "Reach")]
+    projects: Vec<String>,
     /// Requests in a minute that are answered; a quarter of them may come at once
     #[arg(long, value_name = "N", value_parser = pace, help_heading = "Bounds")]
     requests_per_minute: Option<NonZeroU32>,
@@ -182,13 +188,14 @@ fn read(action: Action, data_dir: &Path) -> Result<(Ask, Shown), Failure> {
 }
 
 fn spec(add: Add, data_dir: &Path) -> Result<TokenSpec, Failure> {
-    let Add { role, min_protocol, expires, sources, tools, requests_per_minute, fence, tool_fences, .. } =
-        add;
+    let Add { role, min_protocol, expires, sources, tools, requests_per_minute, .. } = add;
+    let Add { fence, tool_fences, servers, projects, .. } = add;
     Ok(TokenSpec {
         min_protocol,
         fence: fence.read(data_dir)?,
         tool_fences: checked_tools(&together(&tool_fences)?, data_dir)?,
         bounds: Bounds { sources, tools, requests_per_minute },
+        reach: Reach { servers, projects },
         expires_at: expires,
         ..Role::from(role).into()
     })
