@@ -171,6 +171,14 @@ fn may_begin_soon(failure: &sqlx::Error) -> bool {
     }
 }
 
+/// The clock of the database at the moment of a statement, in milliseconds since 1970.
+pub(crate) fn now_ms(pool: &Pool) -> &'static str {
+    match pool {
+        Pool::Sqlite(_) => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+        Pool::Postgres(_) => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    }
+}
+
 /// Tells other processes that there are changes, once this one is made.
 pub(crate) async fn tell(tx: &mut Tx) -> Result<(), sqlx::Error> {
     match tx {

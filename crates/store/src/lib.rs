@@ -16,6 +16,7 @@ mod error;
 mod examine;
 mod history;
 mod invites;
+mod leases;
 pub mod limits;
 mod list;
 mod logins;

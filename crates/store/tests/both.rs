@@ -10,6 +10,8 @@ mod home;
 mod credentials;
 #[path = "both/history.rs"]
 mod history;
+#[path = "both/leases.rs"]
+mod leases;
 #[path = "both/nodes.rs"]
 mod nodes;
 #[path = "both/reports.rs"]
