@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hayward_api::definition::Placement as Where;
 use hayward_api::kinds::{Descriptor, instance, secret, server};
-use hayward_controlplane::reconcilers::instances::Instances;
+use hayward_controlplane::reconcilers::instances::{Held, Instances, Leasing};
 use hayward_exec::{Choice, Config, Confined, Executor, Limits as ExecLimits, SupervisorCommand};
 use hayward_mcp::json::Raw;
 use hayward_mcp::upstream::Outgoing;
@@ -52,12 +52,17 @@ struct Node {
     fleet: Arc<Fleet>,
     executor: Executor,
     shutdown: CancellationToken,
-    running: JoinHandle<()>,
+    running: JoinHandle<Held>,
 }
 
 impl Node {
     async fn start(folder: &TempDir, name: &str) -> Self {
         let store = Store::open(folder.path(), StoreConfig::default()).await.unwrap();
+        Self::on(store, folder, (name, None))
+    }
+
+    /// One of this name on a store, which others share if there are leases.
+    fn on(store: Store, folder: &TempDir, (name, leasing): (&str, Option<Leasing>)) -> Self {
         let own = std::env::current_exe().unwrap();
         let examples = own.parent().and_then(Path::parent).unwrap().join("examples");
         let executor = Executor::new(Config {
@@ -76,6 +81,7 @@ impl Node {
         });
         let shutdown = CancellationToken::new();
         let instances = Instances::new(store.clone(), Arc::clone(&fleet), name.to_owned());
+        let instances = leasing.into_iter().fold(instances, Instances::among_others);
         let running = tokio::spawn(instances.run(shutdown.clone()));
         Self { store, fleet, executor, shutdown, running }
     }
@@ -83,8 +89,9 @@ impl Node {
     /// Ends all that runs, and leaves what is written down.
     async fn end(self) {
         self.shutdown.cancel();
-        self.running.await.unwrap();
+        let held = self.running.await.unwrap();
         timeout(PATIENCE, self.fleet.close()).await.unwrap();
+        held.give_back().await;
         self.executor.shutdown(Duration::from_millis(300)).await;
         self.store.close().await;
     }
@@ -276,6 +283,9 @@ async fn what_a_dead_node_left_is_replaced() {
     node.put(&server::DESCRIPTOR, "s", spec(&json!({}))).await;
     let before = node.one().await;
     node.end().await;
+    let store = Store::open(folder.path(), StoreConfig::default()).await.unwrap();
+    let left = store.list(&instance::DESCRIPTOR, ListScope::All).await.unwrap().items;
+    assert_eq!(left.iter().map(phase).collect::<Vec<_>>(), ["STOPPED"]);
     let node = Node::start(&folder, "node").await;
     let after = node.other_than(before.name()).await;
     assert!(after.is_running());
@@ -294,4 +304,106 @@ async fn what_nobody_calls_stops_and_starts_when_it_is_wanted() {
     node.fleet.wanted("s");
     node.other_than(first.name()).await;
     node.end().await;
+}
+
+/// Short ones.
+const LEASING: Leasing = Leasing { ttl: Duration::from_secs(8), margin: Duration::from_secs(4) };
+
+/// How many instances of a server each of two nodes runs.
+fn counts(nodes: &[Node; 2], server: &str) -> [usize; 2] {
+    [0, 1].map(|at| {
+        nodes[at].fleet.all().iter().filter(|it| &**it.server() == server && !it.is_ended()).count()
+    })
+}
+
+async fn two_nodes_share(stores: [Store; 2], folder: &TempDir) {
+    let [a, b] = stores;
+    let first = Node::on(a, folder, ("a", Some(LEASING)));
+    first.put(&server::DESCRIPTOR, "s", spec(&json!({}))).await;
+    let instance = first.one().await;
+    let nodes = [first, Node::on(b, folder, ("b", Some(LEASING)))];
+    // It is seen again and again by both, and runs on one.
+    nodes[1].put(&server::DESCRIPTOR, "t", spec(&json!({}))).await;
+    let both_run = |all: &[Resource]| all.len() == 2 && all.iter().all(|it| phase(it) == "RUNNING");
+    nodes[1].until("both run", both_run).await;
+    sleep(LEASING.ttl + Duration::from_secs(1)).await;
+    assert_eq!(counts(&nodes, "s"), [1, 0]);
+    assert_eq!(counts(&nodes, "t").iter().sum::<usize>(), 1);
+    assert!(instance.is_running());
+    // A node that can't renew ends what it runs before the other one begins.
+    let [stuck, other] = nodes;
+    stuck.store.close().await;
+    let is_moved = |all: &[Resource]| {
+        let node = |it: &Resource| it.status.as_ref().map(|it| it.status["node"].clone());
+        all.len() == 2 && all.iter().all(|it| phase(it) == "RUNNING" && node(it) == Some(json!("b")))
+    };
+    let watching = async {
+        while !other.fleet.all().iter().any(|it| &**it.server() == "s") {
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert!(instance.is_ended(), "two of them ran");
+    };
+    let (_, watched) =
+        tokio::join!(other.until("it runs on the other node", is_moved), timeout(PATIENCE, watching));
+    watched.unwrap();
+    assert!(stuck.fleet.all().iter().all(|it| !it.is_running()));
+    stuck.end().await;
+    other.end().await;
+}
+
+#[tokio::test]
+async fn a_server_runs_on_one_of_two_nodes_and_moves_when_that_is_cut_off() {
+    let folder = folder();
+    let mut stores = Vec::new();
+    for _ in 0..2 {
+        stores.push(Store::open(folder.path(), StoreConfig::default()).await.unwrap());
+    }
+    two_nodes_share(stores.try_into().unwrap(), &folder).await;
+}
+
+/// The database that the test command says, if it says one. No other test writes to it: they make databases of their own there.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test command says by variables what there is to test with"
+)]
+fn postgres() -> Option<StoreConfig> {
+    let Ok(server) = std::env::var("HAYWARD_TEST_POSTGRES") else {
+        assert!(std::env::var("HAYWARD_TEST_REQUIRED").is_err(), "there is no server");
+        println!("skipped: HAYWARD_TEST_POSTGRES names no server");
+        return None;
+    };
+    Some(StoreConfig { database: Some(server.parse().unwrap()), ..StoreConfig::default() })
+}
+
+#[tokio::test]
+async fn nodes_share_a_database_on_a_server_just_so() {
+    let Some(config) = postgres() else { return };
+    // What one node seals another one opens.
+    let folder = folder();
+    let open = || Store::open(folder.path(), config.clone());
+    let store = open().await.unwrap();
+    for left in store.list(&server::DESCRIPTOR, ListScope::All).await.unwrap().items {
+        let key = Key::global(&server::DESCRIPTOR, left.metadata.name.as_str());
+        store.delete(&key, None, Deletion::Refuse, &Actor::system()).await.unwrap();
+    }
+    two_nodes_share([store, open().await.unwrap()], &folder).await;
+}
+
+#[tokio::test]
+async fn a_node_that_goes_gives_its_servers_to_the_other_before_its_leases_are_over() {
+    let folder = folder();
+    let long = Leasing { ttl: Duration::from_mins(10), margin: Duration::from_secs(580) };
+    let mut nodes = Vec::new();
+    let mut before = String::new();
+    for name in ["a", "b"] {
+        let store = Store::open(folder.path(), StoreConfig::default()).await.unwrap();
+        nodes.push(Node::on(store, &folder, (name, Some(long))));
+        nodes[0].put(&server::DESCRIPTOR, "s", spec(&json!({}))).await;
+        before = nodes[0].one().await.name().to_owned();
+    }
+    let (second, first) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+    assert!(first.fleet.pick("s").is_some() && second.fleet.all().is_empty());
+    first.end().await;
+    second.other_than(&before).await;
+    second.end().await;
 }

@@ -10,6 +10,7 @@
 //! replaces them.
 
 mod crashes;
+mod leases;
 mod look;
 mod plan;
 mod status;
@@ -32,8 +33,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::{FOLLOW_PAUSE, INSTANCE_NAME_BYTES, INSTANCE_SUFFIX, LOOK_LATEST, LOOK_PAUSE};
 use crashes::Crashes;
+use leases::Leases;
 use look::Looked;
 use plan::{Action, plan};
+
+pub use leases::Leasing;
 
 /// Kinds that something follows from here.
 const KINDS: [&str; 3] = ["server", "instance", "secret"];
@@ -44,11 +48,33 @@ pub struct Instances {
     fleet: Arc<Fleet>,
     /// The name of this node, as statuses tell it.
     node: String,
+    /// Which servers are this node's, where there are others; all of them otherwise.
+    leases: Option<Leases>,
     crashes: Crashes,
     /// When each server was last wanted or first seen, by its uid.
     demand: HashMap<String, Instant>,
     /// The statuses that were written last, by uid.
     written: HashMap<String, Value>,
+}
+
+/// What a node runs until it gives it back.
+pub struct Held(Instances);
+
+impl Held {
+    /// Gives it back, so that other nodes need not wait for it: none of its instances runs any more, and that is written down.
+    pub async fn give_back(mut self) {
+        let told = async {
+            let looked = self.0.look().await?;
+            self.0.tell(&looked).await
+        };
+        if let Err(error) = told.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "it isn't written down that no instance runs any more");
+        }
+        if let Some(leases) = &self.0.leases {
+            leases.give_back().await;
+        }
+    }
 }
 
 impl Instances {
@@ -58,22 +84,46 @@ impl Instances {
             store,
             fleet,
             node,
+            leases: None,
             crashes: Crashes::default(),
             demand: HashMap::new(),
             written: HashMap::new(),
         }
     }
 
-    /// Does so until the shutdown. The instances run on: to end them is for whoever closes the fleet.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    /// The same where other nodes share the store: each server's instances run on one of them.
+    #[must_use]
+    pub fn among_others(mut self, leasing: Leasing) -> Self {
+        let holder = format!("{}/{}/{}", self.node, std::process::id(), letters(suffix()));
+        self.leases = Some(Leases::new(self.store.clone(), leasing, holder));
+        self
+    }
+
+    /// Does so until the shutdown. The instances run on: whoever closes the fleet then gives back what this gives.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Held {
+        let (fleet, leases) = (Arc::clone(&self.fleet), self.leases.clone());
+        let guard = async {
+            match &leases {
+                Some(leases) => leases.guard(&fleet).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => {}
+            () = guard => {}
+            () = self.go_on() => {}
+        }
+        Held(self)
+    }
+
+    /// For ever.
+    async fn go_on(&mut self) {
         let mut changed = self.fleet.changed();
         loop {
-            let followed = shutdown.run_until_cancelled(self.follow(&mut changed)).await;
-            let Some(error) = followed else { return };
+            let error = self.follow(&mut changed).await;
             tracing::warn!(error = &error as &dyn std::error::Error, "instances are looked at anew");
-            if shutdown.run_until_cancelled(sleep(FOLLOW_PAUSE)).await.is_none() {
-                return;
-            }
+            sleep(FOLLOW_PAUSE).await;
         }
     }
 
@@ -95,7 +145,8 @@ impl Instances {
                 Err(error) => return error,
             };
             let latest = Instant::now() + LOOK_LATEST;
-            let look_at = look_at.map_or(latest, |at| at.min(latest));
+            let renew_at = self.leases.as_ref().and_then(Leases::due_at);
+            let look_at = look_at.into_iter().chain(renew_at).min().map_or(latest, |at| at.min(latest));
             tokio::select! {
                 told = next(&mut watch) => if let Err(error) = told { return error },
                 // The fleet lives as long as this does.
@@ -218,12 +269,14 @@ async fn next(watch: &mut Watch) -> Result<(), StoreError> {
 
 /// The name of an instance: that of its server, as far as there is room for it, its replica, and what tells it from those before.
 fn name_of(server: &str, replica: u32, suffix: [u8; INSTANCE_SUFFIX]) -> String {
-    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let suffix: String =
-        suffix.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect();
-    let tail = format!("-{replica}-{suffix}");
+    let tail = format!("-{replica}-{}", letters(suffix));
     let room = server.floor_char_boundary(INSTANCE_NAME_BYTES - tail.len());
     format!("{}{tail}", &server[..room])
+}
+
+fn letters(suffix: [u8; INSTANCE_SUFFIX]) -> String {
+    const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    suffix.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect()
 }
 
 /// By chance; without randomness of the system two instances may be called the same, and the second isn't made.

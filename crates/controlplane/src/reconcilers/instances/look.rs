@@ -49,6 +49,12 @@ impl Instances {
                 stored.insert(resource.metadata.uid.clone(), resource);
             }
         }
+        if let Some(leases) = &self.leases {
+            leases.keep(&servers).await;
+            for server in &mut servers {
+                server.is_ours = leases.is_held(&server.name);
+            }
+        }
         let kept = self.store.list(&instance::DESCRIPTOR, ListScope::All).await?.items;
         let kept: Vec<Kept> = kept.iter().map(kept_of).collect::<Result<_, _>>()?;
         let observed: HashMap<String, Observed> =
