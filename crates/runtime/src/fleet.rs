@@ -1,8 +1,8 @@
 //! The instances that run on this node: one table, which whoever decides what runs writes, and whoever has calls reads.
 //!
 //! ```text
-//!  the reconciler ── start, stop, forget ──► Fleet ◄── pick, call, connect ── the gateway
-//!                 ◄── all, changed ─────────   │   ── Hears ──────────────►
+//!  the reconciler ── start, stop, forget ──► Fleet ◄── take, connect, Hears ── the gateway
+//!                 ◄── all, changed ─────────   │
 //!                                              └─► life.rs: one task per instance
 //! ```
 //!
@@ -166,6 +166,16 @@ impl Fleet {
     /// flight. One that is unwell only if there is no other.
     pub fn pick(&self, server: &str) -> Option<Arc<Instance>> {
         table::pick(self.read().of_server(server))
+    }
+
+    /// The next call to a server, counted, and where it goes: see [`Fleet::pick`].
+    pub fn take(&self, server: &str) -> Option<InFlight> {
+        loop {
+            // One that began to stop meanwhile is picked no more.
+            if let Some(call) = self.pick(server)?.try_call() {
+                return Some(call);
+            }
+        }
     }
 
     /// The instance of this name.

@@ -109,6 +109,13 @@ impl fmt::Debug for Instance {
     }
 }
 
+impl InFlight {
+    /// Where it goes.
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.0
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.now().last_call = Instant::now();
@@ -236,6 +243,12 @@ impl Instance {
     pub fn call(self: &Arc<Self>) -> InFlight {
         self.calls.fetch_add(1, Ordering::AcqRel);
         InFlight(Arc::clone(self))
+    }
+
+    /// The same, if it runs: it then goes on running until this call is over, or takes too long to be.
+    pub fn try_call(self: &Arc<Self>) -> Option<InFlight> {
+        // Counted first and looked at then: whoever stops it does the opposite, so that one of the two sees the other.
+        Some(self.call()).filter(|_| self.is_running())
     }
 
     /// Waits until it runs, or never will: none then. Cancellation-safe.

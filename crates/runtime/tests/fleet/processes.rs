@@ -30,7 +30,8 @@ async fn an_instance_starts_is_picked_and_leaves_nothing_when_it_is_stopped() {
     // It waits for the call.
     rig.fleet.stop("a-0");
     assert_eq!(instance.state(), State::Stopping);
-    assert!(rig.fleet.pick("a").is_none());
+    assert!(rig.fleet.pick("a").is_none() && rig.fleet.take("a").is_none());
+    assert!(instance.try_call().is_none() && instance.calls() == 1);
     call(&upstream).await.unwrap();
     drop(in_flight);
     assert_eq!(ended(&instance).await, End::Stopped);
@@ -48,8 +49,8 @@ async fn calls_go_to_the_copy_that_has_the_least() {
         rig.fleet.start(hayward_runtime::fleet::Wanted { replica, ..wanted });
         runs(&rig.fleet.instance(name).unwrap()).await;
     }
-    let first = rig.fleet.pick("a").unwrap();
-    let in_flight = first.call();
+    let in_flight = rig.fleet.take("a").unwrap();
+    let first = Arc::clone(in_flight.instance());
     let second = rig.fleet.pick("a").unwrap();
     assert_ne!(first.name(), second.name());
     let more = [second.call(), second.call()];

@@ -26,13 +26,10 @@ pub(super) struct Looked {
 }
 
 impl Looked {
-    /// Whether an instance is one of a server as it is now.
+    /// Whether an instance is one of a server as it is now, as far as that is known.
     pub(super) fn is_current(&self, instance: &Instance) -> bool {
-        let servers = &self.world.servers;
-        servers.iter().any(|server| {
-            server.name == **instance.server()
-                && server.version.as_ref().is_ok_and(|it| *it == instance.generation())
-        })
+        let server = self.world.servers.iter().find(|server| server.name == **instance.server());
+        server.is_some_and(|server| server.version.as_ref().map_or(true, |it| *it == instance.generation()))
     }
 }
 

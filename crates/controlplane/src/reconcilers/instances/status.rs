@@ -122,3 +122,107 @@ pub(super) fn merged(before: Option<&Value>, conditions: &[Condition]) -> Value 
     status["conditions"] = all.into();
     status
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observed(replica: u32, phase: Phase) -> Observed {
+        Observed {
+            server: "s".to_owned(),
+            replica,
+            version: 1,
+            phase,
+            is_unhealthy: false,
+            health: "healthy",
+            trouble: None,
+            started_at_unix: 60,
+        }
+    }
+
+    /// A server of two replicas, and these instances of it.
+    fn world(instances: Vec<Observed>) -> World {
+        let mut world = World::default();
+        world.servers.push(Server {
+            uid: "u".to_owned(),
+            name: "s".to_owned(),
+            generation: 1,
+            version: Ok(1),
+            replicas: 2,
+            idle_seconds: None,
+            is_ours: true,
+        });
+        for (at, observed) in instances.into_iter().enumerate() {
+            let (name, replica) = (format!("s-{at}"), observed.replica);
+            let kept = Kept {
+                uid: name.clone(),
+                name: name.clone(),
+                server: "s".to_owned(),
+                owner: Some("u".to_owned()),
+                replica,
+                generation: 1,
+            };
+            world.kept.push(kept);
+            world.observed.insert(name, observed);
+        }
+        world
+    }
+
+    fn said(world: &World) -> Vec<(String, String, String)> {
+        let conditions = of_server(world, &world.servers[0], Instant::now()).into_iter();
+        conditions.map(|it| (it.kind.into(), it.reason.into(), it.message.into())).collect()
+    }
+
+    #[track_caller]
+    fn check(world: &World, expect: &[(&str, &str, &str)]) {
+        let said = said(world);
+        let said: Vec<_> =
+            said.iter().map(|(kind, reason, message)| (&**kind, &**reason, &**message)).collect();
+        assert_eq!(said, expect);
+    }
+
+    #[test]
+    fn a_server_says_how_many_are_ready_and_what_is_in_the_way() {
+        let ended = |end: End| Phase::Ended { end, lived_s: 1 };
+        check(&world(vec![]), &[("Ready", "Starting", "0 of 2 instances are ready")]);
+        let both = world(vec![observed(0, Phase::Running), observed(1, Phase::Running)]);
+        check(&both, &[("Ready", "AllReady", "2 of 2 instances are ready")]);
+        let one = world(vec![observed(0, Phase::Running), observed(1, ended(End::OutOfMemory))]);
+        let message = "1 of 2 instances are ready: it used more memory than it may";
+        check(&one, &[("Ready", "Crashed", message)]);
+        let unwell = Observed { is_unhealthy: true, ..observed(1, Phase::Running) };
+        let unwell = world(vec![observed(0, Phase::Running), unwell]);
+        check(&unwell, &[("Ready", "Unhealthy", "1 of 2 instances are ready")]);
+        // Two of one replica are not both replicas.
+        let rolling = world(vec![observed(0, Phase::Running), observed(0, Phase::Running)]);
+        check(&rolling, &[("Ready", "Starting", "1 of 2 instances are ready")]);
+        let mut missing = world(vec![]);
+        missing.servers[0].version = Err("no key".to_owned());
+        check(
+            &missing,
+            &[
+                ("Ready", "SecretMissing", "0 of 2 instances are ready"),
+                ("SecretMissing", "NotResolved", "no key"),
+            ],
+        );
+        let mut looping = world(vec![observed(0, Phase::Running), observed(1, Phase::Running)]);
+        let (server, now) = (looping.servers[0].clone(), Instant::now());
+        for name in ["a", "b", "c"] {
+            looping.crashes.note(&server, (name, &observed(1, ended(End::Exited { code: 1 }))), (now, 0));
+        }
+        assert_eq!(said(&looping)[1].0, "CrashLoop");
+        let status = of_instance(&looping, &looping.kept[1], "n").unwrap();
+        let expect = json!({
+            "phase": "RUNNING", "health": "healthy", "restarts": 3, "node": "n", "startedAt": "1970-01-01T00:01:00Z"});
+        assert_eq!(status, expect);
+    }
+
+    #[test]
+    fn what_others_say_of_a_server_stays() {
+        let of = |kind: &'static str, status: &'static str| Condition::new(kind, status, "R", "m");
+        let before = json!({"x": 1, "conditions": [of("CrashLoop", "True"), of("ManifestBroken", "True")]});
+        let after = merged(Some(&before), &[of("Ready", "True")]);
+        assert_eq!(after, json!({"x": 1, "conditions": [of("ManifestBroken", "True"), of("Ready", "True")]}));
+        assert_eq!(merged(None, &[]), json!({"conditions": []}));
+    }
+}
