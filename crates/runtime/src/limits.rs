@@ -103,3 +103,30 @@ pub(crate) const PACKAGE_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Bytes of a document that describes a package, e.g. its `package.json`.
 pub(crate) const PACKAGE_DOCUMENT_BYTES_MAX: u64 = 64 << 20;
+
+/// How long a container engine may take for an answer.
+pub(crate) const DOCKER_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long an image may take to be pulled.
+pub(crate) const DOCKER_PULL_TIMEOUT: Duration = Duration::from_mins(15);
+
+/// How long a program in a container may take.
+pub(crate) const DOCKER_EXEC_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Bytes of what such a program says that are kept.
+pub(crate) const DOCKER_EXEC_BYTES_MAX: usize = 64 * 1024;
+
+/// Seconds that a container has to tidy up.
+pub(crate) const DOCKER_GRACE_S: i32 = 5;
+
+/// Processes and threads of one container.
+pub(crate) const DOCKER_PROCESSES_MAX: i64 = 512;
+
+/// How the `/tmp` of a container is mounted.
+pub(crate) const DOCKER_TMP: &str = "rw,nosuid,nodev,noexec,size=64m,mode=1777";
+
+/// What an engine keeps of what a container says.
+pub(crate) const DOCKER_LOG_FILE: &str = "1m";
+
+/// Bytes of what a container says that wait for whoever reads them.
+pub(crate) const DOCKER_LOG_STREAM_BYTES: usize = 64 * 1024;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hayward_api::kinds::server::ServerSpec;
 use hayward_mcp::upstream::{BoxFuture, Connect, Driver, Events, Http, Lines, Sse, Wire};
 use http::HeaderMap;
-use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
@@ -140,6 +140,9 @@ pub enum PlacementError {
     /// It was stopped before it was started.
     #[error("the instance was stopped before it was started")]
     Stopped,
+    /// Its container can't be started.
+    #[error("failed to start the container of the instance")]
+    Engine(#[from] crate::placements::docker::EngineError),
     /// Its process can't be started.
     #[error("failed to start the process of the instance")]
     Process(#[source] hayward_exec::ExecError),
@@ -155,11 +158,19 @@ impl PlacementError {
 /// How an instance is spoken to.
 pub enum Access {
     /// Over its standard input and output: once.
-    Lines(Mutex<Option<(Receiver, Sender)>>),
+    Lines(Mutex<Option<Streams>>),
     /// Over Streamable HTTP.
     Http(Address),
     /// Over HTTP with a stream of events (2024-11-05).
     Sse(Address),
+}
+
+/// What an instance says, and what is said to it.
+pub struct Streams {
+    /// Its standard output.
+    pub output: Box<dyn AsyncRead + Send + Unpin>,
+    /// Its standard input.
+    pub input: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 /// Where an instance is reached over HTTP.
@@ -186,9 +197,10 @@ impl Access {
     /// run by whoever holds the wire.
     pub fn wire(&self, message_bytes_max: usize) -> Option<(Wire, Events, Driver)> {
         match self {
-            Self::Lines(pipes) => {
-                let (said, saying) = pipes.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-                let (lines, events, driver) = Lines::over(said, saying, message_bytes_max);
+            Self::Lines(streams) => {
+                let Streams { output, input } =
+                    streams.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+                let (lines, events, driver) = Lines::over(output, input, message_bytes_max);
                 Some((Wire::Lines(lines), events, driver))
             }
             Self::Http(Address { connect, url }) => {

@@ -1,4 +1,5 @@
 //! The placements.
 
+pub mod docker;
 pub mod process;
 pub mod remote;

@@ -2,6 +2,12 @@
 
 #![cfg(test)]
 
+#[path = "placements/contract.rs"]
+mod contract;
+#[path = "placements/docker.rs"]
+mod docker;
+#[path = "placements/engine.rs"]
+mod engine;
 #[path = "placements/packages.rs"]
 mod packages;
 #[path = "placements/place.rs"]

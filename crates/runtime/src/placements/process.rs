@@ -23,7 +23,7 @@ use crate::folder;
 use crate::limits::PROCESS_PROCESSES_MAX;
 use crate::log::Log;
 use crate::packages::{Package, Packages, Program, Store};
-use crate::placement::{Access, End, Order, Placement, PlacementError, Running};
+use crate::placement::{Access, End, Order, Placement, PlacementError, Running, Streams};
 
 /// Instances that are processes of this machine.
 #[derive(Clone)]
@@ -125,7 +125,8 @@ impl Process {
             let _stops_when_dropped = stops_when_dropped;
             task.await.unwrap_or_else(|error| End::Failed { why: error.to_string() })
         });
-        Ok(Running { access: Access::Lines(Some((output, input)).into()), log, ended })
+        let streams = Streams { output: Box::new(output), input: Box::new(input) };
+        Ok(Running { access: Access::Lines(Some(streams).into()), log, ended })
     }
 
     /// The program of a package. What was begun is tidied up, also if nobody waits for it any more.

@@ -1,8 +1,9 @@
 //! Packages as instances: fetched without running them, and started without a network.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use hayward_exec::Confined;
+use hayward_exec::{Confined, User};
 use hayward_mcp::request::List;
 use hayward_runtime::Packages;
 use hayward_runtime::placement::{End, Placement as _, PlacementError};
@@ -76,6 +77,28 @@ async fn a_package_is_fetched_once_without_its_scripts_and_started_read_only() {
     }
     // The whole one and its lock; nothing of what was of use for fetching.
     assert_eq!(kept(&place).len(), 2, "{:?}", kept(&place));
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_package_is_fetched_and_started_as_whom_an_instance_becomes() {
+    if !is_there("npm") || std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        println!("skipped: nobody but root becomes another user");
+        return;
+    }
+    let place = Place::new();
+    let registry = Registry::serving(&place.executor, described(), &[("server.js", SERVER)]).await;
+    let user = Some(User { uid: 65_534, gid: 65_534 });
+    let process = place.placement(Confined { user, ..Confined::default() }).with_packages(Packages {
+        folder: place.folder.path().join("packages"),
+        npm_registry: Some(registry.url.clone()),
+        ..Packages::default()
+    });
+    let (running, stop) = start(&process, order("packed-0", &packed())).await;
+    connect(&running).await.unwrap();
+    stop.cancel();
+    let (end, log) = ended(running).await;
+    assert_eq!(end, End::Stopped, "{:?}", said(&log));
     place.end().await;
 }
 

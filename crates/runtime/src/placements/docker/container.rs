@@ -1,0 +1,92 @@
+//! What a container of ours is: decided here, from what its server says.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig};
+use hayward_api::definition::{NetworkPolicy, Transport};
+
+use super::Options;
+use crate::limits::{DOCKER_LOG_FILE, DOCKER_PROCESSES_MAX, DOCKER_TMP};
+use crate::placement::Order;
+
+/// On everything that is ours, whoever of us.
+pub(super) const MANAGED_LABEL: &str = "hayward.managed";
+
+/// The name of the instance.
+pub(super) const NAME_LABEL: &str = "hayward.instance";
+
+/// Who of us started it.
+pub(super) const OWNER_LABEL: &str = "hayward.owner";
+
+/// The name of the container of an instance.
+pub(super) fn name(owner: &str, instance: &str) -> String {
+    format!("hayward.{owner}.{instance}")
+}
+
+/// Our networks, and whether they have a way out.
+pub(super) fn networks(name: &str) -> [(String, bool); 2] {
+    [(name.to_owned(), true), (format!("{name}-internal"), false)]
+}
+
+/// What the engine is told of a container.
+pub(super) fn body(options: &Options, order: &Order, transport: Transport) -> ContainerCreateBody {
+    let spec = &order.spec;
+    let is_stdio = transport == Transport::Stdio;
+    let command: Vec<String> = spec.command.iter().chain(&spec.args).cloned().collect();
+    let labels = [(MANAGED_LABEL, "true"), (NAME_LABEL, &order.name), (OWNER_LABEL, &options.owner)];
+    ContainerCreateBody {
+        image: spec.docker_image.clone(),
+        cmd: Some(command).filter(|command| !command.is_empty()),
+        env: Some(order.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        attach_stdin: Some(is_stdio),
+        open_stdin: Some(is_stdio),
+        stdin_once: Some(is_stdio),
+        attach_stdout: Some(is_stdio),
+        attach_stderr: Some(is_stdio),
+        tty: Some(false),
+        host_config: Some(host(options, order, is_stdio)),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn host(options: &Options, order: &Order, is_stdio: bool) -> HostConfig {
+    let resources = order.spec.resources.clone().unwrap_or_default();
+    let memory = i64::from(resources.memory_mib()) << 20;
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be 0.01 to 1024")]
+    let nano_cpus = (resources.cpus() * 1e9).round() as i64;
+    let [(open, _), (closed, _)] = networks(&options.network);
+    let network = match order.spec.network.unwrap_or_default() {
+        NetworkPolicy::Shared => open,
+        NetworkPolicy::None if is_stdio => "none".to_owned(),
+        NetworkPolicy::None => closed,
+    };
+    HostConfig {
+        memory: Some(memory),
+        // No swap beside.
+        memory_swap: Some(memory),
+        nano_cpus: Some(nano_cpus),
+        pids_limit: Some(DOCKER_PROCESSES_MAX),
+        network_mode: Some(network),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), DOCKER_TMP.to_owned())])),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        log_config: Some(log(is_stdio)),
+        ..HostConfig::default()
+    }
+}
+
+/// What goes over standard output is the protocol: nobody keeps that. What is followed can be read again after an adoption.
+fn log(is_stdio: bool) -> HostConfigLogConfig {
+    let bounds = [("max-size", DOCKER_LOG_FILE), ("max-file", "2")];
+    let bounds = bounds.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (kind, config) = if is_stdio { ("none", HashMap::new()) } else { ("local", bounds.into()) };
+    HostConfigLogConfig { typ: Some(kind.to_owned()), config: Some(config) }
+}
+
+/// The address of a container.
+pub(super) fn ip(found: &ContainerInspectResponse) -> Option<&str> {
+    let networks = found.network_settings.as_ref()?.networks.as_ref()?;
+    networks.values().find_map(|it| it.ip_address.as_deref().filter(|ip| !ip.is_empty()))
+}
