@@ -1,8 +1,9 @@
 //! Instances of MCP servers: where they run, and how they are reached.
 //!
 //! ```text
-//!  a server ──► placements/{process,remote} ──► Running ──► Access ──► a wire of `hayward_mcp::upstream`
-//!                                                      └──► Log      └── dial.rs, authorized.rs: over HTTP
+//!  a server ──► placements/{process,docker,remote} ──► Running ──► Access ──► a wire of `hayward_mcp::upstream`
+//!                  │                                          └──► Log      └── dial.rs, authorized.rs: over HTTP
+//!                  └── packages.rs: what a process starts from
 //! ```
 //!
 //! What is to run, and when it is started again, is decided elsewhere; here it is done.

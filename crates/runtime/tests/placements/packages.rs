@@ -239,7 +239,7 @@ async fn is_spoken_to(spec: &Value, tool: &str, arguments: Value) -> Option<Valu
     let place = Place::new();
     let process = placement(&place, real(&place).await);
     let mut last = None;
-    // The second one finds it.
+    // The second one is fetched by the lock of the first.
     for name in ["real-0", "real-1"] {
         let stop = CancellationToken::new();
         let running = match process.start(order(name, spec), stop.clone()).await {
@@ -261,6 +261,7 @@ async fn is_spoken_to(spec: &Value, tool: &str, arguments: Value) -> Option<Valu
         last = Some(call(&upstream, tool, arguments.clone()).await);
         stop.cancel();
         ended(running).await;
+        process.forget_packages(&[]).await;
     }
     place.end().await;
     last
