@@ -28,7 +28,7 @@ use url::Url;
 use crate::limits::DOCKER_LOG_STREAM_BYTES;
 use crate::log::Log;
 use crate::placement::{Access, Address, End, Order, Placement, PlacementError, Running, Streams};
-use container::{NAME_LABEL, networks};
+use container::NAME_LABEL;
 use engine::{Attached, Engine};
 
 pub use engine::{EngineError, Executed};
@@ -152,7 +152,7 @@ impl Docker {
     async fn prepare(&self, order: &Order) -> Result<(), EngineError> {
         self.engine.agree().await?;
         self.engine.pull(order.spec.docker_image.as_deref().unwrap_or_default()).await?;
-        for (name, has_way_out) in networks(&self.options.network) {
+        if let Some((name, has_way_out)) = container::network(&self.options, order, transport(order)) {
             self.engine.network(&name, has_way_out).await?;
         }
         Ok(())

@@ -98,6 +98,17 @@ async fn a_server_over_http_is_spoken_to_and_adopted_after_its_daemon_died() {
     assert!(matches!(running.access, Access::Http(_)));
     let upstream = spoken_to(&running).await;
     assert_eq!(upstream.list(List::Tools).await.unwrap().unwrap().elements.len(), 1);
+    let network = "{{.HostConfig.NetworkMode}}";
+    let told = engine.docker(&["inspect", "--format", network, "hayward.tests.http-0"]).await;
+    assert_eq!(told.trim(), "mcp-servers-internal");
+    let mut open = http();
+    open["network"] = json!("shared");
+    let (other, other_stop) = start(&docker, super::place::order("open-0", &open)).await;
+    spoken_to(&other).await;
+    let told = engine.docker(&["inspect", "--format", network, "hayward.tests.open-0"]).await;
+    assert_eq!(told.trim(), "mcp-servers");
+    other_stop.cancel();
+    ended(other).await;
     // As after a death: the first one does nothing any more, and another one finds what is left.
     let stdio = json!({"dockerImage": IMAGE, "command": ["/bin/sh", "-c", "read -r line"]});
     let (orphan, _orphan_stop) = start(&docker, super::place::order("orphan-0", &stdio)).await;

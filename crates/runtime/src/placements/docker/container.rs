@@ -23,9 +23,15 @@ pub(super) fn name(owner: &str, instance: &str) -> String {
     format!("hayward.{owner}.{instance}")
 }
 
-/// Our networks, and whether they have a way out.
-pub(super) fn networks(name: &str) -> [(String, bool); 2] {
-    [(name.to_owned(), true), (format!("{name}-internal"), false)]
+/// The network of a container, and whether it has a way out; none if it is in none.
+pub(super) fn network(options: &Options, order: &Order, transport: Transport) -> Option<(String, bool)> {
+    match (order.spec.network.unwrap_or_default(), transport) {
+        (NetworkPolicy::Shared, _) => Some((options.network.clone(), true)),
+        (NetworkPolicy::None, Transport::Stdio) => None,
+        (NetworkPolicy::None, Transport::StreamableHttp | Transport::Sse) => {
+            Some((format!("{}-internal", options.network), false))
+        }
+    }
 }
 
 /// What the engine is told of a container.
@@ -45,22 +51,17 @@ pub(super) fn body(options: &Options, order: &Order, transport: Transport) -> Co
         attach_stdout: Some(is_stdio),
         attach_stderr: Some(is_stdio),
         tty: Some(false),
-        host_config: Some(host(options, order, is_stdio)),
+        host_config: Some(host(options, order, transport)),
         ..ContainerCreateBody::default()
     }
 }
 
-fn host(options: &Options, order: &Order, is_stdio: bool) -> HostConfig {
+fn host(options: &Options, order: &Order, transport: Transport) -> HostConfig {
     let resources = order.spec.resources.clone().unwrap_or_default();
     let memory = i64::from(resources.memory_mib()) << 20;
     #[expect(clippy::cast_possible_truncation, reason = "checked to be 0.01 to 1024")]
     let nano_cpus = (resources.cpus() * 1e9).round() as i64;
-    let [(open, _), (closed, _)] = networks(&options.network);
-    let network = match order.spec.network.unwrap_or_default() {
-        NetworkPolicy::Shared => open,
-        NetworkPolicy::None if is_stdio => "none".to_owned(),
-        NetworkPolicy::None => closed,
-    };
+    let network = network(options, order, transport).map_or("none".to_owned(), |(name, _)| name);
     HostConfig {
         memory: Some(memory),
         // No swap beside.
@@ -72,7 +73,7 @@ fn host(options: &Options, order: &Order, is_stdio: bool) -> HostConfig {
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), DOCKER_TMP.to_owned())])),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        log_config: Some(log(is_stdio)),
+        log_config: Some(log(transport == Transport::Stdio)),
         ..HostConfig::default()
     }
 }
