@@ -47,6 +47,11 @@ impl Address {
         }
     }
 
+    /// The address of an endpoint of the server, e.g. of `projects`, `home`, `mcp`.
+    pub fn endpoint<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        self.at(segments)
+    }
+
     /// The address of a route, whose segments are written as they have to be.
     pub(crate) fn at<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.0.clone();

@@ -8,10 +8,12 @@ use later::Later;
 
 mod apply;
 mod audit;
+mod call;
 mod client_config;
 mod complete;
 mod completions;
 mod config;
+mod connect;
 mod create;
 mod delete;
 mod describe;
@@ -35,6 +37,7 @@ mod service;
 mod status;
 mod stdio;
 mod token;
+mod tools;
 mod version;
 
 /// The commands that have no settings, and so work whatever files say.
@@ -67,11 +70,13 @@ pub(crate) enum Command {
     Backup(later::Args),
     /// Shows and clears caches of pipelines; comes later
     Cache(later::Args),
+    Call(call::Args),
     ClientConfig(client_config::Args),
     #[command(name = "__complete", hide = true)]
     Complete(complete::Args),
     Completions(completions::Args),
     Config(config::Args),
+    Connect(connect::Args),
     /// Shows sessions as they happen; comes later
     Console(later::Args),
     Create(create::Args),
@@ -100,6 +105,7 @@ pub(crate) enum Command {
     Status(status::Args),
     Stdio(stdio::Args),
     Token(token::Args),
+    Tools(tools::Args),
     UninstallService(service::UninstallArgs),
     Version(version::Args),
 }
@@ -112,10 +118,12 @@ impl Command {
             Self::Audit(args) => audit::run(args),
             Self::Backup(args) => later::run(Later::Backup, &args),
             Self::Cache(args) => later::run(Later::Cache, &args),
+            Self::Call(args) => call::run(&args),
             Self::ClientConfig(args) => client_config::run(&args),
             Self::Complete(args) => complete::run(&args),
             Self::Completions(args) => completions::run(&args),
             Self::Config(args) => config::run(args),
+            Self::Connect(args) => connect::run(&args),
             Self::Console(args) => later::run(Later::Console, &args),
             Self::Create(args) => create::run(&args),
             Self::Delete(args) => delete::run(&args),
@@ -141,6 +149,7 @@ impl Command {
             Self::Status(args) => status::run(&args),
             Self::Stdio(args) => stdio::run(args, start.further),
             Self::Token(args) => token::run(args),
+            Self::Tools(args) => tools::run(&args),
             Self::UninstallService(args) => service::uninstall(&args),
             Self::Version(args) => version::run(&args),
         }

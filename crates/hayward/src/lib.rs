@@ -1,5 +1,6 @@
 //! The binary, as a library: so that the same front door can stand before further toolsets.
 
+mod bridge;
 mod commands;
 mod config;
 mod documents;
@@ -21,6 +22,7 @@ mod remote;
 mod runtime;
 mod server;
 mod servers;
+mod speaking;
 mod stack;
 mod tokens;
 mod usage;

@@ -71,11 +71,15 @@ impl ServerArgs {
 
     /// A client with this credential.
     pub(crate) fn client_with(&self, token: Option<String>) -> Result<Client, Failure> {
-        let trust = match &self.ca {
-            Some(path) if self.url.is_tls() => Trust::Only(certificates(path)?),
-            _ => Trust::System,
-        };
-        Ok(Client::new(Config { address: self.url.clone(), token, trust })?)
+        Ok(Client::new(Config { address: self.url.clone(), token, trust: self.trust()? })?)
+    }
+
+    /// Whose certificates are trusted.
+    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
+        match &self.ca {
+            Some(path) if self.url.is_tls() => Ok(Trust::Only(certificates(path)?)),
+            _ => Ok(Trust::System),
+        }
     }
 
     /// The credential: of the file that was named, of the environment, of the last login.

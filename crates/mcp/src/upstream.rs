@@ -48,7 +48,7 @@ pub use handshake::{Declared, EraChoice};
 pub use http::Http;
 pub use lines::Lines;
 pub use list::Listed;
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, value as header_value};
 pub use sse::Sse;
 
 /// What keeps a wire going: whoever holds the wire runs it. It ends when the wire does, and when nobody holds the wire any

@@ -184,7 +184,7 @@ fn with_meta(params: &Object, meta: Option<&Raw>) -> Raw {
 
 /// Text as the value of a header (2026-07-28, basic/transports): as it is if that can be said in a header and is not
 /// taken for something else, encoded if not.
-fn value(text: &str) -> HeaderValue {
+pub fn value(text: &str) -> HeaderValue {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
         && text.trim() == text
         && !text.starts_with("=?base64?");
