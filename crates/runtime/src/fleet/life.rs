@@ -47,6 +47,8 @@ enum Over {
     Stop,
     /// It ended its stream when it was asked for its era.
     Mute,
+    /// It ended when it was asked for its era.
+    Dead,
     /// It is no use.
     Failed(String),
 }
@@ -59,13 +61,13 @@ impl Life {
     pub(super) async fn run(self) {
         let era = self.ground.eras.choice(self.instance.wanted());
         let mut over = self.once(era).await;
-        if matches!(over, Over::Mute) {
+        if matches!(over, Over::Mute | Over::Dead) {
             over = self.once(EraChoice::Legacy).await;
         }
         let end = match over {
             Over::Ended(end) => end,
             Over::Stop => End::Stopped,
-            Over::Mute => End::Failed { why: UpstreamError::Ended.to_string() },
+            Over::Mute | Over::Dead => End::Failed { why: UpstreamError::Ended.to_string() },
             Over::Failed(why) => End::Failed { why },
         };
         tracing::info!(instance = self.instance.name(), ?end, "an instance has ended");
@@ -84,7 +86,8 @@ impl Life {
         self.instance.has_started(&access, log);
         let over = self.speak(&access, era, (&mut ended, &cut)).await;
         match &over {
-            Over::Ended(_) => return over,
+            // Nobody waits twice for an end.
+            Over::Ended(_) | Over::Dead => return over,
             Over::Failed(why) => self.instance.is_out_of_reach(why.clone()),
             Over::Stop | Over::Mute => {}
         }
@@ -273,7 +276,7 @@ async fn not_greeted(error: &UpstreamError, era: EraChoice, ended: &mut Ended) -
 /// What the end of a process means that was asked for its era, or was not.
 fn of_end(end: End, was_asked: bool) -> Over {
     match end {
-        End::Exited { .. } | End::Signaled { .. } if was_asked => Over::Mute,
+        End::Exited { .. } | End::Signaled { .. } if was_asked => Over::Dead,
         end => Over::Ended(end),
     }
 }

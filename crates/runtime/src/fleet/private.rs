@@ -69,8 +69,10 @@ impl Fleet {
             }
             instance.stop();
         }
-        let of_server = table.private().filter(|it| *it.server() == wanted.server).count();
-        let all = table.private().count();
+        // The one whose place is taken doesn't count.
+        let others = || table.private().filter(|it| it.private() != Some(&key));
+        let (all, of_server) =
+            (others().count(), others().filter(|it| *it.server() == wanted.server).count());
         let is_full = |count: usize, max: u64| u64::try_from(count).is_ok_and(|count| count >= max);
         if is_full(all, self.ground.limits.private_max) {
             return Err(PrivateError::Full { count: all });

@@ -46,6 +46,9 @@ async fn there_are_so_many_and_an_idle_one_makes_room() {
     let second = start("bob", "a").unwrap();
     assert!(matches!(start("cid", "a"), Err(PrivateError::ServerFull { count: 2, .. })));
     start("ann", "b").unwrap();
+    // One takes its own place.
+    let newer = Wanted { generation: 2, ..wanted("x", "b", &server(REFUSE, ANSWER)) };
+    rig.fleet.start_private("ann", newer, Abilities::default()).unwrap();
     assert!(matches!(start("bob", "b"), Err(PrivateError::Full { count: 3 })));
     assert_eq!(ended(&second).await, End::Stopped);
     assert!(!first.is_ended());

@@ -199,6 +199,22 @@ async fn a_page_is_a_sign_of_life() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_asked_is_no_sign_of_anything() {
+    let (elsewhere, fleet) = remote();
+    fleet.start(at(&json!({"healthCheck": {"exec": ["true"], "intervalSeconds": 1, "failureThreshold": 1}})));
+    let instance = fleet.instance("a-0").unwrap();
+    runs(&instance).await;
+    while instance.health().why.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let health = instance.health();
+    assert_eq!((health.verdict, health.failures), (Verdict::Unknown, 0));
+    assert!(health.why.is_some_and(|why| why.contains("nothing can be run beside")));
+    assert_eq!(elsewhere.handshakes.load(Ordering::Relaxed), 1);
+    fleet.close().await;
+}
+
+#[tokio::test]
 async fn what_is_wanted_is_noted_for_as_long_as_there_is_such_a_server() {
     let (_elsewhere, fleet) = remote();
     let changed = fleet.changed();
