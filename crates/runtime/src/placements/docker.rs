@@ -93,8 +93,8 @@ impl Docker {
         Ok(())
     }
 
-    /// Goes on with an instance that a daemon that died has left; none if it doesn't run, is spoken to over its standard input,
-    /// or isn't what would be started now. It keeps the environment that it has.
+    /// Goes on with an instance that a daemon that died has left. None if there is none that runs, is spoken to over HTTP and is
+    /// what would be started now; one that isn't is removed, so that another one can have its name.
     pub async fn adopt(
         &self,
         order: &Order,
@@ -103,12 +103,12 @@ impl Docker {
         check(order)?;
         let name = container::name(&self.options.owner, &order.name);
         let Some(found) = self.engine.find(&name).await? else { return Ok(None) };
-        let is_same =
-            found.config.as_ref().and_then(|it| it.image.as_ref()) == order.spec.docker_image.as_ref();
-        if transport(order) == Transport::Stdio || !is_same || !is_running(&found) {
+        let Some(id) = found.id.clone() else { return Ok(None) };
+        let is_http = transport(order) != Transport::Stdio;
+        if !is_http || !is_running(&found) || !container::is_of(&found, order) {
+            self.engine.remove(&id).await?;
             return Ok(None);
         }
-        let Some(id) = found.id.clone() else { return Ok(None) };
         let access = self.address(order, &found)?;
         Ok(Some(self.follow(id, access, None, stop.child_token())))
     }

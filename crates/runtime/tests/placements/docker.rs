@@ -127,6 +127,13 @@ async fn a_server_over_http_is_spoken_to_and_adopted_after_its_daemon_died() {
     assert_eq!(ended(adopted).await.0, End::Stopped);
     assert_eq!(again.list().await.unwrap(), []);
     assert!(again.adopt(&order, &adopt).await.unwrap().is_none());
+    // What would be started otherwise now isn't gone on with.
+    let (running, _stop) = start(&again, order.clone()).await;
+    let mut changed = order.clone();
+    changed.env.push(("TOKEN".to_owned(), "new".to_owned()));
+    assert!(again.adopt(&changed, &CancellationToken::new()).await.unwrap().is_none());
+    assert_eq!(again.list().await.unwrap(), []);
+    ended(running).await;
     drop(stop);
     engine.end().await;
 }

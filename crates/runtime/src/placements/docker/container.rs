@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig};
 use hayward_api::definition::{NetworkPolicy, Transport};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::Options;
 use crate::limits::{DOCKER_LOG_FILE, DOCKER_PROCESSES_MAX, DOCKER_TMP};
@@ -17,6 +19,9 @@ pub(super) const NAME_LABEL: &str = "hayward.instance";
 
 /// Who of us started it.
 pub(super) const OWNER_LABEL: &str = "hayward.owner";
+
+/// What it was made from: the digest of an order.
+const ORDER_LABEL: &str = "hayward.order";
 
 /// The name of the container of an instance.
 pub(super) fn name(owner: &str, instance: &str) -> String {
@@ -39,7 +44,12 @@ pub(super) fn body(options: &Options, order: &Order, transport: Transport) -> Co
     let spec = &order.spec;
     let is_stdio = transport == Transport::Stdio;
     let command: Vec<String> = spec.command.iter().chain(&spec.args).cloned().collect();
-    let labels = [(MANAGED_LABEL, "true"), (NAME_LABEL, &order.name), (OWNER_LABEL, &options.owner)];
+    let labels = [
+        (MANAGED_LABEL, "true"),
+        (NAME_LABEL, &order.name),
+        (OWNER_LABEL, &options.owner),
+        (ORDER_LABEL, &digest(order)),
+    ];
     ContainerCreateBody {
         image: spec.docker_image.clone(),
         cmd: Some(command).filter(|command| !command.is_empty()),
@@ -84,6 +94,18 @@ fn log(is_stdio: bool) -> HostConfigLogConfig {
     let bounds = bounds.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let (kind, config) = if is_stdio { ("none", HashMap::new()) } else { ("local", bounds.into()) };
     HostConfigLogConfig { typ: Some(kind.to_owned()), config: Some(config) }
+}
+
+/// Whether a container is what would be made now.
+pub(super) fn is_of(found: &ContainerInspectResponse, order: &Order) -> bool {
+    let labels = found.config.as_ref().and_then(|config| config.labels.as_ref());
+    labels.and_then(|labels| labels.get(ORDER_LABEL)) == Some(&digest(order))
+}
+
+/// The same for the same server with the same environment. Who sees it sees that as well.
+fn digest(order: &Order) -> String {
+    let said = json!([&*order.spec, order.env]).to_string();
+    Sha256::digest(said).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The address of a container.
