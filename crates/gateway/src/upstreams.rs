@@ -29,7 +29,7 @@ use hayward_mcp::envelope::Notification;
 use hayward_mcp::era::Era;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
-use hayward_mcp::upstream::{Event, Outgoing, Step, Upstream};
+use hayward_mcp::upstream::{Event, Outgoing, Step, Upstream, UpstreamError};
 use hayward_store::{PendingTool, Store};
 use hayward_tool::{BoxFuture, Call, Change, Changes, Cx, Outcome};
 use tokio::sync::mpsc;
@@ -86,6 +86,8 @@ impl Links for Nothing {
     fn wanted<'a>(&'a self, _server: &'a str) -> BoxFuture<'a, Result<Link, Away>> {
         Box::pin(async { Err(Away { why: "nothing runs servers here".to_owned(), is_full: false }) })
     }
+
+    fn failed(&self, _server: &str, _upstream: &Arc<Upstream>, _error: &UpstreamError) {}
 
     fn own<'a>(&'a self, server: &'a str, _owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>> {
         self.wanted(server)

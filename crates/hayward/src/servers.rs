@@ -14,15 +14,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hayward_api::definition::Placement as Where;
-use hayward_controlplane::reconcilers::instances::Instances;
+use hayward_controlplane::reconcilers::instances::{Instances, Leasing};
 use hayward_egress::{Client, Options, Reach, Trust};
 use hayward_exec::{Confined, Executor};
 use hayward_gateway::upstreams::{Links, Upstreams};
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::state::digest;
-use hayward_mcp::upstream::{Event, Upstream};
+use hayward_mcp::upstream::{Connect, Event, Upstream};
 use hayward_runtime::fleet::{FleetConfig, Hears, Instance};
 use hayward_runtime::placement::Placement;
+use hayward_runtime::placements::docker::{Docker, Options as DockerOptions};
 use hayward_runtime::placements::process::Process;
 use hayward_runtime::placements::remote::Remote;
 use hayward_runtime::{Dial, Fleet, Limits, Packages};
@@ -50,12 +51,17 @@ pub(crate) struct Servers {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) upstreams: Arc<Upstreams>,
     process: Process,
+    docker: Option<Docker>,
     tasks: TaskTracker,
 }
 
-/// Where packages come from.
+/// What runs servers, beside this machine itself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registries {
+pub(crate) struct Runners {
+    /// The socket of a Docker engine; without one, no server runs in a container.
+    pub(crate) docker: Option<PathBuf>,
+    /// The network that its containers are in.
+    pub(crate) docker_network: String,
     /// The address of the registry of npm.
     pub(crate) npm: Option<String>,
     /// The address of the Python index.
@@ -70,45 +76,73 @@ impl Servers {
         executor: &Executor,
         data_dir: &Path,
         limits: &Limits,
-        registries: Registries,
+        runners: Runners,
         store: Store,
     ) -> Result<Self, Failure> {
         // They see their home and their package, and nothing else of ours is in their view.
         let executor = executor.protecting(Vec::new());
         let packages = Packages {
             folder: data_dir.join(PACKAGES),
-            npm_registry: registries.npm,
-            python_index: registries.python,
-            certificates: registries.certificates,
+            npm_registry: runners.npm,
+            python_index: runners.python,
+            certificates: runners.certificates,
         };
         let process =
             Process::new(executor, data_dir.join(INSTANCES), Confined::default()).with_packages(packages);
         let client = Client::with(&egress()).map_err(Failure::unavailable)?;
         let mut placements: HashMap<Where, Arc<dyn Placement>> = HashMap::new();
         placements.insert(Where::Process, Arc::new(process.clone()));
-        placements.insert(Where::Remote, Arc::new(Remote::new(Arc::new(Dial::new(client)))));
+        let dial = Arc::new(Dial::new(client));
+        placements.insert(Where::Remote, Arc::new(Remote::new(Arc::clone(&dial) as Arc<dyn Connect>)));
+        let docker = runners.docker.map(|socket| {
+            let options =
+                DockerOptions { socket, owner: node_name(data_dir), network: runners.docker_network.clone() };
+            Docker::new(options, dial)
+        });
+        let docker = docker.transpose().map_err(|error| {
+            Failure::unavailable(error).hint("start the Docker engine, or leave out `--docker-socket`")
+        })?;
+        if let Some(docker) = &docker {
+            placements.insert(Where::Docker, Arc::new(docker.clone()));
+        }
         let fleet = Fleet::new(FleetConfig { placements, client: client_info(), limits: limits.clone() });
         let links = Arc::new(FleetLinks::new(Arc::clone(&fleet)));
         let upstreams = Upstreams::new(Arc::clone(&links) as Arc<dyn Links>, store);
         links.tell(&upstreams);
         fleet.heard_by(Arc::new(ToRoad(Arc::downgrade(&upstreams))));
-        Ok(Self { fleet, upstreams, process, tasks: TaskTracker::new() })
+        Ok(Self { fleet, upstreams, process, docker, tasks: TaskTracker::new() })
     }
 
-    /// Begins to run what is declared, and follows it until the shutdown.
+    /// Begins to run what is declared, and follows it until the shutdown. On a database that others share, a server runs on one
+    /// node.
     pub(crate) async fn start(
         &self,
         store: &Store,
-        node: String,
+        (node, is_shared): (String, bool),
         shutdown: &CancellationToken,
     ) -> Result<(), Failure> {
         // What a daemon left that died.
         self.process.clean_up().await;
+        if let Some(docker) = &self.docker
+            && let Err(error) = docker.clean_up(&[]).await
+        {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "containers of a dead daemon may be left"
+            );
+        }
         let from = self.upstreams.load().await.map_err(hayward_api::Error::from)?;
         self.tasks.spawn(Arc::clone(&self.upstreams).follow(from, shutdown.clone()));
         self.tasks.spawn(follow(Arc::clone(&self.fleet), Arc::clone(&self.upstreams), shutdown.clone()));
         let reconciler = Instances::new(store.clone(), Arc::clone(&self.fleet), node);
-        self.tasks.spawn(reconciler.run(shutdown.clone()));
+        let reconciler = if is_shared { reconciler.among_others(Leasing::default()) } else { reconciler };
+        let (fleet, shutdown) = (Arc::clone(&self.fleet), shutdown.clone());
+        self.tasks.spawn(async move {
+            let held = reconciler.run(shutdown).await;
+            // Other nodes may run them once none of them runs here.
+            fleet.close().await;
+            held.give_back().await;
+        });
         Ok(())
     }
 
@@ -117,6 +151,9 @@ impl Servers {
         self.upstreams.close().await;
         self.fleet.close().await;
         self.process.settle().await;
+        if let Some(docker) = &self.docker {
+            docker.settle().await;
+        }
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -102,6 +102,10 @@ pub(crate) fn failed(error: UpstreamError, at: &At) -> Failure {
             Failure { exit_code: 3, ..Failure::unavailable(anyhow!(what)) }
                 .hint("`hayward get servers` and `hayward get projects` tell what there is")
         }
+        // Who can't be let in is told so in the words of the protocol.
+        UpstreamError::Handshake(error) if error.message.starts_with("Not Found") => {
+            Failure { exit_code: 3, ..Failure::unavailable(anyhow!(error.message)) }
+        }
         error => Failure::unavailable(error),
     }
 }

@@ -30,7 +30,7 @@ use crate::fences::FenceArgs;
 use crate::fences::misfenced;
 use crate::fences::tools::{checked_tools, together};
 use crate::leftovers;
-use crate::servers::{Registries, Servers};
+use crate::servers::{Runners, Servers};
 
 /// The version that clients are told.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -81,8 +81,8 @@ pub(crate) struct Beside {
     pub(crate) otlp: Option<Otlp>,
     /// The database that is used instead of a file in the data directory.
     pub(crate) database: Option<DatabaseUrl>,
-    /// Where packages come from.
-    pub(crate) registries: Registries,
+    /// What runs servers, beside this machine itself.
+    pub(crate) runners: Runners,
 }
 
 /// What calls go through, built anew.
@@ -114,7 +114,7 @@ impl Stack {
         limits: AllLimits,
         beside: Beside,
     ) -> Result<Self, Failure> {
-        let Beside { secrets, further, transfers, prefix, otlp, database, registries } = beside;
+        let Beside { secrets, further, transfers, prefix, otlp, database, runners } = beside;
         let fence = serving.fence.read(data.path()).map_err(misfenced)?;
         let of_all = checked_tools(&together(&serving.tool_fences)?, data.path()).map_err(misfenced)?;
         let store = open_store(data.path(), database, &limits).await?;
@@ -146,7 +146,7 @@ impl Stack {
         };
         let meters = meters(prefix.as_deref().unwrap_or(DEFAULT_PREFIX), &executor);
         let policies = Arc::new(Policies::default());
-        let servers = Servers::new(&executor, data.path(), &limits.runtime, registries, store.clone())?;
+        let servers = Servers::new(&executor, data.path(), &limits.runtime, runners, store.clone())?;
         let parts = RoadParts {
             record,
             strict_from: serving.audit_strict_from.tier(),

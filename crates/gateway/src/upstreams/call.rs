@@ -216,6 +216,9 @@ impl Calling<'_> {
 
     /// Tells the server that nobody waits any more, beside the call, whose caller shouldn't wait for that either.
     fn withdraw(&self, upstream: &Arc<Upstream>, number: i64, ended: &Ended) {
+        if let Ended::Wire(error) = ended {
+            self.shared.links.failed(&self.server.name, upstream, error);
+        }
         let why = match ended {
             Ended::Silent => "no answer in time",
             Ended::Stopped(Stop::Cancelled) => "the client cancelled it",

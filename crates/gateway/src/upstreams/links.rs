@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use hayward_mcp::upstream::Upstream;
+use hayward_mcp::upstream::{Upstream, UpstreamError};
 use hayward_tool::{Abilities, BoxFuture};
 
 /// A connection to an instance of a server, for as long as it is used.
@@ -47,6 +47,9 @@ pub trait Links: Send + Sync {
 
     /// The same, started or waited for, if that doesn't take too long.
     fn wanted<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Link, Away>>;
+
+    /// A call failed on this connection: whoever runs the server looks whether it is there.
+    fn failed(&self, server: &str, upstream: &Arc<Upstream>, error: &UpstreamError);
 
     /// A connection of this owner alone, kept for its next call.
     fn own<'a>(&'a self, server: &'a str, owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>>;

@@ -110,7 +110,12 @@ fn read(source: impl std::io::Read, name: &str) -> Result<String, Failure> {
 async fn schema(upstream: &Upstream, tool: &str, at: &At) -> Result<Option<Value>, Failure> {
     let listed = upstream.list(List::Tools).await.map_err(|error| failed(error, at))?;
     let Ok(listed) = listed else { return Ok(None) };
-    let is_it = |it: &&Raw| Object::of(it).is_some_and(|it| it.get_str("name").as_deref() == Some(tool));
+    // `server/tool` is another name of what is listed as `server_tool`.
+    let listed_as = tool.replacen(['/', '.'], "_", 1);
+    let is_it = |it: &&Raw| {
+        let name = Object::of(it).and_then(|it| it.get_str("name").map(std::borrow::Cow::into_owned));
+        name.is_some_and(|name| name == tool || name == listed_as)
+    };
     let found = listed.elements.iter().find(is_it).and_then(|it| it.view::<Value>().ok());
     Ok(found.map(|tool| tool["inputSchema"].clone()))
 }

@@ -20,7 +20,7 @@ use crate::management::{self, Late};
 use crate::network::{Checked, Doors, Handed, Network, Trust};
 use crate::notify::Notify;
 use crate::reload::{Looks, Reload, Reloads, placed};
-use crate::servers::{Registries, node_name};
+use crate::servers::{Runners, node_name};
 use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
 use crate::{Start, local, output, ready, runtime};
@@ -67,6 +67,14 @@ pub(crate) struct Args {
     /// Beginning of our names at /metrics; `mymcp_` keeps the dashboards of mymcp working
     #[arg(long, env = "HAYWARD_METRICS_PREFIX", value_name = "PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
     metrics_prefix: String,
+
+    /// Socket of a Docker engine, e.g. /var/run/docker.sock: servers then run in containers unless they say otherwise
+    #[arg(long, env = "HAYWARD_DOCKER_SOCKET", value_name = "FILE")]
+    docker_socket: Option<PathBuf>,
+
+    /// Network of the containers of servers
+    #[arg(long, env = "HAYWARD_DOCKER_NETWORK", value_name = "NAME", default_value = "mcp-servers")]
+    docker_network: String,
 
     /// Registry of npm that packages of servers come from, instead of the public one
     #[arg(long, env = "HAYWARD_NPM_REGISTRY", value_name = "URL")]
@@ -159,8 +167,8 @@ async fn serve_until_signal(
     let prefix = Some(args.metrics_prefix.clone());
     let (secrets, further, transfers) = (args.secrets(), (start.further)(), args.transfers(address));
     let database = args.common.database()?;
-    let registries = args.registries();
-    let beside = Beside { secrets, further, transfers, prefix, otlp, database, registries };
+    let (runners, is_shared) = (args.runners(), database.is_some());
+    let beside = Beside { secrets, further, transfers, prefix, otlp, database, runners };
     let mut stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
     let temporary = Temporary::unless_stored(&stack).await?;
@@ -171,7 +179,7 @@ async fn serve_until_signal(
     let late = Late::new(Arc::clone(&stack.protocol));
     let plane = management::start(&stack, late.in_force(), args.bootstrap_open, shutdown.clone()).await?;
     let node = node_name(&data_dir);
-    stack.servers.start(&stack.store, node, &shutdown).await?;
+    stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
     let road = Arc::clone(&stack.protocol);
     TaskTracker::new().spawn(async move { road.road().record_expired().await });
     let app = App {
@@ -230,6 +238,7 @@ impl Args {
         self.ready_file = absolute(self.ready_file, "--ready-file")?;
         self.log_dir = absolute(self.log_dir, "--log-dir")?;
         self.manifests = absolute(self.manifests, "--manifests")?;
+        self.docker_socket = absolute(self.docker_socket, "--docker-socket")?;
         self.package_certificates = absolute(self.package_certificates, "--package-certificates")?;
         Ok(self)
     }
@@ -241,9 +250,11 @@ impl Args {
         named.into_iter().flatten().cloned().chain(own_outputs()).collect()
     }
 
-    /// Where packages of servers come from.
-    pub(crate) fn registries(&self) -> Registries {
-        Registries {
+    /// What runs servers, beside this machine itself.
+    pub(crate) fn runners(&self) -> Runners {
+        Runners {
+            docker: self.docker_socket.clone(),
+            docker_network: self.docker_network.clone(),
             npm: self.npm_registry.clone(),
             python: self.python_index.clone(),
             certificates: self.package_certificates.clone(),

@@ -84,7 +84,7 @@ pub(crate) enum Change {
 }
 
 /// The keys of flags. Whoever adds one says here when it changes.
-const CHANGES: [(&str, Change); 43] = [
+const CHANGES: [(&str, Change); 45] = [
     ("allowed.hosts", Change::Request),
     ("allowed.origins", Change::Request),
     ("audit.strict_from", Change::Request),
@@ -93,6 +93,8 @@ const CHANGES: [(&str, Change); 43] = [
     ("containment", Change::Restart),
     ("data.dir", Change::Restart),
     ("database.url", Change::Restart),
+    ("docker.network", Change::Restart),
+    ("docker.socket", Change::Restart),
     ("fence.allow_network", Change::Restart),
     ("fence.cpu", Change::Restart),
     ("fence.file_size", Change::Restart),

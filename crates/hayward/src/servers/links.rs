@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use hayward_gateway::upstreams::{Away, Link, Links, Owner, Upstreams};
+use hayward_mcp::upstream::{Upstream, UpstreamError};
 use hayward_runtime::Fleet;
 use hayward_runtime::fleet::{Instance, State};
 use hayward_runtime::placement::End;
@@ -65,18 +66,24 @@ impl FleetLinks {
 
 impl Links for FleetLinks {
     fn shared(&self, server: &str) -> Option<Link> {
-        let instance = self.fleet.pick(server)?;
-        let upstream = instance.upstream()?;
-        Some(Link { upstream, hold: Box::new(instance.call()) })
+        let call = self.fleet.take(server)?;
+        let upstream = call.instance().upstream()?;
+        Some(Link { upstream, hold: Box::new(call) })
     }
 
     fn wanted<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Link, Away>> {
         Box::pin(async move {
             self.fleet.wanted(server);
             let instance = self.instance(server).await?;
-            let upstream = instance.upstream().ok_or_else(|| Away { why: why(&instance), is_full: false })?;
-            Ok(Link { upstream, hold: Box::new(instance.call()) })
+            self.shared(server).ok_or_else(|| Away { why: why(&instance), is_full: false })
         })
+    }
+
+    fn failed(&self, server: &str, upstream: &Arc<Upstream>, error: &UpstreamError) {
+        let instances = self.fleet.all();
+        for instance in instances.iter().filter(|instance| **instance.server() == *server) {
+            instance.failed(upstream, error);
+        }
     }
 
     fn own<'a>(&'a self, server: &'a str, owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>> {
