@@ -111,6 +111,25 @@ impl Report {
         self.check_scored()
     }
 
+    /// The same, but for these scenarios, each of which has to fail or it isn't one that can't pass.
+    ///
+    /// # Errors
+    /// What failed or is missing, or passed although it can't.
+    pub fn check_but(&self, suite: Suite, cannot: &[&str]) -> anyhow::Result<()> {
+        let is_excused = |scenario: &&Scenario| cannot.contains(&scenario.name.as_str());
+        let failed: Vec<_> = self.scenarios.iter().filter(|it| it.failed > 0 && !is_excused(it)).collect();
+        ensure!(failed.is_empty(), "{failed:?}\n{}", self.said);
+        let passed: Vec<_> = self.scenarios.iter().filter(|it| it.failed == 0 && is_excused(it)).collect();
+        ensure!(passed.is_empty(), "they pass: {passed:?}");
+        let counted = self.scored.len();
+        ensure!(counted == suite.scenarios(), "{counted} scenarios count, not {}", suite.scenarios());
+        for name in self.scored.iter().filter(|name| !cannot.contains(&name.as_str())) {
+            let is_passed = |it: &&Scenario| it.name == *name && it.passed > 0 && it.failed == 0;
+            ensure!(self.scenarios.iter().any(|it| is_passed(&it)), "{name} did not pass\n{}", self.said);
+        }
+        Ok(())
+    }
+
     /// Whether everything that is scored of a client was run and passed. What isn't scored may fail: extensions.
     ///
     /// # Errors

@@ -46,6 +46,13 @@ impl Daemon {
         Self::start_writing(binary, data_dir, args, [Stdio::null(), Stdio::null()])
     }
 
+    /// The same on a port that is known before.
+    pub fn start_on(binary: &str, data_dir: &Path, port: u16) -> anyhow::Result<Self> {
+        let mut command = command(binary, ["serve", "--port", &port.to_string()]);
+        command.stderr(Stdio::null()).stdout(Stdio::null());
+        Self::start_command(command, data_dir)
+    }
+
     /// The same with this standard output and error.
     pub fn start_writing(
         binary: &str,

@@ -221,3 +221,6 @@ pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 
 /// Lists that are kept of one endpoint, one for each set of grants that somebody has.
 pub(crate) const KEPT_LISTS_MAX: usize = 256;
+
+/// How long whoever asks for what a server offers waits for one that was just declared, or started with us.
+pub(crate) const SETTLE_PATIENCE: Duration = Duration::from_secs(15);

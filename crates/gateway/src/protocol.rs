@@ -344,6 +344,13 @@ impl Protocol {
         }
     }
 
+    /// Waits until it is known what can be answered to this question, if that takes a moment.
+    pub(crate) async fn settle(&self, question: &Question, endpoint: &Endpoint) {
+        if matches!(question, Question::Initialize { .. } | Question::Discover | Question::List(_)) {
+            self.road.upstreams().settled(endpoint).await;
+        }
+    }
+
     /// What is offered at an endpoint beside tools.
     pub(crate) fn offers(&self, endpoint: &Endpoint) -> Offers {
         self.road.at(endpoint).offers()

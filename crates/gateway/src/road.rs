@@ -36,7 +36,7 @@ use hayward_audit::secrets::{Redaction, Secrets};
 use hayward_audit::{Log, Moved};
 use hayward_auth::{Credentials, Decision, Policies, Policy, decide};
 use hayward_mcp::envelope::RequestId;
-use hayward_mcp::era::Revision;
+use hayward_mcp::era::{Era, Revision};
 use hayward_mcp::error::RpcError;
 use hayward_mcp::json::Raw;
 use hayward_mcp::param_headers::ParamHeaders;
@@ -366,7 +366,11 @@ impl Road {
         progress: Option<ProgressQueue>,
     ) -> (Reply, Option<Permit>) {
         // What its endpoint shows as it comes is what it sees to its end.
-        let router = self.at(&arrival.endpoint);
+        let mut router = self.at(&arrival.endpoint);
+        if router.find(arrival.form(), &arrival.name).is_none() {
+            self.upstreams().settled(&arrival.endpoint).await;
+            router = self.at(&arrival.endpoint);
+        }
         let metered = self.begin(arrival, &router);
         let (outcome, permit) = self.walk((arrival, &router), cancel, progress).await;
         metered.ended(&outcome);
@@ -564,6 +568,7 @@ impl Road {
             },
             params: arrival.params.clone(),
             timeout_ms: u64::try_from(route.timeout().as_millis()).unwrap_or(u64::MAX),
+            is_patient: arrival.revision.is_none_or(|revision| revision.era() == Era::Legacy),
             round: arrival.round.clone(),
         };
         let mut running = std::pin::pin!(run::run((route, self.upstreams()), cx, call, self.overrun));

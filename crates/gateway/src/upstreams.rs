@@ -32,7 +32,7 @@ use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::upstream::{Event, Outgoing, Step, Upstream, UpstreamError};
 use hayward_store::{PendingTool, Store};
 use hayward_tool::{BoxFuture, Call, Change, Changes, Cx, Outcome};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
@@ -58,6 +58,8 @@ pub struct Upstreams {
     /// Where what changed is told.
     changes: Changes,
     store: Store,
+    /// Ticks whenever a server said what it offers, or can't.
+    heard: watch::Sender<u64>,
     /// Tells of held calls that nobody came back for; whoever records them takes it.
     expired: Mutex<Option<mpsc::Receiver<Expired>>>,
 }
@@ -104,6 +106,7 @@ impl Upstreams {
             shared,
             changes: Changes::default(),
             store,
+            heard: watch::Sender::new(0),
             expired: Mutex::new(Some(expired)),
         })
     }
@@ -116,6 +119,19 @@ impl Upstreams {
     /// What an endpoint shows; none if there is no such endpoint. That of this machine may have nothing of others.
     pub(crate) fn entry(&self, endpoint: &Endpoint) -> Option<Arc<Entry>> {
         self.catalog.load().entries.get(endpoint).cloned()
+    }
+
+    /// Waits for servers of an endpoint that were only just declared, or started with us, to say what they offer: whoever asks
+    /// too early would be told of too little. Not for long, and at most once for each.
+    pub(crate) async fn settled(&self, endpoint: &Endpoint) {
+        let Some(entry) = self.entry(endpoint) else { return };
+        let mut heard = self.heard.subscribe();
+        loop {
+            heard.mark_unchanged();
+            let left = entry.attached.iter().filter_map(|attached| attached.server.unsettled()).max();
+            let Some(left) = left else { return };
+            drop(tokio::time::timeout(left, heard.changed()).await);
+        }
     }
 
     /// Where what changed is told.
@@ -171,6 +187,7 @@ impl Upstreams {
         let Some(server) = self.catalog.load().servers.get(server).cloned() else { return };
         let changes = server.is_gone(why);
         self.tell(&server.name, changes);
+        self.heard.send_modify(|count| *count += 1);
     }
 
     /// A server says something beside its answers.
@@ -262,6 +279,7 @@ impl Upstreams {
             Ok(refreshed) => {
                 self.keep(server, refreshed.new_pins).await;
                 self.tell(&server.name, refreshed.changes);
+                self.heard.send_modify(|count| *count += 1);
             }
             Err(why) => {
                 tracing::warn!(server = &*server.name, why, "a server doesn't say what it offers");

@@ -8,7 +8,7 @@
 mod connections;
 mod links;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use hayward_gateway::upstreams::{Links, Upstreams};
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::state::digest;
 use hayward_mcp::upstream::{Connect, Event, Upstream};
-use hayward_runtime::fleet::{FleetConfig, Hears, Instance};
+use hayward_runtime::fleet::{FleetConfig, Hears, Instance, State};
 use hayward_runtime::placement::Placement;
 use hayward_runtime::placements::docker::{Docker, Options as DockerOptions};
 use hayward_runtime::placements::process::Process;
@@ -204,39 +204,59 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
     let mut changed = fleet.changed();
     // By name of the instance: the connection that was told last.
     let mut told: HashMap<String, Weak<Upstream>> = HashMap::new();
-    let mut reached: HashMap<Arc<str>, bool> = HashMap::new();
+    let mut reached: HashSet<Arc<str>> = HashSet::new();
     loop {
         let instances = fleet.all();
         told.retain(|name, _| instances.iter().any(|instance| instance.name() == name));
-        let mut now: HashMap<Arc<str>, Option<String>> = HashMap::new();
+        let mut now: HashMap<Arc<str>, Standing> = HashMap::new();
         for instance in &instances {
-            let upstream = instance.upstream().filter(|_| instance.is_running());
-            let trouble =
-                now.entry(Arc::clone(instance.server())).or_insert_with(|| Some(links::why(instance)));
-            let Some(upstream) = upstream else { continue };
-            *trouble = None;
+            let standing = now.entry(Arc::clone(instance.server())).or_default();
+            let Some(upstream) = instance.upstream().filter(|_| instance.is_running()) else {
+                standing.add(instance);
+                continue;
+            };
+            standing.is_reached = true;
             let is_known = told.get(instance.name()).is_some_and(|it| it.as_ptr() == Arc::as_ptr(&upstream));
             if !is_known {
                 told.insert(instance.name().to_owned(), Arc::downgrade(&upstream));
                 upstreams.connected(instance.server(), upstream);
             }
         }
-        for (server, trouble) in &now {
-            let was_reached = reached.insert(Arc::clone(server), trouble.is_none());
-            if let (Some(why), Some(true) | None) = (trouble, was_reached) {
+        for server in reached.iter().filter(|server| !now.contains_key(*server)) {
+            upstreams.gone(server, "no instance of it runs");
+        }
+        for (server, standing) in &now {
+            // One that only begins may be reached in a moment; one that was reached isn't any more.
+            if let Some(why) = standing.why.as_ref().filter(|_| !standing.is_reached)
+                && (standing.has_failed || reached.contains(server))
+            {
                 upstreams.gone(server, why);
             }
         }
-        let gone: Vec<Arc<str>> =
-            reached.keys().filter(|server| !now.contains_key(*server)).cloned().collect();
-        for server in gone {
-            if reached.remove(&server) == Some(true) {
-                upstreams.gone(&server, "no instance of it runs");
-            }
-        }
+        reached = now.iter().filter(|(_, it)| it.is_reached).map(|(server, _)| Arc::clone(server)).collect();
         tokio::select! {
             () = shutdown.cancelled() => return,
             told = changed.changed() => if told.is_err() { return },
         }
+    }
+}
+
+/// How a server stands, by its instances.
+#[derive(Default)]
+struct Standing {
+    is_reached: bool,
+    /// What is the matter with one that can't be spoken to.
+    why: Option<String>,
+    /// Whether one has failed, and doesn't only begin.
+    has_failed: bool,
+}
+
+impl Standing {
+    fn add(&mut self, instance: &Instance) {
+        let is_beginning = instance.state() == State::Starting && instance.trouble().is_none();
+        if !is_beginning || self.why.is_none() {
+            self.why = Some(links::why(instance));
+        }
+        self.has_failed |= !is_beginning;
     }
 }

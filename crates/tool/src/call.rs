@@ -27,6 +27,9 @@ pub struct Call {
     pub caller: Caller,
     /// How long it may run, in milliseconds; what runs it may end it sooner.
     pub timeout_ms: u64,
+    /// Whether whoever passes it on should wait for what goes on elsewhere as a task: its client can't ask later, and knows
+    /// nothing of that.
+    pub is_patient: bool,
     /// What the rounds before this one have brought.
     pub round: Round,
 }
@@ -48,6 +51,7 @@ impl Call {
             params: Raw::empty_object(),
             caller,
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            is_patient: false,
             round: Round::default(),
         }
     }

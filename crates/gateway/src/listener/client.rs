@@ -136,6 +136,7 @@ impl Client {
         let (ask, context) = self.read(request)?;
         match ask {
             Ask::Question(question) => {
+                protocol.settle(&question, &self.endpoint).await;
                 let frame = self.question(protocol, &request.id, &question, context.era())?;
                 reserved.grow(frame.byte_len())?;
                 self.send(frame).await;

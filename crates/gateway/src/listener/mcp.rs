@@ -258,6 +258,7 @@ impl Visit<'_> {
         check_revision(&self.principal, &ask, &context)?;
         match ask {
             Ask::Question(question) => {
+                self.app.protocol.settle(&question, &self.arrived.endpoint).await;
                 self.note(&question)?;
                 let result = self.app.protocol.answer(&question, Era::Legacy, self.who());
                 let frame = Frame::result(&request.id, result);
@@ -309,7 +310,10 @@ impl Visit<'_> {
                 }
                 self.call(request.id.clone(), walk, context, reserved).await
             }
-            Ask::Question(question) => self.question(&request.id, &question, era, reserved),
+            Ask::Question(question) => {
+                self.app.protocol.settle(&question, &self.arrived.endpoint).await;
+                self.question(&request.id, &question, era, reserved)
+            }
             Ask::Task(ask) => {
                 let told = self.app.protocol.task(&request.id, &ask, &context, self.who())?;
                 reserved.grow(told.byte_len())?;

@@ -17,7 +17,7 @@ use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
-use hayward_tool::{Ability, Call, Cx, Outcome, Progress, Stop, ToolError, Verb};
+use hayward_tool::{Abilities, Ability, Call, Cx, Outcome, Progress, Stop, ToolError, Verb};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tokio_util::task::TaskTracker;
@@ -180,7 +180,9 @@ impl Calling<'_> {
     /// Sends the request. Some servers answer only when they are done, so that this takes as long as they do.
     async fn open(&self, link: Link) -> Result<Going, Ended> {
         let params = params::of(self.offered, self.call);
-        let outgoing = self.outgoing(self.call.verb.method(), &params, &self.offered.own);
+        // A template stands for many resources: which one is meant, the client has said.
+        let name = if self.call.verb == Verb::ReadResource { &self.call.name } else { &self.offered.own };
+        let outgoing = self.outgoing(self.call.verb.method(), &params, name);
         let number = link.upstream.number();
         let opened = {
             let mut opening = pin!(link.upstream.request_as(number, &outgoing));
@@ -207,11 +209,16 @@ impl Calling<'_> {
         Outgoing {
             has_progress: has_listener,
             log_level: has_listener.then_some(LogLevel::Debug),
-            // What goes on by itself is followed here, for clients that can't.
-            abilities: self.call.caller.abilities.with(Ability::Tasks),
+            abilities: self.abilities(),
             mirrored,
             ..Outgoing::new(method, Some(params)).on(name)
         }
+    }
+
+    /// What whoever is asked can do: what goes on by itself is followed here for clients that know nothing of tasks.
+    fn abilities(&self) -> Abilities {
+        let abilities = self.call.caller.abilities;
+        if self.call.is_patient { abilities.with(Ability::Tasks) } else { abilities }
     }
 
     /// Tells the server that nobody waits any more, beside the call, whose caller shouldn't wait for that either.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hayward_api::definition::{Placement, Sharing, Transport, Trust};
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::admission::{self, Pins};
 use super::breaker::Breaker;
 use super::offered::Offered;
-use crate::limits::{CALL_TIMEOUT, SERVER_CALLS_MAX};
+use crate::limits::{CALL_TIMEOUT, SERVER_CALLS_MAX, SETTLE_PATIENCE};
 
 /// One server.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Server {
     refreshing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
     is_due: AtomicBool,
+    /// Since when it is known.
+    since: Instant,
 }
 
 /// What a server offers, as it was last heard.
@@ -79,6 +81,7 @@ impl Server {
             places: Arc::new(Semaphore::new(SERVER_CALLS_MAX)),
             refreshing: tokio::sync::Mutex::default(),
             is_due: AtomicBool::new(false),
+            since: Instant::now(),
         };
         // What was taken under other rules is looked at again when it is heard again.
         let stale = lists.declared.is_some().then(|| "its definition has changed".into());
@@ -89,6 +92,14 @@ impl Server {
     /// What it offers.
     pub(crate) fn lists(&self) -> Arc<Lists> {
         self.lists.load_full()
+    }
+
+    /// How long it may still take until it is known what it offers; none if that is known, or why not, or if it has taken long
+    /// enough.
+    pub(crate) fn unsettled(&self) -> Option<Duration> {
+        let lists = self.lists.load();
+        let is_settled = self.is_builtin() || lists.declared.is_some() || lists.stale.is_some();
+        SETTLE_PATIENCE.checked_sub(self.since.elapsed()).filter(|left| !is_settled && !left.is_zero())
     }
 
     /// Whether it is a toolset of ours.
