@@ -176,6 +176,8 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
     let budget = (length / 3).max(1);
     candidates
         .into_iter()
+        // Bytes are at least as many as characters, and at most four times as many.
+        .filter(|candidate| candidate.len() <= (length + budget) * 4)
         .map(|candidate| (edit_distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= budget)
         .min_by_key(|(distance, _)| *distance)

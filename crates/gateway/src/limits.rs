@@ -175,7 +175,7 @@ pub(crate) const OFFERED_NAME_CHARS_MAX: usize = 128;
 pub(crate) const UPSTREAM_TOLD_CHARS_MAX: usize = 2_000;
 
 /// Calls that one server has at once.
-pub(crate) const SERVER_CALLS_MAX: usize = 512;
+pub(crate) const SERVER_CALLS_MAX: usize = 128;
 
 /// How long a server may say nothing while it is called, unless something else was declared.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_mins(2);
@@ -224,3 +224,29 @@ pub(crate) const KEPT_LISTS_MAX: usize = 256;
 
 /// How long whoever asks for what a server offers waits for one that was just declared, or started with us.
 pub(crate) const SETTLE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long one call alone tries a server that was left alone.
+pub(crate) const BREAKER_TRY: Duration = Duration::from_secs(10);
+
+/// How long asking a server for its lists may take.
+pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Things of one list of a server that are looked at; the rest of it is not shown.
+pub(crate) const OFFERED_MAX: usize = 1_000;
+
+/// How long a server may take to take an answer of ours, or to hear that nobody waits any more.
+pub(crate) const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Refusals that are on their way to servers at once; what is asked beyond that gets no answer.
+pub(crate) const REFUSALS_AT_ONCE_MAX: usize = 64;
+
+/// Changes of resources that are told of one server in a second.
+pub(crate) const UPDATES_PER_SECOND_MAX: u32 = 100;
+
+/// Bytes of one line of a log that a server sends to a client.
+pub(crate) const LOG_DATA_BYTES_MAX: usize = 64 * 1024;
+
+/// The first and the longest pause before a server is listened to again whose stream broke off.
+pub(crate) const LISTEN_PAUSE_MIN: Duration = Duration::from_secs(1);
+/// See there.
+pub(crate) const LISTEN_PAUSE_MAX: Duration = Duration::from_mins(1);

@@ -334,9 +334,11 @@ impl Protocol {
     ) -> Raw {
         match question {
             Question::Initialize { revision, .. } => {
-                result::initialize(&self.identity(endpoint), self.offers(endpoint), *revision)
+                result::initialize(&self.identity(principal, endpoint), self.offers(endpoint), *revision)
             }
-            Question::Discover => result::discover(&self.identity(endpoint), self.offers(endpoint)),
+            Question::Discover => {
+                result::discover(&self.identity(principal, endpoint), self.offers(endpoint))
+            }
             Question::List(list) => result::list(era, *list, &self.road.list_at(endpoint, *list, principal)),
             Question::Ping | Question::SetLogLevel(_) | Question::Subscribe(_) | Question::Unsubscribe(_) => {
                 Raw::empty_object()
@@ -357,11 +359,11 @@ impl Protocol {
     }
 
     /// Who we are at an endpoint: what clients are told first differs.
-    fn identity(&self, endpoint: &Endpoint) -> Identity {
-        let router = self.road.at(endpoint);
+    fn identity(&self, principal: &Principal, endpoint: &Endpoint) -> Identity {
+        let more = self.road.at(endpoint).instructions(&self.road.policy(), principal);
         let own = Some(&*self.identity.instructions).filter(|_| *endpoint == Endpoint::Default);
         let told: Vec<&str> =
-            own.into_iter().chain([router.instructions()]).filter(|text| !text.is_empty()).collect();
+            own.into_iter().chain([more.as_str()]).filter(|text| !text.is_empty()).collect();
         Identity { instructions: told.join("\n\n"), ..self.identity.clone() }
     }
 

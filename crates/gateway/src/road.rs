@@ -368,7 +368,7 @@ impl Road {
         // What its endpoint shows as it comes is what it sees to its end.
         let mut router = self.at(&arrival.endpoint);
         if router.find(arrival.form(), &arrival.name).is_none() {
-            self.upstreams().settled(&arrival.endpoint).await;
+            cancel.run_until_cancelled(self.upstreams().settled(&arrival.endpoint)).await;
             router = self.at(&arrival.endpoint);
         }
         let metered = self.begin(arrival, &router);

@@ -22,22 +22,24 @@ mod questions;
 mod server;
 mod state;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use hayward_mcp::envelope::Notification;
 use hayward_mcp::era::Era;
-use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::limits::URI_BYTES_MAX;
 use hayward_mcp::upstream::{Event, Outgoing, Step, Upstream, UpstreamError};
-use hayward_store::{PendingTool, Store};
+use hayward_store::Store;
 use hayward_tool::{BoxFuture, Call, Change, Changes, Cx, Outcome};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
-use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY};
-use admission::Pins;
+use crate::limits::{
+    LISTEN_PAUSE_MAX, LISTEN_PAUSE_MIN, REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, REFUSALS_AT_ONCE_MAX,
+};
 use call::{Calling, Shared};
 use catalog::Catalog;
 pub use catalog::Declared;
@@ -50,6 +52,7 @@ pub(crate) use offered::Offered;
 pub use server::KeptBack;
 pub use server::told;
 pub(crate) use server::{Lists, Server};
+use state::State;
 
 /// Every server of others, and what connects to it.
 pub struct Upstreams {
@@ -62,6 +65,15 @@ pub struct Upstreams {
     heard: watch::Sender<u64>,
     /// Tells of held calls that nobody came back for; whoever records them takes it.
     expired: Mutex<Option<mpsc::Receiver<Expired>>>,
+}
+
+/// Whose a connection is on which a server says something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Everybody's.
+    Shared,
+    /// One caller's, or one session's.
+    Own,
 }
 
 /// How a server fares, as its gateway sees it.
@@ -100,7 +112,13 @@ impl Upstreams {
     /// No server yet; connections come from here, and what is approved is kept there.
     pub fn new(links: Arc<dyn Links>, store: Store) -> Arc<Self> {
         let (held, expired) = Held::new();
-        let shared = Shared { links, held, asks: asks::Asks::default(), tasks: TaskTracker::new() };
+        let shared = Shared {
+            links,
+            held,
+            asks: asks::Asks::default(),
+            tasks: TaskTracker::new(),
+            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
+        };
         Arc::new(Self {
             catalog: ArcSwap::default(),
             shared,
@@ -174,50 +192,46 @@ impl Upstreams {
     }
 
     /// A server can be spoken to: it is asked what it offers.
-    pub fn connected(self: &Arc<Self>, server: &str, upstream: Arc<Upstream>) {
-        self.refresh_soon(server, Arc::clone(&upstream));
+    pub fn connected(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) {
+        self.refresh_soon(server);
         if upstream.declared().revision.era() == Era::Modern {
-            let (this, server) = (Arc::clone(self), server.to_owned());
+            let (this, server, upstream) = (Arc::clone(self), server.to_owned(), Arc::downgrade(upstream));
             self.shared.tasks.spawn(async move { this.listen(&server, &upstream).await });
         }
     }
 
     /// No instance of a server can be spoken to, for this reason: what it offered last stays, and says so.
     pub fn gone(&self, server: &str, why: &str) {
-        let Some(server) = self.catalog.load().servers.get(server).cloned() else { return };
+        let Some(server) = self.server(server) else { return };
         let changes = server.is_gone(why);
         self.tell(&server.name, changes);
         self.heard.send_modify(|count| *count += 1);
     }
 
-    /// A server says something beside its answers.
-    pub fn heard(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>, event: Event) {
+    /// A server says something beside its answers, on a connection that everybody shares or on one of somebody alone.
+    pub fn heard(self: &Arc<Self>, server: &str, (upstream, on): (&Arc<Upstream>, On), event: Event) {
         match event {
-            Event::Notification(notification) => self.notified(server, upstream, &notification),
-            Event::Lost => self.refresh_soon(server, Arc::clone(upstream)),
+            Event::Notification(notification) => self.notified(server, on, &notification),
+            Event::Lost => self.refresh_soon(server),
             Event::Request(asked) => {
-                let Err(asked) = self.shared.asks.hand_over(upstream, asked) else { return };
-                let upstream = Arc::clone(upstream);
-                self.shared.tasks.spawn(async move {
-                    let answer = if asked.request.method == "ping" {
-                        Ok(Raw::empty_object())
-                    } else {
-                        Err(RpcError::method_not_found(&asked.request.method))
-                    };
-                    upstream.answer(&asked, answer).await.ok();
-                });
+                if let Err(asked) = self.shared.asks.hand_over(upstream, asked) {
+                    self.shared.refuse(upstream, *asked);
+                }
             }
         }
     }
 
-    fn notified(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>, notification: &Notification) {
+    fn notified(self: &Arc<Self>, server: &str, on: On, notification: &Notification) {
         match notification.method.as_str() {
+            // Whoever has a connection alone may see other things there: what all see is asked for where all are.
             "notifications/tools/list_changed"
             | "notifications/resources/list_changed"
-            | "notifications/prompts/list_changed" => self.refresh_soon(server, Arc::clone(upstream)),
-            "notifications/resources/updated" => {
+            | "notifications/prompts/list_changed" => self.refresh_soon(server),
+            "notifications/resources/updated" if on == On::Shared => {
                 let params = notification.params.as_ref().and_then(Object::of);
-                if let Some(uri) = params.and_then(|params| params.get_str("uri").map(Arc::<str>::from)) {
+                let uri = params.and_then(|params| params.get_str("uri").map(Arc::<str>::from));
+                let Some(uri) = uri.filter(|uri| uri.len() <= URI_BYTES_MAX) else { return };
+                if self.server(server).is_some_and(|server| server.may_update()) {
                     self.changes.tell_of(&server.into(), Change::Resource(uri));
                 }
             }
@@ -225,8 +239,29 @@ impl Upstreams {
         }
     }
 
-    /// Listens to what a modern server says has changed, for as long as it says it.
-    async fn listen(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) {
+    /// Listens to what a modern server says has changed, for as long as the connection is one that somebody has.
+    async fn listen(self: &Arc<Self>, server: &str, upstream: &Weak<Upstream>) {
+        let mut pause = LISTEN_PAUSE_MIN;
+        while let Some(upstream) = upstream.upgrade() {
+            let began = Instant::now();
+            let has_begun = self.listen_once(server, &upstream).await;
+            drop(upstream);
+            if !has_begun {
+                return;
+            }
+            pause = if began.elapsed() > LISTEN_PAUSE_MAX {
+                LISTEN_PAUSE_MIN
+            } else {
+                (pause * 2).min(LISTEN_PAUSE_MAX)
+            };
+            tokio::time::sleep(pause).await;
+            // What changed meanwhile, nobody told.
+            self.refresh_soon(server);
+        }
+    }
+
+    /// Listens until the stream breaks off; whether the server let us listen at all.
+    async fn listen_once(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) -> bool {
         let declared = upstream.declared();
         let wanted = [
             ("tools", "toolsListChanged"),
@@ -236,94 +271,65 @@ impl Upstreams {
         let wanted = wanted.into_iter().filter(|(capability, _)| declared.can(capability));
         let filter = wanted.fold(ObjectWriter::new(96), |object, (_, key)| object.bool(key, true)).end();
         let params = ObjectWriter::new(128).raw("notifications", &filter).end();
-        let Ok(mut exchange) = upstream.request(&Outgoing::new("subscriptions/listen", Some(&params))).await
-        else {
-            return;
-        };
+        let outgoing = Outgoing::new("subscriptions/listen", Some(&params));
+        let Ok(mut exchange) = upstream.request(&outgoing).await else { return false };
+        let mut has_begun = false;
         loop {
             match exchange.next().await {
-                Ok(Step::Notification(notification)) => self.notified(server, upstream, &notification),
+                Ok(Step::Notification(notification)) => {
+                    has_begun = true;
+                    self.notified(server, On::Shared, &notification);
+                }
                 Ok(Step::Progress(_) | Step::Request(_)) => {}
-                Ok(Step::Response(_)) | Err(_) => return,
+                Ok(Step::Response(_)) | Err(_) => return has_begun,
             }
         }
     }
 
-    /// Asks a server what it offers, once for all that changes within a moment.
-    fn refresh_soon(self: &Arc<Self>, server: &str, upstream: Arc<Upstream>) {
-        let Some(server) = self.catalog.load().servers.get(server).cloned() else { return };
-        if !server.claim_refresh() {
-            return;
-        }
+    fn server(&self, name: &str) -> Option<Arc<Server>> {
+        self.catalog.load().servers.get(name).cloned()
+    }
+
+    /// Asks a server what it offers, once for all that changes within a moment, over whichever connection there is then.
+    fn refresh_soon(self: &Arc<Self>, server: &str) {
+        let Some(server) = self.server(server).filter(|server| server.claim_refresh()) else { return };
         let this = Arc::clone(self);
         self.shared.tasks.spawn(async move {
             // The first time nobody has to wait.
-            if server.lists().declared.is_some() {
+            if server.lists().declared.is_some() || server.lists().stale.is_some() {
                 tokio::time::sleep(REFRESH_PAUSE).await;
             }
-            this.refresh(&server, &upstream).await;
+            this.refresh(&server).await;
         });
     }
 
-    async fn refresh(self: &Arc<Self>, server: &Arc<Server>, upstream: &Arc<Upstream>) {
-        let pins = match self.store.tool_pins(&server.uid).await {
-            Ok(pins) => pins,
-            // Without what was approved nothing new is shown.
-            Err(error) => {
-                server.release_refresh();
-                return self.gone(&server.name, &format!("what was approved can't be read: {error}"));
-            }
+    async fn refresh(self: &Arc<Self>, server: &Arc<Server>) {
+        let Some(link) = self.shared.links.shared(&server.name) else {
+            // Once it is there, it is asked.
+            return server.release_refresh();
         };
-        let pins: Pins = pins.into_iter().filter_map(|pin| Some((pin.name, pin.digest?))).collect();
-        match server.refresh(upstream, &pins).await {
-            Ok(refreshed) => {
-                self.keep(server, refreshed.new_pins).await;
-                self.tell(&server.name, refreshed.changes);
+        let asking = tokio::time::timeout(REFRESH_TIMEOUT, server.refresh(&link.upstream, &self.store));
+        let asked =
+            asking.await.unwrap_or_else(|_elapsed| Err("it doesn't say in time what it offers".to_owned()));
+        server.release_refresh();
+        match asked {
+            Ok(changes) => {
+                self.tell(&server.name, changes);
                 self.heard.send_modify(|count| *count += 1);
             }
             Err(why) => {
+                let why = answer::cleaned(&why);
                 tracing::warn!(server = &*server.name, why, "a server doesn't say what it offers");
                 self.gone(&server.name, &why);
-                let (this, name, upstream) =
-                    (Arc::clone(self), Arc::clone(&server.name), Arc::downgrade(upstream));
-                self.shared.tasks.spawn(async move {
-                    tokio::time::sleep(REFRESH_RETRY).await;
-                    if let Some(upstream) = upstream.upgrade() {
-                        this.refresh_soon(&name, upstream);
-                    }
-                });
+                if server.claim_retry() {
+                    let (this, server) = (Arc::clone(self), Arc::clone(server));
+                    self.shared.tasks.spawn(async move {
+                        tokio::time::sleep(REFRESH_RETRY).await;
+                        server.release_retry();
+                        this.refresh_soon(&server.name);
+                    });
+                }
             }
-        }
-    }
-
-    /// Keeps what is approved by being the first, and what waits.
-    async fn keep(&self, server: &Server, new: Pins) {
-        let lists = server.lists();
-        let definition = |name: &str| {
-            let is_it = |offered: &&Arc<Offered>| {
-                offered.list == hayward_mcp::request::List::Tools && &*offered.own == name
-            };
-            lists.offered.iter().find(is_it).map(|offered| offered.definition.as_str().to_owned())
-        };
-        let approved: Vec<_> = new
-            .into_iter()
-            .map(|(name, pin)| {
-                let definition = definition(&name).unwrap_or_default();
-                (name, pin, definition)
-            })
-            .collect();
-        let waiting = lists.kept_back.iter().filter_map(|kept| {
-            let pending = PendingTool {
-                digest: kept.pin.clone()?,
-                definition: kept.definition.clone(),
-                why: kept.why.clone(),
-            };
-            Some((kept.name.clone(), pending))
-        });
-        let waiting: Vec<_> = waiting.collect();
-        if let Err(error) = self.store.keep_tool_pins(&server.uid, &approved, &waiting).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, server = &*server.name, "what is approved of a server can't be kept");
         }
     }
 
@@ -350,10 +356,19 @@ impl Upstreams {
         Calling { shared: &self.shared, server, offered, cx, call }.run().await
     }
 
-    /// Ends what is held, and waits for what runs beside calls.
+    /// Ends what is held.
     pub async fn close(&self) {
         self.shared.held.end_all().await;
         self.shared.tasks.close();
+    }
+
+    /// Ends what this state of a round holds, which nobody comes back for.
+    pub(crate) fn release(&self, state: Option<&Raw>, credential: &str) {
+        if let State::Held(id) = State::read(state)
+            && let Some(call) = self.shared.held.take(&id, credential)
+        {
+            self.shared.tasks.spawn(call.end("nobody answers"));
+        }
     }
 }
 

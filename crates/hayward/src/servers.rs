@@ -17,7 +17,7 @@ use hayward_api::definition::Placement as Where;
 use hayward_controlplane::reconcilers::instances::{Instances, Leasing};
 use hayward_egress::{Client, Options, Reach, Trust};
 use hayward_exec::{Confined, Executor};
-use hayward_gateway::upstreams::{Links, Upstreams};
+use hayward_gateway::upstreams::{Links, On, Upstreams};
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::state::digest;
 use hayward_mcp::upstream::{Connect, Event, Upstream};
@@ -52,6 +52,7 @@ pub(crate) struct Servers {
     pub(crate) upstreams: Arc<Upstreams>,
     process: Process,
     docker: Option<Docker>,
+    links: Arc<FleetLinks>,
     tasks: TaskTracker,
 }
 
@@ -109,8 +110,11 @@ impl Servers {
         let links = Arc::new(FleetLinks::new(Arc::clone(&fleet)));
         let upstreams = Upstreams::new(Arc::clone(&links) as Arc<dyn Links>, store);
         links.tell(&upstreams);
+        let tasks = TaskTracker::new();
+        let sweeping = Arc::clone(&links);
+        tasks.spawn(async move { sweeping.sweep().await });
         fleet.heard_by(Arc::new(ToRoad(Arc::downgrade(&upstreams))));
-        Ok(Self { fleet, upstreams, process, docker, tasks: TaskTracker::new() })
+        Ok(Self { fleet, upstreams, process, docker, links, tasks })
     }
 
     /// Begins to run what is declared, and follows it until the shutdown. On a database that others share, a server runs on one
@@ -149,6 +153,7 @@ impl Servers {
     /// Ends all of them. The shutdown must have fired.
     pub(crate) async fn close(&self) {
         self.upstreams.close().await;
+        self.links.close();
         self.fleet.close().await;
         self.process.settle().await;
         if let Some(docker) = &self.docker {
@@ -192,9 +197,10 @@ fn client_info() -> Raw {
 struct ToRoad(Weak<Upstreams>);
 
 impl Hears for ToRoad {
-    fn heard(&self, instance: &Arc<Instance>, event: Event) {
-        if let (Some(upstreams), Some(upstream)) = (self.0.upgrade(), instance.upstream()) {
-            upstreams.heard(instance.server(), &upstream, event);
+    fn heard(&self, instance: &Arc<Instance>, upstream: &Arc<Upstream>, event: Event) {
+        if let Some(upstreams) = self.0.upgrade() {
+            let on = if instance.private().is_some() { On::Own } else { On::Shared };
+            upstreams.heard(instance.server(), (upstream, on), event);
         }
     }
 }
@@ -219,7 +225,7 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
             let is_known = told.get(instance.name()).is_some_and(|it| it.as_ptr() == Arc::as_ptr(&upstream));
             if !is_known {
                 told.insert(instance.name().to_owned(), Arc::downgrade(&upstream));
-                upstreams.connected(instance.server(), upstream);
+                upstreams.connected(instance.server(), &upstream);
             }
         }
         for server in reached.iter().filter(|server| !now.contains_key(*server)) {

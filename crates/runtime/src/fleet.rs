@@ -26,7 +26,7 @@ use hayward_api::definition::Placement as Where;
 use hayward_api::kinds::server::ServerSpec;
 use hayward_mcp::abilities::Abilities;
 use hayward_mcp::json::Raw;
-use hayward_mcp::upstream::Event;
+use hayward_mcp::upstream::{Event, Upstream};
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -84,9 +84,9 @@ impl fmt::Debug for Wanted {
 
 /// Who hears what instances say beside their answers.
 pub trait Hears: Send + Sync {
-    /// An instance says something. Whoever hears it answers what it asks, or it waits for ever; and must not block, because
+    /// An instance says something on its first connection. Whoever hears it answers what it asks, or it waits for ever; and must not block, because
     /// nothing else of this instance is heard meanwhile.
-    fn heard(&self, instance: &Arc<Instance>, event: Event);
+    fn heard(&self, instance: &Arc<Instance>, upstream: &Arc<Upstream>, event: Event);
 }
 
 /// The instances that run on this node.
@@ -232,7 +232,7 @@ impl Fleet {
         private: Option<PrivateKey>,
         (abilities, idle): (Abilities, Option<Duration>),
     ) -> Arc<Instance> {
-        let place = place(&wanted.order.spec, |place| self.placements.contains_key(&place));
+        let place = place(&wanted.order.spec);
         let placement = self.placements.get(&place).cloned();
         let instance = Arc::new(Instance::new(Arc::clone(&self.ground), wanted, private));
         self.ground.tick();
@@ -267,11 +267,12 @@ impl Fleet {
     }
 }
 
-/// Where instances of a server run, if these placements are there.
-fn place(spec: &ServerSpec, is_there: impl Fn(Where) -> bool) -> Where {
+/// Where instances of a server run.
+fn place(spec: &ServerSpec) -> Where {
     match spec.placement.unwrap_or_default() {
         Where::Auto if spec.external_url.is_some() => Where::Remote,
-        Where::Auto if is_there(Where::Docker) => Where::Docker,
+        // What is no image has none to run in.
+        Where::Auto if spec.docker_image.is_some() => Where::Docker,
         Where::Auto => Where::Process,
         place => place,
     }
@@ -294,17 +295,17 @@ mod tests {
 
     use super::*;
 
-    fn of(spec: Value, there: &[Where]) -> Where {
-        place(&serde_json::from_value(spec).unwrap(), |place| there.contains(&place))
+    fn of(spec: Value) -> Where {
+        place(&serde_json::from_value(spec).unwrap())
     }
 
     #[test]
     fn a_server_runs_where_it_says_or_where_it_can() {
-        let all = [Where::Process, Where::Docker, Where::Remote];
-        assert_eq!(of(json!({"externalUrl": "http://x"}), &all), Where::Remote);
-        assert_eq!(of(json!({"command": ["x"]}), &all), Where::Docker);
-        assert_eq!(of(json!({"command": ["x"]}), &all[..1]), Where::Process);
-        assert_eq!(of(json!({"command": ["x"], "placement": "process"}), &all), Where::Process);
-        assert_eq!(of(json!({"command": ["x"], "placement": "docker"}), &all[..1]), Where::Docker);
+        assert_eq!(of(json!({"externalUrl": "http://x"})), Where::Remote);
+        assert_eq!(of(json!({"dockerImage": "x"})), Where::Docker);
+        assert_eq!(of(json!({"command": ["x"]})), Where::Process);
+        assert_eq!(of(json!({"packageName": "x@1.0.0"})), Where::Process);
+        assert_eq!(of(json!({"command": ["x"], "placement": "process"})), Where::Process);
+        assert_eq!(of(json!({"command": ["x"], "placement": "docker"})), Where::Docker);
     }
 }

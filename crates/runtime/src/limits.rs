@@ -130,3 +130,6 @@ pub(crate) const DOCKER_LOG_FILE: &str = "1m";
 
 /// Bytes of what a container says that wait for whoever reads them.
 pub(crate) const DOCKER_LOG_STREAM_BYTES: usize = 64 * 1024;
+
+/// Bytes of what is told of the trouble of an instance.
+pub(crate) const TROUBLE_BYTES_MAX: usize = 2_000;

@@ -74,6 +74,11 @@ impl Store {
         waiting: &[(String, PendingTool)],
     ) -> Result<(), StoreError> {
         let mut change = self.begin().await?;
+        query("DELETE FROM tool_pins WHERE server_uid = $1 AND digest IS NULL")
+            .bind(server_uid)
+            .execute(&mut change.tx)
+            .await
+            .map_err(StoreError::at(KEEP))?;
         query("UPDATE tool_pins SET pending_digest = NULL, pending = NULL, why = NULL WHERE server_uid = $1")
             .bind(server_uid)
             .execute(&mut change.tx)

@@ -136,7 +136,9 @@ impl Client {
         let (ask, context) = self.read(request)?;
         match ask {
             Ask::Question(question) => {
-                protocol.settle(&question, &self.endpoint).await;
+                // Whatever else it says meanwhile is heard when this is answered, which takes no longer than it may.
+                let settling = protocol.settle(&question, &self.endpoint);
+                self.gone.run_until_cancelled(settling).await;
                 let frame = self.question(protocol, &request.id, &question, context.era())?;
                 reserved.grow(frame.byte_len())?;
                 self.send(frame).await;

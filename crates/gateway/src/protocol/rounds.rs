@@ -137,7 +137,11 @@ impl Protocol {
                 drop(hold);
                 match self.ask_back(walking, requests).await {
                     Ok((answers, held)) => Asked::Answered(answers, held),
-                    Err(error) => Asked::Reply(self.failed(walking, error), None),
+                    Err(error) => {
+                        let credential = &walking.arrival.principal.credential;
+                        self.road.upstreams().release(state, credential);
+                        Asked::Reply(self.failed(walking, error), None)
+                    }
                 }
             }
         }

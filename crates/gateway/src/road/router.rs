@@ -20,8 +20,8 @@ use crate::upstreams::{Lists, Names, Offered, Server, parted};
 /// Everything that is shown at one endpoint, and what is listed to whom.
 pub(crate) struct Router {
     project: Option<Arc<str>>,
-    /// The servers that it shows, in order.
-    attached: Vec<Arc<str>>,
+    /// The servers that it shows, in order, and the project in which each is met.
+    attached: Vec<(Arc<str>, Option<Arc<str>>)>,
     tools: Shelf,
     resources: Shelf,
     templates: Shelf,
@@ -29,8 +29,10 @@ pub(crate) struct Router {
     /// Where a resource leads that nobody lists.
     anything: Option<Route>,
     offers: Offers,
-    /// What clients are told first.
-    instructions: String,
+    /// What all clients are told first.
+    prompt: String,
+    /// What clients are told of each server that they may use, by its place among them.
+    told: Vec<(usize, String)>,
     /// What `decide` reads of a principal → the list that it gets.
     lists: Mutex<HashMap<ListKey, Raw>>,
 }
@@ -55,6 +57,8 @@ pub(super) struct Placing<'a> {
     pub(super) names: &'a Names<'a>,
     /// Whether clients are told its instructions.
     pub(super) is_told: bool,
+    /// Whether the project lists it: what is there in any case is not granted by the project.
+    pub(super) is_listed: bool,
 }
 
 impl Shelf {
@@ -94,14 +98,15 @@ impl Router {
             prompts: Shelf::default(),
             anything: None,
             offers: Offers::default(),
-            instructions: String::new(),
+            prompt: String::new(),
+            told: Vec::new(),
             lists: Mutex::default(),
         }
     }
 
     /// Shows a toolset of ours.
     pub(super) fn put_toolset(&mut self, toolset: &Toolset, placing: &Placing<'_>, meters: &Meters) {
-        let attached = self.attach(&toolset.name);
+        let attached = self.attach(&toolset.name, placing.is_listed);
         self.offers.tasks |= toolset.has_tasks;
         for tool in &toolset.tools {
             let headers = ParamHeaders::of(&tool.descriptor().input_schema).unwrap_or_else(|error| {
@@ -133,7 +138,7 @@ impl Router {
         self.offers.resources |= !toolset.resources.is_empty();
         self.offers.prompts |= !toolset.prompts.is_empty();
         if placing.is_told {
-            self.tell_first(&toolset.name, Some(&toolset.instructions), placing.prefix);
+            self.tell_first(attached, Some(&toolset.instructions), placing.prefix);
         }
     }
 
@@ -145,7 +150,7 @@ impl Router {
         placing: &Placing<'_>,
         meters: &Meters,
     ) {
-        let attached = self.attach(&server.name);
+        let attached = self.attach(&server.name, true);
         // One for all of its tools: there may be any number, and any of them may go.
         let meter = meters.tool(&format!("{}/*", server.name));
         for offered in offered {
@@ -157,8 +162,8 @@ impl Router {
                 None => Arc::clone(&own),
             };
             let mut route = self.route_as(attached, exposed, Item::Offered(Arc::clone(server), offered));
-            if let Some(why) = &lists.stale {
-                route.definition = marked(&route.definition, why);
+            if lists.stale.is_some() {
+                route.definition = marked(&route.definition);
             }
             let (shelf, meter) = match list {
                 List::Tools => (&mut self.tools, Some(Arc::clone(&meter))),
@@ -175,7 +180,7 @@ impl Router {
             // What it does as a task is ours towards the client.
             self.offers.tasks |= declared.has_extension(hayward_mcp::abilities::TASKS_EXTENSION);
         }
-        self.tell_first(&server.name, lists.instructions.as_deref(), placing.prefix);
+        self.tell_first(attached, lists.instructions.as_deref(), placing.prefix);
     }
 
     /// Lets every resource be asked for at this server, whether it lists it or not.
@@ -183,35 +188,32 @@ impl Router {
         let definition = ObjectWriter::new(32).str("uri", "*").str("name", "*").end();
         let timeout = server.timeout();
         let Some(offered) = Offered::of(List::Resources, &definition, Tier::Read, timeout) else { return };
-        let attached = self.attach(&server.name);
+        let attached = self.attach(&server.name, true);
         let item = Item::Anything(Arc::clone(server), Arc::new(offered));
         self.anything = Some(self.route_as(attached, "*".into(), item));
     }
 
-    /// What clients are told before anything else.
+    /// What all clients are told before anything else.
     pub(super) fn put_prompt(&mut self, prompt: &str) {
-        self.instructions.insert_str(0, prompt.trim_end());
-        if self.instructions.len() > prompt.trim_end().len() {
-            self.instructions.insert_str(prompt.trim_end().len(), "\n\n");
-        }
+        prompt.trim_end().clone_into(&mut self.prompt);
     }
 
-    fn tell_first(&mut self, server: &str, instructions: Option<&str>, prefix: Option<&str>) {
+    fn tell_first(&mut self, attached: usize, instructions: Option<&str>, prefix: Option<&str>) {
         let Some(instructions) = instructions.map(str::trim).filter(|text| !text.is_empty()) else { return };
-        if !self.instructions.is_empty() {
-            self.instructions += "\n\n";
-        }
-        match prefix {
-            Some(prefix) => self.instructions += &format!("# {server} ({prefix}_…)\n{instructions}"),
-            None => self.instructions += instructions,
-        }
+        let server = &self.attached[attached].0;
+        let told = match prefix {
+            Some(prefix) => format!("# {server}: names that begin with {prefix}\n{instructions}"),
+            None => instructions.to_owned(),
+        };
+        self.told.push((attached, told));
     }
 
-    fn attach(&mut self, server: &Arc<str>) -> usize {
-        if let Some(at) = self.attached.iter().position(|own| own == server) {
+    fn attach(&mut self, server: &Arc<str>, is_listed: bool) -> usize {
+        if let Some(at) = self.attached.iter().position(|(own, _)| own == server) {
             return at;
         }
-        self.attached.push(Arc::clone(server));
+        let project = self.project.clone().filter(|_| is_listed);
+        self.attached.push((Arc::clone(server), project));
         self.attached.len() - 1
     }
 
@@ -224,7 +226,7 @@ impl Router {
     }
 
     fn route_as(&self, attached: usize, exposed: Arc<str>, item: Item) -> Route {
-        let (toolset, project) = (Arc::clone(&self.attached[attached]), self.project.clone());
+        let (toolset, project) = self.attached[attached].clone();
         let definition = item.definition(&exposed);
         Route { toolset, project, attached, exposed, definition, meter: None, item }
     }
@@ -234,14 +236,20 @@ impl Router {
         self.offers
     }
 
-    /// What clients are told first.
-    pub(crate) fn instructions(&self) -> &str {
-        &self.instructions
+    /// What this principal is told first: the prompt of the project, and the words of servers that it may use.
+    pub(crate) fn instructions(&self, policy: &Policy, principal: &Principal) -> String {
+        let granted = self.granted(policy, principal);
+        let may_use = |attached: usize| {
+            granted.iter().skip(attached * Tier::ALL.len()).take(Tier::ALL.len()).any(|it| *it)
+        };
+        let told = self.told.iter().filter(|(attached, _)| may_use(*attached)).map(|(_, text)| text.as_str());
+        let all = std::iter::once(self.prompt.as_str()).chain(told).filter(|text| !text.is_empty());
+        all.collect::<Vec<_>>().join("\n\n")
     }
 
     /// Whether it shows something of this server.
     pub(crate) fn has_server(&self, server: &str) -> bool {
-        self.attached.iter().any(|own| **own == *server)
+        self.attached.iter().any(|(own, _)| **own == *server)
     }
 
     /// Where this name leads: to one place, whoever asks. What leads to something that a caller may not see
@@ -270,9 +278,14 @@ impl Router {
         self.find(verb, name).filter(|route| decide(policy, principal, &route.action()) == Decision::Allow)
     }
 
-    /// Whether this principal may use anything here at all.
+    /// Whether this principal may use anything here at all, of what the project lists.
     pub(crate) fn is_open_to(&self, policy: &Policy, principal: &Principal) -> bool {
-        self.granted(policy, principal).iter().any(|is_granted| *is_granted)
+        // Every token reaches this machine: that alone lets nobody in elsewhere.
+        let counts =
+            |toolset: &Arc<str>| self.project.is_none() || self.attached.len() == 1 || &**toolset != "host";
+        let granted = self.granted(policy, principal);
+        let of = |at: usize| granted.iter().skip(at * Tier::ALL.len()).take(Tier::ALL.len()).any(|it| *it);
+        self.attached.iter().enumerate().any(|(at, (toolset, _))| counts(toolset) && of(at))
     }
 
     /// The name that was probably meant, of those that the principal may see.
@@ -322,18 +335,18 @@ impl Router {
 
     /// For each server and tier whether it is granted to this principal, whatever the name of a tool is.
     fn granted(&self, policy: &Policy, principal: &Principal) -> Vec<bool> {
-        let (mut unbound, project) = (None, self.project.as_deref());
+        let mut unbound = None;
         if !principal.bounds.tools.is_empty() {
             let mut other = principal.clone();
             other.bounds.tools.clear();
             unbound = Some(other);
         }
         let principal = unbound.as_ref().unwrap_or(principal);
-        let one = |toolset: &Arc<str>, tier| {
-            let action = Action::Use { toolset, project, name: "", tier };
+        let one = |(toolset, project): &(Arc<str>, Option<Arc<str>>), tier| {
+            let action = Action::Use { toolset, project: project.as_deref(), name: "", tier };
             decide(policy, principal, &action) == Decision::Allow
         };
-        self.attached.iter().flat_map(|toolset| Tier::ALL.map(|tier| one(toolset, tier))).collect()
+        self.attached.iter().flat_map(|attached| Tier::ALL.map(|tier| one(attached, tier))).collect()
     }
 }
 
@@ -352,9 +365,10 @@ fn parts(placing: &Placing<'_>, own: &str) -> Option<String> {
     placing.prefix.map(|prefix| format!("{prefix}/{own}"))
 }
 
-/// What a server offered last, with why it may be otherwise by now.
-fn marked(definition: &Raw, why: &str) -> Raw {
+/// What a server offered last, with a word of ours that it may be otherwise by now.
+fn marked(definition: &Raw) -> Raw {
     const STALE: &str = "hayward/stale";
+    let why = "its server can't be asked at the moment: this is what it offered last";
     let object = hayward_mcp::json::Object::of(definition).unwrap_or_else(hayward_mcp::json::Object::empty);
     let meta = object.get_object("_meta").unwrap_or_else(hayward_mcp::json::Object::empty);
     let others = meta.iter().filter(|member| !member.is(STALE));

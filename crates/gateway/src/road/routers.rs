@@ -1,14 +1,16 @@
 //! The routers of all endpoints, each made when it is first asked for after something that it shows has changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use hayward_api::definition::ToolOverride;
+use hayward_mcp::request::List;
 use hayward_telemetry::metrics::Meters;
 use hayward_tool::Toolset;
 
 use super::router::{Placing, Router};
 use crate::endpoint::Endpoint;
-use crate::upstreams::{Entry, Names, Upstreams};
+use crate::upstreams::{Entry, Names, Offered, Upstreams};
 
 /// What every endpoint shows.
 pub(crate) struct Routers {
@@ -57,11 +59,16 @@ impl Routers {
     fn build(&self, endpoint: &Endpoint, entry: Option<&Entry>) -> Option<Router> {
         let mut router = Router::new(endpoint.project());
         let bare = Names::default();
+        let lists = |toolset: &str| {
+            entry.is_some_and(|entry| {
+                entry.attached.iter().any(|it| it.server.is_builtin() && *it.server.name == *toolset)
+            })
+        };
         if *endpoint == Endpoint::Default {
             for toolset in &self.toolsets {
                 router.put_toolset(
                     toolset,
-                    &Placing { prefix: None, names: &bare, is_told: false },
+                    &Placing { prefix: None, names: &bare, is_told: false, is_listed: lists(&toolset.name) },
                     &self.meters,
                 );
             }
@@ -82,7 +89,8 @@ impl Routers {
         let prefixes = entry.attached.iter().filter_map(|attached| attached.prefix.as_deref()).collect();
         let names = Names { prefixes, taken, style: entry.style };
         for attached in &entry.attached {
-            let placing = Placing { prefix: attached.prefix.as_deref(), names: &names, is_told: true };
+            let placing =
+                Placing { prefix: attached.prefix.as_deref(), names: &names, is_told: true, is_listed: true };
             let server = &attached.server;
             if server.is_builtin() {
                 let toolset = self.toolsets.iter().find(|toolset| toolset.name == server.name);
@@ -93,14 +101,11 @@ impl Routers {
                 continue;
             }
             let lists = server.lists();
-            let said = |own: &str| attached.tools.get(own);
-            let offered = lists.offered.iter().filter_map(|offered| {
-                match said(&offered.own).filter(|_| offered.list == hayward_mcp::request::List::Tools) {
-                    None => Some(Arc::clone(offered)),
-                    Some(said) => (**offered).clone().with(Some(said)).map(Arc::new),
-                }
-            });
-            router.put_server((server, &lists), offered, &placing, &self.meters);
+            let mut offered: Vec<Arc<Offered>> =
+                lists.offered.iter().filter_map(|offered| shown(offered, &attached.tools)).collect();
+            // A name that the administrator gave is nobody else's.
+            offered.sort_by_key(|offered| offered.renamed.is_none());
+            router.put_server((server, &lists), offered.into_iter(), &placing, &self.meters);
             if matches!(endpoint, Endpoint::Server(_)) && router.offers().resources {
                 router.put_anything(server);
             }
@@ -110,4 +115,13 @@ impl Routers {
         }
         Some(router)
     }
+}
+
+/// What a project makes of a thing of a server; none if it hides it. It can make it riskier, and never less so than it is.
+fn shown(offered: &Arc<Offered>, tools: &BTreeMap<String, ToolOverride>) -> Option<Arc<Offered>> {
+    let said = tools.get(&*offered.own).filter(|_| offered.list == List::Tools);
+    let Some(said) = said else { return Some(Arc::clone(offered)) };
+    let mut other = (**offered).clone().with(Some(said))?;
+    other.tier = other.tier.max(offered.tier);
+    Some(Arc::new(other))
 }

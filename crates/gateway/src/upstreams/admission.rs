@@ -55,6 +55,9 @@ pub(crate) enum Objection {
         /// The other one.
         other: String,
     },
+    /// Its server lists the name twice.
+    #[error("its server lists this name more than once")]
+    Double,
     /// It was never approved.
     #[error("it waits for somebody to approve it")]
     New,
@@ -71,6 +74,10 @@ pub(crate) fn objections(
     is_first: bool,
 ) -> Vec<Result<Admitted, (String, Objection)>> {
     let names: Vec<String> = tools.iter().map(name_of).collect();
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in &names {
+        *counts.entry(name).or_default() += 1;
+    }
     let mut by_case: HashMap<String, HashSet<&str>> = HashMap::new();
     for name in &names {
         by_case.entry(name.to_lowercase()).or_default().insert(name);
@@ -81,6 +88,10 @@ pub(crate) fn objections(
     };
     let one = |(tool, name): (&Raw, &String)| {
         let admitted = look(tool, name).map_err(|objection| (name.clone(), objection))?;
+        // Which of them was approved, and which is shown, could be two things.
+        if counts.get(name.as_str()).is_some_and(|count| *count > 1) {
+            return Err((name.clone(), Objection::Double));
+        }
         if let Some(other) = same(name) {
             return Err((name.clone(), Objection::SameName { other }));
         }
@@ -93,6 +104,13 @@ pub(crate) fn objections(
         approval.map(|()| admitted).map_err(|objection| (name.clone(), objection))
     };
     tools.iter().zip(&names).map(one).collect()
+}
+
+impl Objection {
+    /// Whether somebody can approve it in spite of this.
+    pub(crate) fn waits(&self) -> bool {
+        matches!(self, Self::New | Self::Changed)
+    }
 }
 
 /// A tool that nothing speaks against.
@@ -381,6 +399,15 @@ mod tests {
         let mut long = tool("t");
         long["description"] = json!("x".repeat(OFFERED_STRING_BYTES_MAX + 1));
         assert!(matches!(objection(&long), Some(Objection::Long { .. })));
+    }
+
+    /// What is approved under a name would otherwise be the last of them, and what is shown the first.
+    #[test]
+    fn a_name_that_is_listed_twice_is_shown_for_none_of_them() {
+        let mut other = tool("t");
+        other["description"] = json!("Something else.");
+        let told = objections(&[raw(&tool("t")), raw(&other)], Trust::Pin, &Pins::new(), true);
+        assert!(told.iter().all(|one| matches!(one, Err((_, Objection::Double)))), "{told:?}");
     }
 
     #[test]

@@ -69,6 +69,11 @@ fn address(upstream: &Arc<Upstream>) -> usize {
 }
 
 impl Taking {
+    /// What was handed over and nobody took.
+    pub(crate) fn rest(&mut self) -> Vec<Asked> {
+        std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
+    }
+
     /// What the server asks next. Waits for ever if it asks nothing. Cancellation-safe.
     pub(crate) async fn next(&mut self) -> Asked {
         match self.queue.recv().await {

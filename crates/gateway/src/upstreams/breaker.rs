@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{BREAKER_FAILURES, BREAKER_PAUSE_MAX, BREAKER_PAUSE_MIN};
+use crate::limits::{BREAKER_FAILURES, BREAKER_PAUSE_MAX, BREAKER_PAUSE_MIN, BREAKER_TRY};
 
 /// The state of one server.
 #[derive(Debug, Default)]
@@ -23,7 +23,8 @@ pub(crate) struct Breaker {
 struct Open {
     until: Instant,
     pause: Duration,
-    is_tried: bool,
+    /// Since when somebody tries.
+    tried: Option<Instant>,
 }
 
 impl Breaker {
@@ -33,10 +34,11 @@ impl Breaker {
         if now < open.until {
             return Err(open.until - now);
         }
-        if open.is_tried {
+        // Whoever takes long to find out keeps nobody else from it.
+        if open.tried.is_some_and(|since| now.saturating_duration_since(since) < BREAKER_TRY) {
             return Err(BREAKER_PAUSE_MIN);
         }
-        open.is_tried = true;
+        open.tried = Some(now);
         Ok(())
     }
 
@@ -47,6 +49,10 @@ impl Breaker {
 
     /// A call has failed: there was no answer. `jitter` is between 0 and 1.
     pub(crate) fn failed(&mut self, now: Instant, jitter: f64) {
+        // What was on its way before it opened tells nothing new.
+        if self.open.as_ref().is_some_and(|open| open.tried.is_none()) {
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         if self.failures < BREAKER_FAILURES && self.open.is_none() {
             return;
@@ -54,13 +60,13 @@ impl Breaker {
         let pause = self.open.as_ref().map_or(BREAKER_PAUSE_MIN, |open| open.pause * 2);
         let pause = pause.min(BREAKER_PAUSE_MAX);
         let until = now + pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0);
-        self.open = Some(Open { until, pause, is_tried: false });
+        self.open = Some(Open { until, pause, tried: None });
     }
 
     /// A call that was let in ended without telling anything of the server, e.g. because its client went away.
     pub(crate) fn left(&mut self) {
         if let Some(open) = &mut self.open {
-            open.is_tried = false;
+            open.tried = None;
         }
     }
 }
@@ -113,6 +119,25 @@ mod tests {
         breaker.enter(later).unwrap();
         breaker.left();
         assert_eq!(breaker.enter(later), Ok(()));
+    }
+
+    #[test]
+    fn one_that_takes_long_to_try_keeps_nobody_else_from_it() {
+        let now = Instant::now();
+        let mut breaker = broken(now);
+        let later = now + BREAKER_PAUSE_MIN;
+        breaker.enter(later).unwrap();
+        assert_eq!(breaker.enter(later + BREAKER_TRY), Ok(()));
+    }
+
+    #[test]
+    fn calls_that_fail_together_are_one_failure_once_it_is_open() {
+        let now = Instant::now();
+        let mut breaker = broken(now);
+        for _ in 0..50 {
+            breaker.failed(now, 1.0);
+        }
+        assert_eq!(breaker.enter(now), Err(BREAKER_PAUSE_MIN));
     }
 
     #[test]

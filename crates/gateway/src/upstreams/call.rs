@@ -18,8 +18,9 @@ use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
 use hayward_tool::{Abilities, Ability, Call, Cx, Outcome, Progress, Stop, ToolError, Verb};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answered};
@@ -31,6 +32,7 @@ use super::params;
 use super::questions;
 use super::server::Server;
 use super::state::State;
+use crate::limits::{LOG_DATA_BYTES_MAX, TELL_TIMEOUT};
 
 /// What calls of all servers share.
 pub(crate) struct Shared {
@@ -38,6 +40,28 @@ pub(crate) struct Shared {
     pub(crate) held: Held,
     pub(crate) asks: Asks,
     pub(crate) tasks: TaskTracker,
+    /// Bounds the refusals that are on their way.
+    pub(crate) refusals: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Refuses what a server asks and nobody here can answer, beside whatever it is asked. A server that asks and takes no
+    /// answers gets none after a while.
+    pub(crate) fn refuse(&self, upstream: &Arc<Upstream>, mut asked: Asked) {
+        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+        let answer = if asked.request.method == "ping" {
+            Ok(Raw::empty_object())
+        } else {
+            Err(nobody(&asked.request.method))
+        };
+        // It may be long, and is of no use any more.
+        asked.request.params = None;
+        let upstream = Arc::clone(upstream);
+        self.tasks.spawn(async move {
+            drop(timeout(TELL_TIMEOUT, upstream.answer(&asked, answer)).await);
+            drop(place);
+        });
+    }
 }
 
 /// One call of one thing of one server.
@@ -59,6 +83,43 @@ enum Ended {
     Silent,
     /// The call has to stop.
     Stopped(Stop),
+}
+
+/// A call that the breaker of its server has let in, and that it is told of.
+struct Trying<'a> {
+    server: &'a Server,
+    is_told: bool,
+}
+
+impl Trying<'_> {
+    /// Tells how it went. What the server answered, if only with an error, is no failure of its; nor is what its caller may
+    /// have caused: an answer that is too long, or one that takes too long.
+    fn ended(mut self, outcome: &Result<Outcome, Ended>) {
+        self.is_told = true;
+        let mut breaker = self.server.breaker();
+        match outcome {
+            Ok(_) => breaker.worked(),
+            Err(Ended::Wire(UpstreamError::Connection(_) | UpstreamError::Ended)) => {
+                breaker.failed(Instant::now(), super::jitter());
+            }
+            Err(Ended::Wire(UpstreamError::Status { status: 500.., .. })) => {
+                breaker.failed(Instant::now(), super::jitter());
+            }
+            Err(Ended::Failed(error)) if error.kind == Code::Unavailable => {
+                breaker.failed(Instant::now(), super::jitter());
+            }
+            Err(Ended::Wire(_) | Ended::Silent | Ended::Failed(_) | Ended::Stopped(_)) => breaker.left(),
+        }
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        // Dropped in the middle, it tells nothing.
+        if !self.is_told {
+            self.server.breaker().left();
+        }
+    }
 }
 
 /// A request in flight.
@@ -88,9 +149,9 @@ impl Calling<'_> {
                 self.follow_task(link, id, poll).await
             }
             State::None | State::Theirs(_) => {
-                self.enter()?;
+                let trying = self.enter()?;
                 let outcome = self.begin().await;
-                self.note(&outcome);
+                trying.ended(&outcome);
                 outcome
             }
         }
@@ -107,28 +168,14 @@ impl Calling<'_> {
         })
     }
 
-    fn enter(&self) -> Result<(), Ended> {
-        self.server.breaker().enter(Instant::now()).map_err(|wait| {
+    fn enter(&self) -> Result<Trying<'_>, Ended> {
+        let entered = self.server.breaker().enter(Instant::now());
+        entered.map(|()| Trying { server: self.server, is_told: false }).map_err(|wait| {
             let message =
                 format!("server `{}` has failed again and again; it is left alone for now", self.server.name);
             let retry = format!("retry in {:.0} s, or use something else", wait.as_secs_f64().ceil());
             Ended::Failed(ToolError::new("UpstreamUnavailable", Code::Unavailable, message).suggest(retry))
         })
-    }
-
-    /// Tells the breaker how it went. What the server answered, if only with an error, is no failure of its.
-    fn note(&self, outcome: &Result<Outcome, Ended>) {
-        let mut breaker = self.server.breaker();
-        match outcome {
-            Ok(_) => breaker.worked(),
-            Err(Ended::Wire(_) | Ended::Silent) => {
-                breaker.failed(Instant::now(), super::jitter());
-            }
-            Err(Ended::Failed(error)) if error.kind == Code::Unavailable => {
-                breaker.failed(Instant::now(), super::jitter());
-            }
-            Err(Ended::Failed(_) | Ended::Stopped(_)) => breaker.left(),
-        }
     }
 
     /// A connection of whoever may share one.
@@ -223,8 +270,14 @@ impl Calling<'_> {
 
     /// Tells the server that nobody waits any more, beside the call, whose caller shouldn't wait for that either.
     fn withdraw(&self, upstream: &Arc<Upstream>, number: i64, ended: &Ended) {
-        if let Ended::Wire(error) = ended {
-            self.shared.links.failed(&self.server.name, upstream, error);
+        match ended {
+            Ended::Wire(error) => self.shared.links.failed(&self.server.name, upstream, error),
+            Ended::Silent => {
+                let error =
+                    UpstreamError::Timeout { method: self.call.verb.method(), timeout: self.offered.timeout };
+                self.shared.links.failed(&self.server.name, upstream, &error);
+            }
+            Ended::Failed(_) | Ended::Stopped(_) => {}
         }
         let why = match ended {
             Ended::Silent => "no answer in time",
@@ -235,7 +288,7 @@ impl Calling<'_> {
         let upstream = Arc::clone(upstream);
         self.shared.tasks.spawn(async move {
             let telling = upstream.cancel(number, why);
-            drop(tokio::time::timeout(CANCEL_TIMEOUT, telling).await);
+            drop(tokio::time::timeout(TELL_TIMEOUT, telling).await);
         });
     }
 
@@ -257,10 +310,14 @@ impl Calling<'_> {
                         self.tell_log(notification.params.as_ref());
                     }
                 }
-                Ok(Step::Request(asked)) => match self.ask(&link, asked).await {
-                    None => {}
-                    Some(asked) => return self.hold(link, exchange, asked).await,
-                },
+                Ok(Step::Request(asked)) => {
+                    let Some(asked) = self.ask(&link, asked).await else { continue };
+                    // One at a time: what is asked beside it waits for nobody.
+                    for other in taking.iter_mut().flat_map(Taking::rest) {
+                        self.shared.refuse(&link.upstream, other);
+                    }
+                    return self.hold(link, exchange, asked).await;
+                }
                 Ok(Step::Response(response)) => return self.finish(link, response).await,
                 Err(ended) => {
                     drop(exchange);
@@ -296,6 +353,9 @@ impl Calling<'_> {
     fn tell_log(&self, params: Option<&Raw>) {
         let Some(params) = params.and_then(Object::of) else { return };
         let (Some(level), Some(data)) = (params.get_str("level"), params.get("data")) else { return };
+        if data.as_bytes().len() > LOG_DATA_BYTES_MAX {
+            return;
+        }
         let logger = params.get_str("logger").map(|logger| answer::cleaned(&logger));
         self.cx.report(Progress::Log { level: level.into_owned(), logger, data });
     }
@@ -307,13 +367,13 @@ impl Calling<'_> {
                 questions::Judged::ForClient => return Some(asked),
                 questions::Judged::Answer(answer) => answer,
             };
-        link.upstream.answer(&asked, refusal).await.ok();
+        drop(timeout(TELL_TIMEOUT, link.upstream.answer(&asked, refusal)).await);
         None
     }
 
     /// Holds the call until the client has answered.
     async fn hold(&self, link: Link, exchange: Exchange, asked: Asked) -> Result<Outcome, Ended> {
-        let question = questions::question(&asked.request);
+        let (question, is_over) = (questions::question(&asked.request), CancellationToken::new());
         let call = HeldCall {
             principal: Arc::clone(&self.call.caller.principal),
             server: Arc::clone(&self.server.name),
@@ -321,10 +381,11 @@ impl Calling<'_> {
             asked,
             link,
             request_id: Arc::clone(&self.call.id),
+            _is_over: is_over.clone().drop_guard(),
         };
         match self.shared.held.put(call) {
             Ok(id) => {
-                self.shared.tasks.spawn(self.shared.held.clone().expire(id.clone()));
+                self.shared.tasks.spawn(self.shared.held.clone().expire(id.clone(), is_over));
                 Ok(Outcome::ask(vec![question], Some(State::Held(id).write())))
             }
             Err(call) => {
@@ -352,9 +413,10 @@ impl Calling<'_> {
         })?;
         let HeldCall { exchange, asked, link, .. } = held;
         let answer = questions::answer(&self.call.round);
-        match link.upstream.answer(&asked, answer).await {
-            Ok(()) => Ok(Going { link, exchange }),
-            Err(error) => Err(Ended::Wire(error)),
+        match timeout(TELL_TIMEOUT, link.upstream.answer(&asked, answer)).await {
+            Ok(Ok(())) => Ok(Going { link, exchange }),
+            Ok(Err(error)) => Err(Ended::Wire(error)),
+            Err(_elapsed) => Err(Ended::Silent),
         }
     }
 
@@ -433,7 +495,7 @@ impl Calling<'_> {
                 ..Outgoing::new("tasks/cancel", Some(&params))
             };
             let asking = async { upstream.request(&outgoing).await?.response().await };
-            drop(tokio::time::timeout(CANCEL_TIMEOUT, asking).await);
+            drop(tokio::time::timeout(TELL_TIMEOUT, asking).await);
         });
     }
 
@@ -481,8 +543,6 @@ async fn asked(taking: Option<&mut Taking>) -> Asked {
 }
 
 /// How long a server may take to hear that nobody waits any more.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What a request to a legacy server is answered with that nobody here can answer.
 pub(crate) fn nobody(method: &str) -> RpcError {
     RpcError::method_not_found(method)

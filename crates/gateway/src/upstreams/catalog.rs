@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hayward_api::definition::ToolOverride;
+use hayward_api::definition::{Placement, ToolOverride};
 use hayward_api::kinds::project::{NameStyle, ProjectSpec};
 use hayward_api::kinds::server::ServerSpec;
+use hayward_mcp::state::digest;
 
 use super::names::prefix_of;
 use super::server::Server;
@@ -51,6 +52,9 @@ pub(crate) struct Attached {
     pub(crate) tools: Arc<BTreeMap<String, ToolOverride>>,
 }
 
+/// Names that only a server with `placement: builtin` may have.
+const RESERVED: [&str; 7] = ["host", "fleet", "ops", "cluster", "registry", "vault", "audit"];
+
 /// Gives out versions, each once.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -90,6 +94,14 @@ impl Catalog {
     pub(crate) fn of(declared: Declared, before: &Self) -> Self {
         let mut servers: HashMap<Arc<str>, Arc<Server>> = HashMap::with_capacity(declared.servers.len());
         for (name, uid, spec) in declared.servers {
+            // What is granted to this machine's own toolsets is granted by their names.
+            if RESERVED.contains(&name.as_str()) && spec.placement != Some(Placement::Builtin) {
+                tracing::warn!(
+                    server = name,
+                    "the name is that of a toolset of ours, so the server is not reached"
+                );
+                continue;
+            }
             let known = before.servers.get(&*name).filter(|known| *known.uid == *uid);
             let server = match known {
                 Some(known) if known.spec == spec => Arc::clone(known),
@@ -144,8 +156,7 @@ fn project(spec: &ProjectSpec, servers: &HashMap<Arc<str>, Arc<Server>>) -> Entr
             Some(NameStyle::Slash) => name.clone(),
             Some(NameStyle::Underscore) | None => prefix_of(name),
         });
-        // Whoever is second under one prefix would be mistaken for the first.
-        let prefix = if taken.contains(&prefix) { format!("{prefix}-{}", taken.len() + 1) } else { prefix };
+        let prefix = free(prefix, name, &taken);
         taken.push(prefix.clone());
         attached.push(Attached {
             server: Arc::clone(server),
@@ -154,6 +165,17 @@ fn project(spec: &ProjectSpec, servers: &HashMap<Arc<str>, Arc<Server>>) -> Entr
         });
     }
     Entry::new(attached, spec.name_style.unwrap_or_default(), spec.prompt.clone())
+}
+
+/// A prefix that nobody has: whoever is second under one would be mistaken for the first.
+fn free(prefix: String, server: &str, taken: &[String]) -> String {
+    let (mut free, mut round) = (prefix.clone(), 0_u32);
+    while taken.contains(&free) {
+        let digest = digest(server, &prefix, &round.to_be_bytes());
+        free = format!("{prefix}-{:02x}{:02x}", digest[0], digest[1]);
+        round += 1;
+    }
+    free
 }
 
 #[cfg(test)]
@@ -204,7 +226,16 @@ mod tests {
     fn two_servers_never_share_a_prefix() {
         let of = declared(&[("a.b", "x"), ("a_b", "x")], &[("p", json!({"servers": ["a.b", "a_b"]}))]);
         let catalog = Catalog::of(of, &Catalog::default());
-        assert_eq!(prefixes(&catalog, &Endpoint::Project("p".into())), ["a_b", "a_b-2"]);
+        let prefixes = prefixes(&catalog, &Endpoint::Project("p".into()));
+        assert!(prefixes[0] == "a_b" && prefixes[1].starts_with("a_b-"), "{prefixes:?}");
+    }
+
+    #[test]
+    fn a_server_of_others_does_not_bear_the_name_of_a_toolset_of_ours() {
+        let of = declared(&[("host", "x"), ("a", "x")], &[("default", json!({"servers": ["host", "a"]}))]);
+        let catalog = Catalog::of(of, &Catalog::default());
+        assert!(!catalog.servers.contains_key("host"));
+        assert_eq!(prefixes(&catalog, &Endpoint::Default), ["a"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use hayward_api::kinds::project::ProjectSpec;
 use hayward_api::kinds::server::ServerSpec;
-use hayward_api::kinds::{project, server};
-use hayward_store::{ListScope, StoreError, TOOL_PIN};
+use hayward_api::kinds::{Kind, project, server};
+use hayward_store::{ListScope, Resource, StoreError, TOOL_PIN};
 use tokio_util::sync::CancellationToken;
 
 use super::{Declared, Upstreams};
@@ -26,6 +26,16 @@ impl Stale {
     }
 }
 
+/// What was declared; none of what this version can't read, which keeps nothing else from being served.
+fn read<K: Kind>(resource: &Resource) -> Option<K> {
+    let spec = resource.spec::<K>();
+    spec.inspect_err(|error| {
+        let (kind, name) = (&resource.kind, resource.metadata.name.as_str());
+        tracing::error!(%error, kind, name, "it can't be read, so it is not served");
+    })
+    .ok()
+}
+
 impl Upstreams {
     /// Reads what is declared, and says as of which revision.
     pub async fn load(&self) -> Result<u64, StoreError> {
@@ -34,11 +44,11 @@ impl Upstreams {
         let projects = self.store.list(&project::DESCRIPTOR, ListScope::All).await?.items;
         let mut declared = Declared::default();
         for resource in servers {
-            let spec = resource.spec::<ServerSpec>()?;
+            let Some(spec) = read::<ServerSpec>(&resource) else { continue };
             declared.servers.push((resource.metadata.name.to_string(), resource.metadata.uid, spec));
         }
         for resource in projects {
-            let spec = resource.spec::<ProjectSpec>()?;
+            let Some(spec) = read::<ProjectSpec>(&resource) else { continue };
             declared.projects.push((resource.metadata.name.to_string(), spec));
         }
         self.declare(declared);
@@ -54,6 +64,7 @@ impl Upstreams {
             shutdown.run_until_cancelled(tokio::time::sleep(FOLLOW_PAUSE)).await;
             if let Ok(revision) = self.load().await {
                 from = revision;
+                self.look_again();
             }
         }
     }
@@ -84,9 +95,7 @@ impl Upstreams {
     fn look_again(self: &Arc<Self>) {
         let servers: Vec<Arc<str>> = self.catalog.load().servers.keys().cloned().collect();
         for server in servers {
-            if let Some(link) = self.shared.links.shared(&server) {
-                self.refresh_soon(&server, link.upstream);
-            }
+            self.refresh_soon(&server);
         }
     }
 }

@@ -3,14 +3,16 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use futures_util::future::join_all;
 use hayward_api::Principal;
 use hayward_mcp::upstream::{Asked, Exchange};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::links::Link;
-use crate::limits::{HELD_CALLS_MAX, HELD_CALLS_PER_CREDENTIAL_MAX, HELD_FOR};
+use crate::limits::{HELD_CALLS_MAX, HELD_CALLS_PER_CREDENTIAL_MAX, HELD_FOR, TELL_TIMEOUT};
 
 /// The calls that are held.
 #[derive(Clone, Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct HeldCall {
     pub(crate) link: Link,
     /// The id of the request that it began with, for the record.
     pub(crate) request_id: Arc<str>,
+    /// Fires when it is held no longer.
+    pub(crate) _is_over: DropGuard,
 }
 
 /// A call that was held for as long as any is.
@@ -75,13 +79,11 @@ impl Held {
         calls.remove(id)
     }
 
-    /// Ends a call that nobody comes back for in time.
-    pub(crate) async fn expire(self, id: String) {
-        self.expire_after(id, HELD_FOR).await;
-    }
-
-    async fn expire_after(self, id: String, after: Duration) {
-        tokio::time::sleep(after).await;
+    /// Ends a call that nobody comes back for in time, unless it is over before.
+    pub(crate) async fn expire(self, id: String, is_over: CancellationToken) {
+        if is_over.run_until_cancelled(tokio::time::sleep(HELD_FOR)).await.is_none() {
+            return;
+        }
         let Some(call) = self.lock().remove(&id) else { return };
         let expired = Expired {
             principal: Arc::clone(&call.principal),
@@ -96,9 +98,7 @@ impl Held {
     /// Ends all of them.
     pub(crate) async fn end_all(&self) {
         let calls: Vec<HeldCall> = self.lock().drain().map(|(_, call)| call).collect();
-        for call in calls {
-            call.end("the gateway stops").await;
-        }
+        join_all(calls.into_iter().map(|call| call.end("the gateway stops"))).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HeldCall>> {
@@ -108,10 +108,10 @@ impl Held {
 
 impl HeldCall {
     /// Tells its server that nobody waits any more.
-    pub(crate) async fn end(self, why: &str) {
+    pub(crate) async fn end(self, why: &'static str) {
         let Self { exchange, link, .. } = self;
         let id = exchange.id();
         drop(exchange);
-        link.upstream.cancel(id, why).await.ok();
+        drop(timeout(TELL_TIMEOUT, link.upstream.cancel(id, why)).await);
     }
 }

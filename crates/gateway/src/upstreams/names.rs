@@ -10,7 +10,7 @@ use hayward_mcp::state::digest;
 /// Characters of a name, prefix included.
 const NAME_CHARS_MAX: usize = 60;
 /// Characters of the digest that a name ends in which could be that of something else.
-const DIGEST_CHARS: usize = 8;
+const DIGEST_CHARS: usize = 12;
 
 /// The prefixes that are in use at one endpoint, and the names that have none.
 #[derive(Debug, Default)]
@@ -104,8 +104,20 @@ mod tests {
     #[test]
     fn routing_is_a_bijection_for_any_tools_of_any_servers() {
         let prefixes = ["a", "a_b", "a_b_c", "b", "read"];
-        let parts =
-            ["a", "b", "c", "b_c", "c_d", "file", "a_b", "_", "b_c_00000000", "x.y", "x_y", "0a1b2c3d"];
+        let parts = [
+            "a",
+            "b",
+            "c",
+            "b_c",
+            "c_d",
+            "file",
+            "a_b",
+            "_",
+            "b_c_000000000000",
+            "x.y",
+            "x_y",
+            "0a1b2c3d4e5f",
+        ];
         let names = names(&prefixes, &["read_file"]);
         let mut known: HashMap<String, (&str, String)> = HashMap::new();
         known.insert("read_file".to_owned(), ("", String::new()));

@@ -111,7 +111,8 @@ impl Offered {
         for member in members.iter().filter(|member| !self.fixed.contains_key(&*member.key())) {
             object = object.raw(&member.key(), &member.value());
         }
-        let unsaid = self.defaults.iter().filter(|(name, _)| !members.has(name));
+        let unsaid = self.defaults.iter();
+        let unsaid = unsaid.filter(|(name, _)| !members.has(name) && !self.fixed.contains_key(*name));
         for (name, value) in unsaid.chain(self.fixed.iter()) {
             if let Ok(value) = Raw::of(value) {
                 object = object.raw(name, &value);

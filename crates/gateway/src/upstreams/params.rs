@@ -7,7 +7,7 @@ use super::offered::Offered;
 use super::state::State;
 
 /// What this gateway says itself, whatever the client said under these names.
-const OURS: [&str; 6] = ["name", "uri", "arguments", "ref", "inputResponses", "requestState"];
+const OURS: [&str; 7] = ["name", "uri", "arguments", "ref", "inputResponses", "requestState", "task"];
 
 /// The parameters of a call of this thing.
 pub(crate) fn of(offered: &Offered, call: &Call) -> Raw {

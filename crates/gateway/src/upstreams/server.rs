@@ -14,10 +14,15 @@ use hayward_mcp::upstream::{Declared, Upstream};
 use hayward_tool::Change;
 use tokio::sync::Semaphore;
 
+use hayward_store::{PendingTool, Store, ToolPin};
+
 use super::admission::{self, Pins};
+use super::answer;
 use super::breaker::Breaker;
 use super::offered::Offered;
-use crate::limits::{CALL_TIMEOUT, SERVER_CALLS_MAX, SETTLE_PATIENCE};
+use crate::limits::{
+    CALL_TIMEOUT, OFFERED_BYTES_MAX, OFFERED_MAX, SERVER_CALLS_MAX, SETTLE_PATIENCE, UPDATES_PER_SECOND_MAX,
+};
 
 /// One server.
 #[derive(Debug)]
@@ -38,6 +43,10 @@ pub(crate) struct Server {
     is_due: AtomicBool,
     /// Since when it is known.
     since: Instant,
+    /// In which second how many changes of its resources were told.
+    updates: Mutex<(u64, u32)>,
+    /// Whether somebody waits to ask it again for its lists.
+    is_retried: AtomicBool,
 }
 
 /// What a server offers, as it was last heard.
@@ -53,6 +62,8 @@ pub(crate) struct Lists {
     pub(crate) kept_back: Vec<KeptBack>,
     /// Why it may be otherwise by now.
     pub(crate) stale: Option<Arc<str>>,
+    /// What it said, and what was approved of that, so that it can be looked at again under other rules.
+    heard: Option<Arc<(Heard, Pins)>>,
 }
 
 /// Something that is not shown.
@@ -71,7 +82,7 @@ pub struct KeptBack {
 impl Server {
     /// A server of which nothing was heard, or what was heard of it before it was declared anew.
     pub(crate) fn new(name: &str, uid: &str, spec: ServerSpec, before: Option<&Self>) -> Self {
-        let lists = before.map(|before| before.lists().as_ref().clone()).unwrap_or_default();
+        let before = before.map(|before| before.lists().as_ref().clone()).unwrap_or_default();
         let server = Self {
             name: name.into(),
             uid: uid.into(),
@@ -82,10 +93,15 @@ impl Server {
             refreshing: tokio::sync::Mutex::default(),
             is_due: AtomicBool::new(false),
             since: Instant::now(),
+            updates: Mutex::default(),
+            is_retried: AtomicBool::new(false),
         };
-        // What was taken under other rules is looked at again when it is heard again.
-        let stale = lists.declared.is_some().then(|| "its definition has changed".into());
-        server.lists.store(Arc::new(Lists { stale, ..lists }));
+        // What is hidden, fixed or riskier from now on is so at once, whatever the server does meanwhile.
+        if let (Some(declared), Some(heard)) = (&before.declared, &before.heard) {
+            let (lists, _) = server.admit(declared, heard);
+            let stale = Some("its definition has changed".into());
+            server.lists.store(Arc::new(Lists { stale, ..lists }));
+        }
         server
     }
 
@@ -137,6 +153,26 @@ impl Server {
         !self.is_due.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether one more change of its resources may be told in this second.
+    pub(crate) fn may_update(&self) -> bool {
+        let second = self.since.elapsed().as_secs();
+        let mut updates = self.updates.lock().unwrap_or_else(PoisonError::into_inner);
+        if updates.0 != second {
+            *updates = (second, 0);
+        }
+        updates.1 += 1;
+        updates.1 <= UPDATES_PER_SECOND_MAX
+    }
+
+    /// Whether nobody else waits to ask it again: then whoever hears this does, and says when that is over.
+    pub(crate) fn claim_retry(&self) -> bool {
+        !self.is_retried.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn release_retry(&self) {
+        self.is_retried.store(false, Ordering::Release);
+    }
+
     /// Nobody is about to ask for its lists any more, although nobody did.
     pub(crate) fn release_refresh(&self) {
         self.is_due.store(false, Ordering::Release);
@@ -144,7 +180,7 @@ impl Server {
 
     /// It can't be reached: what it offered last stays, and says so. What changed by that.
     pub(crate) fn is_gone(&self, why: &str) -> Vec<Change> {
-        let lists = self.lists();
+        let (lists, why) = (self.lists(), &*answer::cleaned(why));
         if lists.stale.as_deref() == Some(why) {
             return Vec::new();
         }
@@ -153,11 +189,15 @@ impl Server {
         if was_fresh { all_lists() } else { Vec::new() }
     }
 
-    /// Asks it what it offers, and takes what may be shown. What changed by that; and what was seen for the first time, to be
-    /// kept as approved.
-    pub(crate) async fn refresh(&self, upstream: &Upstream, pins: &Pins) -> Result<Refreshed, String> {
+    /// Asks it what it offers, keeps what is approved of that, and then shows it. What changed by that.
+    ///
+    /// One after the other: what is approved is read before anything is asked, and kept before anything is shown.
+    pub(crate) async fn refresh(&self, upstream: &Upstream, store: &Store) -> Result<Vec<Change>, String> {
         let _refreshing = self.refreshing.lock().await;
         self.is_due.store(false, Ordering::Release);
+        let known = store.tool_pins(&self.uid).await;
+        let known = known.map_err(|error| format!("what was approved can't be read: {error}"))?;
+        let pins = known.iter().filter_map(|pin| Some((pin.name.clone(), pin.digest.clone()?))).collect();
         let declared = upstream.declared();
         let heard = Heard {
             tools: fetch(upstream, &declared, List::Tools).await?,
@@ -165,16 +205,52 @@ impl Server {
             templates: fetch(upstream, &declared, List::Templates).await?,
             prompts: fetch(upstream, &declared, List::Prompts).await?,
         };
-        let (lists, new_pins) = self.admit(&declared, &heard, pins);
-        let before = self.lists();
-        let changes = changed(&before, &lists);
+        let heard = Arc::new((heard, pins));
+        let (lists, approved) = self.admit(&declared, &heard);
+        self.keep(store, (&known, &lists), &approved).await?;
+        // From now on this is what was approved.
+        let (heard, mut pins) = Arc::try_unwrap(heard).unwrap_or_else(|shared| shared.as_ref().clone());
+        pins.extend(approved.into_iter().map(|(name, pin, _)| (name, pin)));
+        let lists = Lists { heard: Some(Arc::new((heard, pins))), ..lists };
+        let changes = changed(&self.lists(), &lists);
         self.lists.store(Arc::new(lists));
-        Ok(Refreshed { changes, new_pins })
+        Ok(changes)
     }
 
-    fn admit(&self, declared: &Arc<Declared>, heard: &Heard, pins: &Pins) -> (Lists, Pins) {
+    /// Keeps what is approved by being the first, and what waits, unless that is known.
+    async fn keep(
+        &self,
+        store: &Store,
+        (known, lists): (&[ToolPin], &Lists),
+        approved: &[Approved],
+    ) -> Result<(), String> {
+        let waiting: Vec<(String, PendingTool)> = lists.kept_back.iter().filter_map(waiting).collect();
+        let was_waiting = known.iter().filter_map(|pin| Some((&pin.name, pin.pending.as_ref()?)));
+        let is_known = approved.is_empty()
+            && was_waiting.clone().count() == waiting.len()
+            && was_waiting.into_iter().all(|(name, pending)| {
+                waiting.iter().any(|(other, waits)| other == name && waits.digest == pending.digest)
+            });
+        if is_known {
+            return Ok(());
+        }
+        if !waiting.is_empty() {
+            let names: Vec<&str> = waiting.iter().map(|(name, _)| name.as_str()).collect();
+            tracing::warn!(
+                server = &*self.name,
+                ?names,
+                "tools of a server wait for somebody to approve them"
+            );
+        }
+        let kept = store.keep_tool_pins(&self.uid, approved, &waiting).await;
+        kept.map_err(|error| format!("what is approved of it can't be kept: {error}"))
+    }
+
+    fn admit(&self, declared: &Arc<Declared>, heard: &Arc<(Heard, Pins)>) -> (Lists, Vec<Approved>) {
         let (trust, timeout) = (self.trust(), self.timeout());
-        let (mut lists, mut new_pins) = (Lists::default(), Pins::new());
+        let (mut lists, mut approved) = (Lists::default(), Vec::new());
+        lists.heard = Some(Arc::clone(heard));
+        let (heard, pins) = heard.as_ref();
         let judged = admission::objections(&heard.tools, trust, pins, pins.is_empty());
         for (tool, judged) in heard.tools.iter().zip(judged) {
             match judged {
@@ -183,15 +259,16 @@ impl Server {
                     let tier = admission::tier(tool, said.and_then(|said| said.tier), trust);
                     let offered = Offered::of(List::Tools, tool, tier, timeout);
                     lists.offered.extend(offered.and_then(|it| it.with(said)).map(Arc::new));
-                    if !pins.contains_key(&admitted.name) {
-                        new_pins.insert(admitted.name, admitted.pin);
+                    // Where changes are followed, nothing is to be compared.
+                    if !pins.contains_key(&admitted.name) && trust != Trust::Follow {
+                        approved.push((admitted.name, admitted.pin, tool.as_str().to_owned()));
                     }
                 }
                 Err((name, objection)) => lists.kept_back.push(KeptBack {
-                    name,
+                    name: answer::cleaned(&name),
                     why: objection.to_string(),
-                    definition: tool.as_str().to_owned(),
-                    pin: tool.view().ok().map(|value| admission::pin(&value)),
+                    definition: tool.as_str().chars().take(OFFERED_BYTES_MAX).collect(),
+                    pin: tool.view().ok().filter(|_| objection.waits()).map(|value| admission::pin(&value)),
                 }),
             }
         }
@@ -202,30 +279,47 @@ impl Server {
             (List::Prompts, &heard.prompts),
         ] {
             for element in elements {
-                let looked = element.view().map_err(|error| error.to_string()).and_then(|value| {
-                    admission::look_at_strings(&value, "").map_err(|objection| objection.to_string())
-                });
+                let looked = match element.view() {
+                    _ if element.as_bytes().len() > OFFERED_BYTES_MAX => Err("it is too large".to_owned()),
+                    Ok(value) => {
+                        admission::look_at_strings(&value, "").map_err(|objection| objection.to_string())
+                    }
+                    Err(error) => Err(error.to_string()),
+                };
                 let offered = Offered::of(list, element, tier, timeout);
                 match (looked, offered) {
                     (Ok(()), Some(offered)) => lists.offered.push(Arc::new(offered)),
                     (looked, offered) => lists.kept_back.push(KeptBack {
-                        name: offered.map(|it| it.own.to_string()).unwrap_or_default(),
+                        name: offered.map(|it| answer::cleaned(&it.own)).unwrap_or_default(),
                         why: looked.err().unwrap_or_else(|| "it has no name".to_owned()),
-                        definition: element.as_str().to_owned(),
+                        definition: element.as_str().chars().take(OFFERED_BYTES_MAX).collect(),
                         pin: None,
                     }),
                 }
             }
         }
-        lists.instructions = self.instructions(declared, pins, &mut new_pins);
+        self.look_at_instructions(declared, pins, (&mut lists, &mut approved));
         lists.declared = Some(Arc::clone(declared));
-        (lists, new_pins)
+        (lists, approved)
     }
 
-    /// What it says to models before anything else, if that was approved like a tool.
-    fn instructions(&self, declared: &Declared, pins: &Pins, new_pins: &mut Pins) -> Option<Arc<str>> {
-        let text = declared.instructions.as_deref()?;
-        admission::look_at_text(text, "instructions").ok()?;
+    /// What it says to models before anything else is shown if it was approved like a tool.
+    fn look_at_instructions(
+        &self,
+        declared: &Declared,
+        pins: &Pins,
+        (lists, approved): (&mut Lists, &mut Vec<Approved>),
+    ) {
+        let Some(text) = declared.instructions.as_deref() else { return };
+        let kept_back = |why: &str, pin: Option<String>| KeptBack {
+            name: INSTRUCTIONS.to_owned(),
+            why: why.to_owned(),
+            definition: text.chars().take(OFFERED_BYTES_MAX).collect(),
+            pin,
+        };
+        if let Err(objection) = admission::look_at_text(text, "instructions") {
+            return lists.kept_back.push(kept_back(&objection.to_string(), None));
+        }
         let pin = admission::pin(&text.into());
         let is_taken = match (self.trust(), pins.get(INSTRUCTIONS)) {
             (Trust::Follow, _) => true,
@@ -233,26 +327,32 @@ impl Server {
             (Trust::Pin, None) => pins.is_empty(),
             (Trust::Review, None) => false,
         };
-        if is_taken && !pins.contains_key(INSTRUCTIONS) {
-            new_pins.insert(INSTRUCTIONS.to_owned(), pin);
+        if !is_taken {
+            return lists
+                .kept_back
+                .push(kept_back("its instructions wait for somebody to approve them", Some(pin)));
         }
-        is_taken.then(|| text.into())
+        if !pins.contains_key(INSTRUCTIONS) && self.trust() != Trust::Follow {
+            approved.push((INSTRUCTIONS.to_owned(), pin, text.to_owned()));
+        }
+        lists.instructions = Some(text.into());
     }
+}
+
+/// What is approved because nobody has to: its name, its digest, and the whole of it.
+type Approved = (String, String, String);
+
+fn waiting(kept: &KeptBack) -> Option<(String, PendingTool)> {
+    let pending =
+        PendingTool { digest: kept.pin.clone()?, definition: kept.definition.clone(), why: kept.why.clone() };
+    Some((kept.name.clone(), pending))
 }
 
 /// Under what the instructions of a server are approved: no tool has this name.
 const INSTRUCTIONS: &str = "";
 
-/// What asking a server came to.
-#[derive(Debug)]
-pub(crate) struct Refreshed {
-    /// What changed for those who listen.
-    pub(crate) changes: Vec<Change>,
-    /// What is approved from now on, as nobody had to.
-    pub(crate) new_pins: Pins,
-}
-
 /// What a server said that it offers.
+#[derive(Clone, Debug)]
 struct Heard {
     tools: Vec<Raw>,
     resources: Vec<Raw>,
@@ -271,7 +371,10 @@ async fn fetch(upstream: &Upstream, declared: &Declared, list: List) -> Result<V
         return Ok(Vec::new());
     }
     match upstream.list(list).await {
-        Ok(Ok(listed)) => Ok(listed.elements),
+        Ok(Ok(mut listed)) => {
+            listed.elements.truncate(OFFERED_MAX);
+            Ok(listed.elements)
+        }
         // Many have resources and no templates, and say so with an error.
         Ok(Err(_)) if list == List::Templates => Ok(Vec::new()),
         Ok(Err(error)) => Err(format!("it answers `{}` with an error: {error}", list.method())),
@@ -295,7 +398,7 @@ fn all_lists() -> Vec<Change> {
 }
 
 fn changed(before: &Lists, after: &Lists) -> Vec<Change> {
-    if before.stale.is_some() || before.declared.is_none() {
+    if before.stale.is_some() || before.declared.is_none() || before.instructions != after.instructions {
         return all_lists();
     }
     let of = |lists: &Lists, wanted: &[List]| -> Vec<Raw> {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use futures_util::future::try_join_all;
 use hayward_api::Code;
 use hayward_api::document::has;
-use hayward_api::kinds::{Descriptor, Scope};
+use hayward_api::kinds::{Descriptor, MadeBy, Scope};
 use hayward_client::{Client, Error};
 use serde_json::Value;
 
@@ -78,10 +78,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let is_whole = args.words[0].eq_ignore_ascii_case(words::ALL);
-    let all = match args.project.name().filter(|_| is_whole) {
+    let mut all = match args.project.name().filter(|_| is_whole) {
         Some(project) => of_project(words::wanted(&args.words)?, project),
         None => args.project.wanted(&args.words)?,
     };
+    if is_whole && args.output.is_applied() {
+        // What follows from the rest is nobody's to apply.
+        all.retain(|wanted| wanted.kind.made_by != MadeBy::Reconciliation);
+    }
     let client = args.server.client()?;
     block_on(async {
         if args.watch {

@@ -68,7 +68,11 @@ pub(crate) struct Args {
     #[arg(long, env = "HAYWARD_METRICS_PREFIX", value_name = "PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
     metrics_prefix: String,
 
-    /// Socket of a Docker engine, e.g. /var/run/docker.sock: servers then run in containers unless they say otherwise
+    /// Whether declared servers run here and are reached from here; without, this node only manages
+    #[arg(long, env = "HAYWARD_RUN_SERVERS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    run_servers: bool,
+
+    /// Socket of a Docker engine, e.g. /var/run/docker.sock: servers that are images then run as containers
     #[arg(long, env = "HAYWARD_DOCKER_SOCKET", value_name = "FILE")]
     docker_socket: Option<PathBuf>,
 
@@ -179,7 +183,9 @@ async fn serve_until_signal(
     let late = Late::new(Arc::clone(&stack.protocol));
     let plane = management::start(&stack, late.in_force(), args.bootstrap_open, shutdown.clone()).await?;
     let node = node_name(&data_dir);
-    stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
+    if args.run_servers {
+        stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
+    }
     let road = Arc::clone(&stack.protocol);
     TaskTracker::new().spawn(async move { road.road().record_expired().await });
     let app = App {

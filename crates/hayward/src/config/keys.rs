@@ -84,7 +84,7 @@ pub(crate) enum Change {
 }
 
 /// The keys of flags. Whoever adds one says here when it changes.
-const CHANGES: [(&str, Change); 45] = [
+const CHANGES: [(&str, Change); 46] = [
     ("allowed.hosts", Change::Request),
     ("allowed.origins", Change::Request),
     ("audit.strict_from", Change::Request),
@@ -121,6 +121,7 @@ const CHANGES: [(&str, Change); 45] = [
     ("python.index", Change::Restart),
     ("ready.file", Change::Restart),
     ("role", Change::Restart),
+    ("run.servers", Change::Restart),
     ("shell", Change::Request),
     ("sync.files", Change::Request),
     ("tls.cert", Change::Connection),

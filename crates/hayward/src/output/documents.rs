@@ -30,6 +30,13 @@ pub(crate) enum DocumentForm {
 /// The words of forms.
 pub(crate) const FORMS: [&str; 6] = ["table", "wide", "json", "yaml", "name", "jsonpath="];
 
+impl DocumentForm {
+    /// Whether `apply` takes what is written so.
+    pub(crate) fn is_applied(&self) -> bool {
+        matches!(self, Self::Plain(Shape::Json | Shape::Yaml))
+    }
+}
+
 impl FromStr for DocumentForm {
     type Err = String;
 

@@ -5,17 +5,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hayward_gateway::upstreams::{Away, Link, Owner, Upstreams};
+use hayward_gateway::upstreams::{Away, Link, On, Owner, Upstreams, told};
 use hayward_mcp::upstream::Upstream;
 use hayward_runtime::Fleet;
 use hayward_runtime::fleet::{ConnectFailure, Instance, PrivateError};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Connections of one owner each, all servers together.
 const CONNECTIONS_MAX: usize = 4_096;
+/// Those of one credential; a further one takes the place of its idlest.
+const CONNECTIONS_PER_CREDENTIAL_MAX: usize = 32;
 /// How long one is kept that nobody uses.
 const CONNECTION_IDLE: Duration = Duration::from_mins(10);
+/// How often it is looked for those.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The connections that are kept.
 pub(super) struct Connections {
@@ -24,6 +29,7 @@ pub(super) struct Connections {
     /// Held by whoever opens one, by server and owner: two calls at once share it.
     opening: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     tasks: TaskTracker,
+    closing: CancellationToken,
 }
 
 /// Whose a connection is, and to which server.
@@ -32,7 +38,11 @@ type Key = (Arc<str>, Owner);
 struct Connection {
     instance: Arc<Instance>,
     upstream: Arc<Upstream>,
+    /// Whose process it is, if it has one of its own.
+    owner: Option<String>,
     used: Mutex<Instant>,
+    fleet: Arc<Fleet>,
+    tasks: TaskTracker,
 }
 
 impl Connection {
@@ -40,10 +50,8 @@ impl Connection {
         self.instance.is_running()
     }
 
-    fn is_idle(&self) -> bool {
-        let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever has a link counts.
-        Arc::strong_count(&self.upstream) <= 2 && used.elapsed() > CONNECTION_IDLE
+    fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn link(self: &Arc<Self>) -> Link {
@@ -55,9 +63,21 @@ impl Connection {
     }
 }
 
+/// Ends when nobody keeps it and no call uses it: its session is ended, and its process.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(owner) = &self.owner {
+            self.fleet.drop_private(owner);
+        }
+        let upstream = Arc::clone(&self.upstream);
+        self.tasks.spawn(async move { upstream.close().await });
+    }
+}
+
 impl Connections {
     pub(super) fn new(fleet: Arc<Fleet>) -> Self {
-        Self { fleet, kept: Mutex::default(), opening: Mutex::default(), tasks: TaskTracker::new() }
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+        Self { fleet, kept: Mutex::default(), opening: Mutex::default(), tasks, closing }
     }
 
     /// The connection of this owner to the server of this instance; opened if it isn't there.
@@ -73,21 +93,65 @@ impl Connections {
         if let Some(known) = self.kept().get(&key).filter(|known| known.is_good()) {
             return Ok(known.link());
         }
+        self.make_room(owner);
         let opened = self.open(instance, owner, upstreams).await;
         drop(guard);
+        drop(turn);
         self.opening().retain(|_, turn| Arc::strong_count(turn) > 1);
         let connection = Arc::new(opened?);
         let link = connection.link();
         let mut kept = self.kept();
-        if kept.len() >= CONNECTIONS_MAX {
-            kept.retain(|_, it| it.is_good() && !it.is_idle());
-        }
         if kept.len() < CONNECTIONS_MAX {
             let replaced = kept.insert(key, connection);
             drop(kept);
-            self.end(replaced);
+            drop(replaced);
         }
         Ok(link)
+    }
+
+    /// Lets go of the idlest ones of a credential that has as many as it may.
+    fn make_room(&self, owner: &Owner) {
+        let credential = credential(&owner.key);
+        let mut kept = self.kept();
+        let mut own: Vec<(Key, Instant)> = kept
+            .iter()
+            .filter(|((_, other), _)| self::credential(&other.key) == credential)
+            .map(|(key, connection)| (key.clone(), connection.used()))
+            .collect();
+        own.sort_by_key(|(_, used)| *used);
+        let many = (own.len() + 1).saturating_sub(CONNECTIONS_PER_CREDENTIAL_MAX);
+        let gone: Vec<_> = own.iter().take(many).filter_map(|(key, _)| kept.remove(key)).collect();
+        drop(kept);
+        drop(gone);
+    }
+
+    /// Keeps a connection no longer that has failed.
+    pub(super) fn forget(&self, upstream: &Arc<Upstream>) {
+        self.let_go(|connection| Arc::ptr_eq(&connection.upstream, upstream));
+    }
+
+    /// Lets go of what nobody uses, again and again until it is closed.
+    pub(super) async fn sweep(&self) {
+        while self.closing.run_until_cancelled(sleep(SWEEP_INTERVAL)).await.is_some() {
+            self.let_go(|connection| {
+                // Whoever uses it has it, too.
+                let is_used = Arc::strong_count(connection) > 1;
+                !connection.is_good() || (!is_used && connection.used().elapsed() > CONNECTION_IDLE)
+            });
+        }
+    }
+
+    /// Lets go of all of them.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+        self.let_go(|_| true);
+    }
+
+    fn let_go(&self, is_gone: impl Fn(&Arc<Connection>) -> bool) {
+        let mut kept = self.kept();
+        let gone: Vec<_> = kept.extract_if(|_, connection| is_gone(connection)).collect();
+        drop(kept);
+        drop(gone);
     }
 
     async fn open(
@@ -96,21 +160,28 @@ impl Connections {
         owner: &Owner,
         upstreams: Option<Arc<Upstreams>>,
     ) -> Result<Connection, Away> {
-        let used = Mutex::new(Instant::now());
+        let made = |instance: Arc<Instance>, upstream, owner| Connection {
+            instance,
+            upstream,
+            owner,
+            used: Mutex::new(Instant::now()),
+            fleet: Arc::clone(&self.fleet),
+            tasks: self.tasks.clone(),
+        };
         match instance.connect(owner.abilities).await {
             Ok((upstream, mut events)) => {
                 let (server, heard) = (Arc::clone(instance.server()), Arc::downgrade(&upstream));
                 self.tasks.spawn(async move {
                     while let Some(event) = events.next().await {
                         let (Some(upstreams), Some(upstream)) = (&upstreams, heard.upgrade()) else { return };
-                        upstreams.heard(&server, &upstream, event);
+                        upstreams.heard(&server, (&upstream, On::Own), event);
                     }
                 });
-                Ok(Connection { instance: Arc::clone(instance), upstream, used })
+                Ok(made(Arc::clone(instance), upstream, None))
             }
             Err(ConnectFailure::Single { .. }) => {
-                let wanted = instance.wanted().clone();
-                let owned = self.fleet.start_private(&name_of(owner), wanted, owner.abilities);
+                let name = name_of(instance.server(), owner);
+                let owned = self.fleet.start_private(&name, instance.wanted().clone(), owner.abilities);
                 let instance = owned.map_err(|error| Away {
                     is_full: matches!(error, PrivateError::Full { .. } | PrivateError::ServerFull { .. }),
                     why: error.to_string(),
@@ -118,16 +189,9 @@ impl Connections {
                 let upstream = instance.running().await;
                 let upstream =
                     upstream.ok_or_else(|| Away { why: super::links::why(&instance), is_full: false })?;
-                Ok(Connection { instance, upstream, used })
+                Ok(made(instance, upstream, Some(name)))
             }
-            Err(error) => Err(Away { why: hayward_gateway::upstreams::told(&error), is_full: false }),
-        }
-    }
-
-    /// Ends the session of a connection that another one replaced.
-    fn end(&self, replaced: Option<Arc<Connection>>) {
-        if let Some(replaced) = replaced {
-            self.tasks.spawn(async move { replaced.upstream.close().await });
+            Err(error) => Err(Away { why: told(&error), is_full: false }),
         }
     }
 
@@ -140,7 +204,12 @@ impl Connections {
     }
 }
 
+/// The credential of an owner, which may be one of its sessions.
+fn credential(key: &str) -> &str {
+    key.split_once('/').map_or(key, |(credential, _)| credential)
+}
+
 /// An owner, as the fleet tells it from others.
-fn name_of(owner: &Owner) -> String {
-    format!("{} {}", owner.key, owner.abilities.to_capabilities().as_str())
+fn name_of(server: &str, owner: &Owner) -> String {
+    format!("{server} {} {}", owner.key, owner.abilities.to_capabilities().as_str())
 }

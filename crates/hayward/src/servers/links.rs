@@ -37,6 +37,16 @@ impl FleetLinks {
         self.upstreams.set(Arc::downgrade(upstreams)).ok();
     }
 
+    /// Ends connections that nobody uses, until it is closed.
+    pub(super) async fn sweep(&self) {
+        self.connections.sweep().await;
+    }
+
+    /// Ends all connections of one owner each.
+    pub(super) fn close(&self) {
+        self.connections.close();
+    }
+
     /// Waits for an instance that runs, or for the reason why there is none.
     async fn instance(&self, server: &str) -> Result<Arc<Instance>, Away> {
         let (begun, mut changed) = (Instant::now(), self.fleet.changed());
@@ -59,8 +69,14 @@ impl FleetLinks {
     fn state_of(&self, server: &str) -> (bool, Option<String>) {
         let instances = self.fleet.all();
         let own: Vec<_> = instances.iter().filter(|instance| **instance.server() == *server).collect();
-        let is_coming = own.iter().any(|it| matches!(it.state(), State::Starting) && it.trouble().is_none());
-        (is_coming, own.first().map(|instance| why(instance)))
+        // Where one stops that nobody wanted, another one begins.
+        let is_coming = own.iter().any(|it| match it.state() {
+            State::Starting => it.trouble().is_none(),
+            State::Stopping => true,
+            State::Running | State::Ended { .. } => false,
+        });
+        let newest = own.iter().max_by_key(|it| it.started_at());
+        (is_coming, newest.map(|instance| why(instance)))
     }
 }
 
@@ -83,6 +99,9 @@ impl Links for FleetLinks {
         let instances = self.fleet.all();
         for instance in instances.iter().filter(|instance| **instance.server() == *server) {
             instance.failed(upstream, error);
+        }
+        if matches!(error, UpstreamError::Connection(_) | UpstreamError::Ended) {
+            self.connections.forget(upstream);
         }
     }
 

@@ -1,11 +1,15 @@
 //! A daemon with servers behind it, and clients of its endpoints.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use hayward_testkit::client::{Answer, post};
 use hayward_testkit::daemon::Daemon;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// How many tokens were made: each has a name of its own.
+static TOKENS: AtomicU32 = AtomicU32::new(0);
 
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -91,7 +95,7 @@ impl Rig {
 
     /// A token that reaches these servers and projects.
     pub(crate) async fn token(&self, role: &str, servers: &[&str], projects: &[&str]) -> String {
-        let name = format!("t{}", servers.join("-").len() + projects.join("-").len() * 31 + role.len());
+        let name = format!("t{}", TOKENS.fetch_add(1, Ordering::Relaxed));
         let body = json!({"name": name, "role": role, "reach": {"servers": servers, "projects": projects}});
         let admin = self.daemon.token("admin").to_owned();
         let answer = self.daemon.send("POST", "/admin/tokens", &admin, &body.to_string()).await.unwrap();

@@ -52,7 +52,7 @@ pub(crate) struct Way {
 impl World {
     /// Nobody waits in it for having failed.
     pub(crate) async fn new() -> Self {
-        let rig = Rig::start_with(&["--limit", "gateway.failure_delay_ms_max=0"]);
+        let rig = Rig::start_with(&["--run-servers", "false", "--limit", "gateway.failure_delay_ms_max=0"]);
         let mut world = Self { rig, made: HashMap::new() };
         let admin = world.rig.admin().to_owned();
         for (path, name) in BESIDE {

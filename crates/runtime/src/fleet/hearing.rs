@@ -17,7 +17,7 @@ pub(super) async fn hear(
 ) {
     while let Some(event) = events.next().await {
         match (&hears, event) {
-            (Some(hears), event) => hears.heard(&instance, event),
+            (Some(hears), event) => hears.heard(&instance, &upstream, event),
             (None, Event::Request(asked)) => {
                 let refusal = RpcError::method_not_found(&asked.request.method);
                 // An upstream that is gone waits for no answer.

@@ -284,7 +284,12 @@ impl Instance {
     /// Somebody couldn't reach it over this connection. It is asked for a sign of life, and connected anew if it gives none.
     pub fn failed(&self, over: &Arc<Upstream>, error: &UpstreamError) {
         let is_shared = self.now().upstream.as_ref().is_some_and(|upstream| Arc::ptr_eq(upstream, over));
-        if is_shared && matches!(error, UpstreamError::Connection(_) | UpstreamError::Ended) {
+        if is_shared
+            && matches!(
+                error,
+                UpstreamError::Connection(_) | UpstreamError::Ended | UpstreamError::Timeout { .. }
+            )
+        {
             self.is_doubted.notify_one();
         }
     }

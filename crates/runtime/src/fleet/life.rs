@@ -20,7 +20,9 @@ use super::ground::{Greeted, Ground};
 use super::hearing::hear;
 use super::instance::Instance;
 use crate::backoff::{Backoff, chance};
-use crate::limits::{CONNECTION_STEADY, DOUBT_TIMEOUT, END_PATIENCE, RECONNECT_MAX, RECONNECT_MIN};
+use crate::limits::{
+    CONNECTION_STEADY, DOUBT_TIMEOUT, END_PATIENCE, RECONNECT_MAX, RECONNECT_MIN, TROUBLE_BYTES_MAX,
+};
 use crate::placement::{Access, End, Placement, Running};
 use crate::probes::{Probe, ping};
 
@@ -323,5 +325,7 @@ fn with_sources(error: &dyn Error) -> String {
         text += &format!(": {error}");
         source = error.source();
     }
+    // Some of it may be what a server says, and it is shown to others.
+    text.truncate(text.floor_char_boundary(TROUBLE_BYTES_MAX));
     text
 }

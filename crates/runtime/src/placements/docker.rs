@@ -232,6 +232,14 @@ impl Placement for Docker {
     fn start(&self, order: Order, stop: CancellationToken) -> BoxFuture<'_, Result<Running, PlacementError>> {
         Box::pin(self.begin(order, stop))
     }
+
+    fn exec(&self, name: &str, argv: &[String]) -> BoxFuture<'_, Result<i32, PlacementError>> {
+        let (name, argv) = (name.to_owned(), argv.to_vec());
+        Box::pin(async move {
+            let executed = Docker::exec(self, &name, &argv).await?;
+            Ok(executed.code.and_then(|code| i32::try_from(code).ok()).unwrap_or(-1))
+        })
+    }
 }
 
 fn transport(order: &Order) -> Transport {

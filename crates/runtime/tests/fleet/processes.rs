@@ -125,14 +125,15 @@ async fn one_that_cannot_be_spoken_to_ends_with_the_reason() {
 struct Heard(Mutex<Vec<(String, String)>>);
 
 impl Hears for Heard {
-    fn heard(&self, instance: &Arc<Instance>, event: Event) {
+    fn heard(&self, instance: &Arc<Instance>, upstream: &Arc<Upstream>, event: Event) {
         let what = match &event {
             Event::Request(asked) => asked.request.method.clone(),
             Event::Notification(told) => told.method.clone(),
             Event::Lost => "lost".to_owned(),
         };
         self.0.lock().unwrap().push((instance.name().to_owned(), what));
-        if let (Event::Request(asked), Some(upstream)) = (event, instance.upstream()) {
+        if let Event::Request(asked) = event {
+            let upstream = Arc::clone(upstream);
             tokio::spawn(async move { upstream.answer(&asked, Ok(Raw::empty_object())).await });
         }
     }

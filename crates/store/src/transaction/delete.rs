@@ -63,7 +63,7 @@ impl Transaction {
         Ok(self.with_dependents(found).await?.split_off(1))
     }
 
-    /// Every resource that refers to this one, which is still there.
+    /// Every resource that refers to this one, which is still there, but for those that go with it.
     pub async fn referrers(&mut self, key: &Key<'_>) -> Result<Vec<Resource>, StoreError> {
         self.flush().await?;
         let found = self.current(key, None).await?;
@@ -71,11 +71,13 @@ impl Transaction {
             "SELECT ",
             packed!(),
             "FROM resources r WHERE r.uid IN (SELECT f.uid FROM refs f
-                 WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3))",
+                 WHERE f.kind = $1 AND f.name = $2 AND ($3 = '' OR f.scope = $3))
+             AND COALESCE(r.owner, '') <> $4",
         ))
         .bind(&found.kind)
         .bind(found.metadata.name.as_str())
         .bind(found.scope_text())
+        .bind(&found.metadata.uid)
         .fetch_all(&mut self.tx)
         .await
         .map_err(StoreError::at("read references"))?;
