@@ -18,12 +18,13 @@ const ROLES: [(&str, &[Verb]); 6] = [
     ("run", &[Verb::Run]),
     ("expose", &[Verb::Expose, Verb::View]),
 ];
-const OPERATIONS: [(&str, Operation); 5] = [
+const OPERATIONS: [(&str, Operation); 6] = [
     ("impersonate", Operation::Impersonate),
     ("backup", Operation::Backup),
     ("restore", Operation::Restore),
     ("audit-purge", Operation::AuditPurge),
     ("logs", Operation::Logs),
+    ("define-commands", Operation::DefineCommands),
 ];
 const NAMES: [&str; 3] = ["a", "b", "*"];
 const PROJECTS: [&str; 2] = ["p", "q"];

@@ -4,6 +4,7 @@
 mod management {
     mod apply;
     mod attacked;
+    mod commands;
     mod denied;
     mod described;
     mod hidden;

@@ -101,11 +101,14 @@ pub enum Operation {
     AuditPurge,
     /// To read what instances write to their logs.
     Logs,
+    /// To say, beside making or changing a server, which program starts on the machine of the daemon.
+    DefineCommands,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 5] = [Self::Impersonate, Self::Backup, Self::Restore, Self::AuditPurge, Self::Logs];
+    pub const ALL: [Self; 6] =
+        [Self::Impersonate, Self::Backup, Self::Restore, Self::AuditPurge, Self::Logs, Self::DefineCommands];
 
     /// The word.
     pub const fn as_str(self) -> &'static str {
@@ -115,6 +118,7 @@ impl Operation {
             Self::Restore => "restore",
             Self::AuditPurge => "audit-purge",
             Self::Logs => "logs",
+            Self::DefineCommands => "define-commands",
         }
     }
 }

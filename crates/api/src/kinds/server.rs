@@ -105,6 +105,22 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     schema: |generator| generator.subschema_for::<ServerSpec>(),
 };
 
+/// What a spec says of the program that starts: whatever makes it another one, or has it do something else.
+const PROGRAM: [&str; 7] = ["command", "args", "packageName", "runtime", "dockerImage", "env", "placement"];
+
+/// What a stored server says of the program that starts on the machine of the daemon, in a form that can be compared; none if
+/// nothing starts there.
+pub fn program(spec: &Value) -> Option<Value> {
+    let is_builtin = spec.get("placement").and_then(Value::as_str) == Some("builtin");
+    if is_builtin || spec.get("externalUrl").is_some() {
+        return None;
+    }
+    let said = PROGRAM.iter().map(|member| (*member, spec.get(*member)));
+    // What looks whether it is well is a program, too.
+    let probe = spec.get("healthCheck").and_then(|check| check.get("exec"));
+    Some(said.chain([("exec", probe)]).map(|(member, value)| (member.to_owned(), json!(value))).collect())
+}
+
 fn references(spec: &Value) -> Vec<Reference> {
     let Ok(spec) = serde_json::from_value::<ServerSpec>(spec.clone()) else { return Vec::new() };
     let from = |list: &str, at: usize, entry: EnvEntry| {
@@ -229,6 +245,36 @@ mod tests {
             (json!({"command": ["x"], "resources": {"cpus": 0.0}}), "resources.cpus"),
         ] {
             assert_eq!(read(more.clone()).unwrap_err().field.unwrap_or_default(), field, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_another_one_by_whatever_decides_what_it_does() {
+        let of = |spec: Value| program(&read(spec).unwrap());
+        let known = of(json!({"command": ["x"]}));
+        assert!(known.is_some());
+        for same in [
+            json!({"command": ["x"], "description": "d", "replicas": 3, "trust": "follow", "timeoutSeconds": 5}),
+            json!({"command": ["x"], "healthCheck": {"tool": "t"}, "tools": {"t": {"hidden": true}}}),
+        ] {
+            assert_eq!(of(same.clone()), known, "{same}");
+        }
+        for other in [
+            json!({"command": ["y"]}),
+            json!({"command": ["x", "-v"]}),
+            json!({"command": ["x"], "args": ["-v"]}),
+            json!({"command": ["x"], "env": [{"name": "LD_PRELOAD", "value": "/tmp/x"}]}),
+            json!({"command": ["x"], "placement": "process"}),
+            json!({"command": ["x"], "healthCheck": {"exec": ["y"]}}),
+            json!({"dockerImage": "i", "command": ["x"]}),
+            json!({"packageName": "x"}),
+            json!({"packageName": "x", "runtime": "python"}),
+        ] {
+            let program = of(other.clone());
+            assert!(program.is_some() && program != known, "{other}");
+        }
+        for nothing in [json!({"externalUrl": "https://x.org/mcp"}), json!({"placement": "builtin"})] {
+            assert_eq!(of(nothing.clone()), None, "{nothing}");
         }
     }
 

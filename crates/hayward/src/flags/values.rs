@@ -17,7 +17,7 @@ use crate::words::usage;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Operations that the role `run` is for; its other bindings are of resources.
-const OPERATIONS: [&str; 5] = ["impersonate", "backup", "restore", "audit-purge", "logs"];
+const OPERATIONS: [&str; 6] = ["impersonate", "backup", "restore", "audit-purge", "logs", "define-commands"];
 
 /// The value of a member; none if nothing was said of it.
 pub(super) fn value(member: &Member, given: &Given) -> Result<Option<Value>, Failure> {

@@ -106,7 +106,8 @@ async fn pruning_takes_what_the_same_manager_applied_and_nothing_else() {
 #[tokio::test]
 async fn whoever_may_only_some_of_it_may_none() {
     let rig = Rig::start();
-    let bob = rig.user("bob@example.org", json!([{"role": "edit", "resource": "servers"}])).await;
+    let bob = json!([{"role": "edit", "resource": "servers"}, {"role": "run", "action": "define-commands"}]);
+    let bob = rig.user("bob@example.org", bob).await;
     let refused = rig
         .post(
             "/apply",

@@ -497,7 +497,9 @@ async fn a_change_that_waits_for_a_hash_does_not_happen_when_its_maker_may_no_mo
 async fn a_revert_by_the_id_of_what_is_gone_changes_nothing_of_another_of_its_name() {
     let rig = Rig::start();
     rig.bootstrap().await;
-    let maker = json!([{"role": "view", "resource": "servers"}, {"role": "create", "resource": "servers"}]);
+    let maker = json!([
+        {"role": "view", "resource": "servers"}, {"role": "create", "resource": "servers"},
+        {"role": "run", "action": "define-commands"}]);
     let eve = rig.user("eve@example.org", maker).await;
     let old = rig.post("/servers", rig.admin(), server("a")).await.json();
     assert_eq!(rig.send("DELETE", "/servers/a", rig.admin(), &Value::Null).await.status, 204);

@@ -66,8 +66,8 @@ async fn what_one_may_not_see_one_may_not_refer_to_either() {
     let rig = Rig::start();
     made(&rig, "/secrets", json!({"name": "unseen", "data": {"K": "value-of-the-secret"}})).await;
     made(&rig, "/servers", server("evesrv")).await;
-    let eve =
-        rig.user("eve@example.org", json!([{"role": "edit", "resource": "servers", "name": "evesrv"}])).await;
+    let eve = json!([{"role": "edit", "resource": "servers", "name": "evesrv"}, {"role": "run", "action": "define-commands"}]);
+    let eve = rig.user("eve@example.org", eve).await;
     let env = |secret: &str| json!({"env": [{"name": "A", "valueFrom": {"secretRef": {"name": secret, "key": "K"}}}]});
     let refused = async |secret: &str| {
         let answer = rig.send("PATCH", "/servers/evesrv", &eve, &env(secret)).await;
@@ -100,7 +100,8 @@ async fn what_names_a_key_is_named_to_those_only_who_may_see_it() {
         assert!(refused.status == 409 && !refused.body.contains("unseen"), "{method}: {}", refused.body);
     }
     // Whoever may not see a secret learns of no key whether it is there, where another one of it is named already.
-    let eve = json!([{"role": "edit", "resource": "servers", "name": "unseen"}]);
+    let eve = json!([
+        {"role": "edit", "resource": "servers", "name": "unseen"}, {"role": "run", "action": "define-commands"}]);
     let eve = rig.user("eve@example.org", eve).await;
     let tries = async |key: &str| {
         let from = json!({"secretRef": {"name": "s", "key": key}});
@@ -167,8 +168,8 @@ async fn what_was_taken_away_is_not_brought_back_by_a_revert_of_whoever_may_not_
     let with = rig.get("/servers/mine", rig.admin()).await.json()["version"].clone();
     let put = rig.send("PATCH", "/servers/mine", rig.admin(), &json!({"env": null})).await;
     assert_eq!(put.status, 200, "{}", put.body);
-    let eve =
-        rig.user("eve@example.org", json!([{"role": "edit", "resource": "servers", "name": "mine"}])).await;
+    let eve = json!([{"role": "edit", "resource": "servers", "name": "mine"}, {"role": "run", "action": "define-commands"}]);
+    let eve = rig.user("eve@example.org", eve).await;
     let back = json!({"to": with});
     let refused = async || {
         let answer = rig.post("/servers/mine/revert?dryRun=server", &eve, back.clone()).await;

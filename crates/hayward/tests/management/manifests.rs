@@ -50,7 +50,7 @@ async fn a_directory_is_applied_and_followed_and_a_broken_file_keeps_its_last_go
     .await;
     fs::remove_file(file("b.yaml")).unwrap();
     until(&rig, "what vanished is gone, and all is well", |servers, overview| {
-        names(servers) == ["a", "c"] && overview["status"] == "ok"
+        names(servers) == ["a", "c"] && overview["manifests"]["status"] == "ok"
     })
     .await;
     let intents = rig.recorded("intent", "apply");
@@ -78,7 +78,7 @@ async fn what_moves_into_a_broken_file_is_not_deleted_and_is_told_by_its_file() 
     .await;
     assert_eq!(rig.get("/secrets/s", rig.admin()).await.status, 200);
     fs::write(file("b.yaml"), keep).unwrap();
-    until(&rig, "it is mended", |_, overview| overview["status"] == "ok").await;
+    until(&rig, "it is mended", |_, overview| overview["manifests"]["status"] == "ok").await;
     assert_eq!(rig.get("/servers/keep", rig.admin()).await.json()["id"], before["id"]);
 
     fs::write(file("c.yaml"), "servers:\n- name: more\n  command: [x]\n").unwrap();
@@ -125,7 +125,7 @@ async fn what_others_refer_to_is_kept_and_holds_nothing_else_of_the_directory_up
     .await;
     assert_eq!(rig.send("DELETE", "/projects/p", rig.admin(), &Value::Null).await.status, 204);
     until(&rig, "it is tried again", |servers, overview| {
-        names(servers) == ["c"] && overview["status"] == "ok"
+        names(servers) == ["c"] && overview["manifests"]["status"] == "ok"
     })
     .await;
 }

@@ -4,14 +4,14 @@
 //! is granted it gets it. So a refusal is one because of the grant alone.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use hayward_api::kinds::{Descriptor, KINDS, Kept, MadeBy, Scope, samples};
 use hayward_api::names::is_uid;
 use hayward_controlplane::rest::{Route, Takes};
-use hayward_store::{Actor, Desired, Store, StoreConfig};
 use serde_json::{Value, json};
 
-use super::rig::{Rig, server};
+use super::rig::Rig;
 
 /// What is there. Words that stand in no text of ours, so that they can be taken out of answers.
 pub(crate) const THERE: &str = "unseen-1";
@@ -22,6 +22,9 @@ pub(crate) const NOWHERE: &str = "absent-1";
 pub(crate) const NO_UID: &str = "0198c6a2-5b1e-7c3d-9e4f-0a1b2c3d4e5f";
 /// A server that is attached to no project.
 pub(crate) const SPARE: &str = "spare-1";
+/// Nobody waits for having failed, and everybody for a server that doesn't answer.
+const PATIENT: [&str; 4] =
+    ["--limit", "gateway.failure_delay_ms_max=0", "--limit", "runtime.handshake_timeout_ms=600000"];
 /// What samples name beside each other.
 const BESIDE: [(&str, &str); 2] = [("/users", "ci"), ("/servers", "docs")];
 
@@ -35,6 +38,8 @@ pub(crate) struct World {
 #[derive(Clone)]
 struct Made {
     id: String,
+    /// Its name, if that is another one than it was to have: nobody names instances.
+    name: Option<String>,
     version: u64,
 }
 
@@ -52,15 +57,15 @@ pub(crate) struct Way {
 impl World {
     /// Nobody waits in it for having failed.
     pub(crate) async fn new() -> Self {
-        let rig = Rig::start_with(&["--run-servers", "false", "--limit", "gateway.failure_delay_ms_max=0"]);
+        let rig = Rig::start_with(&PATIENT);
         let mut world = Self { rig, made: HashMap::new() };
         let admin = world.rig.admin().to_owned();
         for (path, name) in BESIDE {
             let body =
-                if path == "/users" { json!({"email": name, "serviceAccount": true}) } else { server(name) };
+                if path == "/users" { json!({"email": name, "serviceAccount": true}) } else { resting(name) };
             assert_eq!(world.rig.post(path, &admin, body).await.status, 201);
         }
-        assert_eq!(world.rig.post("/servers", &admin, server(SPARE)).await.status, 201);
+        assert_eq!(world.rig.post("/servers", &admin, resting(SPARE)).await.status, 201);
         for name in [THERE, MINE] {
             for kind in KINDS.iter().copied() {
                 let made = world.make(kind, name).await;
@@ -73,7 +78,7 @@ impl World {
         for invite in invites.as_array().unwrap() {
             let id = invite["id"].as_str().unwrap().to_owned();
             let name = invite["email"].as_str().unwrap().to_owned();
-            world.made.insert(("invite", name), Made { id, version: 0 });
+            world.made.insert(("invite", name), Made { id, name: None, version: 0 });
         }
         world
     }
@@ -84,9 +89,11 @@ impl World {
             // It was made with its project.
             (Kept::InProjects, _) => {
                 let id = format!("{}.{name}", self.made[&("project", name.to_owned())].id);
-                return Made { id, version: 0 };
+                return Made { id, name: None, version: 0 };
             }
-            (_, MadeBy::Reconciliation) => return self.reconcile(kind, name).await,
+            (_, MadeBy::Reconciliation) => return self.reconciled(kind, name).await,
+            // It never answers, and is waited for: its instance stays as it is.
+            _ if kind.name == "server" => json!({"name": name, "command": ["sleep", "1000"]}),
             _ => document(kind, name, name),
         };
         let path = format!("/{}", kind.route);
@@ -94,21 +101,31 @@ impl World {
         assert_eq!(made.status, 201, "{path}: {}", made.body);
         // Templates have a `version` of their own.
         let version = made.header("etag").unwrap().trim_matches('"').parse().unwrap();
-        Made { id: made.json()["id"].as_str().unwrap().to_owned(), version }
+        Made { id: made.json()["id"].as_str().unwrap().to_owned(), name: None, version }
     }
 
-    /// Makes one of what nobody asks for, as reconciliation does: in the store itself.
-    async fn reconcile(&self, kind: &'static Descriptor, name: &str) -> Made {
-        let store = Store::open(&self.rig.dir.path().join("data"), StoreConfig::default()).await.unwrap();
-        // Of a server that nobody deletes: it would go with that.
-        let mut spec = document(kind, name, "docs");
-        spec.as_object_mut().unwrap().remove(kind.identity);
-        let spec = (kind.read)(spec).unwrap();
-        let mut change = store.begin().await.unwrap();
-        let made = change.create(&Desired::new(kind, None, name, spec), &Actor::system()).await.unwrap();
-        change.commit().await.unwrap();
-        store.close().await;
-        Made { id: made.metadata.uid, version: made.metadata.resource_version }
+    /// The one of what nobody asks for that was made for the server of this name.
+    async fn reconciled(&self, kind: &'static Descriptor, name: &str) -> Made {
+        let started = Instant::now();
+        loop {
+            let path = format!("/{}?serverId={name}", kind.route);
+            let listed = self.rig.get(&path, self.rig.admin()).await.json();
+            let text = |member: &str| listed[0][member].as_str().map(ToOwned::to_owned);
+            if let (Some(id), version) = (text("id"), listed[0]["version"].as_u64()) {
+                return Made { id, name: text(kind.identity), version: version.unwrap() };
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "{name} has none: {listed}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Bindings of this role to everything that is called so, and to what follows from it.
+    pub(crate) fn bindings(&self, role: &str, name: &str) -> Vec<Value> {
+        let of = |resource: &str, name: &str| json!({"role": role, "resource": resource, "name": name});
+        let named = self.made.iter().filter(|((_, of), _)| of == name);
+        let others = named.filter_map(|((kind, _), made)| Some((kind, made.name.as_ref()?)));
+        let others = others.map(|(kind, name)| of(kind, name));
+        std::iter::once(of("*", name)).chain(others).collect()
     }
 
     /// Every way in which a route names this.
@@ -119,12 +136,13 @@ impl World {
         };
         let Some(kind) = route.kind else { return vec![way(name, None)] };
         let noun = if route.path.contains("/invites/") { "invite" } else { kind.name };
-        let id = self.made[&(noun, name.to_owned())].id.as_str();
+        let made = &self.made[&(noun, name.to_owned())];
+        let (id, own) = (made.id.as_str(), made.name.as_deref().unwrap_or(name));
         let has_one = route.path.contains("{id}");
         let words = match noun {
             _ if !has_one => vec![name],
             "invite" => vec![id],
-            _ => vec![name, id],
+            _ => vec![own, id],
         };
         let has_project = route.query.iter().any(|param| param.name == "project")
             && (has_one || kind.scope != Scope::System || kind.name == "server");
@@ -169,7 +187,12 @@ impl World {
     pub(crate) async fn seen(&self) -> Vec<Value> {
         let mut all = Vec::new();
         for kind in KINDS {
-            all.push(self.rig.get(&format!("/{}", kind.route), self.rig.admin()).await.json());
+            let mut listed = self.rig.get(&format!("/{}", kind.route), self.rig.admin()).await.json();
+            // How it is, changes by itself.
+            for document in listed.as_array_mut().into_iter().flatten() {
+                document.as_object_mut().unwrap().remove("status");
+            }
+            all.push(listed);
         }
         all.push(self.rig.get("/auth/invites", self.rig.admin()).await.json());
         all
@@ -200,6 +223,11 @@ impl Way {
             self.project.as_deref().map(|project| Self { project: Some(absent(project)), ..self.clone() });
         [Self { name: NOWHERE, word, ..self.clone() }].into_iter().chain(elsewhere).collect()
     }
+}
+
+/// A server that nothing runs of.
+fn resting(name: &str) -> Value {
+    json!({"name": name, "command": ["serve"], "replicas": 0})
 }
 
 /// A document of this name: the sample of its kind, with what else samples name being called so.
