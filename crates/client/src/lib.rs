@@ -9,9 +9,11 @@ mod auth;
 mod client;
 mod error;
 pub mod limits;
+mod lines;
 mod link;
 mod overview;
 mod resources;
+mod running;
 mod watch;
 
 pub use address::{Address, InvalidAddress};
@@ -20,4 +22,5 @@ pub use client::{Client, Config};
 pub use error::{Error, FieldFault, Problem};
 pub use hayward_egress::Trust;
 pub use resources::{Action, Applied, AppliedOne, Applying, Change, Listed, Selection, Target, Write};
+pub use running::{Defined, Difference, LogLine, LogLines, LogPart, ServerTool, ToolState};
 pub use watch::{Event, EventKind, Watch};

@@ -1,26 +1,17 @@
 //! A watch: what happens to the resources of a kind, as it happens.
 
-use bytes::{Buf, BytesMut};
 use hayward_api::kinds::Descriptor;
-use hayward_egress::{ReadError, Response};
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::client::{Ask, Client};
 use crate::error::Error;
-use crate::limits::EVENT_BYTES_MAX;
+use crate::lines::Lines;
 use crate::resources::Selection;
 
 /// What happens, as it comes.
-pub struct Watch {
-    response: Response,
-    /// What came and wasn't given out yet.
-    pending: BytesMut,
-    /// Bytes of it that hold no end of a line.
-    searched: usize,
-    address: String,
-}
+pub struct Watch(Lines);
 
 /// Something that happened.
 #[derive(Clone, Debug, Deserialize)]
@@ -64,62 +55,13 @@ impl Client {
             url.query_pairs_mut().append_pair("resourceVersion", &version.to_string());
         }
         let response = self.send(Ask::new(Method::GET, url)).await?;
-        Ok(Watch { response, pending: BytesMut::new(), searched: 0, address: self.address().to_string() })
+        Ok(Watch(Lines::new(response, self.address().to_string())))
     }
 }
 
 impl Watch {
     /// What happens next; none when the server ends the watch. Cancellation-safe.
     pub async fn next(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            if let Some(line) = line(&mut self.pending, &mut self.searched) {
-                if line.is_empty() {
-                    continue;
-                }
-                return serde_json::from_slice(&line).map(Some).map_err(|error| self.stranger(&error));
-            }
-            let broken = |source| Error::Broken { address: self.address.clone(), is_write: false, source };
-            if self.pending.len() > EVENT_BYTES_MAX {
-                return Err(broken(ReadError::TooLong(EVENT_BYTES_MAX)));
-            }
-            match self.response.chunk().await.map_err(broken)? {
-                Some(chunk) => self.pending.extend_from_slice(&chunk),
-                None => return Ok(None),
-            }
-        }
-    }
-
-    fn stranger(&self, error: &serde_json::Error) -> Error {
-        let (address, status) = (self.address.clone(), self.response.status());
-        Error::Stranger { address, status, what: error.to_string() }
-    }
-}
-
-/// The first whole line, taken out.
-fn line(pending: &mut BytesMut, searched: &mut usize) -> Option<BytesMut> {
-    let found = pending[*searched..].iter().position(|byte| *byte == b'\n');
-    let Some(end) = found.map(|found| *searched + found) else {
-        *searched = pending.len();
-        return None;
-    };
-    *searched = 0;
-    let line = pending.split_to(end);
-    pending.advance(1);
-    Some(line)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_given_out_once_they_are_whole() {
-        let mut pending = BytesMut::from(&b"{\"a\":1}\n\n{\"b\""[..]);
-        let mut searched = 0;
-        assert_eq!(line(&mut pending, &mut searched).unwrap(), &b"{\"a\":1}"[..]);
-        assert_eq!(line(&mut pending, &mut searched).unwrap(), &b""[..]);
-        assert!(line(&mut pending, &mut searched).is_none());
-        pending.extend_from_slice(b":2}\n");
-        assert_eq!(line(&mut pending, &mut searched).unwrap(), &b"{\"b\":2}"[..]);
+        self.0.next().await
     }
 }

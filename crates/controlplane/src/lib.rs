@@ -11,6 +11,7 @@
 //! is decided with are snapshots in memory ([`snapshots`]), which follow the store, whoever changes it.
 
 mod attach;
+mod differences;
 pub mod guarded;
 pub mod limits;
 mod managers;
@@ -27,5 +28,5 @@ pub mod snapshots;
 mod wire;
 
 pub use manifests::{Manifests, Outcome};
-pub use plane::{Plane, PlaneParts};
-pub use ports::{BoxFuture, Effect, Hidden, Machine, Managed, Record};
+pub use plane::{Plane, PlaneParts, Reached};
+pub use ports::{BoxFuture, Effect, Gateway, Hidden, KeptBack, Machine, Managed, Record, Seen, Shown};

@@ -82,6 +82,9 @@ pub(crate) const CRASH_LOOP: u32 = 3;
 /// Bytes of the name of an instance.
 pub(crate) const INSTANCE_NAME_BYTES: usize = 100;
 
+/// Servers that aren't ready and are told of by name.
+pub(crate) const NOT_READY_TOLD: usize = 100;
+
 /// Letters and digits by which instances of one replica differ.
 pub(crate) const INSTANCE_SUFFIX: usize = 5;
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use hayward_api::Error;
 use hayward_auth::{Credentials, Policies};
+use hayward_runtime::Fleet;
 use hayward_store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
@@ -17,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::guarded::Guarded;
 use crate::limits::{BODIES_READ_MAX, Limits};
 use crate::manifests::Told;
-use crate::ports::{Machine, Record};
+use crate::ports::{Gateway, Machine, Record};
 use crate::sign_in::Entrance;
 use crate::snapshots::Snapshots;
 
@@ -33,6 +34,12 @@ pub struct PlaneParts {
     pub record: Arc<dyn Record>,
     /// What only the machine knows.
     pub machine: Arc<dyn Machine>,
+    /// The instances that run on this node; none where none do.
+    pub fleet: Option<Arc<Fleet>>,
+    /// What the gateway sees of servers.
+    pub gateway: Arc<dyn Gateway>,
+    /// Where clients reach this server.
+    pub reached: Reached,
     /// Sizes and times.
     pub limits: Limits,
     /// The version that is told.
@@ -41,6 +48,15 @@ pub struct PlaneParts {
     pub is_bootstrap_open: bool,
     /// Fires when nothing new is to begin.
     pub shutdown: CancellationToken,
+}
+
+/// Where clients reach a server.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    /// Its address, without `/` at its end, if its operator said it.
+    pub url: Option<String>,
+    /// The scheme under which it listens: `http` or `https`.
+    pub scheme: &'static str,
 }
 
 /// The control plane.
@@ -52,6 +68,9 @@ pub struct Plane {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) record: Arc<dyn Record>,
     pub(crate) machine: Arc<dyn Machine>,
+    pub(crate) fleet: Option<Arc<Fleet>>,
+    pub(crate) gateway: Arc<dyn Gateway>,
+    pub(crate) reached: Reached,
     pub(crate) limits: Limits,
     pub(crate) version: &'static str,
     pub(crate) counters: Counters,
@@ -70,6 +89,7 @@ impl Plane {
     pub async fn start(parts: PlaneParts) -> Result<Arc<Self>, Error> {
         let PlaneParts { store, credentials, policies, record, machine, limits, version, shutdown, .. } =
             parts;
+        let PlaneParts { fleet, gateway, reached, is_bootstrap_open, .. } = parts;
         let snapshots =
             Snapshots::new(store.clone(), credentials, Arc::clone(&policies), Arc::clone(&record));
         let snapshots = Arc::new(snapshots);
@@ -81,10 +101,13 @@ impl Plane {
         Ok(Arc::new(Self {
             guarded,
             entrance: Entrance::new(store, Arc::clone(&snapshots), &limits, shutdown.clone()),
-            is_bootstrap_open: parts.is_bootstrap_open,
+            is_bootstrap_open,
             snapshots,
             record,
             machine,
+            fleet,
+            gateway,
+            reached,
             version,
             counters: Counters::new(),
             watchers: Arc::new(Watchers::new(&limits)),

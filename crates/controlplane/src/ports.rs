@@ -1,9 +1,11 @@
 //! What the control plane needs of others: the record, and what this machine knows.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
@@ -59,6 +61,49 @@ pub trait Record: Send + Sync {
     /// From when this is done on, no answer, no record and no log shows these values of secrets; those that it was told
     /// before are forgotten.
     fn hide(&self, values: Vec<Hidden>) -> BoxFuture<'static, ()>;
+
+    /// The same text without the values of secrets that are hidden.
+    fn cleaned<'t>(&self, text: &'t str) -> Cow<'t, str>;
+}
+
+/// How a server of others fares, as the gateway sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// The revision of the protocol that it speaks; none before it was ever reached.
+    pub revision: Option<String>,
+    /// What of it is shown.
+    pub shown: Shown,
+    /// What of it is not, and why.
+    pub kept_back: Vec<KeptBack>,
+    /// Why what is shown may be otherwise by now.
+    pub stale: Option<String>,
+}
+
+/// How much of a server is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Tools.
+    pub tools: usize,
+    /// Resources and templates of them.
+    pub resources: usize,
+    /// Prompts.
+    pub prompts: usize,
+}
+
+/// Something of a server that is not shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeptBack {
+    /// How its server calls it.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What the gateway sees of servers of others.
+pub trait Gateway: Send + Sync {
+    /// How this server fares; none if the gateway knows none of this name.
+    fn seen(&self, server: &str) -> Option<Seen>;
 }
 
 /// What only the machine can say of what is declared.

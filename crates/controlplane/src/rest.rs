@@ -6,12 +6,14 @@ pub(crate) mod audit;
 pub(crate) mod auth;
 pub(crate) mod health;
 pub(crate) mod history;
+pub(crate) mod instances;
 pub(crate) mod invites;
 pub(crate) mod later;
 pub(crate) mod list;
 pub(crate) mod projects;
 pub(crate) mod prompts;
 pub(crate) mod single;
+pub(crate) mod tools;
 pub(crate) mod write;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! The table of routes: those of every kind, and those that stand for themselves.
 
+mod running;
+
 use std::sync::LazyLock;
 
 use hayward_api::kinds::{Descriptor, KINDS, Kept, MadeBy};
@@ -23,6 +25,8 @@ pub static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
     kinds
         .chain(of_projects())
         .chain(of_prompts())
+        .chain(running::of_servers())
+        .chain(running::of_instances())
         .chain(of_logins())
         .chain(of_the_whole())
         .chain(later::routes())
@@ -457,7 +461,7 @@ fn of_the_whole() -> Vec<Route> {
         Route {
             kind: find("instance"),
             summary: "How one instance is.".into(),
-            gives: Gives::Object(200, shapes::anything),
+            gives: Gives::Object(200, shapes::instance_health),
             ..of(Method::GET, "health/instances/{id}", "health.instance", Access::Kind(Verb::View), |asked| {
                 Box::pin(health::instance(asked))
             })

@@ -8,6 +8,7 @@ pub(crate) mod page;
 pub(crate) mod prepare;
 pub(crate) mod query;
 pub(crate) mod route;
+pub(crate) mod seen;
 pub(crate) mod shapes;
 pub(crate) mod show;
 pub(crate) mod signed_in;

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use later::Later;
 
 mod apply;
+mod approve;
 mod audit;
 mod call;
 mod client_config;
@@ -27,6 +28,7 @@ mod invite;
 mod later;
 mod login;
 mod logout;
+mod logs;
 mod migrate;
 mod passwd;
 mod patch;
@@ -65,6 +67,7 @@ impl From<diff::Difference> for Ending {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     Apply(apply::Args),
+    Approve(approve::Args),
     Audit(audit::Args),
     /// Backs up and restores; comes later
     Backup(later::Args),
@@ -92,8 +95,7 @@ pub(crate) enum Command {
     Invite(invite::Args),
     Login(login::Args),
     Logout(logout::Args),
-    /// Shows what instances print; comes later
-    Logs(later::Args),
+    Logs(logs::Args),
     #[command(hide = true)]
     Man(completions::ManArgs),
     Migrate(migrate::Args),
@@ -115,6 +117,7 @@ impl Command {
     pub(crate) fn run(self, start: Start) -> Result<Ending, Failure> {
         match self {
             Self::Apply(args) => apply::run(&args),
+            Self::Approve(args) => approve::run(&args),
             Self::Audit(args) => audit::run(args),
             Self::Backup(args) => later::run(Later::Backup, &args),
             Self::Cache(args) => later::run(Later::Cache, &args),
@@ -138,7 +141,7 @@ impl Command {
             Self::Invite(args) => invite::run(&args),
             Self::Login(args) => login::run(&args),
             Self::Logout(args) => logout::run(&args),
-            Self::Logs(args) => later::run(Later::Logs, &args),
+            Self::Logs(args) => logs::run(&args),
             Self::Man(args) => completions::man(&args),
             Self::Migrate(args) => migrate::run(&args),
             Self::Passwd(args) => passwd::run(&args),

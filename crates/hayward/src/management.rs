@@ -2,18 +2,21 @@
 
 mod events;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
-use hayward_audit::secrets::{Secret, Secrets};
+use hayward_audit::secrets::{RuleSet, Secret, Secrets};
 use hayward_controlplane::{
-    BoxFuture, Effect, Hidden, Machine, Managed, Manifests, Plane, PlaneParts, Record,
+    BoxFuture, Effect, Gateway, Hidden, KeptBack, Machine, Managed, Manifests, Plane, PlaneParts, Reached,
+    Record, Seen, Shown,
 };
 use hayward_gateway::Protocol;
 use hayward_gateway::listener::{Front, InForce};
 use hayward_gateway::management as recorded;
+use hayward_gateway::upstreams::Upstreams;
 use hayward_telemetry::metrics::{Kind, Meters, Observed};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -58,7 +61,7 @@ impl Late {
 pub(crate) async fn start(
     stack: &Stack,
     in_force: InForce,
-    is_bootstrap_open: bool,
+    (is_bootstrap_open, reached): (bool, Reached),
     shutdown: CancellationToken,
 ) -> Result<Arc<Plane>, Failure> {
     let machine = ThisMachine { data_dir: stack.data_dir().into() };
@@ -68,6 +71,9 @@ pub(crate) async fn start(
         policies: Arc::clone(&stack.policies),
         record: Arc::new(OnTheRoad { in_force, secrets: Arc::clone(&stack.secrets) }),
         machine: Arc::new(machine),
+        fleet: Some(Arc::clone(&stack.servers.fleet)),
+        gateway: Arc::new(OurGateway(Arc::clone(&stack.servers.upstreams))),
+        reached,
         limits: stack.limits.controlplane.clone(),
         version: VERSION,
         is_bootstrap_open,
@@ -146,6 +152,10 @@ impl Record for OnTheRoad {
         (self.in_force)().road().revoke(credential);
     }
 
+    fn cleaned<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.secrets.current().redact(text, RuleSet::ALL)
+    }
+
     fn hide(&self, values: Vec<Hidden>) -> BoxFuture<'static, ()> {
         let secrets = Arc::clone(&self.secrets);
         Box::pin(async move {
@@ -157,6 +167,23 @@ impl Record for OnTheRoad {
                     "there are more values of secrets than can be hidden; the longest are not"
                 );
             }
+        })
+    }
+}
+
+/// What the gateway of this process sees.
+struct OurGateway(Arc<Upstreams>);
+
+impl Gateway for OurGateway {
+    fn seen(&self, server: &str) -> Option<Seen> {
+        let seen = self.0.seen(server)?;
+        let (tools, resources, prompts) = seen.shown;
+        let kept_back = seen.kept_back.into_iter().map(|kept| KeptBack { name: kept.name, why: kept.why });
+        Some(Seen {
+            revision: seen.revision.map(ToOwned::to_owned),
+            shown: Shown { tools, resources, prompts },
+            kept_back: kept_back.collect(),
+            stale: seen.stale,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use hayward_api::error::did_you_mean;
-use hayward_api::kinds::{Descriptor, KINDS, Names, find};
+use hayward_api::kinds::{Descriptor, KINDS, MadeBy, Names, find};
 
 use crate::failure::Failure;
 
@@ -80,7 +80,9 @@ fn as_kept(kind: &Descriptor, name: &str) -> String {
 /// The kinds of `all` or of a list with commas, in the order of the table.
 fn kinds(list: &str) -> Result<Vec<&'static Descriptor>, Failure> {
     if list.eq_ignore_ascii_case(ALL) {
-        return Ok(ordered());
+        // What nobody makes by hand is in no file that is to be applied.
+        let is_made = |kind: &&Descriptor| kind.made_by == MadeBy::Anybody;
+        return Ok(ordered().into_iter().filter(is_made).collect());
     }
     list.split(',').map(kind).collect()
 }
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!((named[0].kind.name, &named[0].names[..]), ("token", &words(&["a", "b"])[..]));
         let named = wanted(&words(&["token/a", "tokens/b"])).unwrap();
         assert_eq!((named.len(), named[0].names.len()), (1, 2));
-        assert_eq!(wanted(&words(&["all"])).unwrap().len(), KINDS.len());
+        assert_eq!(wanted(&words(&["all"])).unwrap().len(), KINDS.len() - 1);
         assert!(wanted(&words(&["token/a", "b"])).is_err() && wanted(&words(&["token/"])).is_err());
         assert!(wanted(&words(&["token,token", "a"])).is_err());
         assert!(one(&words(&["token"])).is_err() && one(&words(&["token", "a", "b"])).is_err());

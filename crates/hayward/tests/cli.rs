@@ -8,6 +8,7 @@ mod cli {
     mod imports;
     mod projects;
     pub(crate) mod rig;
+    mod running;
     mod shapes;
     mod sign_in;
 }

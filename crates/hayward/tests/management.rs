@@ -12,6 +12,7 @@ mod management {
     mod manifests;
     mod resources;
     pub(crate) mod rig;
+    mod running;
     mod watching;
     mod world;
 }

@@ -183,6 +183,11 @@ impl Fleet {
         self.read().get(name).cloned()
     }
 
+    /// Where an instance runs, as a server says it in `placement`.
+    pub fn placement_of(&self, instance: &Instance) -> &'static str {
+        word(place(&instance.wanted().order.spec, |place| self.placements.contains_key(&place)))
+    }
+
     /// What an instance of a server says beside its protocol: this replica or the first one, or the one that ended before it.
     pub fn logs(&self, server: &str, replica: Option<u32>, previous: bool) -> Option<Log> {
         self.read().log(server, replica, previous)

@@ -228,9 +228,11 @@ impl Change {
         Ok(())
     }
 
-    /// Whether anything refers to a resource.
+    /// Whether anything refers to a resource that doesn't go with it.
     pub(crate) async fn is_referred_to(&mut self, key: &Key<'_>) -> Result<bool, StoreError> {
-        Ok(!self.inner.referrers(key).await?.is_empty())
+        let with_it = self.inner.dependents(key).await?;
+        let goes = |uid: &str| with_it.iter().any(|dependent| dependent.metadata.uid == uid);
+        Ok(self.inner.referrers(key).await?.iter().any(|referrer| !goes(&referrer.metadata.uid)))
     }
 
     /// Gives a resource that this change has made a credential.
@@ -300,6 +302,18 @@ impl Change {
         };
         let version = Some(project.metadata.resource_version);
         self.inner.update(&desired.key(), version, &desired, &allowed.actor()).await
+    }
+
+    /// Approves the definition of this digest, which waits, of a tool of a server.
+    pub async fn approve_tool(
+        &mut self,
+        allowed: &Allowed,
+        server: &Resource,
+        (tool, digest): (&str, &str),
+    ) -> Result<(), StoreError> {
+        let (name, project) = named(server);
+        allowed.covers(Verb::Edit, server.descriptor()?, name, project)?;
+        self.inner.approve_tool((&server.metadata.uid, name), tool, digest, &allowed.actor()).await
     }
 
     /// The revision that this change has come to.

@@ -10,7 +10,7 @@ use hayward_api::{Caller, Code, Error};
 use hayward_auth::{Verb, Visible};
 use hayward_store::{
     Change, Claim, ClaimFilter, ClaimedSession, ListScope, Listed, Part, PublicKey, RawResource, Resource,
-    Status, StoreError, Watch,
+    Status, StoreError, ToolPin, Watch,
 };
 
 use serde::Deserialize as _;
@@ -184,6 +184,11 @@ impl Guarded {
             conditions.as_array_mut().into_iter().for_each(|all| all.push(json!(condition)));
         }
         Ok(())
+    }
+
+    /// What is known of the tools of a server, for whoever was given the server.
+    pub(crate) async fn tool_pins(&self, server: &Resource) -> Result<Vec<ToolPin>, StoreError> {
+        self.store.tool_pins(&server.metadata.uid).await
     }
 
     /// Whether the store answers.

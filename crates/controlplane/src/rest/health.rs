@@ -1,15 +1,18 @@
 //! How it is, and what was counted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::response::Response;
 use hayward_auth::{Operation, Verb};
-use hayward_store::ListScope;
+use hayward_store::{ListScope, Resource};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::instances;
 use crate::guarded::Guarded;
+use crate::limits::NOT_READY_TOLD;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json, json_bytes};
 use crate::wire::kind;
@@ -51,17 +54,19 @@ pub(crate) async fn overview(asked: Asked) -> Result<Response, Refusal> {
     // Files, and what they name, are for whoever may read the log, which says the same.
     let sees_files = plane.guarded.operation(&asked.caller, Operation::Logs).is_ok();
     let secrets = plane.snapshots.condition();
+    let fares = fares(&asked).await?;
     let is_well = plane.guarded.is_well().await
         && secrets.is_none()
+        && fares["servers"]["notReady"].as_array().is_none_or(Vec::is_empty)
         && manifests.as_ref().is_none_or(|told| told["status"] == "ok");
     let mut told = json!({ "status": if is_well { "ok" } else { "degraded" }, "version": plane.version });
     if Guarded::known(&asked.caller).is_ok() {
         let counters = &plane.counters;
         let (requests, errors) =
             (counters.requests.load(Ordering::Relaxed), counters.errors.load(Ordering::Relaxed));
-        let instances = plane.guarded.visible(&asked.caller, kind("instance")?, ListScope::All).await?;
         told["uptimeSeconds"] = counters.started.elapsed().as_secs().into();
-        told["instances"] = json!({ "total": instances.len() });
+        told["servers"] = fares["servers"].clone();
+        told["instances"] = fares["instances"].clone();
         told["requests"] = requests.into();
         told["errors"] = errors.into();
         told["errorRate"] = if requests == 0 { json!(0.0) } else { ratio(errors, requests) };
@@ -75,6 +80,49 @@ pub(crate) async fn overview(asked: Asked) -> Result<Response, Refusal> {
     asked.look(async move { json(StatusCode::OK, &told) }).await
 }
 
+/// How the servers and instances fare that the caller may see; nothing to nobody.
+async fn fares(asked: &Asked) -> Result<Value, Refusal> {
+    if Guarded::known(&asked.caller).is_err() {
+        return Ok(Value::Null);
+    }
+    let guarded = &asked.plane.guarded;
+    let servers = guarded.visible(&asked.caller, kind("server")?, ListScope::All).await?;
+    let instances = guarded.visible(&asked.caller, kind("instance")?, ListScope::All).await?;
+    Ok(json!({ "servers": of_servers(&servers), "instances": of_instances(&instances) }))
+}
+
+/// How many servers are ready, and what is the matter with the others.
+fn of_servers(servers: &[Resource]) -> Value {
+    let ready = |server: &Resource| {
+        let conditions = server.status.as_ref()?.status.get("conditions")?.as_array()?;
+        conditions.iter().find(|it| it["type"] == "Ready").cloned()
+    };
+    let conditions: Vec<_> =
+        servers.iter().filter_map(|server| Some((&server.metadata.name, ready(server)?))).collect();
+    let is_ready = |condition: &Value| condition["status"] == "True";
+    let others = conditions.iter().filter(|(_, condition)| !is_ready(condition));
+    let others =
+        others.map(|(name, it)| json!({ "name": name, "reason": it["reason"], "message": it["message"] }));
+    json!({
+        "total": servers.len(), "ready": conditions.iter().filter(|(_, it)| is_ready(it)).count(),
+        "notReady": others.take(NOT_READY_TOLD).collect::<Vec<_>>(),
+    })
+}
+
+/// How many instances there are, by what they are and by how they are.
+fn of_instances(instances: &[Resource]) -> Value {
+    let count = |member: &str, unknown: &'static str| {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for instance in instances {
+            let status = instance.status.as_ref().map(|status| &status.status);
+            let word = status.and_then(|status| status.get(member)).and_then(Value::as_str);
+            *counts.entry(word.unwrap_or(unknown)).or_default() += 1;
+        }
+        counts
+    };
+    json!({ "total": instances.len(), "phases": count("phase", "UNKNOWN"), "health": count("health", "unknown") })
+}
+
 /// Thousandths are exact enough.
 fn ratio(part: u64, whole: u64) -> Value {
     let thousandths = u32::try_from(part.saturating_mul(1000) / whole.max(1)).unwrap_or(u32::MAX);
@@ -84,14 +132,20 @@ fn ratio(part: u64, whole: u64) -> Value {
 /// `GET /health/instances/{id}`.
 pub(crate) async fn instance(asked: Asked) -> Result<Response, Refusal> {
     let (_, instance) = asked.may_this(Verb::View).await?;
-    let kind = asked.kind()?;
+    let (kind, plane) = (asked.kind()?, Arc::clone(&asked.plane));
     asked
         .look(async move {
             let document = shown(kind, &instance);
-            let told = json!({
+            let mut told = json!({
                 "id": instance.metadata.uid, "name": instance.metadata.name, "since": instance.metadata.created_at,
                 "status": document.get("status").cloned().unwrap_or_else(|| json!({ "phase": "UNKNOWN" })),
             });
+            // Another node tells no more than its status.
+            if let Some(here) = instances::here(&plane, &instance) {
+                told["status"]["phase"] = instances::word(&here.state()).into();
+                told["uptimeSeconds"] = instances::uptime_seconds(&here).into();
+                told["health"] = instances::health(&here);
+            }
             json(StatusCode::OK, &told)
         })
         .await

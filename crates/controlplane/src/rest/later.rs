@@ -36,15 +36,13 @@ const LATER: &[(&str, &str, &str, &str)] = &[
         "git_backup.sync",
         "keep manifests in git yourself, and serve them with `--manifests`",
     ),
-    ("POST", "mcp/proxy", "mcp.proxy", "servers are declared here, and not run yet"),
+    ("POST", "mcp/proxy", "mcp.proxy", "speak MCP to `/servers/NAME/mcp` or `/projects/NAME/mcp`"),
     (
         "POST",
         "prompts/{id}/regenerate-summary",
         "prompts.regenerate_summary",
         "write `summary` and `chapters` of the prompt yourself",
     ),
-    ("GET", "instances/{id}/inspect", "instances.inspect", "servers are declared here, and not run yet"),
-    ("GET", "instances/{id}/logs", "instances.logs", "servers are declared here, and not run yet"),
     ("GET", "cache/stats", "cache.stats", "there is no pipeline yet, so nothing is cached"),
     ("DELETE", "cache", "cache.clear", "there is no pipeline yet, so nothing is cached"),
     (

@@ -8,11 +8,12 @@ use hayward_api::kinds;
 use hayward_api::kinds::project::ProjectSpec;
 use hayward_auth::Verb;
 use hayward_store::{ListScope, Resource};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::attach::{attach as attach_to, detach as detach_from, servers as attached};
+use crate::plane::Reached;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json, nothing};
 use crate::wire::kind;
@@ -39,60 +40,37 @@ fn enforced(project: &Resource) -> Result<(), Refusal> {
     Err(Refusal::new(Code::Conflict, message).hint("accept that by name: `accept: [NotEnforced]`"))
 }
 
-/// `GET /projects/{id}/mcp-config`: each server as Claude Code starts it by itself.
+/// `GET /projects/{id}/mcp-config`: how Claude Code reaches the project, all of its servers at once. The token stays where it
+/// is: the client takes it from the environment.
 pub(crate) async fn mcp_config(asked: Asked) -> Result<Response, Refusal> {
     let (_, project) = asked.may_this(Verb::Expose).await?;
     enforced(&project)?;
-    let servers = visible_servers(&asked, &project).await?;
-    asked
-        .look(async move {
-            let entries: Map<String, Value> = servers
-                .iter()
-                .filter_map(|server| Some((server.metadata.name.to_string(), client_entry(&server.spec)?)))
-                .collect();
-            json(StatusCode::OK, &json!({ "mcpServers": entries }))
-        })
-        .await
+    let url = base(&asked)?;
+    let name = project.metadata.name;
+    asked.look(async move { json(StatusCode::OK, &config(&url, name.as_str())) }).await
 }
 
-/// A server as an entry of `.mcp.json`; none if no client can start it. Values of secrets stay where they are: the client
-/// takes them from variables of the same name.
-fn client_entry(spec: &Value) -> Option<Value> {
-    let text = |member: &str| spec.get(member).and_then(Value::as_str);
-    if let Some(url) = text("externalUrl") {
-        let kind = if text("transport") == Some("SSE") { "sse" } else { "http" };
-        return Some(json!({ "type": kind, "url": url }));
+/// Where the caller reaches this server: as the operator says, or as it did just now.
+fn base(asked: &Asked) -> Result<String, Refusal> {
+    let Reached { url, scheme } = &asked.plane.reached;
+    if let Some(url) = url {
+        return Ok(url.clone());
     }
-    let list = |member: &str| -> Vec<Value> {
-        spec.get(member).and_then(Value::as_array).cloned().unwrap_or_default()
-    };
-    let env = environment(&list("env"));
-    let (command, args) = match (text("dockerImage"), text("packageName")) {
-        (Some(image), _) => {
-            let mut args: Vec<Value> = ["run", "-i", "--rm"].map(Value::from).into();
-            args.extend(env.keys().flat_map(|name| [Value::from("-e"), name.clone().into()]));
-            args.push(image.into());
-            args.extend(list("command"));
-            (Value::from("docker"), args)
-        }
-        (None, Some(package)) if text("runtime") == Some("python") => ("uvx".into(), vec![package.into()]),
-        (None, Some(package)) => ("npx".into(), vec!["-y".into(), package.into()]),
-        (None, None) => {
-            let mut command = list("command").into_iter();
-            (command.next()?, command.collect())
-        }
-    };
-    let args: Vec<Value> = args.into_iter().chain(list("args")).collect();
-    Some(json!({ "type": "stdio", "command": command, "args": args, "env": env }))
+    let host = asked.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.ok_or_else(|| {
+        let refusal = Refusal::new(Code::Conflict, "nobody knows where clients reach this server");
+        refusal.hint("start it with `--public-url`")
+    })?;
+    Ok(format!("{scheme}://{host}"))
 }
 
-fn environment(entries: &[Value]) -> Map<String, Value> {
-    let entry = |entry: &Value| {
-        let name = entry.get("name")?.as_str()?.to_owned();
-        let value = entry.get("value").cloned().unwrap_or_else(|| format!("${{{name}}}").into());
-        Some((name, value))
-    };
-    entries.iter().filter_map(entry).collect()
+/// A `.mcp.json` with this project of the server at this address.
+fn config(url: &str, project: &str) -> Value {
+    let entry = json!({
+        "type": "http", "url": format!("{url}/projects/{project}/mcp"),
+        "headers": { "Authorization": "Bearer ${HAYWARD_TOKEN}" },
+    });
+    json!({ "mcpServers": { project: entry } })
 }
 
 /// `GET /projects/{id}/instructions`.
@@ -162,16 +140,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_what_a_client_can_start_and_secrets_stay_where_they_are() {
-        let env = json!([{"name": "A", "value": "x"}, {"name": "T", "valueFrom": {"secretRef": {"name": "s", "key": "k"}}}]);
-        let package = client_entry(&json!({"packageName": "@a/b", "args": ["-v"], "env": env})).unwrap();
-        assert_eq!(package["command"], "npx");
-        assert_eq!(package["args"], json!(["-y", "@a/b", "-v"]));
-        assert_eq!(package["env"], json!({"A": "x", "T": "${T}"}));
-        let image = client_entry(&json!({"dockerImage": "a/b:1", "env": env})).unwrap();
-        assert_eq!(image["args"], json!(["run", "-i", "--rm", "-e", "A", "-e", "T", "a/b:1"]));
-        let remote = client_entry(&json!({"externalUrl": "https://x/mcp", "transport": "SSE"})).unwrap();
-        assert_eq!(remote, json!({"type": "sse", "url": "https://x/mcp"}));
-        assert_eq!(client_entry(&json!({"placement": "builtin"})), None);
+    fn a_client_gets_the_address_of_the_project_and_a_variable_for_its_token() {
+        let config = config("https://nas.example.org/base", "home");
+        let entry = json!({
+            "type": "http", "url": "https://nas.example.org/base/projects/home/mcp",
+            "headers": {"Authorization": "Bearer ${HAYWARD_TOKEN}"}});
+        assert_eq!(config, json!({"mcpServers": {"home": entry}}));
     }
 }

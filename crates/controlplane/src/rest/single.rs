@@ -11,6 +11,7 @@ use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, nothing};
 use crate::wire::finish::{answer, begin, conflict, finish};
+use crate::wire::seen::tell_seen;
 
 /// `GET /{kind}/{id}`.
 pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
@@ -31,6 +32,9 @@ pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
                 resource.spec["data"] = plane.guarded.seal(&allowed, &resource, &to).await?;
             }
             plane.guarded.tell_password(&mut resource).await?;
+            if kind.name == "server" {
+                tell_seen(&plane, &mut resource);
+            }
             answer(StatusCode::OK, kind, &resource, None)
         })
         .await

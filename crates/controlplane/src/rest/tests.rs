@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::guarded::Allowed;
-use crate::ports::{BoxFuture, Hidden, Machine, Managed, Record};
-use crate::{Plane, PlaneParts};
+use crate::ports::{BoxFuture, Gateway, Hidden, Machine, Managed, Record, Seen};
+use crate::{Plane, PlaneParts, Reached};
 
 /// Does what is asked and records nothing.
 struct NoRecord;
@@ -41,6 +41,18 @@ impl Record for NoRecord {
 
     fn hide(&self, _values: Vec<Hidden>) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    fn cleaned<'t>(&self, text: &'t str) -> std::borrow::Cow<'t, str> {
+        text.into()
+    }
+}
+
+struct NoGateway;
+
+impl Gateway for NoGateway {
+    fn seen(&self, _: &str) -> Option<Seen> {
+        None
     }
 }
 
@@ -75,6 +87,9 @@ async fn plane_with(store: Store, credentials: Arc<Credentials>) -> Arc<Plane> {
         policies: Arc::new(Policies::default()),
         record: Arc::new(NoRecord),
         machine: Arc::new(NoMachine),
+        fleet: None,
+        gateway: Arc::new(NoGateway),
+        reached: Reached { url: None, scheme: "http" },
         limits: crate::limits::Limits { answer_timeout_ms: 1_000, ..Default::default() },
         version: "0",
         is_bootstrap_open: false,

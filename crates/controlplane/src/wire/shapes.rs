@@ -67,5 +67,29 @@ shapes! {
         "panics": {"type": "integer"}, "watches": {"type": "integer"}, "lastRequestAt": {"type": ["string", "null"]}}};
     overview: {"type": "object", "required": ["status", "version"], "properties": {
         "status": {"enum": ["ok", "degraded"]}, "version": {"type": "string"}}};
+    logs: {"type": "object", "required": ["lines"], "description": "Followed, each line comes as a line of JSON.",
+        "properties": {"lines": {"type": "array", "items": {"type": "object", "required": ["number", "text"], "properties": {
+            "number": {"type": "integer"}, "at": {"type": ["string", "null"]}, "text": {"type": "string"}}}}}};
+    inspected: {"type": "object", "required": ["id", "name", "server", "state", "health"], "properties": {
+        "id": {"type": "string"}, "name": {"type": "string"}, "server": {"type": "string"}, "replica": {"type": "integer"},
+        "node": {"type": ["string", "null"]}, "placement": {"type": ["string", "null"]},
+        "serverGeneration": {"type": ["integer", "null"]}, "startedAt": {"type": "string"}, "endedAt": {"type": "string"},
+        "state": {"enum": ["STARTING", "RUNNING", "STOPPING", "STOPPED", "ERROR"]}, "trouble": {"type": ["string", "null"]},
+        "protocol": {"type": "string"}, "callsInFlight": {"type": "integer"}, "health": {"type": "object"}}};
+    instance_health: {"type": "object", "required": ["id", "name", "status"], "properties": {
+        "id": {"type": "string"}, "name": {"type": "string"}, "since": {"type": "string"}, "status": {"type": "object"},
+        "uptimeSeconds": {"type": "integer"}, "health": {"type": "object", "properties": {
+            "verdict": {"enum": ["unknown", "healthy", "unhealthy"]}, "failures": {"type": "integer"},
+            "latencyMs": {"type": ["integer", "null"]}, "lastCheckAt": {"type": ["string", "null"]},
+            "why": {"type": ["string", "null"]}}}}};
+    tools: {"type": "array", "items": {"type": "object", "required": ["name", "state", "changes"], "properties": {
+        "name": {"type": "string"}, "state": {"enum": ["shown", "waits", "kept back"]}, "why": {"type": ["string", "null"]},
+        "approved": {"type": ["object", "null"]}, "pending": {"type": ["object", "null"]},
+        "changes": {"type": "array", "items": {"type": "object", "required": ["path"], "properties": {
+            "path": {"type": "string"}, "before": {"type": ["string", "null"]}, "after": {"type": ["string", "null"]}}}}}}};
+    approve: {"type": "object", "required": ["digest"], "additionalProperties": false, "properties": {
+        "digest": {"type": "string", "description": "The digest of what waits, as it was seen."}}};
+    approved: {"type": "object", "required": ["server", "name", "digest"], "properties": {
+        "server": {"type": "string"}, "name": {"type": "string"}, "digest": {"type": "string"}}};
     alive: {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}};
 }

@@ -1,5 +1,7 @@
 //! `hayward describe`: resources at length.
 
+mod live;
+
 use hayward_api::kinds::Descriptor;
 use serde_json::{Map, Value};
 
@@ -11,6 +13,8 @@ use crate::server::{Found, Meant, ProjectArg, ServerArgs, block_on, complete, fo
 use crate::words::usage;
 
 /// Shows resources at length: every member, in sections, and how each is.
+///
+/// A server says what of it is shown to clients and what isn't, an instance what the node knows that runs it.
 ///
 /// `-o yaml` and `-o json` show all that the server tells, ids, versions and status included, and the kind, so that
 /// `hayward apply -f` takes it.
@@ -51,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         for wanted in &all {
             let mut found: Found = found(&client, wanted, &meant).await?;
             missing.append(&mut found.missing);
-            for document in found.documents {
+            for mut document in found.documents {
                 let text = match &args.output {
                     DocumentForm::JsonPath(template) => {
                         Ok(plain(&template.render(&titled(wanted.kind, document))) + "\n")
@@ -61,7 +65,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                             .map(|text| text + "\n")
                     }
                     DocumentForm::Plain(Shape::Yaml) => yaml(&titled(wanted.kind, document)),
-                    DocumentForm::Plain(Shape::Table(_)) => Ok(plain(&describe(wanted.kind, &document))),
+                    DocumentForm::Plain(Shape::Table(_)) => {
+                        let live = live::sections(&client, wanted.kind, &mut document).await;
+                        Ok(plain(&(describe(wanted.kind, &document) + &live)))
+                    }
                     DocumentForm::Plain(Shape::Name) => {
                         return Err(usage("`describe` has no form `name`: `hayward get` has".to_owned()));
                     }

@@ -25,7 +25,6 @@ pub(crate) enum Later {
     Backup,
     Cache,
     Console,
-    Logs,
 }
 
 impl Later {
@@ -38,7 +37,6 @@ impl Later {
             Self::Cache if word == Some("clear") => Some((Method::DELETE, vec!["cache"])),
             Self::Cache => Some((Method::GET, vec!["cache", "stats"])),
             Self::Console => None,
-            Self::Logs => Some((Method::GET, vec!["instances", word.unwrap_or("-"), "logs"])),
         }
     }
 }

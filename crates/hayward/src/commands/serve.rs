@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hayward_audit::Mirror;
+use hayward_controlplane::Reached;
 use hayward_controlplane::rest::router;
 use hayward_gateway::Sessions;
 use hayward_gateway::listener::{App, Front, OldClients, Pace, Threads, serve};
@@ -181,7 +182,8 @@ async fn serve_until_signal(
     let desk = TokenDesk::new(&stack, temporary.as_ref());
     let noting = TaskTracker::new().spawn(desk.clone().note_uses_until(shutdown.clone()));
     let late = Late::new(Arc::clone(&stack.protocol));
-    let plane = management::start(&stack, late.in_force(), args.bootstrap_open, shutdown.clone()).await?;
+    let opening = (args.bootstrap_open, args.reached());
+    let plane = management::start(&stack, late.in_force(), opening, shutdown.clone()).await?;
     let node = node_name(&data_dir);
     if args.run_servers {
         stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
@@ -265,6 +267,12 @@ impl Args {
             python: self.python_index.clone(),
             certificates: self.package_certificates.clone(),
         }
+    }
+
+    /// Where clients reach the server, for what is written into their files.
+    fn reached(&self) -> Reached {
+        let url = self.network.public_url.as_ref().map(|url| url.text.clone());
+        Reached { url, scheme: self.network.scheme() }
     }
 
     /// Where clients move files.

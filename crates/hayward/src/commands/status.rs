@@ -66,10 +66,15 @@ fn may_fail(asked: Result<Value, hayward_client::Error>) -> Result<Option<Value>
 }
 
 /// What is said for the members of a report on health.
-const WORDS: [(&str, &str); 10] = [
+const WORDS: [(&str, &str); 15] = [
     ("status", "Health"),
     ("uptimeSeconds", "Running for"),
+    ("servers.total", "Servers"),
+    ("servers.ready", "Servers ready"),
+    ("servers.notReady", "Servers not ready"),
     ("instances.total", "Instances"),
+    ("instances.phases", "Instances by phase"),
+    ("instances.health", "Instances by health"),
     ("requests", "Requests"),
     ("errors", "Errors"),
     ("errorRate", "Error rate"),
@@ -121,10 +126,28 @@ fn words(name: &str) -> String {
 fn told(name: &str, value: &Value, now: jiff::Timestamp) -> String {
     match (name, value.as_f64()) {
         ("uptimeSeconds", Some(_)) => value.as_u64().map_or_else(|| value.to_string(), rounded),
+        ("instances.phases" | "instances.health", _) => counts(value),
+        ("servers.notReady", _) => not_ready(value),
         ("errorRate", Some(share)) => format!("{:.1} %", share * 100.0),
         ("manifests.at", _) => format!("{} ago", text(Some(value), now)),
         _ => text(Some(value), now),
     }
+}
+
+/// `2 RUNNING, 1 ERROR`.
+fn counts(value: &Value) -> String {
+    let counts = value.as_object().into_iter().flatten().map(|(word, count)| format!("{count} {word}"));
+    let counts: Vec<String> = counts.collect();
+    if counts.is_empty() { "-".to_owned() } else { counts.join(", ") }
+}
+
+/// `ha (Crashed), docs (Starting)`.
+fn not_ready(value: &Value) -> String {
+    let member = |server: &Value, name: &str| server[name].as_str().unwrap_or("-").to_owned();
+    let servers = value.as_array().into_iter().flatten();
+    let servers: Vec<String> =
+        servers.map(|server| format!("{} ({})", member(server, "name"), member(server, "reason"))).collect();
+    if servers.is_empty() { "-".to_owned() } else { servers.join(", ") }
 }
 
 /// Conditions of the server, each with what it says.
@@ -180,7 +203,8 @@ mod tests {
             "user": {"kind": "user", "name": "ada", "role": "ADMIN"},
             "health": {
                 "status": "degraded", "version": "2", "uptimeSeconds": 7205, "errorRate": 0.015,
-                "somethingVeryLongThatIsNew": 1, "instances": {"total": 3}, "conditions": [condition.clone()],
+                "somethingVeryLongThatIsNew": 1, "instances": {"total": 3, "phases": {"RUNNING": 2, "ERROR": 1}},
+                "servers": {"total": 2, "notReady": [{"name": "ha", "reason": "Crashed"}]}, "conditions": [condition.clone()],
                 "manifests": {"status": "degraded", "conditions": [condition]},
             },
         });

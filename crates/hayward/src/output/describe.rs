@@ -58,6 +58,15 @@ pub(crate) fn describe(kind: &'static Descriptor, document: &Value) -> String {
     out
 }
 
+/// A further section, of the members of an object.
+pub(crate) fn section(heading: &str, members: &Value) -> String {
+    let (mut out, now) = (format!("\n{heading}:\n"), Timestamp::now());
+    for (member, value) in members.as_object().into_iter().flatten() {
+        member_of(&mut out, 2, member, value, now);
+    }
+    out
+}
+
 fn head(kind: &Descriptor, document: &Value, now: Timestamp) -> String {
     let mut out = String::new();
     line(&mut out, 0, "Name", name(kind, document));

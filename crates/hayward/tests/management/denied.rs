@@ -157,6 +157,8 @@ fn given(route: &Route) -> u16 {
     match route.gives {
         // There is a prompt of this name: whoever hears that may make it.
         _ if route.operation == "promptrequests.approve" => 409,
+        // It has no tool that waits.
+        _ if route.operation == "servers.tools.approve" => 404,
         Gives::Nothing => 204,
         Gives::Document | Gives::Documents => 200,
         Gives::Created => 201,
@@ -273,7 +275,9 @@ async fn whoever_was_granted_another_name_gets_that_and_nothing_of_this() {
     let bob = world.rig.user("bob@example.org", grant.into()).await;
     world.refuses(&bob, Grant::Others).await;
     // A server that they don't see is attached by nobody.
-    let is_served = |route: &Route, _: &Way| has_one(route) && route.operation != "projects.servers.attach";
+    // Logs are granted as a whole.
+    let apart = ["projects.servers.attach", "instances.logs"];
+    let is_served = |route: &Route, _: &Way| has_one(route) && !apart.contains(&&*route.operation);
     world.serves(&bob, MINE, is_served).await;
 }
 

@@ -98,7 +98,7 @@ async fn a_broken_file_is_told_without_its_lines_and_only_to_whoever_may_read_th
     let rig = Rig::start_with(&["--manifests", manifests.path().to_str().unwrap()]);
     until(&rig, "it is there", |servers, _| names(servers) == ["b"]).await;
     fs::write(&file, good.replace("live}", "live, L: value-that-is-new: x}")).unwrap();
-    until(&rig, "it is broken", |_, overview| overview["status"] == "degraded").await;
+    until(&rig, "it is broken", |_, overview| overview["manifests"]["status"] == "degraded").await;
     let told =
         rig.get("/health/overview", rig.admin()).await.body + &rig.get("/servers/b", rig.admin()).await.body;
     assert!(told.contains("ManifestBroken") && told.contains("b.yaml"), "{told}");
@@ -159,5 +159,5 @@ async fn a_token_of_the_directory_that_is_not_there_is_left_out_and_told() {
     let made = rig.post("/tokens", rig.admin(), json!({"name": "ci", "role": "ro"})).await;
     assert_eq!(made.status, 201, "{}", made.body);
     std::fs::write(manifests.join("a.yaml"), format!("{text}\n")).unwrap();
-    until(&rig, "it is the directory's", |_, told| told["status"] == "ok").await;
+    until(&rig, "it is the directory's", |_, told| told["manifests"]["status"] == "ok").await;
 }

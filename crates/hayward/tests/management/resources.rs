@@ -225,7 +225,12 @@ async fn projects_have_their_servers_and_a_file_for_claude_code() {
     assert_eq!(attached.status, 201, "{}", attached.body);
     assert_eq!(rig.post("/projects/home/servers", admin, json!({"server": "ha"})).await.status, 409);
     let config = rig.get("/projects/home/mcp-config", admin).await.json();
-    assert_eq!(config["mcpServers"]["ha"]["args"], json!(["-y", "@x/ha"]));
+    let entry = &config["mcpServers"]["home"];
+    assert_eq!(entry["url"], format!("http://{}/projects/home/mcp", rig.daemon.address));
+    assert_eq!(
+        (&entry["type"], &entry["headers"]["Authorization"]),
+        (&json!("http"), &json!("Bearer ${HAYWARD_TOKEN}"))
+    );
     assert_eq!(rig.get("/projects/home/instructions", admin).await.json()["prompt"], "Be kind.");
     let list = rig.get("/serverattachments?project=home", admin).await.json();
     let id = list[0]["id"].as_str().unwrap();
@@ -359,7 +364,7 @@ async fn prompts_of_the_gate_are_not_among_those_of_a_project() {
 #[tokio::test]
 async fn what_comes_later_takes_whatever_is_asked_of_it() {
     let rig = Rig::start();
-    let later = rig.get("/instances/x/logs?tail=10&follow=true", rig.admin()).await;
+    let later = rig.get("/cache/stats?tail=10&follow=true", rig.admin()).await;
     assert_eq!(later.status, 501, "{}", later.body);
     assert_eq!(rig.get("/servers?tail=10", rig.admin()).await.status, 400);
     let hint = async |path: &str| {

@@ -169,6 +169,7 @@ impl World {
                 body
             }
             (Takes::Patch, ..) => json!({"labels": {"team": "home"}}),
+            (_, _, "servers.tools.approve") => json!({"digest": "0"}),
             (_, _, "projects.servers.attach") => json!({"server": SPARE}),
             (_, _, "auth.impersonate") => json!({"email": "bob@example.org"}),
             (_, _, "auth.invite") => json!({"email": way.name}),
@@ -203,7 +204,7 @@ impl Way {
     /// The path that names it, with this in the query beside.
     pub(crate) fn path(&self, route: &Route, query: &[(&str, &str)]) -> String {
         let path = route.path.replace("{id}", &self.word).replace("{server}", self.name);
-        let path = path.replace("{namespace}", self.name);
+        let path = path.replace("{namespace}", self.name).replace("{name}", "tool");
         let mut path = path.strip_prefix("/api/v1").unwrap_or(&path).to_owned();
         let project = self.project.iter().map(|project| ("project", project.as_str()));
         for (at, (name, value)) in project.chain(query.iter().copied()).enumerate() {

@@ -66,6 +66,8 @@ struct Now {
     access: Option<Arc<Access>>,
     upstream: Option<Arc<Upstream>>,
     health: Health,
+    /// When it was last asked how it is.
+    checked_at: Option<SystemTime>,
     /// Why it isn't reached.
     trouble: Option<String>,
     last_call: Instant,
@@ -132,6 +134,7 @@ impl Instance {
             access: None,
             upstream: None,
             health: Health::default(),
+            checked_at: None,
             trouble: None,
             last_call: Instant::now(),
         };
@@ -207,6 +210,11 @@ impl Instance {
     /// How it is.
     pub fn health(&self) -> Health {
         self.now().health.clone()
+    }
+
+    /// When it was last asked how it is; none if nobody asked since it is spoken to.
+    pub fn checked_at(&self) -> Option<SystemTime> {
+        self.now().checked_at
     }
 
     /// Whether there are signs that it isn't well.
@@ -313,6 +321,9 @@ impl Instance {
     pub(super) fn has_started(&self, access: &Arc<Access>, log: Log) {
         let mut now = self.now();
         (now.access, now.log) = (Some(Arc::clone(access)), log);
+        drop(now);
+        // It is the same as before, and whoever follows it takes the log that it has now.
+        self.state.send_modify(|_| ());
     }
 
     /// It is spoken to.
@@ -320,7 +331,7 @@ impl Instance {
         let mut now = self.now();
         now.upstream = Some(Arc::clone(upstream));
         now.trouble = None;
-        now.health = Health::default();
+        (now.health, now.checked_at) = (Health::default(), None);
         now.last_call = Instant::now();
         drop(now);
         self.advance(State::Running);
@@ -337,7 +348,7 @@ impl Instance {
     pub(super) fn is_thus(&self, health: Health) {
         let mut now = self.now();
         let is_news = now.health.verdict != health.verdict;
-        now.health = health;
+        (now.health, now.checked_at) = (health, Some(SystemTime::now()));
         drop(now);
         if is_news {
             self.ground.tick();

@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Where it is written, and from what.
 #[derive(clap::Args)]
 pub(super) struct ClaudeArgs {
-    /// Project whose servers are to be reached
+    /// Project that is to be reached; the token is taken from `HAYWARD_TOKEN` when the client starts
     #[arg(long, short, value_name = "PROJECT")]
     project: String,
 
@@ -33,7 +33,8 @@ pub(super) struct ClaudeArgs {
 /// Writes the file; servers that others have put there stay.
 pub(super) fn run(args: &ClaudeArgs) -> Result<(), Failure> {
     let client = args.server.client()?;
-    let config = block_on(async { Ok(client.mcp_config(&args.project).await?) })?;
+    let mut config = block_on(async { Ok(client.mcp_config(&args.project).await?) })?;
+    reached(&mut config, &args.project, &client.address().to_string());
     if args.file.as_os_str() == "-" {
         return written(
             safe_json(&config, serde_json::to_string_pretty).and_then(|text| data(&(text + "\n"))),
@@ -48,6 +49,17 @@ pub(super) fn run(args: &ClaudeArgs) -> Result<(), Failure> {
     done.with_context(|| format!("failed to write `{shown}`"))?;
     tell(&output::plain(&format!("written to {shown}\n")));
     Ok(())
+}
+
+/// Whoever runs this knows under which address the server is reached from here; the server may know another.
+fn reached(config: &mut Value, project: &str, address: &str) {
+    let path = format!("/projects/{project}/mcp");
+    let servers = config.get_mut("mcpServers").and_then(Value::as_object_mut);
+    for server in servers.into_iter().flat_map(Map::values_mut) {
+        if server["url"].as_str().is_some_and(|url| url.ends_with(&path)) {
+            server["url"] = format!("{}{path}", address.trim_end_matches('/')).into();
+        }
+    }
 }
 
 /// What the file holds already.
@@ -83,6 +95,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_project_is_at_the_address_that_was_asked() {
+        let entry = |url: &str| json!({"mcpServers": {"home": {"type": "http", "url": url}}});
+        let mut config = entry("http://inside:8765/projects/home/mcp");
+        reached(&mut config, "home", "https://nas.example.org/base/");
+        assert_eq!(config, entry("https://nas.example.org/base/projects/home/mcp"));
+    }
 
     #[test]
     fn servers_of_others_stay() {

@@ -1,0 +1,234 @@
+//! Tools of servers: which are shown, which wait for somebody to approve them, and approving one.
+//!
+//! What is approved is the definition of a digest that whoever approves has seen: if its server says something else by then,
+//! nothing is approved.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use hayward_api::Code;
+use hayward_api::kinds::server::ServerSpec;
+use hayward_auth::Verb;
+use hayward_store::{Resource, StoreError, ToolPin};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::differences::{Difference, differences, visible};
+use crate::refusal::Refusal;
+use crate::wire::asked::{Asked, json};
+use crate::wire::finish::{begin, finish};
+
+/// What a server says to models before anything else is approved as a tool without a name is; here it has this one.
+const INSTRUCTIONS: &str = "(instructions)";
+
+/// Why something waits, in the words of the gateway. For other reasons nobody can approve it.
+const APPROVABLE: [&str; 2] = ["it waits for somebody to approve it", "it is not what was approved any more"];
+
+/// How a tool stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Standing {
+    /// It is shown.
+    #[serde(rename = "shown")]
+    Shown,
+    /// It waits for somebody to approve it.
+    #[serde(rename = "waits")]
+    Waits,
+    /// It is not shown, and approving it makes no difference.
+    #[serde(rename = "kept back")]
+    KeptBack,
+}
+
+/// A tool, as it is answered.
+#[derive(Debug, Serialize)]
+struct Tool {
+    name: String,
+    state: Standing,
+    why: Option<String>,
+    approved: Option<Defined>,
+    pending: Option<Defined>,
+    /// What is another in what waits.
+    changes: Vec<Difference>,
+}
+
+/// What a server said of a tool at some time.
+#[derive(Debug, Serialize)]
+struct Defined {
+    digest: String,
+    definition: Value,
+}
+
+impl Defined {
+    fn new(digest: String, definition: &str) -> Self {
+        let definition = serde_json::from_str(definition).unwrap_or_else(|_| definition.into());
+        Self { digest, definition }
+    }
+}
+
+impl Tool {
+    fn new(pin: ToolPin, spec: &ServerSpec) -> Self {
+        let is_hidden = spec.tools.get(&pin.name).is_some_and(|said| said.hidden);
+        let (state, why) = match &pin.pending {
+            Some(pending) if APPROVABLE.contains(&&*pending.why) => {
+                (Standing::Waits, Some(visible(&pending.why)))
+            }
+            Some(pending) => (Standing::KeptBack, Some(visible(&pending.why))),
+            None if is_hidden => (Standing::KeptBack, Some("`tools` of the server hides it".to_owned())),
+            None => (Standing::Shown, None),
+        };
+        let name = if pin.name.is_empty() { INSTRUCTIONS.to_owned() } else { pin.name };
+        let approved =
+            pin.digest.map(|digest| Defined::new(digest, pin.definition.as_deref().unwrap_or_default()));
+        let pending = pin.pending.map(|pending| Defined::new(pending.digest, &pending.definition));
+        let changes = pending.as_ref().map_or_else(Vec::new, |pending| {
+            differences(approved.as_ref().map(|it| &it.definition), Some(&pending.definition))
+        });
+        Self { name, state, why, approved, pending, changes }
+    }
+}
+
+/// The tools that are known of a server, by name.
+async fn known(asked: &Asked, server: &Resource) -> Result<Vec<Tool>, Refusal> {
+    let spec: ServerSpec = server.spec()?;
+    let pins = asked.plane.guarded.tool_pins(server).await?;
+    Ok(pins.into_iter().map(|pin| Tool::new(pin, &spec)).collect())
+}
+
+/// `GET /servers/{id}/tools`.
+pub(crate) async fn list(asked: Asked) -> Result<Response, Refusal> {
+    let (_, server) = asked.may_this(Verb::View).await?;
+    let tools = known(&asked, &server).await?;
+    asked.look(async move { json(StatusCode::OK, &tools) }).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approve {
+    digest: String,
+}
+
+/// `POST /servers/{id}/tools/{name}/approve {"digest": DIGEST}`.
+pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
+    let (allowed, server) = asked.may_this(Verb::Edit).await?;
+    let Approve { digest } = asked.object().await?;
+    let word = asked.part("name").to_owned();
+    let tools = known(&asked, &server).await?;
+    approvable(&tools, (server.metadata.name.as_str(), &word), &digest)?;
+    let (is_dry, plane) = (asked.query.is_dry_run()?, Arc::clone(&asked.plane));
+    let name = if word == INSTRUCTIONS { String::new() } else { word.clone() };
+    let said = [("digest", digest.clone().into())];
+    let told = json!({ "server": server.metadata.name, "name": word, "digest": digest });
+    asked
+        .change(said, async move {
+            let mut change = begin(&plane, &[&allowed]).await?;
+            let approved = change.approve_tool(&allowed, &server, (&name, &digest)).await;
+            approved.map_err(|error| match error {
+                // It was there a moment ago.
+                StoreError::NotFound { .. } => overtaken(server.metadata.name.as_str(), &name),
+                error => error.into(),
+            })?;
+            finish(change, is_dry).await
+        })
+        .await?;
+    json(StatusCode::OK, &told)
+}
+
+/// Whether what waits of a tool is the definition of this digest.
+fn approvable(tools: &[Tool], (server, word): (&str, &str), digest: &str) -> Result<(), Refusal> {
+    let shown = word.escape_debug();
+    let Some(tool) = tools.iter().find(|tool| tool.name == word) else {
+        let message = format!("no tool `{shown}` is known of server `{server}`");
+        let refusal = Refusal::new(Code::NotFound, message);
+        return Err(refusal.hint(format!("`hayward describe server {server}` says which are")));
+    };
+    match (&tool.pending, tool.state) {
+        (Some(pending), Standing::Waits) if pending.digest == digest => Ok(()),
+        (_, Standing::Waits) => Err(overtaken(server, word)),
+        (_, Standing::KeptBack) => {
+            let why = tool.why.as_deref().unwrap_or_default();
+            let message = format!("tool `{shown}` of server `{server}` is kept back: {why}");
+            Err(Refusal::new(Code::Conflict, message).hint("to approve it changes nothing of that"))
+        }
+        (_, Standing::Shown) => {
+            let message = format!("nothing of tool `{shown}` of server `{server}` waits");
+            Err(Refusal::new(Code::Conflict, message).hint("it is approved as its server describes it"))
+        }
+    }
+}
+
+fn overtaken(server: &str, tool: &str) -> Refusal {
+    let message =
+        format!("what waits of tool `{}` of server `{server}` is another one than that", tool.escape_debug());
+    Refusal::new(Code::Conflict, message)
+        .hint(format!("look at it again, and approve what you see: `hayward approve {server}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hayward_store::PendingTool;
+
+    use super::*;
+
+    fn pin(name: &str, digest: Option<&str>, pending: Option<(&str, &str)>) -> ToolPin {
+        let definition = |digest: &str| format!("{{\"name\":\"{name}\",\"description\":\"{digest}\"}}");
+        ToolPin {
+            name: name.to_owned(),
+            digest: digest.map(ToOwned::to_owned),
+            definition: digest.map(definition),
+            pending: pending.map(|(digest, why)| PendingTool {
+                digest: digest.to_owned(),
+                definition: definition(digest),
+                why: why.to_owned(),
+            }),
+        }
+    }
+
+    fn tools() -> Vec<Tool> {
+        let spec = json!({"command": ["x"], "tools": {"quiet": {"hidden": true}}});
+        let spec: ServerSpec = serde_json::from_value(spec).unwrap();
+        let pins = [
+            pin("shown", Some("a"), None),
+            pin("quiet", Some("a"), None),
+            pin("changed", Some("a"), Some(("b", APPROVABLE[1]))),
+            pin("new", None, Some(("b", APPROVABLE[0]))),
+            pin("bad", Some("a"), Some(("b", "`description` holds U+200B"))),
+            pin("", Some("a"), None),
+        ];
+        pins.into_iter().map(|pin| Tool::new(pin, &spec)).collect()
+    }
+
+    #[test]
+    fn a_tool_is_shown_or_waits_or_is_kept_back_whatever_is_approved() {
+        let told: Vec<_> = tools().iter().map(|tool| (tool.name.clone(), tool.state)).collect();
+        let expect = [
+            ("shown", Standing::Shown),
+            ("quiet", Standing::KeptBack),
+            ("changed", Standing::Waits),
+            ("new", Standing::Waits),
+            ("bad", Standing::KeptBack),
+            (INSTRUCTIONS, Standing::Shown),
+        ];
+        assert_eq!(told, expect.map(|(name, state)| (name.to_owned(), state)));
+        let all = tools();
+        let paths: Vec<_> = all[2].changes.iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(paths, ["description"]);
+        let paths: Vec<_> = all[3].changes.iter().map(|it| it.path.as_str()).collect();
+        assert_eq!(paths, ["name", "description"]);
+    }
+
+    #[test]
+    fn only_what_waits_is_approved_and_only_by_its_digest() {
+        let check = |tool: &str, digest: &str, code: Option<Code>| {
+            let told = approvable(&tools(), ("s", tool), digest);
+            assert_eq!(told.as_ref().err().map(|refusal| refusal.error.code), code, "{tool} {digest}");
+            assert!(told.err().is_none_or(|refusal| refusal.error.hint.is_some()), "{tool} {digest}");
+        };
+        check("changed", "b", None);
+        check("new", "b", None);
+        check("changed", "a", Some(Code::Conflict));
+        check("new", "", Some(Code::Conflict));
+        check("shown", "a", Some(Code::Conflict));
+        check("bad", "b", Some(Code::Conflict));
+        check("none", "b", Some(Code::NotFound));
+    }
+}

@@ -1,0 +1,74 @@
+//! Routes of what runs: instances, and what servers offer.
+
+use hayward_auth::{Operation, Verb};
+use http::Method;
+
+use super::{ONLY_DRY, find, route};
+use crate::rest::{instances, tools};
+use crate::wire::PREFIX;
+use crate::wire::route::{Access, Gives, Param, Route, Takes};
+use crate::wire::shapes;
+
+const LOGS: &[Param] = &[
+    Param::number("tail", "Only so many of the last lines."),
+    Param::switch(
+        "follow",
+        "Goes on with new lines, as lines of JSON, until the log is over or the client leaves.",
+    ),
+    Param::switch("previous", "Those of the instance that this one took the place of."),
+];
+
+/// What servers have beside what every kind has.
+pub(super) fn of_servers() -> Vec<Route> {
+    let Some(kind) = find("server") else { return Vec::new() };
+    let of = |method, tail: &str, word: &str, verb, handler| Route {
+        kind: Some(kind),
+        access: Access::Kind(verb),
+        ..route(method, format!("{PREFIX}/servers/{{id}}/{tail}"), format!("servers.{word}"), handler)
+    };
+    vec![
+        Route {
+            summary: "The tools that are known of a server: shown, waiting to be approved, kept back.".into(),
+            gives: Gives::Object(200, shapes::tools),
+            ..of(Method::GET, "tools", "tools.list", Verb::View, |asked| Box::pin(tools::list(asked)))
+        },
+        Route {
+            summary: "Approves what waits of a tool, if it is the definition of this digest.".into(),
+            query: ONLY_DRY,
+            takes: Takes::Object(shapes::approve),
+            gives: Gives::Object(200, shapes::approved),
+            statuses: &[409],
+            ..of(Method::POST, "tools/{name}/approve", "tools.approve", Verb::Edit, |asked| {
+                Box::pin(tools::approve(asked))
+            })
+        },
+    ]
+}
+
+/// What instances have beside what every kind has.
+pub(super) fn of_instances() -> Vec<Route> {
+    let Some(kind) = find("instance") else { return Vec::new() };
+    let of = |tail: &str, word: &str, access, handler| Route {
+        kind: Some(kind),
+        access,
+        ..route(
+            Method::GET,
+            format!("{PREFIX}/instances/{{id}}/{tail}"),
+            format!("instances.{word}"),
+            handler,
+        )
+    };
+    vec![
+        Route {
+            summary: "What the node that runs an instance knows of it.".into(),
+            gives: Gives::Object(200, shapes::inspected),
+            ..of("inspect", "inspect", Access::Kind(Verb::View), |asked| Box::pin(instances::inspect(asked)))
+        },
+        Route {
+            summary: "What an instance says beside its protocol: its last lines, or all that come.".into(),
+            query: LOGS,
+            gives: Gives::Object(200, shapes::logs),
+            ..of("logs", "logs", Access::Operation(Operation::Logs), |asked| Box::pin(instances::logs(asked)))
+        },
+    ]
+}
