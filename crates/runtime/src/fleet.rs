@@ -185,7 +185,7 @@ impl Fleet {
 
     /// Where an instance runs, as a server says it in `placement`.
     pub fn placement_of(&self, instance: &Instance) -> &'static str {
-        word(place(&instance.wanted().order.spec, |place| self.placements.contains_key(&place)))
+        word(place(&instance.wanted().order.spec))
     }
 
     /// What an instance of a server says beside its protocol: this replica or the first one, or the one that ended before it.
