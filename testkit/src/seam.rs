@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Serialize, Deserialize)]
 enum Request {
     /// Runs a call.
-    Run(Call),
+    Run(Box<Call>),
     /// Ends it.
     Cancel,
 }
@@ -46,7 +46,7 @@ pub async fn serve(toolset: Toolset, stream: UnixStream) -> anyhow::Result<()> {
     let tool = Arc::clone(tool);
     let (cancel, queue) = (CancellationToken::new(), ProgressQueue::default());
     let cx = Cx::new(Duration::from_millis(call.timeout_ms), cancel.clone()).with_progress(queue.clone());
-    let mut running = tool.call(&cx, call);
+    let mut running = tool.call(&cx, *call);
     loop {
         let news = tokio::select! {
             biased;
@@ -85,7 +85,7 @@ pub async fn call(
 ) -> anyhow::Result<(Outcome, Vec<Progress>)> {
     let (input, mut output) = stream.into_split();
     let mut lines = BufReader::new(input).lines();
-    send(&mut output, &Request::Run(call)).await?;
+    send(&mut output, &Request::Run(Box::new(call))).await?;
     let mut told = Vec::new();
     loop {
         let line = lines.next_line().await?.context("an outcome")?;

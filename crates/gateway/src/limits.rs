@@ -229,7 +229,7 @@ pub(crate) const SETTLE_PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) const BREAKER_TRY: Duration = Duration::from_secs(10);
 
 /// How long asking a server for its lists may take.
-pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const REFRESH_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Things of one list of a server that are looked at; the rest of it is not shown.
 pub(crate) const OFFERED_MAX: usize = 1_000;

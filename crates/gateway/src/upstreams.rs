@@ -30,6 +30,7 @@ use hayward_mcp::envelope::Notification;
 use hayward_mcp::era::Era;
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::limits::URI_BYTES_MAX;
+use hayward_mcp::request::List;
 use hayward_mcp::upstream::{Event, Outgoing, Step, Upstream, UpstreamError};
 use hayward_store::Store;
 use hayward_tool::{BoxFuture, Call, Change, Changes, Cx, Outcome};
@@ -166,13 +167,15 @@ impl Upstreams {
     pub fn seen(&self, server: &str) -> Option<Seen> {
         let server = self.catalog.load().servers.get(server).cloned()?;
         let lists = server.lists();
-        let count = |wanted: &[hayward_mcp::request::List]| {
-            lists.offered.iter().filter(|offered| wanted.contains(&offered.list)).count()
-        };
-        use hayward_mcp::request::List::{Prompts, Resources, Templates, Tools};
+        let count =
+            |wanted: &[List]| lists.offered.iter().filter(|offered| wanted.contains(&offered.list)).count();
         Some(Seen {
             revision: lists.declared.as_ref().map(|declared| declared.revision.as_str()),
-            shown: (count(&[Tools]), count(&[Resources, Templates]), count(&[Prompts])),
+            shown: (
+                count(&[List::Tools]),
+                count(&[List::Resources, List::Templates]),
+                count(&[List::Prompts]),
+            ),
             kept_back: lists.kept_back.clone(),
             stale: lists.stale.as_deref().map(ToOwned::to_owned),
         })
@@ -370,6 +373,16 @@ impl Upstreams {
             self.shared.tasks.spawn(call.end("nobody answers"));
         }
     }
+}
+
+/// Bytes in hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            out.extend(char::from_digit(nibble.into(), 16));
+        }
+        out
+    })
 }
 
 /// A number between 0 and 1 that nobody can tell before.

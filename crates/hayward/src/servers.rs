@@ -182,10 +182,10 @@ pub(crate) fn node_name(data_dir: &Path) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (host, machine) = (read("/proc/sys/kernel/hostname"), read("/etc/machine-id"));
     let digest = digest(machine.trim(), &data_dir.to_string_lossy(), host.as_bytes());
-    let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let digest = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     let host: String =
         host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
-    format!("{host}-{digest}")
+    format!("{host}-{digest:08x}")
 }
 
 /// Who we are, as servers are told.

@@ -193,7 +193,7 @@ impl Client {
             Question::Initialize { .. } => *self.agreed() = Agreed::by(question).unwrap_or_default(),
             Question::SetLogLevel(level) => self.agreed().log_level = *level,
             Question::Subscribe(uri) => {
-                subscribe(protocol, &self.subscribed, uri, (&self.principal, &self.endpoint))?
+                subscribe(protocol, &self.subscribed, uri, (&self.principal, &self.endpoint))?;
             }
             Question::Unsubscribe(uri) => self.subscribed.remove(uri),
             Question::Discover | Question::Ping | Question::List(_) => {}

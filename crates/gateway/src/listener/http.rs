@@ -172,14 +172,12 @@ pub(crate) fn enter<B>(
         return Err(named(refused, &id));
     }
     // What a web page sends costs nobody else's pace.
-    match forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
-        Some(Err(wait)) => Err(held_up(request.uri().path(), "this address", wait, &id)),
-        _ => {
-            let endpoint = Endpoint::of_path(request.uri().path()).map(|(endpoint, _)| endpoint);
-            let (endpoint, connection) = (endpoint.unwrap_or_default(), Arc::clone(connection));
-            Ok(Arrived { id, source: forwarded.source, connection, endpoint })
-        }
+    if let Some(Err(wait)) = forwarded.source.ip().map(|ip| app.pace.of_address(ip)) {
+        return Err(held_up(request.uri().path(), "this address", wait, &id));
     }
+    let endpoint = Endpoint::of_path(request.uri().path()).map(|(endpoint, _)| endpoint);
+    let (endpoint, connection) = (endpoint.unwrap_or_default(), Arc::clone(connection));
+    Ok(Arrived { id, source: forwarded.source, connection, endpoint })
 }
 
 /// Puts the id of its request on an answer.

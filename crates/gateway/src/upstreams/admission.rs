@@ -21,6 +21,9 @@ pub(crate) type Pin = String;
 /// What was approved of one server: the digest of each thing, by its name.
 pub(crate) type Pins = HashMap<String, Pin>;
 
+/// Under what the instructions of a server are approved: no tool has this name.
+pub(crate) const INSTRUCTIONS: &str = "@instructions";
+
 /// Why something is not shown.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Objection {
@@ -134,8 +137,11 @@ fn look(tool: &Raw, name: &str) -> Result<Admitted, Objection> {
     if tool.as_bytes().len() > OFFERED_BYTES_MAX {
         return Err(Objection::Long { at: String::new(), max: OFFERED_BYTES_MAX });
     }
-    if name.is_empty() || name.chars().count() > OFFERED_NAME_CHARS_MAX || !name.is_ascii() {
-        return Err(Objection::Shape("a name has 1 to 128 characters, all of them ASCII"));
+    let is_name = (1..=OFFERED_NAME_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+        && !name.starts_with('@');
+    if !is_name {
+        return Err(Objection::Shape("a name has 1 to 128 visible ASCII characters, and begins with no `@`"));
     }
     let value: Value = tool.view().map_err(|_| Objection::Shape("it is no object"))?;
     let schema = value.get("inputSchema");
@@ -153,7 +159,7 @@ fn look(tool: &Raw, name: &str) -> Result<Admitted, Objection> {
 pub(crate) fn pin(value: &Value) -> Pin {
     let mut hasher = Sha256::new();
     canonical(value, &mut |bytes| hasher.update(bytes));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    super::hex(&hasher.finalize())
 }
 
 fn canonical(value: &Value, write: &mut impl FnMut(&[u8])) {
@@ -393,6 +399,8 @@ mod tests {
             json!({"name": "t", "inputSchema": []}),
             json!({"name": "x".repeat(129), "inputSchema": {}}),
             json!({"name": "тool", "inputSchema": {}}),
+            json!({"name": INSTRUCTIONS, "inputSchema": {}}),
+            json!({"name": "a\u{0}", "inputSchema": {}}),
         ] {
             assert!(matches!(objection(&bad), Some(Objection::Shape(_))), "{bad}");
         }

@@ -51,7 +51,7 @@ impl Asks {
             match call.try_send(asked) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => {
-                    asked = back
+                    asked = back;
                 }
             }
         }

@@ -99,12 +99,11 @@ impl Trying<'_> {
         let mut breaker = self.server.breaker();
         match outcome {
             Ok(_) => breaker.worked(),
-            Err(Ended::Wire(UpstreamError::Connection(_) | UpstreamError::Ended)) => {
-                breaker.failed(Instant::now(), super::jitter());
-            }
-            Err(Ended::Wire(UpstreamError::Status { status: 500.., .. })) => {
-                breaker.failed(Instant::now(), super::jitter());
-            }
+            Err(Ended::Wire(
+                UpstreamError::Connection(_)
+                | UpstreamError::Ended
+                | UpstreamError::Status { status: 500.., .. },
+            )) => breaker.failed(Instant::now(), super::jitter()),
             Err(Ended::Failed(error)) if error.kind == Code::Unavailable => {
                 breaker.failed(Instant::now(), super::jitter());
             }

@@ -156,7 +156,7 @@ fn project(spec: &ProjectSpec, servers: &HashMap<Arc<str>, Arc<Server>>) -> Entr
             Some(NameStyle::Slash) => name.clone(),
             Some(NameStyle::Underscore) | None => prefix_of(name),
         });
-        let prefix = free(prefix, name, &taken);
+        let prefix = free(&prefix, name, &taken);
         taken.push(prefix.clone());
         attached.push(Attached {
             server: Arc::clone(server),
@@ -168,10 +168,10 @@ fn project(spec: &ProjectSpec, servers: &HashMap<Arc<str>, Arc<Server>>) -> Entr
 }
 
 /// A prefix that nobody has: whoever is second under one would be mistaken for the first.
-fn free(prefix: String, server: &str, taken: &[String]) -> String {
-    let (mut free, mut round) = (prefix.clone(), 0_u32);
+fn free(prefix: &str, server: &str, taken: &[String]) -> String {
+    let (mut free, mut round) = (prefix.to_owned(), 0_u32);
     while taken.contains(&free) {
-        let digest = digest(server, &prefix, &round.to_be_bytes());
+        let digest = digest(server, prefix, &round.to_be_bytes());
         free = format!("{prefix}-{:02x}{:02x}", digest[0], digest[1]);
         round += 1;
     }

@@ -38,7 +38,7 @@ impl Names<'_> {
             name.chars().map(|c| if c.is_ascii() && is_plain_byte(c as u8) { c } else { '_' }).collect();
         name.truncate(NAME_CHARS_MAX - DIGEST_CHARS - 1);
         let digest = digest(prefix, own, &[]);
-        let digest: String = digest.iter().take(DIGEST_CHARS / 2).map(|byte| format!("{byte:02x}")).collect();
+        let digest = super::hex(&digest[..DIGEST_CHARS / 2]);
         format!("{name}_{digest}")
     }
 

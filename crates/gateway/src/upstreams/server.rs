@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use hayward_store::{PendingTool, Store, ToolPin};
 
-use super::admission::{self, Pins};
+use super::admission::{self, INSTRUCTIONS, Objection, Pins};
 use super::answer;
 use super::breaker::Breaker;
 use super::offered::Offered;
@@ -328,9 +328,8 @@ impl Server {
             (Trust::Review, None) => false,
         };
         if !is_taken {
-            return lists
-                .kept_back
-                .push(kept_back("its instructions wait for somebody to approve them", Some(pin)));
+            let objection = if pins.contains_key(INSTRUCTIONS) { Objection::Changed } else { Objection::New };
+            return lists.kept_back.push(kept_back(&objection.to_string(), Some(pin)));
         }
         if !pins.contains_key(INSTRUCTIONS) && self.trust() != Trust::Follow {
             approved.push((INSTRUCTIONS.to_owned(), pin, text.to_owned()));
@@ -347,9 +346,6 @@ fn waiting(kept: &KeptBack) -> Option<(String, PendingTool)> {
         PendingTool { digest: kept.pin.clone()?, definition: kept.definition.clone(), why: kept.why.clone() };
     Some((kept.name.clone(), pending))
 }
-
-/// Under what the instructions of a server are approved: no tool has this name.
-const INSTRUCTIONS: &str = "";
 
 /// What a server said that it offers.
 #[derive(Clone, Debug)]

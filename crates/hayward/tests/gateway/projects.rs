@@ -38,7 +38,10 @@ async fn a_project_shows_its_servers_as_one_and_each_call_reaches_its_own() {
     let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
     let begun = rig.ask(path, &token, "initialize", hello).await;
     let instructions = begun["result"]["instructions"].as_str().unwrap();
-    assert!(instructions.contains("Be careful.") && instructions.contains("begin with bee"), "{instructions}");
+    assert!(
+        instructions.contains("Be careful.") && instructions.contains("begin with bee"),
+        "{instructions}"
+    );
 }
 
 #[tokio::test]
