@@ -115,7 +115,7 @@ mod tests {
         let after =
             json!({"name": "t", "description": "Reads!", "inputSchema": {"required": ["a", "b"]}, "n": null});
         check(
-            &[before.clone()],
+            std::slice::from_ref(&before),
             &[after],
             &[
                 ("description", Some("\"Reads.\""), Some("\"Reads!\"")),
@@ -124,7 +124,7 @@ mod tests {
                 ("n", None, Some("null")),
             ],
         );
-        check(&[before.clone()], &[before], &[]);
+        check(std::slice::from_ref(&before), std::slice::from_ref(&before), &[]);
         check(&[], &[json!({"a": {"b": 1}})], &[("a", None, Some("{\"b\":1}"))]);
         check(&[json!("x")], &[json!(1)], &[("", Some("\"x\""), Some("1"))]);
         check(&[json!({"a b": 1})], &[json!({})], &[("[\"a b\"]", Some("1"), None)]);

@@ -9,7 +9,8 @@ use hayward_auth::{Operation, Verb};
 use http::Method;
 
 use crate::rest::{
-    apply, attachments, audit, auth, health, history, invites, later, list, projects, prompts, single, write,
+    apply, attachments, audit, auth, health, history, instances, invites, later, list, projects, prompts,
+    single, write,
 };
 use crate::wire::PREFIX;
 use crate::wire::asked::Asked;
@@ -463,7 +464,7 @@ fn of_the_whole() -> Vec<Route> {
             summary: "How one instance is.".into(),
             gives: Gives::Object(200, shapes::instance_health),
             ..of(Method::GET, "health/instances/{id}", "health.instance", Access::Kind(Verb::View), |asked| {
-                Box::pin(health::instance(asked))
+                Box::pin(instances::health(asked))
             })
         },
         Route {

@@ -56,19 +56,32 @@ pub(crate) struct Servers {
     tasks: TaskTracker,
 }
 
-/// What runs servers, beside this machine itself.
-#[derive(Clone, Debug, Default)]
+/// Whether servers run, and what runs them.
+#[derive(clap::Args, Clone, Debug, Default)]
 pub(crate) struct Runners {
-    /// The socket of a Docker engine; without one, no server runs in a container.
-    pub(crate) docker: Option<PathBuf>,
-    /// The network that its containers are in.
-    pub(crate) docker_network: String,
-    /// The address of the registry of npm.
-    pub(crate) npm: Option<String>,
-    /// The address of the Python index.
-    pub(crate) python: Option<String>,
-    /// A file of certificates that those who fetch trust beside their own.
-    pub(crate) certificates: Option<PathBuf>,
+    /// Whether declared servers run here and are reached from here; without, this node only manages
+    #[arg(long, env = "HAYWARD_RUN_SERVERS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) run_servers: bool,
+
+    /// Socket of a Docker engine, e.g. /var/run/docker.sock: servers that are images then run as containers
+    #[arg(long, env = "HAYWARD_DOCKER_SOCKET", value_name = "FILE")]
+    pub(crate) docker_socket: Option<PathBuf>,
+
+    /// Network of the containers of servers
+    #[arg(long, env = "HAYWARD_DOCKER_NETWORK", value_name = "NAME", default_value = "mcp-servers")]
+    docker_network: String,
+
+    /// Registry of npm that packages of servers come from, instead of the public one
+    #[arg(long, env = "HAYWARD_NPM_REGISTRY", value_name = "URL")]
+    npm_registry: Option<String>,
+
+    /// Index of Python packages that servers come from, instead of the public one
+    #[arg(long, env = "HAYWARD_PYTHON_INDEX", value_name = "URL")]
+    python_index: Option<String>,
+
+    /// File of certificates (PEM) that registries of packages are trusted by, beside those of the system
+    #[arg(long, env = "HAYWARD_PACKAGE_CERTIFICATES", value_name = "FILE")]
+    pub(crate) package_certificates: Option<PathBuf>,
 }
 
 impl Servers {
@@ -84,9 +97,9 @@ impl Servers {
         let executor = executor.protecting(Vec::new());
         let packages = Packages {
             folder: data_dir.join(PACKAGES),
-            npm_registry: runners.npm,
-            python_index: runners.python,
-            certificates: runners.certificates,
+            npm_registry: runners.npm_registry,
+            python_index: runners.python_index,
+            certificates: runners.package_certificates,
         };
         let process =
             Process::new(executor, data_dir.join(INSTANCES), Confined::default()).with_packages(packages);
@@ -95,7 +108,7 @@ impl Servers {
         placements.insert(Where::Process, Arc::new(process.clone()));
         let dial = Arc::new(Dial::new(client));
         placements.insert(Where::Remote, Arc::new(Remote::new(Arc::clone(&dial) as Arc<dyn Connect>)));
-        let docker = runners.docker.map(|socket| {
+        let docker = runners.docker_socket.map(|socket| {
             let options =
                 DockerOptions { socket, owner: node_name(data_dir), network: runners.docker_network.clone() };
             Docker::new(options, dial)

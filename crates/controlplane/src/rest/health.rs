@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::response::Response;
-use hayward_auth::{Operation, Verb};
+use hayward_auth::Operation;
 use hayward_store::{ListScope, Resource};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::instances;
 use crate::guarded::Guarded;
 use crate::limits::NOT_READY_TOLD;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json, json_bytes};
 use crate::wire::kind;
-use crate::wire::show::shown;
 
 /// `GET /healthz`: recorded by nobody, as it says nothing.
 pub(crate) fn healthz(_asked: &Asked) -> Result<Response, Refusal> {
@@ -127,26 +125,4 @@ fn of_instances(instances: &[Resource]) -> Value {
 fn ratio(part: u64, whole: u64) -> Value {
     let thousandths = u32::try_from(part.saturating_mul(1000) / whole.max(1)).unwrap_or(u32::MAX);
     (f64::from(thousandths) / 1000.0).into()
-}
-
-/// `GET /health/instances/{id}`.
-pub(crate) async fn instance(asked: Asked) -> Result<Response, Refusal> {
-    let (_, instance) = asked.may_this(Verb::View).await?;
-    let (kind, plane) = (asked.kind()?, Arc::clone(&asked.plane));
-    asked
-        .look(async move {
-            let document = shown(kind, &instance);
-            let mut told = json!({
-                "id": instance.metadata.uid, "name": instance.metadata.name, "since": instance.metadata.created_at,
-                "status": document.get("status").cloned().unwrap_or_else(|| json!({ "phase": "UNKNOWN" })),
-            });
-            // Another node tells no more than its status.
-            if let Some(here) = instances::here(&plane, &instance) {
-                told["status"]["phase"] = instances::word(&here.state()).into();
-                told["uptimeSeconds"] = instances::uptime_seconds(&here).into();
-                told["health"] = instances::health(&here);
-            }
-            json(StatusCode::OK, &told)
-        })
-        .await
 }

@@ -20,9 +20,10 @@ use crate::plane::Plane;
 use crate::ports::Record;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
+use crate::wire::show::shown;
 
 /// An instance that this node runs.
-pub(super) fn here(plane: &Plane, instance: &Resource) -> Option<Arc<Instance>> {
+fn here(plane: &Plane, instance: &Resource) -> Option<Arc<Instance>> {
     plane.fleet.as_ref()?.instance(instance.metadata.name.as_str())
 }
 
@@ -41,6 +42,28 @@ fn elsewhere(instance: &Resource) -> Refusal {
                 .hint("ask again in a moment")
         }
     }
+}
+
+/// `GET /health/instances/{id}`.
+pub(crate) async fn health(asked: Asked) -> Result<Response, Refusal> {
+    let (_, instance) = asked.may_this(Verb::View).await?;
+    let (kind, plane) = (asked.kind()?, Arc::clone(&asked.plane));
+    asked
+        .look(async move {
+            let document = shown(kind, &instance);
+            let mut told = json!({
+                "id": instance.metadata.uid, "name": instance.metadata.name, "since": instance.metadata.created_at,
+                "status": document.get("status").cloned().unwrap_or_else(|| json!({ "phase": "UNKNOWN" })),
+            });
+            // Another node tells no more than its status.
+            if let Some(here) = here(&plane, &instance) {
+                told["status"]["phase"] = word(&here.state()).into();
+                told["uptimeSeconds"] = uptime_seconds(&here).into();
+                told["health"] = probed(&here);
+            }
+            json(StatusCode::OK, &told)
+        })
+        .await
 }
 
 /// `GET /instances/{id}/inspect`.
@@ -64,7 +87,7 @@ fn inspected(plane: &Plane, resource: &Resource, instance: &Instance) -> Value {
         "placement": plane.fleet.as_ref().map(|fleet| fleet.placement_of(instance)),
         "serverGeneration": resource.spec.get("serverGeneration"),
         "startedAt": moment(instance.started_at()), "state": word(&instance.state()),
-        "trouble": trouble(instance), "health": health(instance), "callsInFlight": instance.calls(),
+        "trouble": trouble(instance), "health": probed(instance), "callsInFlight": instance.calls(),
     });
     if let State::Ended { at, .. } = instance.state() {
         told["endedAt"] = moment(at);
@@ -76,7 +99,7 @@ fn inspected(plane: &Plane, resource: &Resource, instance: &Instance) -> Value {
 }
 
 /// How an instance is, as it was last asked.
-pub(super) fn health(instance: &Instance) -> Value {
+fn probed(instance: &Instance) -> Value {
     let health = instance.health();
     json!({
         "verdict": health.verdict.as_str(), "failures": health.failures,
@@ -86,7 +109,7 @@ pub(super) fn health(instance: &Instance) -> Value {
 }
 
 /// Seconds since it was started, or that it lived.
-pub(super) fn uptime_seconds(instance: &Instance) -> u64 {
+fn uptime_seconds(instance: &Instance) -> u64 {
     let until = match instance.state() {
         State::Ended { at, .. } => at,
         State::Starting | State::Running | State::Stopping => SystemTime::now(),
@@ -95,7 +118,7 @@ pub(super) fn uptime_seconds(instance: &Instance) -> u64 {
 }
 
 /// The word of a state, as statuses have it.
-pub(super) fn word(state: &State) -> &'static str {
+fn word(state: &State) -> &'static str {
     match state {
         State::Starting => "STARTING",
         State::Running => "RUNNING",
@@ -106,7 +129,7 @@ pub(super) fn word(state: &State) -> &'static str {
 }
 
 /// What is the matter with an instance, if something is.
-pub(super) fn trouble(instance: &Instance) -> Option<String> {
+fn trouble(instance: &Instance) -> Option<String> {
     match instance.state() {
         State::Ended { end, .. } => match end {
             End::Exited { code } => Some(format!("it exited with {code}")),

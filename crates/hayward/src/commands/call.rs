@@ -34,8 +34,8 @@ pub(crate) struct Args {
     arguments: Vec<String>,
 
     /// All arguments as one JSON object; @FILE reads a file, - standard input
-    #[arg(long, value_name = "JSON")]
-    args: Option<String>,
+    #[arg(long = "args", value_name = "JSON")]
+    object: Option<String>,
 
     /// Form of the output: what the tool says as text, or its whole result
     #[arg(long, short, value_enum, default_value = "text")]
@@ -57,7 +57,7 @@ enum Shape {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let (at, tool) = meant(&args.tool, args.project.name());
-    let mut arguments = args.args.as_deref().map_or_else(|| Ok(Map::new()), object)?;
+    let mut arguments = args.object.as_deref().map_or_else(|| Ok(Map::new()), object)?;
     block_on(async {
         let upstream = speak(&args.server, &at).await?;
         let schema = if args.arguments.is_empty() { None } else { schema(&upstream, tool, &at).await? };

@@ -69,29 +69,8 @@ pub(crate) struct Args {
     #[arg(long, env = "HAYWARD_METRICS_PREFIX", value_name = "PREFIX", default_value = DEFAULT_PREFIX, value_parser = parse_prefix)]
     metrics_prefix: String,
 
-    /// Whether declared servers run here and are reached from here; without, this node only manages
-    #[arg(long, env = "HAYWARD_RUN_SERVERS", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    run_servers: bool,
-
-    /// Socket of a Docker engine, e.g. /var/run/docker.sock: servers that are images then run as containers
-    #[arg(long, env = "HAYWARD_DOCKER_SOCKET", value_name = "FILE")]
-    docker_socket: Option<PathBuf>,
-
-    /// Network of the containers of servers
-    #[arg(long, env = "HAYWARD_DOCKER_NETWORK", value_name = "NAME", default_value = "mcp-servers")]
-    docker_network: String,
-
-    /// Registry of npm that packages of servers come from, instead of the public one
-    #[arg(long, env = "HAYWARD_NPM_REGISTRY", value_name = "URL")]
-    npm_registry: Option<String>,
-
-    /// Index of Python packages that servers come from, instead of the public one
-    #[arg(long, env = "HAYWARD_PYTHON_INDEX", value_name = "URL")]
-    python_index: Option<String>,
-
-    /// File of certificates (PEM) that registries of packages are trusted by, beside those of the system
-    #[arg(long, env = "HAYWARD_PACKAGE_CERTIFICATES", value_name = "FILE")]
-    package_certificates: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) runners: Runners,
 
     /// Directory of manifests that is the truth: what its files say is applied and followed, and what vanishes is deleted
     ///
@@ -172,7 +151,7 @@ async fn serve_until_signal(
     let prefix = Some(args.metrics_prefix.clone());
     let (secrets, further, transfers) = (args.secrets(), (start.further)(), args.transfers(address));
     let database = args.common.database()?;
-    let (runners, is_shared) = (args.runners(), database.is_some());
+    let (runners, is_shared) = (args.runners.clone(), database.is_some());
     let beside = Beside { secrets, further, transfers, prefix, otlp, database, runners };
     let mut stack = Stack::build(data, &args.serving, limits, beside).await?;
     stack.redact_log(log);
@@ -185,7 +164,7 @@ async fn serve_until_signal(
     let opening = (args.bootstrap_open, args.reached());
     let plane = management::start(&stack, late.in_force(), opening, shutdown.clone()).await?;
     let node = node_name(&data_dir);
-    if args.run_servers {
+    if args.runners.run_servers {
         stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
     }
     let road = Arc::clone(&stack.protocol);
@@ -246,8 +225,9 @@ impl Args {
         self.ready_file = absolute(self.ready_file, "--ready-file")?;
         self.log_dir = absolute(self.log_dir, "--log-dir")?;
         self.manifests = absolute(self.manifests, "--manifests")?;
-        self.docker_socket = absolute(self.docker_socket, "--docker-socket")?;
-        self.package_certificates = absolute(self.package_certificates, "--package-certificates")?;
+        self.runners.docker_socket = absolute(self.runners.docker_socket, "--docker-socket")?;
+        self.runners.package_certificates =
+            absolute(self.runners.package_certificates, "--package-certificates")?;
         Ok(self)
     }
 
@@ -256,17 +236,6 @@ impl Args {
     pub(crate) fn secrets(&self) -> Vec<PathBuf> {
         let named = [&self.ready_file, &self.log_dir, &self.network.tls_key];
         named.into_iter().flatten().cloned().chain(own_outputs()).collect()
-    }
-
-    /// What runs servers, beside this machine itself.
-    pub(crate) fn runners(&self) -> Runners {
-        Runners {
-            docker: self.docker_socket.clone(),
-            docker_network: self.docker_network.clone(),
-            npm: self.npm_registry.clone(),
-            python: self.python_index.clone(),
-            certificates: self.package_certificates.clone(),
-        }
     }
 
     /// Where clients reach the server, for what is written into their files.

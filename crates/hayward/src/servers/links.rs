@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connections::Connections;
 
 /// How long a call waits for an instance that is about to run.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 /// How long it waits for one to be begun at all.
 const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -1,6 +1,7 @@
 //! Files: applied, compared, edited, pruned; and what went before.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -265,4 +266,16 @@ fn differences_of_a_history_are_between_versions() {
         assert!(told.contains(&expect), "{expect}: {told}");
     }
     assert!(!told.contains("live/") && !told.contains("wanted/") && deleted > patched, "{told}");
+}
+
+#[test]
+fn every_example_can_be_applied_as_it_stands() {
+    let rig = Rig::new();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let files: Vec<_> = std::fs::read_dir(examples).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let told = rig.ok(&["apply", "-f", &file.display().to_string(), "--dry-run=server"]);
+        assert!(told.contains("server/") && told.contains(" created"), "{told}");
+    }
 }

@@ -50,7 +50,7 @@ fn until(rig: &Rig, args: &[&str], expect: &str) -> String {
         if said.out.contains(expect) {
             return said.out;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "{args:?}: {expect}: {said:?}");
+        assert!(started.elapsed() < Duration::from_mins(1), "{args:?}: {expect}: {said:?}");
         pause();
     }
 }

@@ -30,7 +30,7 @@ fn tool(name: &str, description: &str) -> serde_json::Value {
     json!({"name": name, "description": description, "inputSchema": {"type": "object"}})
 }
 
-/// CVE-2025-54136 (MCPoison), postmark-mcp 1.0.16: what was approved is a definition and not a name.
+/// CVE-2025-54136 (`MCPoison`), postmark-mcp 1.0.16: what was approved is a definition and not a name.
 #[tokio::test]
 async fn a_tool_that_changes_after_it_was_approved_is_not_shown_and_not_called() {
     let rig = Rig::start();

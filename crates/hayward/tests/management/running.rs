@@ -23,7 +23,7 @@ async fn until(rig: &Rig, path: &str, what: &str, is_so: impl Fn(&Value) -> bool
         if answer.status == 200 && is_so(&told) {
             return told;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "{what}: {told}");
+        assert!(started.elapsed() < Duration::from_mins(1), "{what}: {told}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -21,7 +21,7 @@ async fn tools_are_listed_in_the_order_of_the_seed() {
         "grep",
     ];
     assert_eq!(names[..8], seed);
-    assert_eq!(rig.toolset.name, "host");
+    assert_eq!(&*rig.toolset.name, "host");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hayward_mcp::json::Raw;
-use hayward_mcp::upstream::Event;
+use hayward_mcp::upstream::{Event, Upstream};
 use hayward_runtime::fleet::{Hears, Instance, State};
 use hayward_runtime::placement::End;
 use serde_json::json;
