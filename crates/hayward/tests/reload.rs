@@ -248,7 +248,9 @@ async fn every_key_does_what_the_reference_says_of_it() {
          fence.allow_network = true\nhost = \"127.0.0.2\"\ninsecure.http = true\nlog.dir = \"/srv/log\"\n\
          log.format = \"json\"\nlog.stdout = true\nmetrics.prefix = \"other_\"\nno.tcp = true\n\
          unix.socket = \"{}\"\nunix.socket_mode = \"0660\"\nbootstrap.open = true\nmanifests = \"/srv/manifests\"\n\
-         database.url = \"postgres://a@127.0.0.1:1/a\"\n",
+         database.url = \"postgres://a@127.0.0.1:1/a\"\nrun.servers = false\ndocker.socket = \"/srv/docker\"\n\
+         docker.network = \"other\"\nnpm.registry = \"https://a\"\npython.index = \"https://a\"\n\
+         package.certificates = \"/srv/certificates\"\n",
         socket.display()
     );
     rig.take(&(flags + &other_limits())).await;

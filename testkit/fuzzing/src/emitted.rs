@@ -137,9 +137,13 @@ fn tools(id: &RequestId, era: Era, raw: &Raw) -> Emitted {
 fn completed(id: &RequestId, era: Era, raw: &Raw) -> Emitted {
     let value = tree(raw);
     let mut members = value.members().unwrap_or_default().to_vec();
-    if era == Era::Modern && value.get("resultType").is_none() {
-        let (key, kind) = complete();
-        members.insert(0, (key.to_owned(), kind));
+    match era {
+        Era::Legacy => members.retain(|(key, _)| key != "resultType"),
+        Era::Modern if value.get("resultType").is_none() => {
+            let (key, kind) = complete();
+            members.insert(0, (key.to_owned(), kind));
+        }
+        Era::Modern => {}
     }
     result(id, results::complete(era, raw.clone()), Tree::Object(members))
 }

@@ -190,10 +190,15 @@ async fn what_a_server_changes_of_a_tool_waits_and_is_approved_as_it_was_seen() 
 
     // What hides something from its reader is approved by nobody.
     change(&rig, "Greets.\u{200b}\u{202e}").await;
-    let back = tool(&rig, "kept back").await;
-    assert!(back["changes"][0]["after"].as_str().unwrap().contains("\\u200b\\u202e"), "{back}");
-    let refused = rig.post(path, rig.admin(), json!({"digest": back["pending"]["digest"]})).await;
-    assert_eq!(refused.status, 409, "{}", refused.body);
+    let kept = |it: &Value| it["status"]["gateway"]["keptBack"][0]["name"] == "greet";
+    let server = until(&rig, "/servers/s", "it is kept back", kept).await;
+    assert_eq!(server["status"]["gateway"]["shown"]["tools"], 0, "{server}");
+    let all = rig.get("/servers/s/tools", rig.admin()).await.json();
+    assert_eq!(all[0]["pending"], Value::Null, "{all}");
+    for digest in [&first, digest["digest"].as_str().unwrap()] {
+        let refused = rig.post(path, rig.admin(), json!({"digest": digest})).await;
+        assert_eq!(refused.status, 409, "{}", refused.body);
+    }
     let name = instance(&rig).await;
     let before = rig.get(&format!("/instances/{name}/logs?previous=true"), rig.admin()).await;
     assert!(before.status == 200 && before.body.contains("to greet"), "{}", before.body);

@@ -397,7 +397,7 @@ async fn a_database_of_a_newer_program_is_refused_untouched() {
         .unwrap();
     store.close().await;
     let error = Store::open(dir.path(), StoreConfig::default()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer { found: 9999, known: 5 }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9999, known: 7 }), "{error}");
     assert!(hayward_api::Error::from(error).hint.unwrap().contains("newer program"));
 }
 
