@@ -221,6 +221,7 @@ fn other_limits() -> String {
         hayward_exec::Limits::TABLE,
         hayward_gateway::limits::Limits::TABLE,
         hayward_host::limits::Limits::TABLE,
+        hayward_runtime::Limits::TABLE,
         hayward_store::limits::Limits::TABLE,
         hayward_tool::limits::Limits::TABLE,
     ];

@@ -149,8 +149,8 @@ const CHANGES_OF_LIMITS: [(&str, Change); 8] = [
     ("host.transfers_max", Change::Restart),
 ];
 
-/// The rooms whose limits are taken once: those of the record, of commands and of the database.
-const SET_UP_ONCE: [&str; 3] = ["audit.", "exec.", "store."];
+/// The rooms whose limits are taken once: those of the record, of commands, of what runs and of the database.
+const SET_UP_ONCE: [&str; 4] = ["audit.", "exec.", "runtime.", "store."];
 
 impl Change {
     fn of_flag(name: &str) -> Self {
