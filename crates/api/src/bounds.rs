@@ -44,9 +44,14 @@ impl Bounds {
         self.sources.is_empty() || address.is_none_or(is_source)
     }
 
-    /// Whether it may call the tool of this name, or use what else is offered under it.
-    pub fn may_use(&self, name: &str) -> bool {
-        self.tools.is_empty() || self.tools.iter().any(|pattern| pattern.matches(name))
+    /// Whether it may call the tool of this name, or use what else is offered under it: of this machine, or of this server of
+    /// others.
+    pub fn may_use(&self, server: Option<&str>, name: &str) -> bool {
+        let is_meant = |pattern: &ToolPattern| match server {
+            None => pattern.matches(name),
+            Some(server) => pattern.matches_of(server, name),
+        };
+        self.tools.is_empty() || self.tools.iter().any(is_meant)
     }
 
     /// Refuses what is too much.
@@ -193,7 +198,9 @@ mod tests {
     #[test]
     fn whoever_is_bound_to_nothing_may_come_from_anywhere_and_call_anything() {
         let bounds = Bounds::default();
-        assert!(bounds.accepts(Some([1, 2, 3, 4].into())) && bounds.accepts(None) && bounds.may_use("x"));
+        assert!(
+            bounds.accepts(Some([1, 2, 3, 4].into())) && bounds.accepts(None) && bounds.may_use(None, "x")
+        );
         assert_eq!((json!(&bounds), bounds.to_string()), (json!({}), "-".to_owned()));
     }
 
@@ -210,8 +217,9 @@ mod tests {
         );
         assert_eq!(bounds.to_string(), "from 10.0.0.0/8, ::1; read_*, grep; 6 a minute");
         assert!(!bounds.accepts(Some([11, 1, 2, 3].into())));
-        assert!(bounds.may_use("read_file") && bounds.may_use("grep"));
-        assert!(!bounds.may_use("grepx") && !bounds.may_use("bash_execute"));
+        assert!(bounds.may_use(None, "read_file") && bounds.may_use(None, "grep"));
+        assert!(!bounds.may_use(None, "grepx") && !bounds.may_use(None, "bash_execute"));
+        assert!(!bounds.may_use(Some("s"), "read_file"), "a server calls its tools what it likes");
         for bad in [
             json!({"sources": ["x"]}),
             json!({"tools": ["a b"]}),

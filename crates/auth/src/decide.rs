@@ -100,9 +100,8 @@ pub fn decide(policy: &Policy, principal: &Principal, action: &Action<'_>) -> De
 fn objection(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Option<Reason> {
     match *action {
         _ if principal.kind == PrincipalKind::Anonymous => Some(Reason::NoCredential),
-        Action::Use { toolset, project, name, tier } => {
-            not_granted(policy, principal, toolset, project).or_else(|| not_within(principal, name, tier))
-        }
+        Action::Use { toolset, project, name, tier } => not_granted(policy, principal, toolset, project)
+            .or_else(|| not_within(principal, (toolset, name), tier)),
         Action::ReadMetrics => (principal.kind != PrincipalKind::Metrics).then_some(Reason::NotMetrics),
         Action::ManageTokens => {
             let may = policy.scope(principal, Verb::Edit, "tokens") == Visible::All;
@@ -146,7 +145,7 @@ fn not_granted(
 }
 
 /// What speaks against using something of a server that is reached.
-fn not_within(principal: &Principal, name: &str, tier: Tier) -> Option<Reason> {
+fn not_within(principal: &Principal, (toolset, name): (&str, &str), tier: Tier) -> Option<Reason> {
     let ceiling = match principal.kind {
         PrincipalKind::User | PrincipalKind::ServiceAccount => Some(ACCOUNT_CEILING),
         PrincipalKind::Local
@@ -158,7 +157,8 @@ fn not_within(principal: &Principal, name: &str, tier: Tier) -> Option<Reason> {
     if ceiling.is_none_or(|ceiling| tier > ceiling) {
         return Some(Reason::AboveCeiling { needs: tier });
     }
-    (!principal.bounds.may_use(name)).then_some(Reason::NotBoundTo)
+    let server = (toolset != HOST).then_some(toolset);
+    (!principal.bounds.may_use(server, name)).then_some(Reason::NotBoundTo)
 }
 
 #[cfg(test)]

@@ -9,17 +9,21 @@ use serde::{Deserialize, Serialize};
 use super::Fence;
 use super::narrow::{Apart, Ground};
 use crate::error::{Code, Error};
-use crate::names::ToolName;
+use crate::names::{ToolName, is_plain};
 
 /// Fences of tools of one token, or of one server.
 pub const TOOL_FENCES_MAX: usize = 32;
+
+/// Bytes of the name that a server of others calls a tool by.
+const OWN_BYTES_MAX: usize = 128;
 
 /// Fences by the tools that they are for. Where several are for one tool, all of them hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ToolFences(BTreeMap<ToolPattern, Fence>);
 
-/// The name of a tool, or with `*` at its end what names begin with.
+/// The name of a tool of this machine, or with `*` at its end what names begin with. One of a server of others is named with
+/// its server, `server/tool`, by the name that its server calls it by; `*` alone means every tool of all of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schemars(with = "String")]
@@ -29,11 +33,16 @@ impl ToolPattern {
     /// Reads a name, or the beginning of names and `*`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let name = text.strip_suffix('*').unwrap_or(text);
-        let is_pattern = text == "*" || ToolName::parse(name).is_ok();
+        let is_of_server = |(server, own): (&str, &str)| {
+            let is_own = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
+            is_plain(server) && own.len() <= OWN_BYTES_MAX && own.bytes().all(is_own) && !text.ends_with('/')
+        };
+        let is_pattern =
+            text == "*" || ToolName::parse(name).is_ok() || name.split_once('/').is_some_and(is_of_server);
         is_pattern.then(|| Self(text.to_owned())).ok_or_else(|| {
             let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
             Error::new(Code::Invalid, format!("invalid name of a tool `{shown}`"))
-                .with_hint("name a tool, e.g. bash_execute, or what names begin with and `*`")
+                .with_hint("name a tool, e.g. bash_execute, or what names begin with and `*`; one of another server as server/tool")
         })
     }
 
@@ -42,9 +51,23 @@ impl ToolPattern {
         &self.0
     }
 
-    /// Whether the tool of this name is meant.
+    /// Whether the tool of this machine of this name is meant.
     pub fn matches(&self, tool: &str) -> bool {
         self.0.strip_suffix('*').map_or(self.0 == tool, |start| tool.starts_with(start))
+    }
+
+    /// Whether this tool of another server is meant.
+    pub fn matches_of(&self, server: &str, own: &str) -> bool {
+        if self.0 == "*" {
+            return true;
+        }
+        let Some((of, pattern)) = self.0.split_once('/') else { return false };
+        of == server && pattern.strip_suffix('*').map_or(pattern == own, |start| own.starts_with(start))
+    }
+
+    /// Whether it can only mean tools of another server.
+    fn is_of_server(&self) -> bool {
+        self.0.contains('/')
     }
 }
 
@@ -114,6 +137,11 @@ pub fn narrowed<'a>(
 }
 
 fn check(tool: &ToolPattern, fence: &Fence) -> Result<(), Error> {
+    if tool.is_of_server() {
+        let message = format!("the fence of `{tool}` would reach nothing");
+        return Err(Error::new(Code::Invalid, message)
+            .with_hint("a server of others has the fence that its definition says"));
+    }
     if fence.is_default() {
         let message = format!("the fence of tool `{tool}` takes nothing away");
         return Err(Error::new(Code::Invalid, message).with_hint(
@@ -157,7 +185,26 @@ mod tests {
         ] {
             assert_eq!(ToolPattern::parse(pattern).unwrap().matches(tool), expect, "{pattern} {tool}");
         }
-        for bad in ["", "*file", "a*b", "**", "a b", "a.b*", "ä"] {
+        for (pattern, server, own, expect) in [
+            ("time/now", "time", "now", true),
+            ("time/now", "time", "now2", false),
+            ("time/*", "time", "a.b/c", true),
+            ("time/get_*", "time", "get_now", true),
+            ("time/get_*", "times", "get_now", false),
+            ("*", "time", "now", true),
+            // What a server calls its tools decides nothing.
+            ("read_*", "time", "read_file", false),
+            ("now", "time", "now", false),
+        ] {
+            assert_eq!(
+                ToolPattern::parse(pattern).unwrap().matches_of(server, own),
+                expect,
+                "{pattern} {own}"
+            );
+        }
+        assert!(!ToolPattern::parse("time/now").unwrap().matches("now"));
+        for bad in ["", "*file", "a*b", "**", "a b", "a.b*", "ä", "/x", "a/", "a b/c", "a/b c", "*/x", "a/*b"]
+        {
             let error = ToolPattern::parse(bad).unwrap_err();
             assert!(error.code == Code::Invalid && error.hint.is_some(), "{bad}");
         }
@@ -185,6 +232,7 @@ mod tests {
             .collect();
         for bad in [
             json!({"bash_execute": {"profile": "full"}}),
+            json!({"time/now": {"profile": "confined", "roots": ["/srv"]}}),
             json!({"bash_execute": {"profile": "full", "roots": ["/srv"]}}),
             json!({"bash_execute": {"profile": "confined", "root": ["/srv"]}}),
             json!({"bash_execute": {"profile": "confined", "roots": ["srv"]}}),

@@ -74,7 +74,8 @@ struct Add {
     /// Address or network from which it is accepted, e.g. 192.168.1.0/24; all if left out; may be repeated
     #[arg(long = "source", value_name = "NETWORK", value_parser = |text: &str| Network::parse(text).map_err(hinted), help_heading = "Bounds")]
     sources: Vec<Network>,
-    /// Tool that it may call, of those of its role, e.g. `read_file` or `prepare_*`; all if left out; may be repeated
+    /// Tool that it may call, of those of its role, e.g. `read_file` or `prepare_*`, of another server
+    /// `time/now` or `time/*`; all if left out; may be repeated
     #[arg(long = "allow-tool", value_name = "TOOL", value_parser = |text: &str| ToolPattern::parse(text).map_err(hinted), help_heading = "Bounds")]
     tools: Vec<ToolPattern>,
     /// Server that it reaches beside this machine's own tools, as far as its role goes; may be repeated
