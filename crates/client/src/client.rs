@@ -104,7 +104,7 @@ impl Client {
         let request = egress::Request {
             method: ask.method.clone(),
             headers: self.headers(&ask),
-            url: ask.url.into(),
+            url: ask.url.as_str().parse().map_err(|_| self.unanswered(SendError::Address, false))?,
             body: ask.body.unwrap_or_default(),
         };
         let response = self.http.send(request).await.map_err(|source| self.unanswered(source, is_write))?;

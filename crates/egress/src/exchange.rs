@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Uri};
 
+use crate::plain::{self, Plain, PlainError};
 use crate::reach::{Judge, Reach};
 use crate::{Client, SendError, builder};
 
@@ -40,7 +42,7 @@ pub struct Request {
     /// Its method.
     pub method: Method,
     /// Its whole address.
-    pub url: String,
+    pub url: Uri,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body; none if it is empty.
@@ -49,7 +51,14 @@ pub struct Request {
 
 /// An answer whose body is still to come.
 #[derive(Debug)]
-pub struct Response(reqwest::Response);
+pub struct Response(Came);
+
+/// How it came.
+#[derive(Debug)]
+enum Came {
+    Plain(Box<plain::Response>),
+    Other(reqwest::Response),
+}
 
 /// Why no whole body came.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,9 @@ pub enum ReadError {
     /// It broke off, or was not there in time.
     #[error("the answer broke off")]
     Broken(#[source] reqwest::Error),
+    /// The same over plain HTTP.
+    #[error("the answer broke off")]
+    Plain(#[source] PlainError),
 }
 
 impl Client {
@@ -79,17 +91,28 @@ impl Client {
             Trust::Nobody => builder.tls_certs_only([]),
             Trust::Only(pem) => builder.tls_certs_only(certificates(pem)?),
         };
-        Self::build(builder, options.reach)
+        let timeouts = (options.connect_timeout, options.silence_timeout);
+        let plain = Plain::new(options.reach, options.idle_connections_max, timeouts);
+        Ok(Self { plain: Some(plain), ..Self::build(builder, options.reach)? })
     }
 
     /// Sends this, and waits for the head of the answer. Must be called within a runtime.
     pub async fn send(&self, request: Request) -> Result<Response, SendError> {
         let Request { method, url, headers, body } = request;
-        let mut sent = self.request(method, &url)?.headers(headers);
+        if let Some(plain) = self.plain.as_ref().filter(|_| Plain::takes(&url)) {
+            let mut request = http::Request::new(body);
+            (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, url, headers);
+            let response = plain.send(request).await.map_err(SendError::Plain)?;
+            return Ok(Response(Came::Plain(Box::new(response))));
+        }
+        let mut sent = self.request(method, &url.to_string())?.headers(headers);
         if !body.is_empty() {
             sent = sent.body(body);
         }
-        sent.send().await.map(Response).map_err(|error| SendError::Send(error.without_url()))
+        sent.send()
+            .await
+            .map(|response| Response(Came::Other(response)))
+            .map_err(|error| SendError::Send(error.without_url()))
     }
 }
 
@@ -102,23 +125,34 @@ fn certificates(pem: &[u8]) -> Result<Vec<reqwest::Certificate>, SendError> {
 impl Response {
     /// Its status.
     pub fn status(&self) -> u16 {
-        self.0.status().as_u16()
+        match &self.0 {
+            Came::Plain(response) => response.status.as_u16(),
+            Came::Other(response) => response.status().as_u16(),
+        }
     }
 
     /// Its headers.
     pub fn headers(&self) -> &HeaderMap {
-        self.0.headers()
+        match &self.0 {
+            Came::Plain(response) => &response.headers,
+            Came::Other(response) => response.headers(),
+        }
     }
 
     /// The next piece of the body; none at its end. Cancellation-safe: a piece is not lost.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
-        self.0.chunk().await.map_err(|error| ReadError::Broken(error.without_url()))
+        match &mut self.0 {
+            Came::Plain(response) => response.chunk().await.map_err(ReadError::Plain),
+            Came::Other(response) => {
+                response.chunk().await.map_err(|error| ReadError::Broken(error.without_url()))
+            }
+        }
     }
 
     /// The whole body, which may have so many bytes.
     pub async fn whole(mut self, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
-        let told = self.0.content_length().and_then(|length| usize::try_from(length).ok());
-        let mut body = Vec::with_capacity(told.unwrap_or(0).min(bytes_max));
+        let told = self.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut body = Vec::with_capacity(told.unwrap_or(0_usize).min(bytes_max));
         while let Some(chunk) = self.chunk().await? {
             if body.len() + chunk.len() > bytes_max {
                 return Err(ReadError::TooLong(bytes_max));
@@ -162,7 +196,7 @@ mod tests {
     }
 
     async fn get(address: SocketAddr) -> Response {
-        let url = format!("http://{address}/");
+        let url = format!("http://{address}/").parse().unwrap();
         let request = Request { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
         client(Trust::Nobody).unwrap().send(request).await.unwrap()
     }
@@ -173,7 +207,7 @@ mod tests {
         let mut response = get(address).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.chunk().await.unwrap().unwrap(), "hello");
-        assert!(matches!(response.chunk().await, Err(ReadError::Broken(_))));
+        assert!(matches!(response.chunk().await, Err(ReadError::Plain(PlainError::Silent(_)))));
     }
 
     #[tokio::test]
@@ -222,7 +256,7 @@ mod tests {
             "[64:ff9b::127.0.0.1]",
             "[2002:7f00:1::]",
         ] {
-            let url = format!("http://{host}:{port}/");
+            let url = url::Url::parse(&format!("http://{host}:{port}/")).unwrap().as_str().parse().unwrap();
             let request = Request { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
             let told = client.send(request).await.unwrap_err();
             assert!(!told.may_have_arrived(), "{host}");

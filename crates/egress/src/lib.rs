@@ -7,8 +7,10 @@
 //! as it comes ([`Client::send`]). TLS is rustls with ring and the certificates that this machine or a file trusts.
 
 mod exchange;
+mod plain;
 mod reach;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,6 +18,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
 
 pub use exchange::{Options, ReadError, Request, Response, Trust};
+use plain::Plain;
+pub use plain::PlainError;
 pub use reach::{NotPublic, Reach};
 
 /// Bytes of an answer that are read.
@@ -26,6 +30,8 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub struct Client {
     client: reqwest::Client,
     reach: Reach,
+    /// What asks over plain HTTP, where answers are read as they come.
+    plain: Option<Arc<Plain>>,
 }
 
 /// What came back.
@@ -54,6 +60,12 @@ pub enum SendError {
     /// The address that it names may not be reached. (What a name stands for is refused as a connection that fails.)
     #[error("the request was not sent")]
     Reach(#[source] NotPublic),
+    /// Its address is no URI.
+    #[error("the address of a request is none")]
+    Address,
+    /// The request was not sent over plain HTTP, or nothing came back.
+    #[error("failed to send a request")]
+    Plain(#[source] PlainError),
     /// The request was not sent, or its answer not read, in time or at all.
     #[error("failed to send a request")]
     Send(#[source] reqwest::Error),
@@ -62,7 +74,13 @@ pub enum SendError {
 impl SendError {
     /// Whether the request may have arrived, though nothing came back.
     pub fn may_have_arrived(&self) -> bool {
-        matches!(self, Self::Send(error) if !error.is_connect() && !error.is_builder())
+        match self {
+            Self::Send(error) => !error.is_connect() && !error.is_builder(),
+            Self::Plain(error) => error.may_have_arrived(),
+            Self::SetUp(_) | Self::Certificates(_) | Self::NoCertificate | Self::Reach(_) | Self::Address => {
+                false
+            }
+        }
     }
 }
 
@@ -83,7 +101,7 @@ impl Client {
     fn build(builder: reqwest::ClientBuilder, reach: Reach) -> Result<Self, SendError> {
         // Without this, errors would show the credentials that may stand in an address.
         let client = builder.build().map_err(|error| SendError::SetUp(error.without_url()))?;
-        Ok(Self { client, reach })
+        Ok(Self { client, reach, plain: None })
     }
 
     /// Posts this, and waits for the answer. Must be called within a runtime.

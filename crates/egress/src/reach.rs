@@ -98,6 +98,11 @@ pub(crate) fn literal(url: &str) -> Option<IpAddr> {
     }
 }
 
+/// Refuses what a name stands for if any of it may not be reached: one among those that may is no accident.
+pub(crate) fn judged(reach: Reach, found: &[SocketAddr]) -> Result<(), NotPublic> {
+    found.iter().try_for_each(|address| reach.check(address.ip()))
+}
+
 /// Looks names up, and refuses those that stand for anything but public addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Judge;
@@ -109,8 +114,7 @@ impl Resolve for Judge {
             if found.is_empty() {
                 return Err(io::Error::from(io::ErrorKind::NotFound).into());
             }
-            // One that may not be reached among those that may is no accident.
-            found.iter().try_for_each(|address| Reach::Public.check(address.ip()))?;
+            judged(Reach::Public, &found)?;
             let addresses: Addrs = Box::new(found.into_iter());
             Ok(addresses)
         })

@@ -28,8 +28,12 @@ impl Connect for Dial {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Box<dyn Body>>, ConnectError>> {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let url = parts.uri.to_string();
-            let request = hayward_egress::Request { method: parts.method, url, headers: parts.headers, body };
+            let request = hayward_egress::Request {
+                method: parts.method,
+                url: parts.uri,
+                headers: parts.headers,
+                body,
+            };
             let answer = self.0.send(request).await.map_err(|error| not_sent(&error))?;
             let (status, headers) = (answer.status(), answer.headers().clone());
             let body: Box<dyn Body> = Box::new(Answer(answer));

@@ -57,7 +57,7 @@ impl Http {
     ) -> (Self, Events, Driver) {
         let (events, heard) = queue();
         let (begun, sessions) = watch::channel(None);
-        let endpoint = Arc::new(Endpoint::new(connect, url, headers, message_bytes_max));
+        let endpoint = Arc::new(Endpoint::new(connect, &url, headers, message_bytes_max));
         let driver = Box::pin(hearing::run(Arc::clone(&endpoint), sessions, events));
         (Self { endpoint, begun, beginning: Mutex::default() }, heard, driver)
     }

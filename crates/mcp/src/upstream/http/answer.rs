@@ -21,10 +21,13 @@ pub(in crate::upstream) enum Media {
 
 pub(in crate::upstream) fn media(headers: &HeaderMap) -> Media {
     let said = text(headers, &CONTENT_TYPE).unwrap_or_default();
-    match said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
-        "application/json" => Media::Json,
-        "text/event-stream" => Media::Events,
-        other => Media::Other(other.chars().take(UPSTREAM_SHOWN_CHARS).collect()),
+    let said = said.split(';').next().unwrap_or_default().trim();
+    if said.eq_ignore_ascii_case("application/json") {
+        Media::Json
+    } else if said.eq_ignore_ascii_case("text/event-stream") {
+        Media::Events
+    } else {
+        Media::Other(said.chars().take(UPSTREAM_SHOWN_CHARS).collect())
     }
 }
 

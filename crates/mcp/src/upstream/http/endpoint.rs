@@ -22,7 +22,8 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Where an upstream is asked.
 pub(in crate::upstream) struct Endpoint {
     connect: Arc<dyn Connect>,
-    url: Url,
+    /// None of what is no URI, which nothing is sent to.
+    uri: Option<Uri>,
     headers: HeaderMap,
     pub(super) message_bytes_max: usize,
     /// Of a legacy upstream.
@@ -64,7 +65,11 @@ pub(in crate::upstream) fn without_reserved(headers: &HeaderMap) -> HeaderMap {
 pub(in crate::upstream) fn uri(url: &Url) -> Result<Uri, UpstreamError> {
     let mut url = url.clone();
     url.set_fragment(None);
-    url.as_str().parse().map_err(|_| UpstreamError::Protocol("its address is no URI".to_owned()))
+    url.as_str().parse().map_err(|_| no_uri())
+}
+
+fn no_uri() -> UpstreamError {
+    UpstreamError::Protocol("its address is no URI".to_owned())
 }
 
 /// The session that an answer begins.
@@ -77,12 +82,12 @@ pub(super) fn session_of(headers: &HeaderMap) -> Option<HeaderValue> {
 impl Endpoint {
     pub(super) fn new(
         connect: Arc<dyn Connect>,
-        url: Url,
+        url: &Url,
         headers: &HeaderMap,
         message_bytes_max: usize,
     ) -> Self {
         let headers = without_reserved(headers);
-        Self { connect, url, headers, message_bytes_max, session: Mutex::default() }
+        Self { connect, uri: uri(url).ok(), headers, message_bytes_max, session: Mutex::default() }
     }
 
     pub(super) fn session(&self) -> Session {
@@ -106,7 +111,7 @@ impl Endpoint {
     ) -> Result<Response<Box<dyn Body>>, UpstreamError> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = uri(&self.url)?;
+        *request.uri_mut() = self.uri.clone().ok_or_else(no_uri)?;
         let headers = request.headers_mut();
         headers.clone_from(&self.headers);
         headers.extend(said);
