@@ -35,6 +35,7 @@ pub fn with_meta(mut params: Value, capabilities: &Value) -> Value {
 #[derive(Clone, Debug)]
 pub struct Modern {
     address: SocketAddr,
+    path: String,
     token: String,
     capabilities: Value,
     /// Further headers of every request.
@@ -44,7 +45,15 @@ pub struct Modern {
 impl Modern {
     /// A client that can do everything.
     pub fn new(address: SocketAddr, token: &str) -> Self {
-        Self { address, token: token.to_owned(), capabilities: everything(), headers: Vec::new() }
+        let (path, token) = ("/mcp".to_owned(), token.to_owned());
+        Self { address, path, token, capabilities: everything(), headers: Vec::new() }
+    }
+
+    /// The same client at another endpoint.
+    #[must_use]
+    pub fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
     }
 
     /// The same client with other capabilities.
@@ -106,7 +115,7 @@ impl Modern {
     pub async fn open(&self, id: Value, method: &str, params: Value) -> anyhow::Result<Events> {
         let (headers, body) = self.message(&id, method, params);
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        Events::open(self.address, &request("POST", self.address, "/mcp", &headers, &body)).await
+        Events::open(self.address, &request("POST", self.address, &self.path, &headers, &body)).await
     }
 
     /// Listens to what this filter names.

@@ -113,7 +113,7 @@ impl Bridge {
             };
             match line {
                 None => return Ok(()),
-                Some(Line::TooLong) => {
+                Some(Line::TooLong(_)) => {
                     let error = RpcError::new(INVALID_REQUEST, "the line is too long");
                     lines.send(Frame::error(None, &error)).await.ok();
                 }

@@ -16,6 +16,7 @@
 //! `uri_template` finds the resource template that a URI belongs to.
 
 pub mod abilities;
+pub mod cut;
 pub mod envelope;
 pub mod era;
 pub mod error;

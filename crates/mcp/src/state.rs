@@ -5,8 +5,8 @@
 //! (XChaCha20-Poly1305), bound to the principal and to the call, and it expires.
 //!
 //! ```text
-//! base64url( version 1 │ nonce 24 │ ciphertext( expires 8 │ content ) │ tag 16 )
-//!            └──────────── also authenticated: version, digest of the call, principal
+//! base64url( version 2 │ key's name 8 │ nonce 24 │ ciphertext( expires 8 │ content ) │ tag 16 )
+//!            └──────────── also authenticated: version, key's name, digest of the call, principal
 //! ```
 //!
 //! A seal alone doesn't stop a second use: [`SpentStates`] does, for as long as it is kept. It lives
@@ -25,17 +25,20 @@ use sha2::{Digest as _, Sha256};
 use crate::error::RpcError;
 use crate::limits::{STATE_CONTENT_BYTES_MAX, STATES_SPENT_MAX, STATES_SPENT_PER_PRINCIPAL_MAX};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const NAME: usize = 8;
 const NONCE: usize = 24;
 const EXPIRES: usize = 8;
 const TAG: usize = 16;
-const OVERHEAD: usize = 1 + NONCE + EXPIRES + TAG;
+const OVERHEAD: usize = 1 + NAME + NONCE + EXPIRES + TAG;
 const TEXT_BYTES_MAX: usize = ((OVERHEAD + STATE_CONTENT_BYTES_MAX) * 4).div_ceil(3);
 
 /// The key that states are sealed with.
 #[derive(Clone, Debug)]
 pub struct StateKeys {
     cipher: XChaCha20Poly1305,
+    /// What tells this key from every other, and says nothing of it.
+    name: [u8; NAME],
 }
 
 /// What a state is good for.
@@ -64,9 +67,12 @@ pub enum StateError {
     /// No state of ours looks like this.
     #[error("request state is malformed")]
     Malformed,
-    /// Not sealed with this key, changed, or of another principal or call.
+    /// Changed, or of another principal or call.
     #[error("request state is not sealed for this principal and call")]
     Refused,
+    /// Sealed with another key: by another node, or before a restart.
+    #[error("request state was sealed elsewhere, or before a restart")]
+    Elsewhere,
     /// Its time is over.
     #[error("request state has expired")]
     Expired,
@@ -101,7 +107,9 @@ pub struct SpentStates {
 impl StateKeys {
     /// States that were sealed with this key by whatever process.
     pub fn new(key: [u8; 32]) -> Self {
-        Self { cipher: XChaCha20Poly1305::new(&key.into()) }
+        let digest = Sha256::new().chain_update(b"name of a state key").chain_update(key).finalize();
+        let name = *digest.first_chunk().expect("a digest is longer");
+        Self { cipher: XChaCha20Poly1305::new(&key.into()), name }
     }
 
     /// A new key that nobody else has.
@@ -124,13 +132,14 @@ impl StateKeys {
         let expires_unix = now_unix.saturating_add(i64::from(lifetime_s));
         let mut sealed = Vec::with_capacity(OVERHEAD + content.len());
         sealed.push(VERSION);
+        sealed.extend_from_slice(&self.name);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(&expires_unix.to_be_bytes());
         sealed.extend_from_slice(content);
-        let secret = &mut sealed[1 + NONCE..];
+        let secret = &mut sealed[1 + NAME + NONCE..];
         let tag = self
             .cipher
-            .encrypt_inout_detached(&nonce.into(), &binding.associated(), secret.into())
+            .encrypt_inout_detached(&nonce.into(), &binding.associated(&self.name), secret.into())
             .expect("the content is far shorter than the cipher's limit");
         sealed.extend_from_slice(&tag);
         Ok(URL_SAFE_NO_PAD.encode(sealed))
@@ -142,12 +151,15 @@ impl StateKeys {
             return Err(StateError::Malformed);
         }
         let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| StateError::Malformed)?;
-        let (nonce, secret, tag) = parts(&sealed).ok_or(StateError::Malformed)?;
+        let (name, nonce, secret, tag) = parts(&sealed).ok_or(StateError::Malformed)?;
+        if name != self.name {
+            return Err(StateError::Elsewhere);
+        }
         let mut secret = secret.to_vec();
         self.cipher
             .decrypt_inout_detached(
                 &nonce.into(),
-                &binding.associated(),
+                &binding.associated(&self.name),
                 secret.as_mut_slice().into(),
                 &tag.into(),
             )
@@ -164,8 +176,8 @@ impl StateKeys {
 impl Binding<'_> {
     /// What is authenticated beside the secret. All but the last part have a fixed length, so no two
     /// bindings look alike.
-    fn associated(&self) -> Vec<u8> {
-        [&[VERSION], &self.digest[..], self.principal.as_bytes()].concat()
+    fn associated(&self, name: &[u8; NAME]) -> Vec<u8> {
+        [&[VERSION], &name[..], &self.digest[..], self.principal.as_bytes()].concat()
     }
 }
 
@@ -176,7 +188,7 @@ impl std::fmt::Debug for Opened {
 }
 
 impl StateError {
-    /// What the client is told: the same for every reason, and what to do.
+    /// What the client is told of a state that is refused: the same for every reason, and what to do.
     pub fn to_rpc(self) -> RpcError {
         RpcError::invalid_params(
             "`requestState` is not accepted; start over: call again without requestState",
@@ -253,12 +265,12 @@ pub fn digest(method: &str, name: &str, arguments: &[u8]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Nonce, secret and tag of a state of this version.
-fn parts(sealed: &[u8]) -> Option<([u8; NONCE], &[u8], [u8; TAG])> {
-    let rest = sealed.strip_prefix(&[VERSION])?;
+/// Name of the key, nonce, secret and tag of a state of this version.
+fn parts(sealed: &[u8]) -> Option<([u8; NAME], [u8; NONCE], &[u8], [u8; TAG])> {
+    let (name, rest) = sealed.strip_prefix(&[VERSION])?.split_first_chunk()?;
     let (nonce, rest) = rest.split_first_chunk()?;
     let (secret, tag) = rest.split_last_chunk()?;
-    Some((*nonce, secret, *tag))
+    Some((*name, *nonce, secret, *tag))
 }
 
 fn random<const N: usize>() -> [u8; N] {
@@ -344,7 +356,7 @@ mod tests {
             assert_eq!(keys.open(&other, &text, NOW), Err(StateError::Refused), "{other:?}");
         }
         for other in [StateKeys::new([8; 32]), StateKeys::random()] {
-            assert_eq!(other.open(&binding(), &text, NOW), Err(StateError::Refused));
+            assert_eq!(other.open(&binding(), &text, NOW), Err(StateError::Elsewhere));
         }
     }
 

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::cut::{Cut, EDGE_BYTES};
 use crate::envelope::Frame;
 
 /// What stands on the input.
@@ -10,9 +11,15 @@ use crate::envelope::Frame;
 pub enum Line {
     /// One line, without its line break and never empty.
     Message(Bytes),
-    /// A line longer than the limit; it was skipped as a whole.
-    TooLong,
+    /// A line longer than the limit; it was skipped as a whole, but for its ends.
+    TooLong(Cut),
 }
+
+/// Bytes that are read at once.
+const READ_BYTES: usize = 8 * 1024;
+
+/// The same while there is more than that.
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads lines, bounded.
 #[derive(Debug)]
@@ -22,7 +29,10 @@ pub struct LineReader<R> {
     /// Bytes of `buffer` that are known to hold no line break.
     searched: usize,
     line_bytes_max: usize,
-    is_skipping: bool,
+    /// Whether the last read took as much as it could.
+    has_more: bool,
+    /// The beginning of the line that is being skipped, whose last bytes are in `buffer`.
+    skipped: Option<Bytes>,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
@@ -30,10 +40,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     pub fn new(input: R, line_bytes_max: usize) -> Self {
         Self {
             input,
-            buffer: BytesMut::with_capacity(8 * 1024),
+            buffer: BytesMut::with_capacity(READ_BYTES),
+            has_more: false,
             searched: 0,
             line_bytes_max,
-            is_skipping: false,
+            skipped: None,
         }
     }
 
@@ -47,10 +58,14 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             if let Some(line) = self.take_line() {
                 return Ok(Some(line));
             }
-            self.buffer.reserve(8 * 1024);
-            if self.input.read_buf(&mut self.buffer).await? == 0 {
+            // Whoever says much is read in larger pieces.
+            self.buffer.reserve(if self.has_more { READ_BYTES_MAX } else { READ_BYTES });
+            let room = self.buffer.capacity() - self.buffer.len();
+            let count = self.input.read_buf(&mut self.buffer).await?;
+            if count == 0 {
                 return Ok(self.take_rest());
             }
+            self.has_more = count == room;
         }
     }
 
@@ -65,10 +80,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
         self.searched = self.buffer.len();
         // One byte more may be the carriage return of a line that fits.
-        if self.searched > self.line_bytes_max + 1 {
-            self.is_skipping = true;
-            self.buffer.clear();
-            self.searched = 0;
+        if self.searched > self.line_bytes_max.max(EDGE_BYTES) + 1 {
+            self.skipped.get_or_insert_with(|| Cut::beginning(&self.buffer).head);
+            // So is the last byte.
+            bytes::Buf::advance(&mut self.buffer, self.searched - EDGE_BYTES - 1);
+            self.searched = self.buffer.len();
         }
         None
     }
@@ -83,8 +99,11 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
     fn end_line(&mut self, line: &Bytes) -> Option<Line> {
         self.searched = 0;
         let content = line.strip_suffix(b"\r").unwrap_or(line);
-        if std::mem::take(&mut self.is_skipping) || content.len() > self.line_bytes_max {
-            return Some(Line::TooLong);
+        if let Some(head) = self.skipped.take() {
+            return Some(Line::TooLong(Cut { head, ..Cut::of(content) }));
+        }
+        if content.len() > self.line_bytes_max {
+            return Some(Line::TooLong(Cut::of(content)));
         }
         let text = line.slice_ref(line.trim_ascii());
         (!text.is_empty()).then_some(Line::Message(text))
@@ -96,12 +115,26 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 /// # Errors
 /// What writing the output fails with.
 pub async fn write_line<W: AsyncWrite + Unpin>(output: &mut W, frame: Frame) -> std::io::Result<()> {
-    let mut line = Vec::with_capacity(frame.byte_len() + 1);
-    for piece in &frame.pieces {
-        line.extend(piece.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+    write_lines(output, std::iter::once(frame)).await
+}
+
+/// Writes messages, each as one line, and flushes.
+///
+/// # Errors
+/// What writing the output fails with.
+pub async fn write_lines<W: AsyncWrite + Unpin>(
+    output: &mut W,
+    frames: impl Iterator<Item = Frame>,
+) -> std::io::Result<()> {
+    let mut lines = Vec::new();
+    for frame in frames {
+        lines.reserve(frame.byte_len() + 1);
+        for piece in &frame.pieces {
+            lines.extend(piece.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }));
+        }
+        lines.push(b'\n');
     }
-    line.push(b'\n');
-    output.write_all(&line).await?;
+    output.write_all(&lines).await?;
     output.flush().await
 }
 
@@ -130,11 +163,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_endless_line_is_skipped_in_bounded_memory_and_the_next_one_is_read() {
-        let mut input = vec![b'x'; 100_000];
+        let mut input = vec![b'x'; 1_000_000];
         input.extend_from_slice(b"\n{}\n");
         let mut reader = LineReader::new(&input[..], 1000);
-        assert_eq!(reader.next().await.unwrap(), Some(Line::TooLong));
-        assert!(reader.buffer.capacity() < 64 * 1024, "{}", reader.buffer.capacity());
+        assert_eq!(reader.next().await.unwrap(), Some(Line::TooLong(Cut::of(&input[..1_000_000]))));
+        assert!(reader.buffer.capacity() < 4 * READ_BYTES_MAX, "{}", reader.buffer.capacity());
         assert_eq!(reader.next().await.unwrap(), Some(message("{}")));
         assert_eq!(reader.next().await.unwrap(), None);
     }
@@ -145,9 +178,9 @@ mod tests {
             (&b"1234\n"[..], message("1234")),
             (b"1234\r\n", message("1234")),
             (b"1234\r", message("1234")),
-            (b"12345\n", Line::TooLong),
-            (b"12345\r\n", Line::TooLong),
-            (b"12345", Line::TooLong),
+            (b"12345\n", Line::TooLong(Cut::of(b"12345"))),
+            (b"12345\r\n", Line::TooLong(Cut::of(b"12345"))),
+            (b"12345", Line::TooLong(Cut::of(b"12345"))),
         ] {
             assert_eq!(lines(input, 4).await, std::slice::from_ref(&expect), "{input:?}");
             for at in 0..input.len() {

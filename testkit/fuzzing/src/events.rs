@@ -28,7 +28,7 @@ fn check_limited(input: &[u8], max: usize, unlimited: usize) {
     }
     let events = expect.iter().filter_map(|received| match received {
         Received::Event(event) => Some(event),
-        Received::TooLong => None,
+        Received::TooLong(_) => None,
     });
     let sizes: Vec<_> = events.map(|event| event.data.len()).collect();
     assert!(sizes.len() <= unlimited && sizes.iter().all(|size| *size <= max), "{sizes:?}");
@@ -44,7 +44,7 @@ pub(crate) fn read(pieces: &[&[u8]], event_bytes_max: usize) -> Vec<Received> {
 pub(crate) fn whole(received: Received) -> Event {
     match received {
         Received::Event(event) => event,
-        Received::TooLong => unreachable!("there is no limit"),
+        Received::TooLong(_) => unreachable!("there is no limit"),
     }
 }
 

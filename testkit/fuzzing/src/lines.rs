@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use hayward_mcp::cut::Cut;
 use hayward_mcp::stdio::{Line, LineReader};
 
 use crate::UNLIMITED;
@@ -50,8 +51,9 @@ fn split(input: &[u8], max: usize) -> Vec<Line> {
 }
 
 fn line_of(line: &[u8], max: usize) -> Option<Line> {
-    if line.strip_suffix(b"\r").unwrap_or(line).len() > max {
-        return Some(Line::TooLong);
+    let content = line.strip_suffix(b"\r").unwrap_or(line);
+    if content.len() > max {
+        return Some(Line::TooLong(Cut::of(content)));
     }
     let text = line.trim_ascii();
     (!text.is_empty()).then(|| Line::Message(Bytes::copy_from_slice(text)))

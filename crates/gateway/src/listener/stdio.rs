@@ -120,7 +120,7 @@ async fn read_all<R: AsyncRead + Unpin>(
                     Err(exhausted) => client.send(Frame::error(None, &exhausted.into())).await,
                 }
             }
-            Some(Line::TooLong) => {
+            Some(Line::TooLong(_)) => {
                 let message = "the line is too long; send large files by other means";
                 client.send(Frame::error(None, &RpcError::new(INVALID_REQUEST, message))).await;
             }

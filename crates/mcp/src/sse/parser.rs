@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::cut::{Cut, EDGE_BYTES};
+
 /// The type of an event that names none.
 const DEFAULT_TYPE: &str = "message";
 
@@ -24,8 +26,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub enum Received {
     /// A whole event.
     Event(Event),
-    /// An event longer than the limit; the rest of it is skipped.
-    TooLong,
+    /// An event longer than the limit, as it begins; the rest of it is skipped.
+    TooLong(Cut),
 }
 
 /// One event.
@@ -126,9 +128,14 @@ impl Parser {
             return None;
         }
         if self.block.len() + line.len() + piece.len() > self.event_bytes_max {
+            // As much as doesn't depend on the pieces in which it came.
+            let fits = self.event_bytes_max.saturating_sub(self.block.len() + line.len());
+            line.extend_from_slice(&piece[..(fits + 1).min(2 * EDGE_BYTES).min(piece.len())]);
+            let begins = if self.block.data.is_empty() { value_of(line) } else { &self.block.data };
+            let cut = Cut::beginning(begins);
             (self.line, self.block) = (None, Block::default());
             self.is_block_skipped = true;
-            return Some(Received::TooLong);
+            return Some(Received::TooLong(cut));
         }
         line.extend_from_slice(piece);
         None
@@ -147,8 +154,7 @@ impl Parser {
 
     fn take_field(&mut self, line: &[u8]) {
         let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-        let (name, value) = (&line[..colon], line.get(colon + 1..).unwrap_or_default());
-        let value = value.strip_prefix(b" ").unwrap_or(value);
+        let (name, value) = (&line[..colon], value_of(line));
         match name {
             b"data" => {
                 self.block.data.extend_from_slice(value);
@@ -174,6 +180,12 @@ impl Parser {
         let (id, retry_ms) = (self.id.clone(), self.retry_ms);
         Some(Received::Event(Event { id, event, data: data.into(), retry_ms }))
     }
+}
+
+/// What a line says of its field.
+fn value_of(line: &[u8]) -> &[u8] {
+    let value = memchr::memchr(b':', line).map_or(&[][..], |colon| &line[colon + 1..]);
+    value.strip_prefix(b" ").unwrap_or(value)
 }
 
 /// Digits only, and no more than a number holds.
@@ -315,7 +327,11 @@ mod tests {
     fn an_event_at_the_limit_passes_and_one_beyond_is_told_once_and_skipped() {
         let mut parser = Parser::new(10);
         assert_eq!(parser.push(b"data: 1234\n\n"), [message("1234")]);
-        assert_eq!(parser.push(b"data: 12345"), [Received::TooLong], "at once, not at its end");
+        assert_eq!(
+            parser.push(b"data: 12345"),
+            [Received::TooLong(Cut::beginning(b"12345"))],
+            "at once, not at its end"
+        );
         assert_eq!(parser.push(b"6789\ndata: x\nid: 1\nretry: 1\n\ndata: y\n\n"), [message("y")]);
         assert_eq!((parser.last_id(), parser.retry_ms()), (None, None));
     }
@@ -324,7 +340,7 @@ mod tests {
     fn many_short_lines_are_too_long_together() {
         let mut parser = Parser::new(10);
         let got = parser.push(b"data\ndata\ndata\ndata\ndata\ndata\ndata\ndata\n\ndata: a\n\n");
-        assert_eq!(got, [Received::TooLong, message("a")]);
+        assert_eq!(got, [Received::TooLong(Cut::beginning(b"\n\n\n\n\n\n\n")), message("a")]);
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl Declared {
         Object::of(&self.capabilities).is_some_and(|it| it.has(capability))
     }
 
+    /// Whether it tells those who subscribe how a resource changes.
+    pub fn can_subscribe(&self) -> bool {
+        let resources = Object::of(&self.capabilities).and_then(|it| it.get_object("resources"));
+        resources.and_then(|it| it.get("subscribe")).is_some_and(|it| it.as_str() == "true")
+    }
+
     /// Whether it declares this extension.
     pub fn has_extension(&self, extension: &str) -> bool {
         let extensions = Object::of(&self.capabilities).and_then(|it| it.get_object("extensions"));

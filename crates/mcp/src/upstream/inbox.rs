@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::error::UpstreamError;
 use super::events::{Event, EventSender};
 use super::exchange::{Asked, Step};
+use crate::cut::{Cut, Whose};
 use crate::envelope::{Frame, Message, Notification, Rejected, Request, Response};
 use crate::error::{INTERNAL_ERROR, RpcError};
 use crate::json::{Object, Raw};
@@ -112,11 +113,17 @@ impl Inbox {
         }
     }
 
-    /// Something was too long to be read. Nobody knows which answer it was, so all that wait hear of it.
-    pub(super) fn skip(&self, bytes_max: usize) {
-        let slots = std::mem::take(&mut held(&self.state).slots);
-        for slot in slots.into_values() {
-            slot.push(Err(UpstreamError::TooLong { bytes_max }));
+    /// Something was too long to be read. If nobody knows which answer it was, all that wait hear of it.
+    pub(super) fn skip(&self, cut: &Cut, bytes_max: usize) {
+        match cut.whose() {
+            Whose::Response(id) => self.fail(id, UpstreamError::TooLong { bytes_max }),
+            Whose::Nobody => self.events.lose(),
+            Whose::Unknown => {
+                let slots = std::mem::take(&mut held(&self.state).slots);
+                for slot in slots.into_values() {
+                    slot.push(Err(UpstreamError::TooLong { bytes_max }));
+                }
+            }
         }
     }
 
@@ -144,9 +151,15 @@ impl Inbox {
 
     /// What can't be read is an answer all the same if it says whose: whoever waits for it waits in vain.
     fn reject(&self, bytes: &[u8], rejected: &Rejected) {
-        let slot = id_of(bytes).and_then(|id| held(&self.state).slots.remove(&id));
+        if let Whose::Response(id) = Cut::of(bytes).whose() {
+            self.fail(id, UpstreamError::Protocol(rejected.error.message.clone()));
+        }
+    }
+
+    fn fail(&self, id: i64, error: UpstreamError) {
+        let slot = held(&self.state).slots.remove(&id);
         if let Some(slot) = slot {
-            slot.push(Err(UpstreamError::Protocol(rejected.error.message.clone())));
+            slot.push(Err(error));
         }
     }
 
@@ -164,30 +177,6 @@ impl Inbox {
         held(&self.state).slots.get(&id).cloned()
     }
 }
-
-/// The id that a message says where messages say it, whatever else is wrong with it: before its result, or behind it.
-fn id_of(bytes: &[u8]) -> Option<i64> {
-    const KEY: &[u8] = b"\"id\":";
-    let head = &bytes[..bytes.len().min(ID_EDGE_BYTES)];
-    let nested = memchr::memchr2(b'{', b'[', head.get(1..)?).map_or(head.len(), |at| at + 1);
-    let tail = &bytes[bytes.len().saturating_sub(ID_EDGE_BYTES)..];
-    let before = memchr::memmem::find(&head[..nested], KEY).map(|at| &head[at + KEY.len()..]);
-    let behind = || memchr::memmem::rfind(tail, KEY).map(|at| &tail[at + KEY.len()..]);
-    let digits = |text: &[u8]| {
-        let text = text.trim_ascii_start();
-        let end = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-        let id = std::str::from_utf8(&text[..end]).ok()?.parse().ok()?;
-        Some((id, text[end..].trim_ascii().to_vec()))
-    };
-    if let Some((id, _)) = before.and_then(digits) {
-        return Some(id);
-    }
-    // Only if nothing but the end of the message follows.
-    behind().and_then(digits).filter(|(_, rest)| rest == b"}").map(|(id, _)| id)
-}
-
-/// Bytes at both ends of a message in which its id is looked for.
-const ID_EDGE_BYTES: usize = 64;
 
 /// The number that an id of ours is.
 pub(super) fn number(id: &Raw) -> Option<i64> {
@@ -221,25 +210,3 @@ pub(super) fn answer_at_once(asked: Asked, events: &EventSender) -> Option<Frame
 }
 
 const BUSY: &str = "nobody is free to answer this now: try again later";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_id_of_what_cannot_be_read_is_found_where_messages_say_it_and_nowhere_else() {
-        let long = "x".repeat(1_000);
-        for (text, expect) in [
-            (format!(r#"{{"jsonrpc":"2.0","id":7,"result":{{"a":1,"a":"{long}"}}}}"#), Some(7)),
-            (format!(r#"{{"result":{{"a":"{long}","a":2}},"jsonrpc":"2.0","id": 12}}"#), Some(12)),
-            (format!(r#"{{"result":{{"a":"{long}","id":5}}}}"#), None),
-            (format!(r#"{{"result":{{"id":5,"a":"{long}"}}}}"#), None),
-            (r#"{"jsonrpc":"2.0","id":"7","result":{}}"#.to_owned(), None),
-            ("starting up".to_owned(), None),
-            (String::new(), None),
-            ("{".to_owned(), None),
-        ] {
-            assert_eq!(id_of(text.as_bytes()), expect, "{text}");
-        }
-    }
-}

@@ -14,7 +14,7 @@ use super::inbox::Inbox;
 use super::outgoing::Sent;
 use crate::envelope::Frame;
 use crate::limits::UPSTREAM_QUEUE_MAX;
-use crate::stdio::{Line, LineReader, write_line};
+use crate::stdio::{Line, LineReader, write_lines};
 
 /// The wire to such an upstream.
 #[derive(Clone, Debug)]
@@ -88,15 +88,18 @@ async fn read<R: AsyncRead + Unpin>(
                     drop(output.try_send(frame.to_vec().into()));
                 }
             }
-            Line::TooLong => inbox.skip(line_bytes_max),
+            Line::TooLong(cut) => inbox.skip(&cut, line_bytes_max),
         }
     }
 }
 
 /// Writes messages as lines, and says whether the upstream takes no more of them.
 async fn write<W: AsyncWrite + Unpin>(mut output: W, mut messages: mpsc::Receiver<Bytes>) -> bool {
-    while let Some(message) = messages.recv().await {
-        if write_line(&mut output, Frame { pieces: vec![message] }).await.is_err() {
+    let mut waiting = Vec::new();
+    // What waits at once is written at once.
+    while messages.recv_many(&mut waiting, UPSTREAM_QUEUE_MAX).await > 0 {
+        let frames = waiting.drain(..).map(|message| Frame { pieces: vec![message] });
+        if write_lines(&mut output, frames).await.is_err() {
             return true;
         }
     }

@@ -120,7 +120,16 @@ impl Shared {
             return Err(refused(response, false).await);
         }
         let mut stream = EventStream::new(response.into_body(), self.message_bytes_max);
-        while let Some(event) = stream.next().await? {
+        loop {
+            let event = match stream.next().await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(()),
+                Err(UpstreamError::TooLong { bytes_max }) => {
+                    self.inbox.skip(stream.cut(), bytes_max);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match &*event.event {
                 "endpoint" => {
                     self.endpoint.send_replace(Some(self.endpoint_of(&event.data)?));
@@ -136,7 +145,6 @@ impl Shared {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     /// The address that an `endpoint` names: of the same origin, because that is whom the headers are for.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::connect::Body;
 use super::error::UpstreamError;
+use crate::cut::Cut;
 use crate::sse::{Event, Parser, Received};
 
 /// Events as they come. Dropping it hangs up.
@@ -14,6 +15,8 @@ pub(super) struct EventStream {
     parser: Parser,
     ready: VecDeque<Received>,
     event_bytes_max: usize,
+    /// What is known of the last event that was too long.
+    cut: Cut,
 }
 
 impl fmt::Debug for EventStream {
@@ -25,15 +28,23 @@ impl fmt::Debug for EventStream {
 impl EventStream {
     /// The stream of an answer, whose events have at most so many bytes.
     pub(super) fn new(body: Box<dyn Body>, event_bytes_max: usize) -> Self {
-        Self { body, parser: Parser::new(event_bytes_max), ready: VecDeque::new(), event_bytes_max }
+        Self {
+            body,
+            parser: Parser::new(event_bytes_max),
+            ready: VecDeque::new(),
+            event_bytes_max,
+            cut: Cut::default(),
+        }
     }
 
-    /// The next event; none at the end. One without data only says where to go on. Cancellation-safe.
+    /// The next event; none at the end. One without data only says where to go on. After one that is too long it
+    /// goes on with the next. Cancellation-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, UpstreamError> {
         loop {
             match self.ready.pop_front() {
                 Some(Received::Event(event)) => return Ok(Some(event)),
-                Some(Received::TooLong) => {
+                Some(Received::TooLong(cut)) => {
+                    self.cut = cut;
                     return Err(UpstreamError::TooLong { bytes_max: self.event_bytes_max });
                 }
                 None => {}
@@ -43,6 +54,11 @@ impl EventStream {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// What is known of the last event that was too long.
+    pub(super) fn cut(&self) -> &Cut {
+        &self.cut
     }
 
     /// Where to go on: behind which event, and after how many milliseconds, as far as that was said.

@@ -167,19 +167,34 @@ async fn what_is_no_message_harms_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_too_long_ends_what_waits_and_nothing_after_it() {
+async fn an_answer_that_is_too_long_ends_its_own_request_and_no_other() {
     let (upstream, _near, mut far) = legacy().await;
+    let other = upstream.request(&Outgoing::new("resources/list", None)).await.unwrap();
+    let other_id = far.asked("resources/list").await;
     let exchange = upstream.request(&Outgoing::new("tools/list", None)).await.unwrap();
     let id = far.asked("tools/list").await;
+    far.say(&json!({"jsonrpc": "2.0", "method": "x", "params": "x".repeat(MESSAGE_BYTES_MAX)}).to_string())
+        .await;
     far.answer(&id, &json!("x".repeat(MESSAGE_BYTES_MAX))).await;
     assert!(matches!(
         exchange.response().await,
         Err(UpstreamError::TooLong { bytes_max: MESSAGE_BYTES_MAX })
     ));
+    far.answer(&other_id, &json!({})).await;
+    assert!(other.response().await.unwrap().is_ok());
     let exchange = upstream.request(&Outgoing::new("tools/list", None)).await.unwrap();
     let id = far.asked("tools/list").await;
     far.answer(&id, &json!({})).await;
     assert!(exchange.response().await.is_ok());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_and_hides_whose_it_is_ends_what_waits() {
+    let (upstream, _near, mut far) = legacy().await;
+    let exchange = upstream.request(&Outgoing::new("tools/list", None)).await.unwrap();
+    far.asked("tools/list").await;
+    far.say(&json!(["x".repeat(MESSAGE_BYTES_MAX)]).to_string()).await;
+    assert!(matches!(exchange.response().await, Err(UpstreamError::TooLong { .. })));
 }
 
 #[tokio::test]
