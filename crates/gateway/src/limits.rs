@@ -240,6 +240,9 @@ pub(crate) const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Refusals that are on their way to servers at once; what is asked beyond that gets no answer.
 pub(crate) const REFUSALS_AT_ONCE_MAX: usize = 64;
 
+/// Resources that one server is asked to tell of, all clients together.
+pub(crate) const SUBSCRIBED_OF_SERVER_MAX: usize = 1_000;
+
 /// Changes of resources that are told of one server in a second.
 pub(crate) const UPDATES_PER_SECOND_MAX: u32 = 100;
 

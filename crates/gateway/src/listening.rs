@@ -16,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::protocol::Protocol;
 use crate::road::Road;
 use crate::session::Subscribed;
+use crate::upstreams::Interest;
 
 const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 
@@ -35,7 +36,15 @@ enum Who {
     /// A legacy client hears of every list, and of the resources that it has subscribed to by now.
     Session(Subscribed),
     /// A modern client hears of what its one request names, under the id of that request.
-    Modern { id: RequestId, filter: Filter, protocol: Arc<Protocol>, principal: Arc<Principal> },
+    Modern {
+        id: RequestId,
+        filter: Filter,
+        protocol: Arc<Protocol>,
+        principal: Arc<Principal>,
+        endpoint: Endpoint,
+        /// Let servers tell of the resources that it names.
+        _interests: Vec<Interest>,
+    },
 }
 
 /// A modern client that begins to listen.
@@ -84,11 +93,22 @@ impl Listening {
             let mut seen = HashSet::new();
             names.retain(|name| seen.insert(name.clone()));
         }
-        filter.uris.retain(|uri| road.is_visible(&endpoint, Verb::ReadResource, uri, &principal));
-        filter.tasks.retain(|task| protocol.has_task(task, &principal));
+        let mut interests = Vec::new();
+        filter.uris.retain(|uri| {
+            road.is_visible(&endpoint, Verb::ReadResource, uri, &principal)
+                && road.interest(&endpoint, uri).map(|interest| interests.extend(interest)).is_ok()
+        });
+        filter.tasks.retain(|task| protocol.has_task(task, (&principal, &endpoint)));
         let notifications = granted(&filter);
         let tasks = filter.tasks.clone();
-        let who = Who::Modern { id, filter, protocol: Arc::clone(protocol), principal };
+        let who = Who::Modern {
+            id,
+            filter,
+            protocol: Arc::clone(protocol),
+            principal,
+            endpoint: endpoint.clone(),
+            _interests: interests,
+        };
         let params = who.with_meta(ObjectWriter::new(256)).raw("notifications", &notifications).end();
         let acknowledged = Frame::notification("notifications/subscriptions/acknowledged", &params);
         // What they told before is not told again, and they may have ended.
@@ -181,10 +201,10 @@ impl Who {
 
     /// Tells how far a task is now: what was missed of it on the way is of no weight any more.
     fn task_frame(&self, id: &str, params: ObjectWriter) -> Option<Frame> {
-        let Self::Modern { protocol, principal, .. } = self else {
+        let Self::Modern { protocol, principal, endpoint, .. } = self else {
             return None;
         };
-        let detail = protocol.task_detail(id, principal, params)?;
+        let detail = protocol.task_detail(id, (principal, endpoint), params)?;
         Some(detail.frame(|params| Frame::notification("notifications/tasks", &params)))
     }
 
@@ -229,13 +249,16 @@ pub(crate) fn subscribe(
     uri: &str,
     (principal, endpoint): (&Principal, &Endpoint),
 ) -> Result<(), RpcError> {
-    if !protocol.road().is_visible(endpoint, Verb::ReadResource, uri, principal) {
+    let road = protocol.road();
+    if !road.is_visible(endpoint, Verb::ReadResource, uri, principal) {
         let data = ObjectWriter::new(64).str("uri", uri).end();
         let message = format!("Resource not found: {uri}");
         return Err(RpcError::new(RESOURCE_NOT_FOUND, message).with_data(data));
     }
-    if !subscribed.add(uri.to_owned()) {
-        return Err(RpcError::invalid_params("too many subscriptions: unsubscribe from some first"));
+    let too_many = || RpcError::invalid_params("too many subscriptions: unsubscribe from some first");
+    let interest = road.interest(endpoint, uri).map_err(|_| too_many())?;
+    if !subscribed.add(uri.to_owned(), interest) {
+        return Err(too_many());
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::endpoint::Endpoint;
 use crate::limits::{CREDENTIAL_LOOK_INTERVAL, Limits};
-use crate::upstreams::Upstreams;
+use crate::upstreams::{Interest, TooMany, Upstreams};
 pub(crate) use admit::Permit;
 pub(crate) use beside::Beside;
 use clock::Clock;
@@ -266,6 +266,13 @@ impl Road {
     /// Where everything that changes is told.
     pub(crate) fn changes(&self) -> &Changes {
         &self.changes
+    }
+
+    /// What lets the server of a resource tell how it changes, for as long as it is kept; none if nobody has to be asked.
+    pub(crate) fn interest(&self, endpoint: &Endpoint, uri: &str) -> Result<Option<Interest>, TooMany> {
+        let router = self.at(endpoint);
+        let server = router.find(Verb::ReadResource, uri).and_then(Route::server);
+        server.map(|server| self.upstreams().interest(server, uri)).transpose()
     }
 
     /// Whether the principal may use this.

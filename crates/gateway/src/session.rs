@@ -8,14 +8,14 @@
 
 mod idle;
 mod kept;
+mod subscribed;
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hayward_mcp::envelope::RequestId;
-use hayward_mcp::limits::{SUBSCRIBED_BYTES_MAX, SUBSCRIBED_URIS_MAX};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::request::Agreed;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::endpoint::Endpoint;
 use crate::limits::{ENDED_SESSIONS_MAX, SESSION_KEPT_STREAMS_MAX};
 use idle::Line;
 pub(crate) use kept::{Kept, StreamId, read_event_id};
+pub(crate) use subscribed::Subscribed;
 
 /// Every open session.
 #[derive(Debug)]
@@ -97,55 +98,6 @@ impl Streams {
     fn next(&mut self) -> u64 {
         self.count += 1;
         self.count
-    }
-}
-
-/// URIs of resources that a client is told of.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Subscribed(Arc<Mutex<Uris>>);
-
-#[derive(Debug, Default)]
-struct Uris {
-    all: HashSet<String>,
-    /// Bytes of all of them.
-    bytes: usize,
-}
-
-impl Subscribed {
-    /// Adds one; false if there are too many, or too many bytes of them.
-    pub(crate) fn add(&self, uri: String) -> bool {
-        let mut uris = self.lock();
-        if uris.all.contains(&uri) {
-            return true;
-        }
-        let bytes = uris.bytes + uri.len();
-        if uris.all.len() >= SUBSCRIBED_URIS_MAX || bytes > SUBSCRIBED_BYTES_MAX {
-            return false;
-        }
-        uris.bytes = bytes;
-        uris.all.insert(uri)
-    }
-
-    /// Takes one away.
-    pub(crate) fn remove(&self, uri: &str) {
-        let mut uris = self.lock();
-        if uris.all.remove(uri) {
-            uris.bytes -= uri.len();
-        }
-    }
-
-    /// Whether it is one of them.
-    pub(crate) fn has(&self, uri: &str) -> bool {
-        self.lock().all.contains(uri)
-    }
-
-    /// All of them.
-    pub(crate) fn all(&self) -> Vec<String> {
-        self.lock().all.iter().cloned().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Uris> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -557,18 +509,5 @@ mod tests {
         assert!(!session.running.begin(&id, &CancellationToken::new(), &CancellationToken::new()));
         sessions.end(&session.id, "me");
         assert_eq!((cancel.is_cancelled(), withdrawn.is_cancelled()), (true, false));
-    }
-
-    #[test]
-    fn subscriptions_are_bounded_in_number_and_in_bytes() {
-        let many = Subscribed::default();
-        let added = (0..2 * SUBSCRIBED_URIS_MAX).filter(|number| many.add(format!("a://{number}"))).count();
-        assert_eq!(added, SUBSCRIBED_URIS_MAX);
-        let long = Subscribed::default();
-        let uri = |number: usize| format!("a://{number}/{}", "x".repeat(SUBSCRIBED_BYTES_MAX / 4));
-        let added = (0..10).filter(|number| long.add(uri(*number))).count();
-        assert_eq!((added, long.add(uri(0)), long.add(uri(4))), (3, true, false));
-        long.remove(&uri(0));
-        assert!(long.add(uri(4)));
     }
 }

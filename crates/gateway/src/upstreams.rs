@@ -14,6 +14,7 @@ mod call;
 mod catalog;
 mod follow;
 mod held;
+mod interest;
 mod links;
 mod names;
 mod offered;
@@ -21,32 +22,32 @@ mod params;
 mod questions;
 mod server;
 mod state;
+mod subscribing;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use hayward_mcp::envelope::Notification;
 use hayward_mcp::era::Era;
-use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::json::{Object, Raw};
 use hayward_mcp::limits::URI_BYTES_MAX;
 use hayward_mcp::request::List;
-use hayward_mcp::upstream::{Event, Outgoing, Step, Upstream, UpstreamError};
+use hayward_mcp::upstream::{Event, Upstream, UpstreamError};
 use hayward_store::Store;
 use hayward_tool::{BoxFuture, Call, Change, Changes, Cx, Outcome};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
-use crate::limits::{
-    LISTEN_PAUSE_MAX, LISTEN_PAUSE_MIN, REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, REFUSALS_AT_ONCE_MAX,
-};
+use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, REFUSALS_AT_ONCE_MAX};
+use asks::Said;
 use call::{Calling, Shared};
 use catalog::Catalog;
 pub use catalog::Declared;
 pub(crate) use catalog::Entry;
 pub(crate) use held::Expired;
 use held::Held;
+pub(crate) use interest::{Interest, TooMany};
 pub use links::{Away, Link, Links, Owner};
 pub(crate) use names::{Names, parted};
 pub(crate) use offered::Offered;
@@ -90,6 +91,9 @@ pub struct Seen {
     pub stale: Option<String>,
 }
 
+/// How a server says what it logs.
+const LOGGED: &str = "notifications/message";
+
 /// Without anything that runs servers: none is ever reached.
 struct Nothing;
 
@@ -119,6 +123,7 @@ impl Upstreams {
             asks: asks::Asks::default(),
             tasks: TaskTracker::new(),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
+            interests: Arc::default(),
         };
         Arc::new(Self {
             catalog: ArcSwap::default(),
@@ -197,10 +202,24 @@ impl Upstreams {
     /// A server can be spoken to: it is asked what it offers.
     pub fn connected(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) {
         self.refresh_soon(server);
-        if upstream.declared().revision.era() == Era::Modern {
-            let (this, server, upstream) = (Arc::clone(self), server.to_owned(), Arc::downgrade(upstream));
-            self.shared.tasks.spawn(async move { this.listen(&server, &upstream).await });
+        // Whoever waits on a connection that this one replaces sees that it is gone.
+        self.shared.interests.wake();
+        let declared = upstream.declared();
+        let (this, server, upstream) = (Arc::clone(self), server.to_owned(), Arc::downgrade(upstream));
+        match declared.revision.era() {
+            Era::Modern => {
+                self.shared.tasks.spawn(async move { this.listen(&server, &upstream).await });
+            }
+            Era::Legacy if declared.can_subscribe() => {
+                self.shared.tasks.spawn(async move { this.subscribe(&server, &upstream).await });
+            }
+            Era::Legacy => {}
         }
+    }
+
+    /// Lets a server tell of a resource for as long as this is kept.
+    pub(crate) fn interest(&self, server: &Server, uri: &str) -> Result<Interest, TooMany> {
+        self.shared.interests.add(&server.name, uri)
     }
 
     /// No instance of a server can be spoken to, for this reason: what it offered last stays, and says so.
@@ -208,17 +227,29 @@ impl Upstreams {
         let Some(server) = self.server(server) else { return };
         let changes = server.is_gone(why);
         self.tell(&server.name, changes);
+        self.shared.interests.wake();
         self.heard.send_modify(|count| *count += 1);
     }
 
     /// A server says something beside its answers, on a connection that everybody shares or on one of somebody alone.
     pub fn heard(self: &Arc<Self>, server: &str, (upstream, on): (&Arc<Upstream>, On), event: Event) {
         match event {
+            Event::Notification(Notification { method, params }) if method == LOGGED => {
+                // On a connection that all share, it may be about somebody else's call.
+                if let Some(params) = params.filter(|_| on == On::Own) {
+                    drop(self.shared.asks.hand_over(upstream, Said::Logged(params)));
+                }
+            }
             Event::Notification(notification) => self.notified(server, on, &notification),
-            Event::Lost => self.refresh_soon(server),
+            Event::Lost => {
+                self.refresh_soon(server);
+                self.shared.interests.wake();
+            }
             Event::Request(asked) => {
-                if let Err(asked) = self.shared.asks.hand_over(upstream, asked) {
-                    self.shared.refuse(upstream, *asked);
+                if let Err(said) = self.shared.asks.hand_over(upstream, Said::Asked(asked))
+                    && let Said::Asked(asked) = *said
+                {
+                    self.shared.refuse(upstream, asked);
                 }
             }
         }
@@ -239,53 +270,6 @@ impl Upstreams {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Listens to what a modern server says has changed, for as long as the connection is one that somebody has.
-    async fn listen(self: &Arc<Self>, server: &str, upstream: &Weak<Upstream>) {
-        let mut pause = LISTEN_PAUSE_MIN;
-        while let Some(upstream) = upstream.upgrade() {
-            let began = Instant::now();
-            let has_begun = self.listen_once(server, &upstream).await;
-            drop(upstream);
-            if !has_begun {
-                return;
-            }
-            pause = if began.elapsed() > LISTEN_PAUSE_MAX {
-                LISTEN_PAUSE_MIN
-            } else {
-                (pause * 2).min(LISTEN_PAUSE_MAX)
-            };
-            tokio::time::sleep(pause).await;
-            // What changed meanwhile, nobody told.
-            self.refresh_soon(server);
-        }
-    }
-
-    /// Listens until the stream breaks off; whether the server let us listen at all.
-    async fn listen_once(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) -> bool {
-        let declared = upstream.declared();
-        let wanted = [
-            ("tools", "toolsListChanged"),
-            ("resources", "resourcesListChanged"),
-            ("prompts", "promptsListChanged"),
-        ];
-        let wanted = wanted.into_iter().filter(|(capability, _)| declared.can(capability));
-        let filter = wanted.fold(ObjectWriter::new(96), |object, (_, key)| object.bool(key, true)).end();
-        let params = ObjectWriter::new(128).raw("notifications", &filter).end();
-        let outgoing = Outgoing::new("subscriptions/listen", Some(&params));
-        let Ok(mut exchange) = upstream.request(&outgoing).await else { return false };
-        let mut has_begun = false;
-        loop {
-            match exchange.next().await {
-                Ok(Step::Notification(notification)) => {
-                    has_begun = true;
-                    self.notified(server, On::Shared, &notification);
-                }
-                Ok(Step::Progress(_) | Step::Request(_)) => {}
-                Ok(Step::Response(_)) | Err(_) => return has_begun,
-            }
         }
     }
 

@@ -9,6 +9,8 @@ mod rig;
 mod bridge;
 #[path = "gateway/eras.rs"]
 mod eras;
+#[path = "gateway/hearing.rs"]
+mod hearing;
 #[path = "gateway/projects.rs"]
 mod projects;
 #[path = "gateway/trust.rs"]

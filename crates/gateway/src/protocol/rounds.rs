@@ -78,6 +78,9 @@ impl Protocol {
         let now = self.road.counted_unix();
         let refused = |error: StateError| {
             tracing::info!(%error, "a state was refused");
+            if error == StateError::Elsewhere {
+                return elsewhere();
+            }
             error.to_rpc()
         };
         let binding = Binding { principal: &principal.credential, digest: bound };
@@ -250,6 +253,14 @@ enum Asked {
     Answered(Raw, Reserved),
     /// The request is answered.
     Reply(Result<Raw, RpcError>, Option<Permit>),
+}
+
+/// What a client is told whose call goes on at another node, or went on before a restart.
+fn elsewhere() -> RpcError {
+    let message = "another node has to go on with this call, or the one that could was started anew: go back to the node \
+                   that asked, or call again without requestState";
+    let data = ObjectWriter::new(64).str("code", Code::Unavailable.as_str()).end();
+    RpcError::new(i64::from(Code::Unavailable.http_status()), message).with_data(data)
 }
 
 /// What a state belongs to: the same request, made again.

@@ -1,7 +1,7 @@
 //! Calls that go on when their request is answered (SEP-2663, modern era): how far they are, what they ask, how
 //! they end.
 //!
-//! A task belongs to the credential that began it; to everybody else it isn't there. It is kept for its time
+//! A task belongs to the credential that began it, and to the endpoint where it did; to everybody else it isn't there. It is kept for its time
 //! to live, ended or not, in memory only: a restart ends all of them, and a revocation those of its credential.
 
 mod kept;
@@ -212,19 +212,19 @@ impl Protocol {
         Err(self.failed(walking, error).into())
     }
 
-    /// Whether this is a task of the principal.
-    pub(crate) fn has_task(&self, id: &str, principal: &Principal) -> bool {
-        self.tasks.find(id, principal).is_some()
+    /// Whether this is a task of the principal there.
+    pub(crate) fn has_task(&self, id: &str, whose: (&Principal, &Endpoint)) -> bool {
+        self.tasks.find(id, whose).is_some()
     }
 
-    /// How far the task of this id is, if it is the principal's: written into this object.
+    /// How far the task of this id is, if it is the principal's there: written into this object.
     pub(crate) fn task_detail(
         &self,
         id: &str,
-        principal: &Principal,
+        whose: (&Principal, &Endpoint),
         object: ObjectWriter,
     ) -> Option<Detail> {
-        self.tasks.find(id, principal).map(|task| task.detail(object))
+        self.tasks.find(id, whose).map(|task| task.detail(object))
     }
 
     /// Answers what a client asks about a task of its own.
@@ -242,7 +242,7 @@ impl Protocol {
             return Err(input::missing(Ability::Tasks.into()));
         }
         let (TaskAsk::Get(id) | TaskAsk::Update(id, _) | TaskAsk::Cancel(id)) = ask;
-        let task = self.tasks.find(id, principal).ok_or_else(|| {
+        let task = self.tasks.find(id, (principal, endpoint)).ok_or_else(|| {
             let data = ObjectWriter::new(64).str("taskId", id).end();
             RpcError::invalid_params("no such task: it was never yours, or its time is over").with_data(data)
         })?;

@@ -84,6 +84,14 @@ impl Route {
         self.item.name()
     }
 
+    /// The server of others that it is of.
+    pub(crate) fn server(&self) -> Option<&Arc<Server>> {
+        match &self.item {
+            Item::Offered(server, _) | Item::Anything(server, _) => Some(server),
+            Item::Tool(..) | Item::Resource(_) | Item::Prompt(_) => None,
+        }
+    }
+
     /// How risky it is.
     pub(crate) fn tier(&self) -> Tier {
         match &self.item {

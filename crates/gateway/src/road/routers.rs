@@ -1,7 +1,7 @@
 //! The routers of all endpoints, each made when it is first asked for after something that it shows has changed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hayward_api::definition::ToolOverride;
 use hayward_mcp::request::List;
@@ -19,6 +19,8 @@ pub(crate) struct Routers {
     upstreams: Arc<Upstreams>,
     meters: Arc<Meters>,
     built: RwLock<HashMap<Endpoint, Built>>,
+    /// Held by whoever makes a router, so that nobody makes the same one.
+    building: Mutex<()>,
 }
 
 /// A router, and what it was made of.
@@ -30,7 +32,7 @@ struct Built {
 
 impl Routers {
     pub(crate) fn new(toolsets: Vec<Toolset>, upstreams: Arc<Upstreams>, meters: Arc<Meters>) -> Self {
-        Self { toolsets, upstreams, meters, built: RwLock::default() }
+        Self { toolsets, upstreams, meters, built: RwLock::default(), building: Mutex::default() }
     }
 
     /// Servers of others.
@@ -40,20 +42,27 @@ impl Routers {
 
     /// What an endpoint shows now; none if there is no such endpoint.
     pub(crate) fn at(&self, endpoint: &Endpoint) -> Option<Arc<Router>> {
+        if let Some(known) = self.known(endpoint, version_of(self.upstreams.entry(endpoint).as_deref())) {
+            return Some(known);
+        }
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = self.upstreams.entry(endpoint);
         // Read before what it stands for, so that whatever changes meanwhile is seen the next time.
-        let version = entry.as_ref().map_or(0, |entry| entry.version());
-        let built = self.built.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = built.get(endpoint).filter(|known| known.version == version) {
-            return Some(Arc::clone(&known.router));
+        let version = version_of(entry.as_deref());
+        if let Some(known) = self.known(endpoint, version) {
+            return Some(known);
         }
-        drop(built);
         let router = Arc::new(self.build(endpoint, entry.as_deref())?);
         let mut built = self.built.write().unwrap_or_else(PoisonError::into_inner);
         // Those that are gone are forgotten as others come.
         built.retain(|other, _| *other == Endpoint::Default || self.upstreams.entry(other).is_some());
         built.insert(endpoint.clone(), Built { version, router: Arc::clone(&router) });
         Some(router)
+    }
+
+    fn known(&self, endpoint: &Endpoint, version: u64) -> Option<Arc<Router>> {
+        let built = self.built.read().unwrap_or_else(PoisonError::into_inner);
+        built.get(endpoint).filter(|known| known.version == version).map(|known| Arc::clone(&known.router))
     }
 
     fn build(&self, endpoint: &Endpoint, entry: Option<&Entry>) -> Option<Router> {
@@ -115,6 +124,11 @@ impl Routers {
         }
         Some(router)
     }
+}
+
+/// The version of an entry; 0 where there is none.
+fn version_of(entry: Option<&Entry>) -> u64 {
+    entry.map_or(0, Entry::version)
 }
 
 /// What a project makes of a thing of a server; none if it hides it. It can make it riskier, and never less so than it is.

@@ -7,14 +7,17 @@
 //!                └──► a legacy server asks ──► the call is held ──► the client's answers ──► it goes on
 //! ```
 
+mod task;
+
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hayward_api::Code;
 use hayward_api::definition::Sharing;
+use hayward_mcp::envelope::Notification;
 use hayward_mcp::error::RpcError;
-use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::json::{Object, Raw};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
 use hayward_tool::{Abilities, Ability, Call, Cx, Outcome, Progress, Stop, ToolError, Verb};
@@ -24,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answered};
-use super::asks::{Asks, Taking};
+use super::asks::{Asks, Said, Taking};
 use super::held::{Held, HeldCall};
+use super::interest::Interests;
 use super::links::{Away, Link, Links, Owner};
 use super::offered::Offered;
 use super::params;
@@ -40,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) held: Held,
     pub(crate) asks: Asks,
     pub(crate) tasks: TaskTracker,
+    /// The resources that somebody wants to hear of.
+    pub(crate) interests: Arc<Interests>,
     /// Bounds the refusals that are on their way.
     pub(crate) refusals: Arc<Semaphore>,
 }
@@ -141,7 +147,7 @@ impl Calling<'_> {
         match State::read(self.call.round.state.as_ref()) {
             State::Held(id) => {
                 let going = self.go_on(&id).await?;
-                self.follow(going).await
+                self.follow(going, pin!(self.silence())).await
             }
             State::Task { id, poll } => {
                 let link = self.link().await?;
@@ -196,6 +202,11 @@ impl Calling<'_> {
         }
     }
 
+    /// Whether everybody's calls go over one connection.
+    fn is_shared(&self) -> bool {
+        self.server.sharing() == Sharing::Shared
+    }
+
     fn owner(&self) -> Option<Owner> {
         let caller = &self.call.caller;
         let (credential, abilities) = (&caller.principal.credential, caller.abilities);
@@ -213,18 +224,24 @@ impl Calling<'_> {
 
     async fn begin(&self) -> Result<Outcome, Ended> {
         let link = self.link().await?;
-        match self.open(link).await {
+        let mut silence = pin!(self.silence());
+        let going = match self.open(link, silence.as_mut()).await {
             // Nothing was done: another instance may do it.
-            Err(Ended::Wire(error)) if !error.may_have_arrived() && self.owner().is_none() => {
-                let going = self.open(self.link().await?).await?;
-                self.follow(going).await
+            Err(Ended::Wire(error)) if !error.may_have_arrived() && self.is_shared() => {
+                self.open(self.link().await?, silence.as_mut()).await
             }
-            going => self.follow(going?).await,
-        }
+            going => going,
+        };
+        self.follow(going?, silence).await
+    }
+
+    /// Fires when the server has said nothing for as long as it may.
+    fn silence(&self) -> Sleep {
+        sleep(self.offered.timeout)
     }
 
     /// Sends the request. Some servers answer only when they are done, so that this takes as long as they do.
-    async fn open(&self, link: Link) -> Result<Going, Ended> {
+    async fn open(&self, link: Link, mut silence: Pin<&mut Sleep>) -> Result<Going, Ended> {
         let params = params::of(self.offered, self.call);
         // A template stands for many resources: which one is meant, the client has said.
         let name = if self.call.verb == Verb::ReadResource { &self.call.name } else { &self.offered.own };
@@ -232,7 +249,6 @@ impl Calling<'_> {
         let number = link.upstream.number();
         let opened = {
             let mut opening = pin!(link.upstream.request_as(number, &outgoing));
-            let mut silence = pin!(sleep(self.offered.timeout));
             tokio::select! {
                 biased;
                 opened = &mut opening => opened.map_err(Ended::Wire),
@@ -292,12 +308,10 @@ impl Calling<'_> {
     }
 
     /// Reads what comes of a request until there is an answer, or a question to the client.
-    async fn follow(&self, going: Going) -> Result<Outcome, Ended> {
+    async fn follow(&self, going: Going, mut silence: Pin<&mut Sleep>) -> Result<Outcome, Ended> {
         let Going { link, mut exchange } = going;
         let number = exchange.id();
-        let mut silence = pin!(sleep(self.offered.timeout));
-        // Where nobody can be asked, nobody listens.
-        let mut taking = self.owner().map(|_| self.shared.asks.take(&link.upstream));
+        let mut taking = self.listens().then(|| self.shared.asks.take(&link.upstream));
         loop {
             match self.step((&mut exchange, taking.as_mut()), silence.as_mut()).await {
                 Ok(Step::Progress(params)) => {
@@ -305,7 +319,7 @@ impl Calling<'_> {
                     self.tell_progress(&params);
                 }
                 Ok(Step::Notification(notification)) => {
-                    if notification.method == "notifications/message" {
+                    if notification.method == super::LOGGED {
                         self.tell_log(notification.params.as_ref());
                     }
                 }
@@ -335,7 +349,13 @@ impl Calling<'_> {
         tokio::select! {
             biased;
             step = exchange.next() => step.map_err(Ended::Wire),
-            asked = asked(taking) => Ok(Step::Request(asked)),
+            said = said(taking) => Ok(match said {
+                Said::Asked(asked) => Step::Request(asked),
+                Said::Logged(params) => Step::Notification(Notification {
+                    method: super::LOGGED.to_owned(),
+                    params: Some(params),
+                }),
+            }),
             () = silence => Err(Ended::Silent),
             stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
         }
@@ -359,13 +379,17 @@ impl Calling<'_> {
         self.cx.report(Progress::Log { level: level.into_owned(), logger, data });
     }
 
+    /// Whether what the server says beside the answer is of use to the client. Where nobody can be asked, nobody listens.
+    fn listens(&self) -> bool {
+        !self.is_shared() && (self.cx.has_listener() || self.call.caller.abilities != Abilities::default())
+    }
+
     /// Answers what a legacy server asks of us; gives back what only the client can answer.
     async fn ask(&self, link: &Link, asked: Asked) -> Option<Asked> {
-        let refusal =
-            match questions::judge(&asked.request, self.call.caller.abilities, self.owner().is_none()) {
-                questions::Judged::ForClient => return Some(asked),
-                questions::Judged::Answer(answer) => answer,
-            };
+        let refusal = match questions::judge(&asked.request, self.call.caller.abilities, self.is_shared()) {
+            questions::Judged::ForClient => return Some(asked),
+            questions::Judged::Answer(answer) => answer,
+        };
         drop(timeout(TELL_TIMEOUT, link.upstream.answer(&asked, refusal)).await);
         None
     }
@@ -432,72 +456,6 @@ impl Calling<'_> {
         }
     }
 
-    /// Asks a task of the server how far it is, until it is over or asks something itself.
-    async fn follow_task(&self, link: Link, id: String, mut poll: Duration) -> Result<Outcome, Ended> {
-        if let Some(answers) = &self.call.round.answers {
-            let params = ObjectWriter::new(256).str("taskId", &id).raw("inputResponses", answers).end();
-            if let Err(error) = self.ask_task(&link, "tasks/update", &params, &id).await? {
-                return Ok(answer::failed(&error));
-            }
-        }
-        let params = ObjectWriter::new(64).str("taskId", &id).end();
-        loop {
-            let response = match self.ask_task(&link, "tasks/get", &params, &id).await {
-                Ok(response) => response,
-                Err(ended) => {
-                    self.end_task(&link, &params, &ended);
-                    return Err(ended);
-                }
-            };
-            match answer::task(response, &id, &mut poll) {
-                Some(Answered::Outcome(outcome)) => return Ok(outcome),
-                Some(Answered::Broken(what)) => return Err(Ended::Wire(UpstreamError::Protocol(what))),
-                Some(Answered::Task { .. }) | None => {}
-            }
-            tokio::select! {
-                () = sleep(poll) => {}
-                stop = self.cx.stopped() => {
-                    let ended = Ended::Stopped(stop);
-                    self.end_task(&link, &params, &ended);
-                    return Err(ended);
-                }
-            }
-        }
-    }
-
-    async fn ask_task(
-        &self,
-        link: &Link,
-        method: &str,
-        params: &Raw,
-        id: &str,
-    ) -> Result<Result<Raw, Raw>, Ended> {
-        let outgoing = self.outgoing(method, params, id);
-        let outgoing = Outgoing { mirrored: None, has_progress: false, log_level: None, ..outgoing };
-        let asking = async { link.upstream.request(&outgoing).await?.response().await };
-        tokio::select! {
-            biased;
-            response = asking => response.map_err(Ended::Wire),
-            () = sleep(self.offered.timeout) => Err(Ended::Silent),
-            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
-        }
-    }
-
-    fn end_task(&self, link: &Link, params: &Raw, ended: &Ended) {
-        if !matches!(ended, Ended::Stopped(_)) {
-            return;
-        }
-        let (upstream, params) = (Arc::clone(&link.upstream), params.clone());
-        self.shared.tasks.spawn(async move {
-            let outgoing = Outgoing {
-                abilities: [Ability::Tasks].into_iter().collect(),
-                ..Outgoing::new("tasks/cancel", Some(&params))
-            };
-            let asking = async { upstream.request(&outgoing).await?.response().await };
-            drop(tokio::time::timeout(TELL_TIMEOUT, asking).await);
-        });
-    }
-
     fn away(&self, away: &Away) -> ToolError {
         let message =
             format!("server `{}` can't be reached: {}", self.server.name, answer::cleaned(&away.why));
@@ -533,15 +491,14 @@ impl Calling<'_> {
     }
 }
 
-/// What a server asks on a stream that is not that of one call; nothing ever where nobody listens.
-async fn asked(taking: Option<&mut Taking>) -> Asked {
+/// What a server says on a stream that is not that of one call; nothing ever where nobody listens.
+async fn said(taking: Option<&mut Taking>) -> Said {
     match taking {
         Some(taking) => taking.next().await,
         None => std::future::pending().await,
     }
 }
 
-/// How long a server may take to hear that nobody waits any more.
 /// What a request to a legacy server is answered with that nobody here can answer.
 pub(crate) fn nobody(method: &str) -> RpcError {
     RpcError::method_not_found(method)

@@ -14,7 +14,8 @@ static TOKENS: AtomicU32 = AtomicU32::new(0);
 /// Longer than anything takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A server on standard input and output, in a few lines of Python: what it answers is up to `answer(method, params)`.
+/// A server on standard input and output, in a few lines of Python: what its tools answer is up to `call(name,
+/// arguments, params)`, and what else it can do to `METHODS`.
 const PYTHON: &str = r#"
 import json, sys, os, time
 def say(message):
@@ -24,6 +25,8 @@ def tool(name, **more):
 def text(value):
     return {"content": [{"type": "text", "text": value}]}
 TOOLS = [tool("echo")]
+CAPABILITIES = {"tools": {"listChanged": True}}
+METHODS = {}
 def call(name, arguments, params):
     return text(json.dumps(arguments))
 #MORE#
@@ -34,12 +37,14 @@ for line in sys.stdin:
     if id is None or method is None:
         continue
     if method == "initialize":
-        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {"listChanged": True}},
+        result = {"protocolVersion": "2025-11-25", "capabilities": CAPABILITIES,
                   "serverInfo": {"name": "t", "version": "1"}, "instructions": "Be careful."}
     elif method == "tools/list":
         result = {"tools": TOOLS}
     elif method == "tools/call":
         result = call(params["name"], params.get("arguments") or {}, params)
+    elif method in METHODS:
+        result = METHODS[method](params)
     elif method == "ping":
         result = {}
     else:

@@ -1,4 +1,5 @@
-//! What instances say beside their answers: handed to whoever hears it, and answered if nobody does.
+//! What instances say beside their answers: handed to whoever hears it, and answered if nobody does. What they log stands in
+//! their log: on a connection that all share, nobody knows whom it is for.
 
 use std::sync::Arc;
 
@@ -8,6 +9,9 @@ use hayward_mcp::upstream::{Event, Events, Upstream};
 use super::Hears;
 use super::instance::Instance;
 
+/// How an instance says what it would write to its log otherwise.
+const LOGGED: &str = "notifications/message";
+
 /// Hears one connection to its end. Never waits for whoever hears it in turn.
 pub(super) async fn hear(
     instance: Arc<Instance>,
@@ -16,6 +20,12 @@ pub(super) async fn hear(
     hears: Option<Arc<dyn Hears>>,
 ) {
     while let Some(event) = events.next().await {
+        if let Event::Notification(notification) = &event
+            && notification.method == LOGGED
+            && let Some(params) = &notification.params
+        {
+            instance.log().push(params.as_bytes());
+        }
         match (&hears, event) {
             (Some(hears), event) => hears.heard(&instance, &upstream, event),
             (None, Event::Request(asked)) => {

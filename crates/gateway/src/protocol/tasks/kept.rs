@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::endpoint::Endpoint;
 use crate::limits::{Limits, TASK_POLL_MS};
 use crate::protocol::rounds::Walking;
 use crate::road::Permit;
@@ -39,6 +40,8 @@ pub(super) struct Task {
     pub(super) id: Arc<str>,
     /// The credential that it belongs to.
     credential: String,
+    /// Where it was begun.
+    endpoint: Endpoint,
     created: Timestamp,
     pub(super) forget_at: Instant,
     ttl_ms: u64,
@@ -163,6 +166,7 @@ impl Tasks {
         let task = Arc::new(Task {
             id: uuid::Uuid::new_v4().simple().to_string().into(),
             credential: credential.clone(),
+            endpoint: walking.arrival.endpoint.clone(),
             created,
             forget_at: Instant::now() + self.ttl,
             ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
@@ -208,8 +212,10 @@ impl Tasks {
     }
 
     /// The task of this id, if it is the principal's.
-    pub(super) fn find(&self, id: &str, principal: &Principal) -> Option<Arc<Task>> {
-        self.lock().get(id).filter(|task| task.credential == principal.credential).cloned()
+    pub(super) fn find(&self, id: &str, (principal, endpoint): (&Principal, &Endpoint)) -> Option<Arc<Task>> {
+        let is_theirs =
+            |task: &&Arc<Task>| task.credential == principal.credential && task.endpoint == *endpoint;
+        self.lock().get(id).filter(is_theirs).cloned()
     }
 
     pub(super) fn forget(&self, id: &str) {
