@@ -266,6 +266,13 @@ impl HealthCheck {
         if self.http_path.as_ref().is_some_and(|path| !path.starts_with('/')) {
             return Err(wrong("healthCheck.httpPath", "a path begins with `/`"));
         }
+        // Such a path would name another machine: in an address a backslash is a slash, and a tab is nothing.
+        let is_elsewhere = |path: &String| {
+            path.starts_with("//") || path.bytes().any(|byte| byte == b'\\' || !byte.is_ascii_graphic())
+        };
+        if self.http_path.as_ref().is_some_and(is_elsewhere) {
+            return Err(wrong("healthCheck.httpPath", "say a path on the server itself, e.g. `/health`"));
+        }
         arguments("healthCheck.exec", &self.exec)?;
         let ways = [self.tool.is_some(), self.http_path.is_some(), !self.exec.is_empty()];
         if ways.iter().filter(|is_said| **is_said).count() > 1 {

@@ -15,6 +15,7 @@ pub mod limits;
 mod member;
 pub mod metadata;
 pub mod names;
+pub mod oauth;
 pub mod principal;
 pub mod problem;
 mod reach;

@@ -10,7 +10,8 @@ use super::{
 use crate::definition::{AuditLevel, EnvEntry, SecretRef, definition, entries, environment};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
-use crate::member::{self, Spec, free, optional};
+use crate::member::{self, Spec, free, optional, wrong};
+use crate::oauth::Oauth;
 
 /// The template that a server was made from, for upgrades that keep what was changed since.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,9 @@ definition! {
         /// The template that it was made from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub source: Option<Source>,
+        /// How access to an `externalUrl` is asked for that wants OAuth; found out if nothing is said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub oauth: Option<Oauth>,
     }
     env: EnvEntry
 }
@@ -46,6 +50,15 @@ impl Spec for ServerSpec {
         }
         environment(&self.env, |entry| &entry.name, EnvEntry::check)?;
         entries("headers", &self.headers, |entry| &entry.name, EnvEntry::check_header)?;
+        if let Some(oauth) = &self.oauth {
+            if self.external_url.is_none() {
+                return Err(wrong("oauth", "it is how an `externalUrl` is accessed, and none is said"));
+            }
+            if self.headers.iter().any(|header| header.name.eq_ignore_ascii_case("authorization")) {
+                return Err(wrong("oauth", "`headers` say already what is shown as `Authorization`"));
+            }
+            oauth.check()?;
+        }
         self.transport = Some(self.start().settle()?);
         Ok(())
     }
@@ -88,6 +101,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
             ],
         },
         Section { heading: "Environment", paths: &["env", "headers"] },
+        Section { heading: "Access", paths: &["oauth"] },
         Section { heading: "Health", paths: &["healthCheck"] },
         Section {
             heading: "Running",
@@ -130,7 +144,11 @@ fn references(spec: &Value) -> Vec<Reference> {
     };
     let env = spec.env.into_iter().enumerate().filter_map(|(at, entry)| from("env", at, entry));
     let headers = spec.headers.into_iter().enumerate().filter_map(|(at, entry)| from("headers", at, entry));
-    env.chain(headers).collect()
+    let client = spec.oauth.and_then(|oauth| oauth.client_secret).map(|from| {
+        let SecretRef { name, key } = from.secret_ref;
+        Reference { kind: "secret", name, key: Some(key), field: "oauth.clientSecret.secretRef".to_owned() }
+    });
+    env.chain(headers).chain(client).collect()
 }
 
 fn conditions(spec: &Value) -> Vec<Condition> {
@@ -328,6 +346,24 @@ mod tests {
             (json!({"command": ["x"], "tools": {"a": {"name": "b"}, "b": {}}}), "tools[1]"),
             (json!({"command": ["x"], "healthCheck": {"exec": ["a"], "tool": "b"}}), "healthCheck"),
             (json!({"command": ["x"], "healthCheck": {"httpPath": "x"}}), "healthCheck.httpPath"),
+            (
+                json!({"command": ["x"], "healthCheck": {"httpPath": "//other.example/x"}}),
+                "healthCheck.httpPath",
+            ),
+            (
+                json!({"command": ["x"], "healthCheck": {"httpPath": "/\\other.example"}}),
+                "healthCheck.httpPath",
+            ),
+            (
+                json!({"command": ["x"], "healthCheck": {"httpPath": "/\t/other.example"}}),
+                "healthCheck.httpPath",
+            ),
+            (json!({"command": ["x"], "oauth": {}}), "oauth"),
+            (
+                json!({"externalUrl": "http://x", "oauth": {}, "headers": [{"name": "authorization", "value": "x"}]}),
+                "oauth",
+            ),
+            (json!({"externalUrl": "http://x", "oauth": {"issuer": "ftp://x"}}), "oauth.issuer"),
             (json!({"command": ["x"], "healthCheck": {"arguments": {}}}), "healthCheck.arguments"),
         ] {
             let error = read(bad.clone()).expect_err(&bad.to_string());

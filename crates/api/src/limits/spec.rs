@@ -28,6 +28,8 @@ pub const LABEL_BYTES: usize = 128;
 pub const ANNOTATIONS: usize = 64;
 /// Bytes of an annotation.
 pub const ANNOTATION_BYTES: usize = 16 * 1024;
+/// Scopes that are asked for access to a server.
+pub const OAUTH_SCOPES: usize = 64;
 /// Copies of a server that run.
 pub const REPLICAS: u32 = 100;
 /// Seconds of an interval or a timeout of a probe.
