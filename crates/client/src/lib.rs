@@ -22,5 +22,7 @@ pub use client::{Client, Config};
 pub use error::{Error, FieldFault, Problem};
 pub use hayward_egress::Trust;
 pub use resources::{Action, Applied, AppliedOne, Applying, Change, Listed, Selection, Target, Write};
-pub use running::{Defined, Difference, LogLine, LogLines, LogPart, ServerTool, ToolState};
+pub use running::{
+    AccessGranted, AccessQuestion, Defined, Difference, LogLine, LogLines, LogPart, ServerTool, ToolState,
+};
 pub use watch::{Event, EventKind, Watch};

@@ -29,6 +29,34 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// What a person is asked, so that a server can be used.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AccessQuestion {
+    /// What the person opens.
+    pub url: String,
+    /// Who asks the person.
+    pub issuer: String,
+    /// What is to be allowed.
+    pub scopes: Vec<String>,
+}
+
+/// That a server can be used.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessGranted {
+    /// The name of the secret that holds what was granted.
+    pub secret: String,
+    /// Who granted it.
+    pub issuer: String,
+    /// What is allowed.
+    pub scopes: Vec<String>,
+    /// Whether it goes on without a person.
+    pub is_renewable: bool,
+    /// When it is over, if it isn't renewed.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+}
+
 /// A log, as it goes on.
 pub struct LogLines(Lines);
 
@@ -132,6 +160,18 @@ impl Client {
     pub async fn approve(&self, server: &str, tool: &str, digest: &str) -> Result<Value, Error> {
         let url = self.route(&["servers", server, "tools", tool, "approve"]);
         self.fetch(Ask::new(Method::POST, url).json(&json!({ "digest": digest }))).await
+    }
+
+    /// Asks for access to a server: the browser of whoever grants it comes back to this address.
+    pub async fn ask_for_access(&self, server: &str, redirect_uri: &str) -> Result<AccessQuestion, Error> {
+        let url = self.route(&["servers", server, "authorization"]);
+        self.fetch(Ask::new(Method::POST, url).json(&json!({ "redirectUri": redirect_uri }))).await
+    }
+
+    /// Hands on what that browser came back with: the query of the address.
+    pub async fn answer_for_access(&self, server: &str, query: &str) -> Result<AccessGranted, Error> {
+        let url = self.route(&["servers", server, "authorization", "answer"]);
+        self.fetch(Ask::new(Method::POST, url).json(&json!({ "query": query }))).await
     }
 }
 

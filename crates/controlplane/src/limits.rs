@@ -91,5 +91,17 @@ pub(crate) const INSTANCE_SUFFIX: usize = 5;
 /// How long after a look the next one comes although nothing seems to have happened.
 pub(crate) const LOOK_LATEST: Duration = Duration::from_mins(1);
 
+/// How long instances have for their end beyond what is said, before the lease of their server is over.
+pub(crate) const LEASE_SLACK: Duration = Duration::from_secs(13);
+
+/// How long a lease may go unrenewed before instances end.
+pub(crate) const LEASE_RENEWED: Duration = Duration::from_secs(35);
+
+/// How often it is tried to keep a grant that was renewed.
+pub(crate) const GRANT_TRIES: usize = 20;
+
+/// How long after one try the next one comes.
+pub(crate) const GRANT_PAUSE: Duration = Duration::from_millis(500);
+
 /// How long changes are collected for one look.
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_millis(50);

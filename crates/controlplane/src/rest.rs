@@ -4,6 +4,7 @@ pub(crate) mod apply;
 pub(crate) mod attachments;
 pub(crate) mod audit;
 pub(crate) mod auth;
+pub(crate) mod authorization;
 pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod instances;

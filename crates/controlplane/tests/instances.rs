@@ -76,6 +76,7 @@ impl Node {
         let placement: Arc<dyn Placement> = Arc::new(process);
         let fleet = Fleet::new(FleetConfig {
             placements: HashMap::from([(Where::Process, placement)]),
+            grants: None,
             client: Raw::of(&json!({"name": "tests", "version": "1"})).unwrap(),
             limits: Limits { handshake_timeout_ms: 5_000, drain_timeout_ms: 500, ..Limits::default() },
         });
@@ -289,6 +290,40 @@ async fn what_a_dead_node_left_is_replaced() {
     let node = Node::start(&folder, "node").await;
     let after = node.other_than(before.name()).await;
     assert!(after.is_running());
+    node.end().await;
+}
+
+/// Makes the stored spec of a server one that only another version of Hayward reads.
+const FROM_TOMORROW: &str = r#"
+import sqlite3, sys
+with sqlite3.connect(sys.argv[1], timeout=30) as database:
+    database.execute("UPDATE resources SET spec = '{\"command\": [\"x\"], \"fromTomorrow\": 1}' WHERE kind = 'server' AND name = 's'")
+"#;
+
+#[expect(clippy::disallowed_methods, reason = "nothing of ours writes what isn't read again")]
+fn python3(words: &[&str]) -> std::io::Result<std::process::Output> {
+    std::process::Command::new("python3").args(words).output()
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_read_keeps_no_other_one_from_running() {
+    let folder = folder();
+    let node = Node::start(&folder, "node").await;
+    node.put(&server::DESCRIPTOR, "s", spec(&json!({}))).await;
+    let before = node.one().await;
+    let database = folder.path().join("hayward.db");
+    let python = python3(&["-c", FROM_TOMORROW, &database.display().to_string()]);
+    let Ok(python) = python else {
+        println!("skipped: `python3` is not there");
+        return node.end().await;
+    };
+    assert!(python.status.success(), "{}", String::from_utf8_lossy(&python.stderr));
+    node.put(&server::DESCRIPTOR, "t", spec(&json!({}))).await;
+    let both = |all: &[Resource]| all.len() == 2 && all.iter().all(|it| phase(it) == "RUNNING");
+    node.until("the other one runs", both).await;
+    node.condition("SpecUnreadable", "True", "Unreadable").await;
+    // What runs of it runs on.
+    assert!(before.is_running() && node.fleet.pick("t").is_some());
     node.end().await;
 }
 

@@ -9,6 +9,7 @@ use later::Later;
 mod apply;
 mod approve;
 mod audit;
+mod authorize;
 mod call;
 mod client_config;
 mod complete;
@@ -69,6 +70,7 @@ pub(crate) enum Command {
     Apply(apply::Args),
     Approve(approve::Args),
     Audit(audit::Args),
+    Authorize(authorize::Args),
     /// Backs up and restores; comes later
     Backup(later::Args),
     /// Shows and clears caches of pipelines; comes later
@@ -119,6 +121,7 @@ impl Command {
             Self::Apply(args) => apply::run(&args),
             Self::Approve(args) => approve::run(&args),
             Self::Audit(args) => audit::run(args),
+            Self::Authorize(args) => authorize::run(&args),
             Self::Backup(args) => later::run(Later::Backup, &args),
             Self::Cache(args) => later::run(Later::Cache, &args),
             Self::Call(args) => call::run(&args),

@@ -6,7 +6,9 @@
 //! ```
 
 mod connections;
+mod left;
 mod links;
+mod packages;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ use hayward_runtime::placement::Placement;
 use hayward_runtime::placements::docker::{Docker, Options as DockerOptions};
 use hayward_runtime::placements::process::Process;
 use hayward_runtime::placements::remote::Remote;
-use hayward_runtime::{Dial, Fleet, Limits, Packages};
+use hayward_runtime::{Dial, Fleet, Grants, Limits, Packages};
 use hayward_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,6 +55,10 @@ pub(crate) struct Servers {
     process: Process,
     docker: Option<Docker>,
     links: Arc<FleetLinks>,
+    /// How long an instance may take for its end.
+    end: Duration,
+    /// After how long a package is removed that no server is any more.
+    package_unused: Duration,
     tasks: TaskTracker,
 }
 
@@ -89,7 +95,7 @@ impl Servers {
     pub(crate) fn new(
         executor: &Executor,
         data_dir: &Path,
-        limits: &Limits,
+        (limits, grace_ms): (&Limits, u64),
         runners: Runners,
         store: Store,
     ) -> Result<Self, Failure> {
@@ -103,11 +109,13 @@ impl Servers {
         };
         let process =
             Process::new(executor, data_dir.join(INSTANCES), Confined::default()).with_packages(packages);
-        let client = Client::with(&egress()).map_err(Failure::unavailable)?;
+        let client = Client::with(&egress(Reach::Anywhere)).map_err(Failure::unavailable)?;
+        let public = Client::with(&egress(Reach::Public)).map_err(Failure::unavailable)?;
         let mut placements: HashMap<Where, Arc<dyn Placement>> = HashMap::new();
         placements.insert(Where::Process, Arc::new(process.clone()));
         let dial = Arc::new(Dial::new(client));
         placements.insert(Where::Remote, Arc::new(Remote::new(Arc::clone(&dial) as Arc<dyn Connect>)));
+        let grants = Grants::new(Arc::clone(&dial) as Arc<dyn Connect>, Arc::new(Dial::new(public)));
         let docker = runners.docker_socket.map(|socket| {
             let options =
                 DockerOptions { socket, owner: node_name(data_dir), network: runners.docker_network.clone() };
@@ -119,7 +127,12 @@ impl Servers {
         if let Some(docker) = &docker {
             placements.insert(Where::Docker, Arc::new(docker.clone()));
         }
-        let fleet = Fleet::new(FleetConfig { placements, client: client_info(), limits: limits.clone() });
+        let fleet = Fleet::new(FleetConfig {
+            placements,
+            grants: Some(grants),
+            client: client_info(),
+            limits: limits.clone(),
+        });
         let links = Arc::new(FleetLinks::new(Arc::clone(&fleet)));
         let upstreams = Upstreams::new(Arc::clone(&links) as Arc<dyn Links>, store);
         links.tell(&upstreams);
@@ -127,7 +140,9 @@ impl Servers {
         let sweeping = Arc::clone(&links);
         tasks.spawn(async move { sweeping.sweep().await });
         fleet.heard_by(Arc::new(ToRoad(Arc::downgrade(&upstreams))));
-        Ok(Self { fleet, upstreams, process, docker, links, tasks })
+        let end = Duration::from_millis(limits.drain_timeout_ms.saturating_add(grace_ms));
+        let package_unused = Duration::from_millis(limits.package_unused_ms);
+        Ok(Self { fleet, upstreams, process, docker, links, end, package_unused, tasks })
     }
 
     /// Begins to run what is declared, and follows it until the shutdown. On a database that others share, a server runs on one
@@ -140,19 +155,16 @@ impl Servers {
     ) -> Result<(), Failure> {
         // What a daemon left that died.
         self.process.clean_up().await;
-        if let Some(docker) = &self.docker
-            && let Err(error) = docker.clean_up(&[]).await
-        {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "containers of a dead daemon may be left"
-            );
-        }
+        let left = left::of(self.docker.as_ref(), store).await;
         let from = self.upstreams.load().await.map_err(hayward_api::Error::from)?;
         self.tasks.spawn(Arc::clone(&self.upstreams).follow(from, shutdown.clone()));
         self.tasks.spawn(follow(Arc::clone(&self.fleet), Arc::clone(&self.upstreams), shutdown.clone()));
-        let reconciler = Instances::new(store.clone(), Arc::clone(&self.fleet), node);
-        let reconciler = if is_shared { reconciler.among_others(Leasing::default()) } else { reconciler };
+        let reconciler = Instances::new(store.clone(), Arc::clone(&self.fleet), node).adopting(left);
+        let leasing = Leasing::of_ends_within(self.end);
+        let reconciler = if is_shared { reconciler.among_others(leasing) } else { reconciler };
+        let sweeping = packages::sweep(self.process.clone(), store.clone(), self.package_unused);
+        let until = shutdown.clone();
+        self.tasks.spawn(async move { until.run_until_cancelled(sweeping).await });
         let (fleet, shutdown) = (Arc::clone(&self.fleet), shutdown.clone());
         self.tasks.spawn(async move {
             let held = reconciler.run(shutdown).await;
@@ -178,14 +190,14 @@ impl Servers {
 }
 
 /// How servers that run elsewhere are reached. Where they are, whoever may declare them says, and may name a machine of the
-/// house; how long a call may take, the road says.
-fn egress() -> Options {
+/// house, and whom a server names is a stranger; how long a call may take, the road says.
+fn egress(reach: Reach) -> Options {
     Options {
         connect_timeout: CONNECT_TIMEOUT,
         silence_timeout: SILENCE_TIMEOUT,
         trust: Trust::System,
         idle_connections_max: IDLE_CONNECTIONS_MAX,
-        reach: Reach::Anywhere,
+        reach,
     }
 }
 

@@ -2,11 +2,19 @@
 
 #![cfg(test)]
 
+#[path = "gateway/engine.rs"]
+mod engine;
+#[path = "gateway/issuer.rs"]
+mod issuer;
 #[path = "gateway/rig.rs"]
 mod rig;
 
+#[path = "gateway/access.rs"]
+mod access;
 #[path = "gateway/bridge.rs"]
 mod bridge;
+#[path = "gateway/containers.rs"]
+mod containers;
 #[path = "gateway/eras.rs"]
 mod eras;
 #[path = "gateway/hearing.rs"]

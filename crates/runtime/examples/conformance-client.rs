@@ -94,6 +94,8 @@ impl Scenario {
             known: known("issuer")
                 .zip(known("client_id"))
                 .map(|(issuer, id)| (issuer, OauthClient::new(id, known("client_secret")))),
+            issuer: None,
+            scopes: Vec::new(),
         })
     }
 

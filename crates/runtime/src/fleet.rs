@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::placement::{End, Order, Placement};
@@ -48,6 +49,8 @@ pub use private::{PrivateError, PrivateKey};
 pub struct FleetConfig {
     /// Where instances can run here.
     pub placements: HashMap<Where, Arc<dyn Placement>>,
+    /// Access to those that run elsewhere; without, they are shown nothing but their headers.
+    pub grants: Option<Arc<Grants>>,
     /// Who we are: an `Implementation` object, with `name` and `version`.
     pub client: Raw,
     /// Sizes and times.
@@ -67,6 +70,8 @@ pub struct Wanted {
     pub replica: u32,
     /// What starts.
     pub order: Order,
+    /// Whether it is one that a daemon that died has left: it is gone on with, or ends at once.
+    pub is_left: bool,
     /// What everything carries that is sent to it over HTTP.
     pub headers: HeaderMap,
 }
@@ -110,6 +115,7 @@ impl Fleet {
         let ground = Ground {
             client: config.client,
             limits: config.limits,
+            grants: config.grants,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             eras: Eras::default(),
@@ -146,10 +152,25 @@ impl Fleet {
         }
     }
 
+    /// Removes what a daemon that died has left of an instance, with which nobody goes on.
+    pub fn discard(&self, name: String) {
+        let placements: Vec<_> = self.placements.values().cloned().collect();
+        self.ground.tasks.spawn(async move {
+            for placement in placements {
+                placement.discard(&name).await;
+            }
+        });
+    }
+
     /// Forgets an instance that has ended. What it said is kept as the log of the one before.
     pub fn forget(&self, name: &str) {
         self.write().forget(name);
         self.ground.tick();
+    }
+
+    /// Access to instances that run elsewhere and want OAuth.
+    pub fn grants(&self) -> Option<&Arc<Grants>> {
+        self.ground.grants.as_ref()
     }
 
     /// All instances that aren't forgotten, in no order; those that belong to one owner are [`Fleet::private`].
@@ -228,6 +249,9 @@ impl Fleet {
         self.stop_private_unless(|_| false);
         self.ground.tasks.close();
         self.ground.tasks.wait().await;
+        if let Some(grants) = &self.ground.grants {
+            grants.settle().await;
+        }
     }
 
     /// Begins the life of an instance, for a client that can do this when it is asked, until there has been no call for so long.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  a server ──► placements/{process,docker,remote} ──► Running ──► Access ──► a wire of `hayward_mcp::upstream`
-//!                  │                                          └──► Log      └── dial.rs, authorized.rs: over HTTP
+//!                  │                                          └──► Log      └── dial.rs, authorized.rs, grants.rs: over HTTP
 //!                  └── packages.rs: what a process starts from
 //! ```
 //!
@@ -13,6 +13,7 @@ pub mod backoff;
 mod dial;
 pub mod fleet;
 mod folder;
+pub mod grants;
 mod limits;
 pub mod log;
 pub mod oauth;
@@ -21,8 +22,9 @@ pub mod placement;
 pub mod placements;
 pub mod probes;
 
-pub use authorized::{Authorized, Keep};
+pub use authorized::{Authorized, Keep, Standing};
 pub use dial::Dial;
 pub use fleet::Fleet;
+pub use grants::Grants;
 pub use limits::Limits;
 pub use packages::Packages;

@@ -38,6 +38,15 @@ pub(crate) const LOG_REST: Duration = Duration::from_secs(1);
 /// How long the folder of an instance may take to be gone.
 pub(crate) const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// How long a person has to grant access.
+pub(crate) const OAUTH_PENDING_TIME: Duration = Duration::from_mins(10);
+
+/// People who are asked for access at once.
+pub(crate) const OAUTH_PENDING_MAX: usize = 64;
+
+/// How long whoever asks for access to a server waits until that is known here.
+pub(crate) const OAUTH_DECLARED_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long nobody tries to renew a grant that was not renewed.
 pub(crate) const OAUTH_PAUSE: Duration = Duration::from_secs(30);
 
@@ -60,6 +69,8 @@ hayward_api::limits! {
         private_per_server_max: Count = 64 in 0..=100_000,
         /// Time without a call after which such a process is stopped.
         private_idle_ms: Milliseconds = 600_000 in 1_000..=86_400_000,
+        /// Time after which a package is removed that no server is any more.
+        package_unused_ms: Milliseconds = 604_800_000 in 1_000..=31_536_000_000,
     }
 }
 
@@ -118,6 +129,9 @@ pub(crate) const DOCKER_EXEC_BYTES_MAX: usize = 64 * 1024;
 
 /// Seconds that a container has to tidy up.
 pub(crate) const DOCKER_GRACE_S: i32 = 5;
+
+/// How long an engine that broke off is left alone before it is asked again.
+pub(crate) const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 
 /// Processes and threads of one container.
 pub(crate) const DOCKER_PROCESSES_MAX: i64 = 512;

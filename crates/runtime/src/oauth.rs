@@ -30,6 +30,7 @@ use url::form_urlencoded;
 
 pub use challenge::Challenge;
 pub use fetch::OauthError;
+pub(crate) use fetch::is_loopback;
 pub use grant::Grant;
 pub use registration::{Client, Identity};
 
@@ -88,6 +89,16 @@ impl Pending {
     pub fn state(&self) -> &str {
         &self.state
     }
+
+    /// Who is asked.
+    pub fn issuer(&self) -> &str {
+        &self.issuer.name
+    }
+
+    /// What it is asked to allow.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
 }
 
 impl Authorizer {
@@ -102,17 +113,27 @@ impl Authorizer {
         discovery::check_resource(&self.upstream, grant.resource())
     }
 
+    /// What the upstream says that it wants of whoever shows it nothing; nothing in particular if it doesn't say.
+    pub async fn challenge(&self) -> Result<Challenge, OauthError> {
+        let header = self.fetch.challenge(&self.upstream).await?;
+        Ok(header.as_deref().map(Challenge::read).unwrap_or_default())
+    }
+
     /// Finds out whom to ask and what for. `before` is what was granted until now: what it allows is asked for again with
     /// what the challenge wants on top, and its client is used again if it is one of the same issuer.
     pub async fn begin(&self, challenge: &Challenge, before: Option<&Grant>) -> Result<Pending, OauthError> {
         let resource = Resource::find(&self.fetch, &self.upstream, challenge).await?;
-        let issuer = Issuer::find(&self.fetch, &resource.issuer).await?;
+        let issuer = resource.issuer(self.identity.issuer.as_deref())?;
+        let issuer = Issuer::find(&self.fetch, issuer).await?;
         let before_here = before.and_then(|grant| grant.client_at(&issuer.name));
+        // Some issuers take an address to come back to for another one if only its port is another.
+        let before_here = before_here.filter(|client| client.comes_back_to(&self.identity.redirect_uri));
         let client = match self.identity.known_at(&issuer.name).or(before_here) {
             Some(client) => client.clone(),
             None => registration::client(&self.fetch, &issuer, &self.identity).await?,
         };
-        let scopes = scopes(challenge, &resource, &issuer, before);
+        let asked = (challenge, &*self.identity.scopes);
+        let scopes = scopes(asked, &resource, &issuer, before);
         let [state, verifier] = [secret()?, secret()?];
         let url = self.fetch.secure(&issuer.authorization_endpoint)?;
         let pending = Pending { url, state, verifier, issuer, client, scopes, resource: resource.id };
@@ -133,7 +154,7 @@ impl Authorizer {
         let granted =
             self.fetch.token(&pending.issuer.token_endpoint, &pending.client, method, &form).await?;
         let Pending { issuer, client, scopes, resource, .. } = pending;
-        Grant::new(granted, issuer, client, scopes, resource)
+        Grant::new(granted, secret()?, (issuer, client), (scopes, resource))
     }
 
     /// Renews what was granted, without a person.
@@ -180,15 +201,20 @@ fn code_of(pending: &Pending, query: &str) -> Result<String, OauthError> {
     said("code")?.map(String::from).ok_or(OauthError::NotOurs("it has no `code`"))
 }
 
-/// What to ask for: what the upstream says it wants now, else all that it knows; what was granted before; and to be allowed
+/// What to ask for: what whoever declared the upstream says and what it says itself that it wants now, else all that it knows; what was granted before; and to be allowed
 /// to come back, where that can be asked for. Nothing at all where nobody says what there is.
 fn scopes(
-    challenge: &Challenge,
+    (challenge, said): (&Challenge, &[String]),
     resource: &Resource,
     issuer: &Issuer,
     before: Option<&Grant>,
 ) -> Vec<String> {
-    let wanted = if challenge.scopes.is_empty() { &resource.scopes } else { &challenge.scopes };
+    let is_silent = challenge.scopes.is_empty() && said.is_empty();
+    let wanted: Vec<&String> = if is_silent {
+        resource.scopes.iter().collect()
+    } else {
+        said.iter().chain(&challenge.scopes).collect()
+    };
     let mut scopes: Vec<String> = Vec::new();
     let granted = before.map(Grant::scopes).unwrap_or_default();
     let offline = "offline_access".to_owned();

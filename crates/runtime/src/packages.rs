@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  <folder>/<registry>/<name@version>-<hash>/tree     what was fetched: nothing but this is read by who starts it
-//!                                           /digest   of the tree; it is compared before every start
+//!                                           /digest   of the tree; it is compared before every start, and touched
 //!                     /<name@version>-<hash>.lock     hashes of all that belongs to it: what is fetched again is the same
 //!                     /.<name@version>-<hash>.<n>     what is being fetched; renamed when it is whole
 //! ```
@@ -22,6 +22,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use hayward_api::kinds::server::ServerSpec;
 use hayward_exec::{Executor, User};
@@ -56,6 +57,18 @@ pub(crate) struct Program {
     pub(crate) args: Vec<String>,
     /// What it reads.
     pub(crate) read_only: PathBuf,
+    /// As long as this is there, the package is not removed.
+    pub(crate) hold: Option<Turn>,
+}
+
+/// Whose turn it is to fetch a package, or to remove it; whoever uses it has it as well.
+pub(crate) type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// A package that nobody uses, while it is removed.
+pub(crate) struct Unused {
+    pub(crate) folder: PathBuf,
+    /// Whoever wants it meanwhile waits, and fetches it again.
+    _turn: tokio::sync::OwnedMutexGuard<()>,
 }
 
 /// The packages of one folder.
@@ -64,8 +77,8 @@ pub(crate) struct Store {
     executor: Executor,
     /// Who fetches.
     user: Option<User>,
-    /// Whose turn it is to fetch, by package.
-    turns: Mutex<HashMap<Package, Weak<tokio::sync::Mutex<()>>>>,
+    /// Whose turn it is, by the folder of the package.
+    turns: Mutex<HashMap<PathBuf, Weak<tokio::sync::Mutex<()>>>>,
     /// How often something was fetched: what is being fetched has a folder of its own.
     fetched: AtomicU64,
 }
@@ -100,8 +113,8 @@ impl Store {
         log: &Log,
         stop: &CancellationToken,
     ) -> Result<Program, PlacementError> {
-        let turn = self.turn(&package);
         let places = self.places(&package);
+        let turn = self.turn(&places.whole);
         {
             let Some(_turn) = stop.run_until_cancelled(turn.lock()).await else {
                 return Err(PlacementError::Stopped);
@@ -110,9 +123,12 @@ impl Store {
                 self.fetch(&package, &places, log, stop).await?;
             }
         }
-        spawn_blocking(move || start(&package, &places))
-            .await
-            .map_err(|error| PlacementError::Folder(io::Error::other(error)))?
+        let program = spawn_blocking(move || {
+            used(&places.whole);
+            start(&package, &places)
+        });
+        let program = program.await.map_err(|error| PlacementError::Folder(io::Error::other(error)))??;
+        Ok(Program { hold: Some(turn), ..program })
     }
 
     /// Where the packages of these servers are.
@@ -121,9 +137,23 @@ impl Store {
         packages.map(|package| self.places(&package).whole).collect()
     }
 
-    /// The folders of all packages but these. Blocks.
-    pub(crate) fn unused(&self, keep: &[PathBuf]) -> Vec<PathBuf> {
-        self.entries().filter(|path| path.is_dir() && !is_partial(path) && !keep.contains(path)).collect()
+    /// All packages but these that nobody has used for so long, and that nobody uses. Blocks.
+    pub(crate) fn unused(&self, keep: &[PathBuf], unused_for: Duration) -> Vec<Unused> {
+        keep.iter().for_each(|folder| used(folder));
+        let entries =
+            self.entries().filter(|path| path.is_dir() && !is_partial(path) && !keep.contains(path));
+        entries.filter(|path| is_older(path, unused_for)).filter_map(|path| self.take(path)).collect()
+    }
+
+    /// A package, unless somebody uses it.
+    fn take(&self, folder: PathBuf) -> Option<Unused> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.get(&folder).is_some_and(|turn| turn.strong_count() > 0) {
+            return None;
+        }
+        let turn = Turn::default();
+        turns.insert(folder.clone(), Arc::downgrade(&turn));
+        Some(Unused { folder, _turn: turn.try_lock_owned().ok()? })
     }
 
     /// What a daemon that died has left half fetched. Blocks.
@@ -137,14 +167,14 @@ impl Store {
         entries.flatten().filter_map(|entry| Some(entry.ok()?.path()))
     }
 
-    fn turn(&self, package: &Package) -> Arc<tokio::sync::Mutex<()>> {
+    fn turn(&self, folder: &Path) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| turn.strong_count() > 0);
-        if let Some(turn) = turns.get(package).and_then(Weak::upgrade) {
+        if let Some(turn) = turns.get(folder).and_then(Weak::upgrade) {
             return turn;
         }
-        let turn = Arc::default();
-        turns.insert(package.clone(), Arc::downgrade(&turn));
+        let turn = Turn::default();
+        turns.insert(folder.to_owned(), Arc::downgrade(&turn));
         turn
     }
 
@@ -168,7 +198,20 @@ fn start(package: &Package, places: &Places) -> Result<Program, PlacementError> 
         Registry::Node => node::program(package, &tree)?,
         Registry::Python => python::program(package, &tree)?,
     };
-    Ok(Program { path, args, read_only: tree })
+    Ok(Program { path, args, read_only: tree, hold: None })
+}
+
+/// Notes that a package is used, in what outlives us: when its digest was written. One that can't be written is there no more.
+fn used(folder: &Path) {
+    let file = fs::File::options().append(true).open(folder.join("digest"));
+    file.and_then(|file| file.set_modified(SystemTime::now())).ok();
+}
+
+/// Whether a package was last used that long ago.
+fn is_older(folder: &Path, time: Duration) -> bool {
+    let used = fs::metadata(folder.join("digest")).and_then(|metadata| metadata.modified());
+    // What has no digest was never whole.
+    used.map_or(true, |used| used.elapsed().is_ok_and(|elapsed| elapsed >= time))
 }
 
 fn is_partial(path: &Path) -> bool {

@@ -41,6 +41,20 @@ pub trait Placement: Send + Sync {
     /// Starts an instance.
     fn start(&self, order: Order, stop: CancellationToken) -> BoxFuture<'_, Result<Running, PlacementError>>;
 
+    /// Goes on with an instance that a daemon that died has left. None if there is none that would be started just so now.
+    fn adopt(
+        &self,
+        _order: Order,
+        _stop: CancellationToken,
+    ) -> BoxFuture<'_, Result<Option<Running>, PlacementError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Removes what a daemon that died has left of an instance, with which nobody goes on.
+    fn discard<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// Runs a program beside an instance that runs, and gives its exit code.
     fn exec(&self, name: &str, argv: &[String]) -> BoxFuture<'_, Result<i32, PlacementError>> {
         let what = format!("nothing can be run beside `{}`: `{}`", name.escape_debug(), argv.join(" "));

@@ -143,7 +143,12 @@ impl Probe<'_> {
             return Err(Outcome::Unasked("it has no address, and so no page".to_owned()));
         };
         let unasked = |error: &dyn std::error::Error| Outcome::Unasked(error.to_string());
-        let url = url.join(path).map_err(|error| unasked(&error))?;
+        let own = url;
+        let url = own.join(path).map_err(|error| unasked(&error))?;
+        // What goes there may carry what was granted for the server.
+        if url.origin() != own.origin() {
+            return Err(Outcome::Unasked(format!("`{}` is no path on the server", path.escape_debug())));
+        }
         let request = Request::get(url.as_str()).body(Bytes::new()).map_err(|error| unasked(&error))?;
         let answer = connect.send(request).await.map_err(|error| Outcome::Unwell(error.to_string()))?;
         match answer.status().as_u16() {

@@ -7,8 +7,9 @@
 //!
 //! One look at a time, after a change of the store or of the fleet, and when a pause is over. Nothing is remembered from one look
 //! to the next but crashes, and what was last wanted: whoever starts anew finds instances in the store that nobody runs, and
-//! replaces them.
+//! replaces them, unless what ran of one runs on and can be gone on with.
 
+mod access;
 mod crashes;
 mod leases;
 mod look;
@@ -17,7 +18,7 @@ mod status;
 mod values;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -25,7 +26,7 @@ use hayward_api::kinds::instance::{self, InstanceSpec};
 use hayward_api::kinds::server::ServerSpec;
 use hayward_runtime::fleet::{Fleet, Wanted};
 use hayward_runtime::placement::Order;
-use hayward_store::{Actor, Deletion, Desired, Key, Store, StoreError, Watch};
+use hayward_store::{Actor, Deletion, Desired, Key, Resource, Store, StoreError, Watch};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -37,6 +38,7 @@ use leases::Leases;
 use look::Looked;
 use plan::{Action, plan};
 
+pub(crate) use access::address;
 pub use leases::Leasing;
 
 /// Kinds that something follows from here.
@@ -51,6 +53,8 @@ pub struct Instances {
     /// Which servers are this node's, where there are others; all of them otherwise.
     leases: Option<Leases>,
     crashes: Crashes,
+    /// The names of instances that a daemon that died has left, until the first look.
+    left: HashSet<String>,
     /// When each server was last wanted or first seen, by its uid.
     demand: HashMap<String, Instant>,
     /// The statuses that were written last, by uid.
@@ -86,9 +90,17 @@ impl Instances {
             node,
             leases: None,
             crashes: Crashes::default(),
+            left: HashSet::new(),
             demand: HashMap::new(),
             written: HashMap::new(),
         }
+    }
+
+    /// The same where a daemon that died has left instances of these names, which run on: those that are wanted are gone on
+    /// with, and the others removed.
+    #[must_use]
+    pub fn adopting(self, left: HashSet<String>) -> Self {
+        Self { left, ..self }
     }
 
     /// The same where other nodes share the store: each server's instances run on one of them.
@@ -120,15 +132,20 @@ impl Instances {
     /// For ever.
     async fn go_on(&mut self) {
         let mut changed = self.fleet.changed();
+        let mut access = self.fleet.grants().map(|grants| grants.changed());
         loop {
-            let error = self.follow(&mut changed).await;
+            let error = self.follow(&mut changed, access.as_mut()).await;
             tracing::warn!(error = &error as &dyn std::error::Error, "instances are looked at anew");
             sleep(FOLLOW_PAUSE).await;
         }
     }
 
     /// Follows the store and the fleet until the store can't be followed.
-    async fn follow(&mut self, changed: &mut watch::Receiver<u64>) -> StoreError {
+    async fn follow(
+        &mut self,
+        changed: &mut watch::Receiver<u64>,
+        mut access: Option<&mut watch::Receiver<u64>>,
+    ) -> StoreError {
         let watch = async {
             let revision = self.store.revision().await?;
             self.store.watch(revision).await
@@ -140,6 +157,9 @@ impl Instances {
         loop {
             // What changes from here on is seen by the next look.
             changed.mark_unchanged();
+            if let Some(access) = &mut access {
+                access.mark_unchanged();
+            }
             let look_at = match self.reconcile().await {
                 Ok(look_at) => look_at,
                 Err(error) => return error,
@@ -151,6 +171,7 @@ impl Instances {
                 told = next(&mut watch) => if let Err(error) = told { return error },
                 // The fleet lives as long as this does.
                 _ = changed.changed() => {}
+                () = told(access.as_deref_mut()) => {}
                 () = sleep_until(look_at) => {}
             }
             // Many changes at once are one look.
@@ -169,6 +190,14 @@ impl Instances {
                 tracing::warn!(error, ?action, "instances are not as they are wanted");
             }
         }
+        // Nobody goes on with those that nobody wanted at the first look.
+        for name in self.left.drain() {
+            let is_adopted =
+                |action: &Action| matches!(action, Action::Adopt { name: adopted, .. } if *adopted == name);
+            if !plan.actions.iter().any(is_adopted) {
+                self.fleet.discard(name);
+            }
+        }
         self.fleet.stop_private_unless(|instance| looked.is_current(instance));
         Ok(plan.look_at)
     }
@@ -176,7 +205,10 @@ impl Instances {
     async fn act(&mut self, action: &Action, looked: &Looked) -> Result<(), StoreError> {
         tracing::debug!(?action, "an instance is to be otherwise");
         match action {
-            Action::Create { server, replica } => self.create(server, *replica, looked).await?,
+            Action::Create { server, replica } => self.start((server, *replica), None, looked).await?,
+            Action::Adopt { server, name, replica } => {
+                self.start((server, *replica), Some(name), looked).await?;
+            }
             Action::Stop { name } => self.fleet.stop(name),
             Action::Forget { name } => self.fleet.forget(name),
             Action::Delete { name } => self.delete(name).await?,
@@ -184,12 +216,37 @@ impl Instances {
         Ok(())
     }
 
-    /// Writes an instance down, and starts it.
-    async fn create(&mut self, uid: &str, replica: u32, looked: &Looked) -> Result<(), StoreError> {
+    /// Writes an instance down, and starts it; one that is left is written down already, and gone on with.
+    async fn start(
+        &mut self,
+        (uid, replica): (&str, u32),
+        left: Option<&str>,
+        looked: &Looked,
+    ) -> Result<(), StoreError> {
         let Some(server) = looked.servers.get(uid) else { return Ok(()) };
         let spec = server.spec::<ServerSpec>()?;
         // A secret may be another one by now: then the next look begins again with it.
         let Ok(resolved) = self.resolve(server, &spec, &looked.secrets).await? else { return Ok(()) };
+        let metadata = &server.metadata;
+        let name = match left {
+            Some(left) => left.to_owned(),
+            None => self.write_down(server, replica).await?,
+        };
+        let order = Order { name: name.clone(), spec: Arc::new(spec), env: resolved.env };
+        self.fleet.start(Wanted {
+            name,
+            server: metadata.name.as_str().into(),
+            generation: resolved.version,
+            replica,
+            order,
+            is_left: left.is_some(),
+            headers: resolved.headers,
+        });
+        Ok(())
+    }
+
+    /// Writes an instance of a server down, and gives its name.
+    async fn write_down(&self, server: &Resource, replica: u32) -> Result<String, StoreError> {
         let metadata = &server.metadata;
         let name = name_of(metadata.name.as_str(), replica, suffix());
         let own = InstanceSpec {
@@ -200,16 +257,7 @@ impl Instances {
         let mut desired = Desired::new(&instance::DESCRIPTOR, None, &name, json!(own));
         desired.owner = Some(metadata.uid.clone());
         self.store.create(&desired, &Actor::system()).await?;
-        let order = Order { name: name.clone(), spec: Arc::new(spec), env: resolved.env };
-        self.fleet.start(Wanted {
-            name,
-            server: metadata.name.as_str().into(),
-            generation: resolved.version,
-            replica,
-            order,
-            headers: resolved.headers,
-        });
-        Ok(())
+        Ok(name)
     }
 
     async fn delete(&self, name: &str) -> Result<(), StoreError> {
@@ -252,6 +300,15 @@ impl Instances {
         }
         self.written.insert(uid.to_owned(), told);
         Ok(())
+    }
+}
+
+/// Waits until access to some server stands otherwise.
+async fn told(access: Option<&mut watch::Receiver<u64>>) {
+    match access {
+        // Who tells lives as long as the fleet.
+        Some(access) => drop(access.changed().await),
+        None => std::future::pending().await,
     }
 }
 

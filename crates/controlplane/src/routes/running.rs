@@ -4,7 +4,7 @@ use hayward_auth::{Operation, Verb};
 use http::Method;
 
 use super::{ONLY_DRY, find, route};
-use crate::rest::{instances, tools};
+use crate::rest::{authorization, instances, tools};
 use crate::wire::PREFIX;
 use crate::wire::route::{Access, Gives, Param, Route, Takes};
 use crate::wire::shapes;
@@ -40,6 +40,27 @@ pub(super) fn of_servers() -> Vec<Route> {
             statuses: &[409],
             ..of(Method::POST, "tools/{name}/approve", "tools.approve", Verb::Edit, |asked| {
                 Box::pin(tools::approve(asked))
+            })
+        },
+        Route {
+            summary: "Asks for access to a server that is granted by OAuth: the address that a person opens."
+                .into(),
+            takes: Takes::Object(shapes::authorization),
+            gives: Gives::Object(200, shapes::authorization_question),
+            statuses: &[409, 502],
+            ..of(Method::POST, "authorization", "authorization.begin", Verb::Edit, |asked| {
+                Box::pin(authorization::begin(asked))
+            })
+        },
+        Route {
+            summary:
+                "Takes what the person's browser came back with, and keeps what was granted as a secret."
+                    .into(),
+            takes: Takes::Object(shapes::authorization_answer),
+            gives: Gives::Object(200, shapes::authorized),
+            statuses: &[409, 502],
+            ..of(Method::POST, "authorization/answer", "authorization.answer", Verb::Edit, |asked| {
+                Box::pin(authorization::answer(asked))
             })
         },
     ]

@@ -91,5 +91,16 @@ shapes! {
         "digest": {"type": "string", "description": "The digest of what waits, as it was seen."}}};
     approved: {"type": "object", "required": ["server", "name", "digest"], "properties": {
         "server": {"type": "string"}, "name": {"type": "string"}, "digest": {"type": "string"}}};
+    authorization: {"type": "object", "required": ["redirectUri"], "additionalProperties": false, "properties": {
+        "redirectUri": {"type": "string", "description": "Where the browser comes back to: an address of the machine of whoever asks."}}};
+    authorization_question: {"type": "object", "required": ["url", "state", "issuer", "scopes"], "properties": {
+        "url": {"type": "string"}, "state": {"type": "string"}, "issuer": {"type": "string"},
+        "scopes": {"type": "array", "items": {"type": "string"}}}};
+    authorization_answer: {"type": "object", "required": ["query"], "additionalProperties": false, "properties": {
+        "query": {"type": "string", "description": "The query of the address that the browser came back to."}}};
+    authorized: {"type": "object", "required": ["server", "secret", "issuer", "scopes", "isRenewable"], "properties": {
+        "server": {"type": "string"}, "secret": {"type": "string"}, "issuer": {"type": "string"},
+        "scopes": {"type": "array", "items": {"type": "string"}}, "isRenewable": {"type": "boolean"},
+        "expiresAt": {"type": ["string", "null"]}}};
     alive: {"type": "object", "required": ["status"], "properties": {"status": {"const": "ok"}}};
 }

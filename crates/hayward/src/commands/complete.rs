@@ -63,7 +63,7 @@ fn candidates(args: &Args) -> Option<Vec<String>> {
             let keys = Keys::of(&root);
             Some(beginning(keys.iter().map(|key| key.name.clone()), last))
         }
-        ["approve" | "logs"] if line.plain.is_empty() => names(args, &line, "servers", last),
+        ["approve" | "authorize" | "logs"] if line.plain.is_empty() => names(args, &line, "servers", last),
         [command] if ABOUT_RESOURCES.contains(&command) => resources(args, &line, last),
         _ => None,
     }

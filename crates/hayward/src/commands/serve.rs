@@ -164,6 +164,8 @@ async fn serve_until_signal(
     let opening = (args.bootstrap_open, args.reached());
     let plane = management::start(&stack, late.in_force(), opening, shutdown.clone()).await?;
     let node = node_name(&data_dir);
+    // They go last: what a call has begun may live on its thread.
+    let threads = Arc::new(step(Threads::start(), || "failed to start threads".to_owned())?);
     if args.runners.run_servers {
         stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
     }
@@ -179,16 +181,19 @@ async fn serve_until_signal(
     let socket = local::listen(&stack, desk, in_force, shutdown.clone());
     let reloads = Reloads::counted_by(&stack.meters);
     let mut reload = Reload::new(start.layers, looks, (handed, address), reloads);
-    // They go last: what a call has begun may live on its thread.
-    let threads = Arc::new(step(Threads::start(), || "failed to start threads".to_owned())?);
     let living = notify.clone();
     let living = TaskTracker::new().spawn(async move { living.live().await });
     let serving = serve(doors, Arc::clone(&front), Arc::clone(&threads), shutdown.clone());
     let listening = TaskTracker::new().spawn(serving);
     let url = args.network.url(address);
     let socket_path = socket_file.as_ref().map(|file| file.path.as_path());
-    if let Some(path) = &args.ready_file {
-        announce(path, (&url, socket_path), temporary.as_ref())?;
+    if let Some(path) = &args.ready_file
+        && let Err(failure) = announce(path, (&url, socket_path), temporary.as_ref())
+    {
+        // Servers may run by now, and containers of theirs would outlive us.
+        shutdown.cancel();
+        stack.servers.close().await;
+        return Err(failure);
     }
     // Without a port clients reach us under an address only if there is a proxy, whose it is.
     let is_reached = address.is_some() || args.network.public_url.is_some();

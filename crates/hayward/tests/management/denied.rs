@@ -157,6 +157,8 @@ fn given(route: &Route) -> u16 {
     match route.gives {
         // There is a prompt of this name: whoever hears that may make it.
         _ if route.operation == "promptrequests.approve" => 409,
+        // It runs here, and nobody has to be asked for access.
+        _ if route.operation.starts_with("servers.authorization.") => 409,
         // It has no tool that waits.
         _ if route.operation == "servers.tools.approve" => 404,
         Gives::Nothing => 204,

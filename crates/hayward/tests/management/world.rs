@@ -170,6 +170,8 @@ impl World {
             }
             (Takes::Patch, ..) => json!({"labels": {"team": "home"}}),
             (_, _, "servers.tools.approve") => json!({"digest": "0"}),
+            (_, _, "servers.authorization.begin") => json!({"redirectUri": "http://127.0.0.1:1/callback"}),
+            (_, _, "servers.authorization.answer") => json!({"query": "state=s&code=c"}),
             (_, _, "projects.servers.attach") => json!({"server": SPARE}),
             (_, _, "auth.impersonate") => json!({"email": "bob@example.org"}),
             (_, _, "auth.invite") => json!({"email": way.name}),

@@ -14,12 +14,15 @@ use tokio_util::task::TaskTracker;
 
 use super::eras::Eras;
 use super::{Hears, Wanted};
+use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::placement::{Access, Address};
 
 pub(super) struct Ground {
     pub(super) client: Raw,
     pub(super) limits: Limits,
+    /// Access to those that run elsewhere.
+    pub(super) grants: Option<Arc<Grants>>,
     pub(super) tasks: TaskTracker,
     /// Fires when all are to end.
     pub(super) closing: CancellationToken,

@@ -23,7 +23,7 @@ use crate::backoff::{Backoff, chance};
 use crate::limits::{
     CONNECTION_STEADY, DOUBT_TIMEOUT, END_PATIENCE, RECONNECT_MAX, RECONNECT_MIN, TROUBLE_BYTES_MAX,
 };
-use crate::placement::{Access, End, Placement, Running};
+use crate::placement::{Access, End, Placement, PlacementError, Running};
 use crate::probes::{Probe, ping};
 
 const RECONNECT: Backoff = Backoff { first: RECONNECT_MIN, longest: RECONNECT_MAX };
@@ -84,6 +84,10 @@ impl Life {
             Ok(running) => running,
             Err(why) => return why,
         };
+        let access = match &self.ground.grants {
+            Some(grants) if !self.is_ours => grants.authorize(self.instance.server(), access),
+            _ => access,
+        };
         let access = Arc::new(access);
         self.instance.has_started(&access, log);
         let over = self.speak(&access, era, (&mut ended, &cut)).await;
@@ -106,7 +110,13 @@ impl Life {
         if stop.is_cancelled() {
             return Err(Over::Stop);
         }
-        let mut starting = self.placement.start(self.instance.wanted().order.clone(), cut.clone());
+        let wanted = self.instance.wanted();
+        let mut starting: BoxFuture<'_, Result<Running, PlacementError>> = if wanted.is_left {
+            let adopting = self.placement.adopt(wanted.order.clone(), cut.clone());
+            Box::pin(async move { adopting.await?.ok_or(PlacementError::Stopped) })
+        } else {
+            self.placement.start(wanted.order.clone(), cut.clone())
+        };
         let started = tokio::select! {
             biased;
             started = &mut starting => started,
@@ -115,8 +125,12 @@ impl Life {
                 starting.await
             }
         };
-        let failed =
-            |error| if stop.is_cancelled() { Over::Stop } else { Over::Failed(with_sources(&error)) };
+        let failed = |error| match error {
+            // There was nothing to go on with, and another one is to take its place.
+            PlacementError::Stopped if wanted.is_left => Over::Stop,
+            _ if stop.is_cancelled() => Over::Stop,
+            error => Over::Failed(with_sources(&error)),
+        };
         started.map_err(failed)
     }
 

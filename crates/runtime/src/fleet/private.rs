@@ -82,7 +82,7 @@ impl Fleet {
         }
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-private-{number}", wanted.server);
-        let mut wanted = wanted;
+        let mut wanted = Wanted { is_left: false, ..wanted };
         (wanted.order.name, wanted.name) = (name.clone(), name);
         let idle = Duration::from_millis(self.ground.limits.private_idle_ms);
         let instance = self.begin(wanted, Some(key.clone()), (abilities, Some(idle)));

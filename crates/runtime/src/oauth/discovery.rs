@@ -13,7 +13,7 @@ pub(super) struct Resource {
     /// What it calls itself, to the letter.
     pub(super) id: String,
     /// Who grants access to it.
-    pub(super) issuer: String,
+    pub(super) issuers: Vec<String>,
     /// What can be allowed.
     pub(super) scopes: Vec<String>,
 }
@@ -77,16 +77,28 @@ impl Resource {
         for url in resource_documents(upstream, challenge)? {
             let Some(document) = fetch.document::<ResourceDocument>(&url).await? else { continue };
             check_resource(upstream, &document.resource)?;
-            let issuer =
-                document.authorization_servers.into_iter().next().unwrap_or_else(|| origin(upstream));
+            let mut issuers = document.authorization_servers;
+            if issuers.is_empty() {
+                issuers.push(origin(upstream));
+            }
             let scopes = words(&document.scopes_supported.join(" "));
-            return Ok(Self { id: document.resource, issuer, scopes });
+            return Ok(Self { id: document.resource, issuers, scopes });
         }
         let mut id = upstream.clone();
         // What else the address says, e.g. a key, is between us and the upstream.
         id.set_query(None);
         id.set_fragment(None);
-        Ok(Self { id: id.into(), issuer: origin(upstream), scopes: Vec::new() })
+        Ok(Self { id: id.into(), issuers: vec![origin(upstream)], scopes: Vec::new() })
+    }
+
+    /// Whom to ask: the first one that it names, or the only one that may be asked, if it names that.
+    pub(super) fn issuer(&self, only: Option<&str>) -> Result<&str, OauthError> {
+        let first = self.issuers.first().map_or("", String::as_str);
+        let Some(only) = only else { return Ok(first) };
+        let found = self.issuers.iter().find(|issuer| *issuer == only);
+        found
+            .map(String::as_str)
+            .ok_or_else(|| OauthError::UnknownIssuer { named: told(first), only: told(only) })
     }
 }
 

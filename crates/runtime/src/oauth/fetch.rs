@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hayward_mcp::upstream::{Connect, ConnectError};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method as HttpMethod, Request, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -71,6 +71,14 @@ pub enum OauthError {
         /// Who answered.
         said: String,
     },
+    /// The upstream names another authorization server than the only one that is to be asked.
+    #[error("the upstream names `{named}` as its authorization server, and only `{only}` is to be asked")]
+    UnknownIssuer {
+        /// Whom it names.
+        named: String,
+        /// Who is to be asked.
+        only: String,
+    },
     /// It can't hold a code for us alone.
     #[error("the authorization server `{issuer}` does not support PKCE with S256")]
     NoPkce {
@@ -94,6 +102,12 @@ pub enum OauthError {
         /// What it says about it.
         description: Option<String>,
     },
+    /// As many people are asked at once as may be.
+    #[error("{count} people are asked for access already, which is as many as may be at once")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
     /// There is nothing to renew it with.
     #[error("the access can't be renewed: somebody has to grant it again")]
     NotRenewable,
@@ -103,6 +117,11 @@ pub enum OauthError {
 }
 
 impl OauthError {
+    /// Whether an authorization server said no, so that asking it again makes no difference.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NotRenewable | Self::Insecure { .. })
+    }
+
     /// A refusal in the words of a stranger, shortened and without control characters.
     pub(super) fn refused(error: &str, description: Option<&str>) -> Self {
         Self::Refused { error: told(error), description: description.map(told) }
@@ -115,7 +134,7 @@ pub(super) fn told(text: &str) -> String {
 }
 
 /// Whether this is an address of this machine itself.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -161,6 +180,35 @@ impl Fetch {
         let is_own = is_loopback(&url) && matches!(url.scheme(), "http" | "https");
         let is_secure = if is_own { self.allows_loopback } else { url.scheme() == "https" };
         if is_secure && is_plain && url.host().is_some() { Ok(url) } else { Err(insecure()) }
+    }
+
+    /// What an upstream wants of whoever shows it nothing (`WWW-Authenticate`), if it wants something.
+    pub(super) async fn challenge(&self, upstream: &Url) -> Result<Option<String>, OauthError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        let body = Bytes::from_static(br#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+        let request = Self::request(HttpMethod::POST, upstream, headers, body)?;
+        let answered = tokio::time::timeout(OAUTH_TIMEOUT, self.connect.send(request)).await;
+        let response = answered.map_err(|_| OauthError::Timeout { url: upstream.to_string() })?;
+        let failed = |source| OauthError::Connection { url: upstream.to_string(), source };
+        let response = response.map_err(failed)?;
+        let header = response.headers().get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        Ok(header.filter(|_| response.status() == StatusCode::UNAUTHORIZED).map(ToOwned::to_owned))
+    }
+
+    fn request(
+        method: HttpMethod,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request<Bytes>, OauthError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.headers_mut() = headers;
+        *request.uri_mut() =
+            url.as_str().parse().map_err(|_| OauthError::Insecure { url: url.to_string() })?;
+        Ok(request)
     }
 
     /// The document at an address; none if there is none.
@@ -229,11 +277,7 @@ impl Fetch {
         body: Bytes,
     ) -> Result<(StatusCode, Vec<u8>), OauthError> {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.headers_mut() = headers;
-        *request.uri_mut() =
-            url.as_str().parse().map_err(|_| OauthError::Insecure { url: url.to_string() })?;
+        let request = Self::request(method, url, headers, body)?;
         let failed = |source| OauthError::Connection { url: url.to_string(), source };
         let answered = async {
             let response = self.connect.send(request).await.map_err(failed)?;

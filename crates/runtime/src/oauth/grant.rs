@@ -1,5 +1,6 @@
 //! What was granted: a token for one upstream, from one issuer, to one client.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,10 +12,21 @@ use super::discovery::Issuer;
 use super::fetch::{Granted, OauthError};
 use super::registration::Client;
 
+/// The names of what is sealed.
+const REST: &str = "GRANT";
+const ACCESS: &str = "ACCESS_TOKEN";
+const REFRESH: &str = "REFRESH_TOKEN";
+const CLIENT: &str = "CLIENT_SECRET";
+
 /// What was granted. Whoever keeps it keeps it sealed: [`Self::to_secret`] is all of it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Grant {
+    /// Which asking of a person it came of; the same after each renewal.
+    #[serde(default)]
+    id: String,
+    #[serde(default, skip_serializing)]
     access_token: String,
+    #[serde(default, skip_serializing)]
     refresh_token: Option<String>,
     /// When the token is over, in seconds since 1970, if that was said.
     expires_at_unix: Option<u64>,
@@ -38,12 +50,12 @@ impl fmt::Debug for Grant {
 impl Grant {
     pub(super) fn new(
         granted: Granted,
-        issuer: Issuer,
-        client: Client,
-        scopes: Vec<String>,
-        resource: String,
+        id: String,
+        (issuer, client): (Issuer, Client),
+        (scopes, resource): (Vec<String>, String),
     ) -> Result<Self, OauthError> {
         let empty = Self {
+            id,
             access_token: String::new(),
             refresh_token: None,
             expires_at_unix: None,
@@ -96,17 +108,49 @@ impl Grant {
         &self.scopes
     }
 
-    /// All of it, to be sealed.
-    pub fn to_secret(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("strings and numbers serialise")
+    /// Which asking of a person it came of: another one is another grant, and a renewal is not.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
-    /// Reads what was sealed.
+    /// Who granted it.
+    pub fn issuer_name(&self) -> &str {
+        &self.issuer.name
+    }
+
+    /// When it is over, in seconds since 1970, unless it is renewed; none if that wasn't said.
+    pub fn expires_at_unix(&self) -> Option<u64> {
+        self.expires_at_unix
+    }
+
+    /// All of it, to be sealed: each secret by itself, so that whoever takes secrets out of texts knows it.
+    pub fn to_secret(&self) -> BTreeMap<String, String> {
+        let mut rest = self.clone();
+        let client_secret = rest.client.take_secret();
+        let rest = serde_json::to_string(&rest).expect("strings and numbers serialise");
+        let values = [
+            (REST, Some(rest)),
+            (ACCESS, Some(self.access_token.clone())),
+            (REFRESH, self.refresh_token.clone()),
+            (CLIENT, client_secret),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// Reads what was sealed, of which this gives the values by their names.
     ///
     /// # Errors
     /// If it isn't what was sealed.
-    pub fn from_secret(secret: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(secret)
+    pub fn from_secret<'a>(value: impl Fn(&str) -> Option<&'a str>) -> Result<Self, serde_json::Error> {
+        let mut grant: Self = serde_json::from_str(value(REST).unwrap_or_default())?;
+        let owned = |name| value(name).map(ToOwned::to_owned);
+        grant.access_token = owned(ACCESS).unwrap_or_default();
+        if HeaderValue::from_str(&grant.access_token).is_err() {
+            return Err(serde::de::Error::custom("its token can't stand in a header"));
+        }
+        grant.refresh_token = owned(REFRESH);
+        grant.client.put_secret(owned(CLIENT));
+        Ok(grant)
     }
 
     /// Who we are to this issuer, if it is the one that granted this. Clients of one are nobody's to another.

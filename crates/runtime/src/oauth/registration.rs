@@ -21,6 +21,10 @@ pub struct Identity {
     pub document: Option<Url>,
     /// Who we are already, and to which issuer: to nobody else, whomever an upstream names.
     pub known: Option<(String, Client)>,
+    /// The only issuer that is asked, whomever an upstream names.
+    pub issuer: Option<String>,
+    /// What to ask to be allowed, whatever an upstream says that it wants.
+    pub scopes: Vec<String>,
 }
 
 impl Identity {
@@ -38,6 +42,9 @@ pub struct Client {
     /// How it was agreed on to prove it, if it was.
     #[serde(default)]
     method: Option<String>,
+    /// Where a person's browser comes back to, if it was registered for that alone.
+    #[serde(default)]
+    redirect_uri: Option<String>,
 }
 
 impl fmt::Debug for Client {
@@ -49,7 +56,22 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client that was registered by hand.
     pub fn new(id: impl Into<String>, secret: Option<String>) -> Self {
-        Self { id: id.into(), secret, method: None }
+        Self { id: id.into(), secret, method: None, redirect_uri: None }
+    }
+
+    /// Whether a person's browser may come back to this address.
+    pub(super) fn comes_back_to(&self, redirect_uri: &Url) -> bool {
+        self.redirect_uri.as_ref().is_none_or(|registered| registered == redirect_uri.as_str())
+    }
+
+    /// Takes the secret out, which is kept apart.
+    pub(super) fn take_secret(&mut self) -> Option<String> {
+        self.secret.take()
+    }
+
+    /// Puts it back.
+    pub(super) fn put_secret(&mut self, secret: Option<String>) {
+        self.secret = secret;
     }
 
     /// Its id.
@@ -126,6 +148,7 @@ pub(super) async fn client(
         id: registered.client_id,
         secret: registered.client_secret,
         method: registered.token_endpoint_auth_method,
+        redirect_uri: Some(identity.redirect_uri.to_string()),
     })
 }
 
@@ -164,8 +187,7 @@ mod tests {
             (Some("unheard_of"), &secret, None, Method::Basic),
             (Some("client_secret_basic"), &None, None, Method::None),
         ] {
-            let client =
-                Client { id: "c".into(), secret: secret.clone(), method: method.map(ToOwned::to_owned) };
+            let client = Client { method: method.map(ToOwned::to_owned), ..Client::new("c", secret.clone()) };
             assert_eq!(Method::of(&client, &issuer(offered)), expect, "{method:?} {offered:?}");
         }
     }
@@ -178,6 +200,8 @@ mod tests {
                 redirect_uri: Url::parse(uri).unwrap(),
                 document: None,
                 known: None,
+                issuer: None,
+                scopes: Vec::new(),
             };
             assert_eq!(document(&identity, Method::None)["application_type"], expect);
         }

@@ -95,11 +95,7 @@ impl Docker {
 
     /// Goes on with an instance that a daemon that died has left. None if there is none that runs, is spoken to over HTTP and is
     /// what would be started now; one that isn't is removed, so that another one can have its name.
-    pub async fn adopt(
-        &self,
-        order: &Order,
-        stop: &CancellationToken,
-    ) -> Result<Option<Running>, PlacementError> {
+    async fn find(&self, order: &Order, stop: &CancellationToken) -> Result<Option<Running>, PlacementError> {
         check(order)?;
         let name = container::name(&self.options.owner, &order.name);
         let Some(found) = self.engine.find(&name).await? else { return Ok(None) };
@@ -231,6 +227,24 @@ impl Docker {
 impl Placement for Docker {
     fn start(&self, order: Order, stop: CancellationToken) -> BoxFuture<'_, Result<Running, PlacementError>> {
         Box::pin(self.begin(order, stop))
+    }
+
+    fn adopt(
+        &self,
+        order: Order,
+        stop: CancellationToken,
+    ) -> BoxFuture<'_, Result<Option<Running>, PlacementError>> {
+        Box::pin(async move { self.find(&order, &stop).await })
+    }
+
+    fn discard<'a>(&'a self, name: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            match self.engine.find(&container::name(&self.options.owner, name)).await {
+                Ok(Some(ContainerInspectResponse { id: Some(id), .. })) => self.remove(&id).await,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, name, "a container may be left"),
+            }
+        })
     }
 
     fn exec(&self, name: &str, argv: &[String]) -> BoxFuture<'_, Result<i32, PlacementError>> {

@@ -69,12 +69,15 @@ impl Process {
         }
     }
 
-    /// Takes away the packages that none of these servers is. Their locks stay: what is fetched again is the same. For one
-    /// who keeps servers from being started meanwhile.
-    pub async fn forget_packages(&self, keep: &[&ServerSpec]) {
-        if let Some(store) = self.packages.clone() {
-            let keep = store.folders(keep);
-            self.remove_all(move || store.unused(&keep)).await;
+    /// Takes away the packages that none of these servers is, that nothing running uses, and that nobody has used for so long.
+    /// Their locks stay: what is fetched again is the same.
+    pub async fn forget_packages(&self, keep: &[&ServerSpec], unused_for: Duration) {
+        let Some(store) = self.packages.clone() else { return };
+        let keep = store.folders(keep);
+        let found = self.tasks.spawn_blocking(move || store.unused(&keep, unused_for)).await;
+        for unused in found.unwrap_or_default() {
+            tracing::info!(folder = %unused.folder.display(), "a package that no server is any more is removed");
+            folder::remove(&self.executor, unused.folder.clone()).await;
         }
     }
 
@@ -100,6 +103,7 @@ impl Process {
             Some(package) => Some(self.fetched(package, &log, &stop).await?),
             None => None,
         };
+        let held = program.as_ref().and_then(|program| program.hold.clone());
         let job = self.job(&order, &home, program);
         let (path, user) = (home.clone(), self.confined.user);
         let made =
@@ -119,6 +123,7 @@ impl Process {
             let finished = Log::until(finished, filling.fill(stderr)).await;
             filling.close();
             folder::remove(&this.executor, home).await;
+            drop(held);
             end(finished)
         });
         let ended = Box::pin(async move {
@@ -164,7 +169,7 @@ impl Process {
             NetworkPolicy::Shared => Network::Shared,
         };
         let (program, first) = match program {
-            Some(Program { path, args, read_only }) => {
+            Some(Program { path, args, read_only, hold: _ }) => {
                 confined.read_only.push(read_only);
                 (path, args)
             }

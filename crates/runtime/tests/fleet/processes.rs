@@ -193,12 +193,14 @@ async fn a_flood_of_events_costs_no_memory_and_keeps_no_call_from_its_answer() {
 async fn one_that_does_not_stop_by_itself_is_ended_and_what_comes_after_the_close_never_starts() {
     let rig = Rig::new();
     let deaf = format!("trap '' TERM; {REFUSE}");
-    rig.fleet.start(wanted("a-0", "a", &server(&deaf, "sleep 3600")));
+    rig.fleet.start(wanted("a-0", "a", &server(&deaf, "echo called >&2; sleep 3600")));
     let instance = rig.fleet.instance("a-0").unwrap();
     let upstream = runs(&instance).await;
     let in_flight = instance.call();
     let calling = tokio::spawn(async move { call(&upstream).await });
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Before that it said that it was asked for its era.
+    let said = timeout(PATIENCE, instance.log().from(1)).await.unwrap();
+    assert_eq!(said[0].text, "called");
     timeout(PATIENCE, rig.fleet.close()).await.unwrap();
     assert!(instance.is_ended() && calling.await.unwrap().is_err());
     drop(in_flight);

@@ -16,6 +16,7 @@ use hayward_runtime::placements::remote::Remote;
 use hayward_runtime::probes::Verdict;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::rig::{PATIENCE, call, ended, fleet, runs, wanted};
@@ -26,6 +27,7 @@ struct Elsewhere {
     is_cut: AtomicBool,
     is_unwell: AtomicBool,
     handshakes: AtomicUsize,
+    pings: watch::Sender<usize>,
     abilities: Mutex<Vec<Value>>,
     keys: Mutex<Vec<Option<HeaderValue>>>,
 }
@@ -59,7 +61,10 @@ impl Elsewhere {
                 json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}})
             }
             "tools/call" => json!({"content": [], "isError": self.is_unwell.load(Ordering::Relaxed)}),
-            "ping" => json!({}),
+            "ping" => {
+                self.pings.send_modify(|count| *count += 1);
+                json!({})
+            }
             "server/discover" => {
                 let error = json!({"code": -32601, "message": "no"});
                 return of(200, Some(json!({"jsonrpc": "2.0", "id": message["id"], "error": error})));
@@ -109,8 +114,10 @@ async fn one_that_is_cut_off_is_connected_to_again_when_somebody_tells() {
         upstream.request(&outgoing).await.unwrap_err()
     };
     elsewhere.is_cut.store(false, Ordering::Relaxed);
+    let mut pings = elsewhere.pings.subscribe();
     instance.failed(&upstream, &error);
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    timeout(PATIENCE, pings.changed()).await.unwrap().unwrap();
+    call(&upstream).await.unwrap();
     assert!(instance.is_running() && elsewhere.handshakes.load(Ordering::Relaxed) == 1);
     // One with a reason does.
     elsewhere.is_cut.store(true, Ordering::Relaxed);

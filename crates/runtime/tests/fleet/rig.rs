@@ -88,7 +88,7 @@ impl Rig {
 
 pub(crate) fn fleet(placements: HashMap<Where, Arc<dyn Placement>>, limits: Limits) -> Arc<Fleet> {
     let client = Raw::of(&json!({"name": "tests", "version": "1"})).unwrap();
-    Fleet::new(FleetConfig { placements, client, limits })
+    Fleet::new(FleetConfig { placements, grants: None, client, limits })
 }
 
 /// An instance of a server that is this.
@@ -101,6 +101,7 @@ pub(crate) fn wanted(name: &str, server: &str, spec: &Value) -> Wanted {
         generation: 1,
         replica: 0,
         order,
+        is_left: false,
         headers: HeaderMap::new(),
     }
 }

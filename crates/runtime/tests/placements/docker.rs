@@ -5,6 +5,7 @@ use std::time::Duration;
 use hayward_mcp::request::List;
 use hayward_mcp::upstream::Upstream;
 use hayward_runtime::placement::{Access, End, Placement as _, PlacementError, Running};
+use hayward_runtime::placements::docker::EngineError;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -120,21 +121,67 @@ async fn a_server_over_http_is_spoken_to_and_adopted_after_its_daemon_died() {
     let left: Vec<_> = again.list().await.unwrap().into_iter().map(|found| found.instance).collect();
     assert_eq!(left, ["http-0"]);
     let adopt = CancellationToken::new();
-    let adopted = again.adopt(&order, &adopt).await.unwrap().unwrap();
+    let adopted = again.adopt(order.clone(), adopt.clone()).await.unwrap().unwrap();
     assert_eq!(adopted.log.from(0).await[0].text, "listening");
     spoken_to(&adopted).await;
     adopt.cancel();
     assert_eq!(ended(adopted).await.0, End::Stopped);
     assert_eq!(again.list().await.unwrap(), []);
-    assert!(again.adopt(&order, &adopt).await.unwrap().is_none());
+    assert!(again.adopt(order.clone(), adopt.clone()).await.unwrap().is_none());
     // What would be started otherwise now isn't gone on with.
     let (running, _stop) = start(&again, order.clone()).await;
     let mut changed = order.clone();
     changed.env.push(("TOKEN".to_owned(), "new".to_owned()));
-    assert!(again.adopt(&changed, &CancellationToken::new()).await.unwrap().is_none());
+    assert!(again.adopt(changed, CancellationToken::new()).await.unwrap().is_none());
     assert_eq!(again.list().await.unwrap(), []);
     ended(running).await;
     drop(stop);
+    engine.end().await;
+}
+
+#[tokio::test]
+async fn an_engine_that_breaks_off_has_ended_nothing() {
+    let Some(engine) = Engine::start().await else { return };
+    let (docker, relay) = engine.relayed("tests");
+    let (mut running, _stop) = start(&docker, order("http-0", &http())).await;
+    spoken_to(&running).await;
+    for _ in 0..2 {
+        relay.cut().await;
+        assert!(timeout(Duration::ZERO, &mut running.ended).await.is_err());
+        spoken_to(&running).await;
+    }
+    // How it ends is seen still.
+    engine.docker(&["kill", "hayward.tests.http-0"]).await;
+    assert_eq!(ended(running).await.0, End::Signaled { signal: 9 });
+    assert_eq!(docker.list().await.unwrap(), []);
+    engine.end().await;
+}
+
+#[tokio::test]
+async fn containers_are_in_no_network_that_is_the_machines_or_has_a_way_out_against_their_will() {
+    let Some(engine) = Engine::start().await else { return };
+    let docker = engine.placement("tests");
+    // Whoever made it forgot that it is to have no way out.
+    engine.docker(&["network", "create", "mcp-servers-internal"]).await;
+    let refused = docker.start(order("http-0", &http()), CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(refused, PlacementError::Engine(EngineError::Network { .. })), "{refused:?}");
+    engine.docker(&["network", "rm", "mcp-servers-internal"]).await;
+    engine.docker(&["network", "create", "--internal", "mcp-servers-internal"]).await;
+    let (running, stop) = start(&docker, order("http-0", &http())).await;
+    spoken_to(&running).await;
+    stop.cancel();
+    ended(running).await;
+    let mut open = http();
+    open["network"] = json!("shared");
+    for network in ["host", "none"] {
+        let docker = engine.placement_in("tests", network);
+        let refused = docker.start(order("open-0", &open), CancellationToken::new()).await.unwrap_err();
+        assert!(
+            matches!(refused, PlacementError::Engine(EngineError::Network { .. })),
+            "{network}: {refused:?}"
+        );
+    }
+    assert_eq!(docker.list().await.unwrap(), []);
     engine.end().await;
 }
 

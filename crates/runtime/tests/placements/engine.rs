@@ -1,6 +1,6 @@
 //! A Docker engine of our own, with one image: a shell, Perl, and nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use hayward_exec::{
 use hayward_runtime::Dial;
 use hayward_runtime::placements::docker::{Docker, Options};
 use tempfile::TempDir;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +42,21 @@ mkdir -p root/usr/lib/x86_64-linux-gnu
 cp -a /usr/lib/x86_64-linux-gnu/perl-base root/usr/lib/x86_64-linux-gnu/
 tar -C root -cf root.tar .
 "#;
+
+/// Connections to an engine.
+pub(crate) struct Relay {
+    cut: watch::Sender<()>,
+    begun: watch::Sender<u32>,
+}
+
+impl Relay {
+    /// Breaks off all of them, and waits until somebody asks again.
+    pub(crate) async fn cut(&self) {
+        let mut begun = self.begun.subscribe();
+        self.cut.send_replace(());
+        timeout(PATIENCE, begun.changed()).await.unwrap().unwrap();
+    }
+}
 
 /// A running engine.
 pub(crate) struct Engine {
@@ -97,10 +114,40 @@ impl Engine {
 
     /// A placement in it, whose containers are this one's.
     pub(crate) fn placement(&self, owner: &str) -> Docker {
-        let socket = self.folder.path().join("sock");
-        let options = Options { socket, owner: owner.to_owned(), network: "mcp-servers".to_owned() };
+        self.placement_in(owner, "mcp-servers")
+    }
+
+    /// The same, whose containers are in this network.
+    pub(crate) fn placement_in(&self, owner: &str, network: &str) -> Docker {
+        Self::placement_at(self.folder.path().join("sock"), (owner, network))
+    }
+
+    fn placement_at(socket: PathBuf, (owner, network): (&str, &str)) -> Docker {
+        let options = Options { socket, owner: owner.to_owned(), network: network.to_owned() };
         let dial = Dial::new(Client::new(Duration::from_secs(10)).unwrap());
         Docker::new(options, Arc::new(dial)).unwrap()
+    }
+
+    /// The same over connections that can be broken off.
+    pub(crate) fn relayed(&self, owner: &str) -> (Docker, Relay) {
+        let (socket, engine) = (self.folder.path().join("relay"), self.folder.path().join("sock"));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (cut, begun) = (watch::Sender::new(()), watch::Sender::new(0));
+        let relay = Relay { cut: cut.clone(), begun: begun.clone() };
+        tokio::spawn(async move {
+            while let Ok((mut peer, _)) = listener.accept().await {
+                begun.send_modify(|count| *count += 1);
+                let (mut cut, engine) = (cut.subscribe(), engine.clone());
+                tokio::spawn(async move {
+                    let mut engine = UnixStream::connect(engine).await.unwrap();
+                    tokio::select! {
+                        _ = cut.changed() => {}
+                        _ = tokio::io::copy_bidirectional(&mut peer, &mut engine) => {}
+                    }
+                });
+            }
+        });
+        (Self::placement_at(socket, (owner, "mcp-servers")), relay)
     }
 
     /// What its own client says.

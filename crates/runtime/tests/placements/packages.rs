@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hayward_exec::{Confined, User};
 use hayward_mcp::request::List;
@@ -120,9 +121,11 @@ async fn what_was_fetched_and_changed_since_is_refused_until_it_is_fetched_again
     let refused = process.start(order("packed-0", &packed()), CancellationToken::new()).await;
     assert!(matches!(refused, Err(PlacementError::Tampered { .. })), "{refused:?}");
     // Fetched again it is the same: the lock says so, whatever the registry has now.
-    process.forget_packages(&[&serde_json::from_value(packed()).unwrap()]).await;
+    process.forget_packages(&[&serde_json::from_value(packed()).unwrap()], Duration::ZERO).await;
     assert_eq!(kept(&place).len(), 2);
-    process.forget_packages(&[]).await;
+    process.forget_packages(&[], Duration::from_mins(1)).await;
+    assert_eq!(kept(&place).len(), 2, "it was used a moment ago");
+    process.forget_packages(&[], Duration::ZERO).await;
     assert_eq!(kept(&place).len(), 1);
     registry.replace(&place.executor, described(), &[("server.js", "process.exit(1)")]).await;
     let refused = process.start(order("packed-0", &packed()), CancellationToken::new()).await;
@@ -132,8 +135,13 @@ async fn what_was_fetched_and_changed_since_is_refused_until_it_is_fetched_again
     registry.replace(&place.executor, described(), &files).await;
     let (running, stop) = start(&process, order("packed-0", &packed())).await;
     connect(&running).await.unwrap();
+    // What runs has its package, whoever declares it or doesn't any more.
+    process.forget_packages(&[], Duration::ZERO).await;
+    assert_eq!(kept(&place).len(), 2);
     stop.cancel();
     ended(running).await;
+    process.forget_packages(&[], Duration::ZERO).await;
+    assert_eq!(kept(&place).len(), 1);
     place.end().await;
 }
 
@@ -261,7 +269,7 @@ async fn is_spoken_to(spec: &Value, tool: &str, arguments: Value) -> Option<Valu
         last = Some(call(&upstream, tool, arguments.clone()).await);
         stop.cancel();
         ended(running).await;
-        process.forget_packages(&[]).await;
+        process.forget_packages(&[], Duration::ZERO).await;
     }
     place.end().await;
     last

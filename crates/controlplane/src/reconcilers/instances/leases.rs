@@ -16,6 +16,7 @@ use hayward_store::Store;
 use tokio::time::{Instant, sleep};
 
 use super::world::Server;
+use crate::limits::{LEASE_RENEWED, LEASE_SLACK};
 
 /// How leases are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +27,13 @@ pub struct Leasing {
     pub margin: Duration,
 }
 
-impl Default for Leasing {
-    fn default() -> Self {
-        Self { ttl: Duration::from_mins(1), margin: Duration::from_secs(25) }
-    }
-}
-
 impl Leasing {
+    /// Leases that are long enough for instances that may take so long for their end.
+    pub fn of_ends_within(end: Duration) -> Self {
+        let margin = end + LEASE_SLACK;
+        Self { ttl: margin + LEASE_RENEWED, margin }
+    }
+
     /// How long it takes until leases are renewed, and others are asked for again.
     fn pause(&self) -> Duration {
         self.ttl.saturating_sub(self.margin) / 4
@@ -174,4 +175,19 @@ impl Leases {
 /// The name of the lease of a server.
 fn name_of(uid: &str) -> String {
     format!("servers/{uid}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_have_ended_before_their_lease_is_over_however_long_they_may_take() {
+        for end in [0, 12_000, 3_600_000].map(Duration::from_millis) {
+            let leasing = Leasing::of_ends_within(end);
+            assert!(leasing.margin > end && leasing.ttl > leasing.margin, "{leasing:?}");
+            // It is renewed several times before anything has to end.
+            assert!(leasing.pause() * 3 < leasing.ttl - leasing.margin, "{leasing:?}");
+        }
+    }
 }

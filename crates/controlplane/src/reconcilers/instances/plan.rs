@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  no instance          ──► create
+//!  left by a dead one   ──► adopt; what can't be adopted ends, and another one is created
 //!  crashed              ──► after a pause: delete, create
 //!  of an older version  ──► create the new one beside it; once that is ready, stop the old one; then the next replica
 //!  too many, or unknown ──► stop; once it is gone, delete
@@ -21,6 +22,15 @@ pub(super) enum Action {
     Create {
         /// The server.
         server: String,
+        /// Which of the copies it is.
+        replica: u32,
+    },
+    /// Go on with an instance of the store that a daemon that died has left.
+    Adopt {
+        /// Its server.
+        server: String,
+        /// Its name.
+        name: String,
         /// Which of the copies it is.
         replica: u32,
     },
@@ -132,10 +142,18 @@ impl Planner<'_> {
         }
         let world = self.world;
         let kept: Vec<&Kept> = world.kept.iter().filter(|kept| is_of(kept, self.server)).collect();
-        let mut known: Vec<Known> = Vec::new();
+        let (mut known, mut adopted): (Vec<Known>, Vec<u32>) = Default::default();
         for kept in kept {
+            let is_left = kept.replica < replicas
+                && self.server.version.is_ok()
+                && world.left.contains(&kept.name)
+                && !adopted.contains(&kept.replica);
             match world.observed.get(&kept.name) {
                 Some(observed) => known.push((kept, observed)),
+                None if is_left => {
+                    adopted.push(kept.replica);
+                    self.adopt(kept);
+                }
                 // It was ours or nobody's, and whoever ran it is gone.
                 None => self.plan.delete(&kept.name),
             }
@@ -146,11 +164,16 @@ impl Planner<'_> {
             self.take_away(known);
         }
         let mut is_rolling = false;
-        for replica in 0..replicas {
+        for replica in (0..replicas).filter(|replica| !adopted.contains(replica)) {
             let of_replica: Vec<Known> =
                 wanted.iter().copied().filter(|(kept, _)| kept.replica == replica).collect();
             self.replica(replica, &of_replica, &mut is_rolling);
         }
+    }
+
+    fn adopt(&mut self, Kept { name, replica, .. }: &Kept) {
+        let (server, name) = (self.server.uid.clone(), name.clone());
+        self.plan.actions.push(Action::Adopt { server, name, replica: *replica });
     }
 
     /// One replica. Of all that are to be replaced, the first is: `is_rolling` says whether there is one before.

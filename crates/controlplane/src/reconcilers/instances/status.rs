@@ -16,9 +16,13 @@ const READY: &str = "Ready";
 const CRASHES: &str = "CrashLoop";
 /// Whether a value of a secret isn't there.
 const SECRET: &str = "SecretMissing";
+/// Whether somebody has to grant access to it.
+pub(super) const ACCESS: &str = "AuthorizationRequired";
+/// Whether what is stored of it can't be read.
+pub(super) const UNREADABLE: &str = "SpecUnreadable";
 
 /// The conditions of a server that are ours to say.
-pub(super) const OURS: [&str; 3] = [READY, CRASHES, SECRET];
+pub(super) const OURS: [&str; 5] = [READY, CRASHES, SECRET, ACCESS, UNREADABLE];
 
 /// The status of an instance, which runs on the node of this name.
 pub(super) fn of_instance(world: &World, kept: &Kept, node: &str) -> Option<Value> {
@@ -79,11 +83,16 @@ pub(super) fn of_server(world: &World, server: &Server, now: Instant) -> Vec<Con
     let ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
     let mut conditions = vec![is_ready(server, (ready, replicas), &observed)];
     let crashes = world.crashes.worst(server);
-    if crashes >= CRASH_LOOP {
+    if let Some(problem) = &server.problem {
+        conditions.push(Condition::new(problem.kind, "True", problem.reason, problem.message.clone()));
+    } else if crashes >= CRASH_LOOP {
         let message = format!("an instance crashed {crashes} times in a row: look at its log");
         conditions.push(Condition::new(CRASHES, "True", "Crashing", message));
     }
-    if let Err(missing) = &server.version {
+    let is_read = server.problem.as_ref().is_none_or(|problem| problem.kind != UNREADABLE);
+    if let Err(missing) = &server.version
+        && is_read
+    {
         conditions.push(Condition::new(SECRET, "True", "NotResolved", missing.clone()));
     }
     conditions
@@ -101,7 +110,9 @@ fn is_ready(server: &Server, (ready, replicas): (u32, u32), observed: &[&Observe
     }
     let trouble = observed.iter().filter(|it| !it.is_ready()).find_map(|it| reason(it));
     let message = trouble.map_or_else(|| counts.clone(), |trouble| format!("{counts}: {trouble}"));
-    let reason = if server.version.is_err() {
+    let reason = if let Some(problem) = &server.problem {
+        problem.reason
+    } else if server.version.is_err() {
         "SecretMissing"
     } else if observed.iter().any(|it| it.has_crashed()) {
         "Crashed"
@@ -125,6 +136,7 @@ pub(super) fn merged(before: Option<&Value>, conditions: &[Condition]) -> Value 
 
 #[cfg(test)]
 mod tests {
+    use super::super::world::Problem;
     use super::*;
 
     fn observed(replica: u32, phase: Phase) -> Observed {
@@ -151,6 +163,7 @@ mod tests {
             replicas: 2,
             idle_seconds: None,
             is_ours: true,
+            problem: None,
         });
         for (at, observed) in instances.into_iter().enumerate() {
             let (name, replica) = (format!("s-{at}"), observed.replica);
@@ -203,6 +216,16 @@ mod tests {
             &[
                 ("Ready", "SecretMissing", "0 of 2 instances are ready"),
                 ("SecretMissing", "NotResolved", "no key"),
+            ],
+        );
+        let mut refused = world(vec![]);
+        refused.servers[0].problem =
+            Some(Problem { kind: ACCESS, reason: "NotAuthorized", message: "say so".to_owned() });
+        check(
+            &refused,
+            &[
+                ("Ready", "NotAuthorized", "0 of 2 instances are ready"),
+                ("AuthorizationRequired", "NotAuthorized", "say so"),
             ],
         );
         let mut looping = world(vec![observed(0, Phase::Running), observed(1, Phase::Running)]);

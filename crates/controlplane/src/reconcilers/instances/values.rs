@@ -10,10 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 /// Members of a server that change nothing of how its instances run.
-const ASIDE: [&str; 9] = [
+const ASIDE: [&str; 10] = [
     "auditLevel",
     "description",
     "idleSeconds",
+    "oauth",
     "replicas",
     "sharing",
     "source",
@@ -32,20 +33,24 @@ pub(super) struct Resolved {
 
 /// The names of the secrets that a server refers to.
 pub(super) fn secrets(spec: &ServerSpec) -> impl Iterator<Item = &str> {
-    let entries = spec.env.iter().chain(&spec.headers);
-    entries.filter_map(|entry| entry.value_from.as_ref()).map(|from| from.secret_ref.name.as_str())
+    let entries = spec.env.iter().chain(&spec.headers).filter_map(|entry| entry.value_from.as_ref());
+    let client = spec.oauth.as_ref().and_then(|oauth| oauth.client_secret.as_ref());
+    entries.chain(client).map(|from| from.secret_ref.name.as_str())
 }
 
-/// Fills in the values of secrets, by their names; or says what is missing. `raw` is the spec as it is stored.
+/// Fills in the values of secrets, by their names; or says what is missing. `raw` is the spec as it is stored, `granted` says
+/// which grant is shown to it: a renewal is none of another kind.
 pub(super) fn resolve(
     (uid, raw, spec): (&str, &Value, &ServerSpec),
     secrets: &HashMap<String, Values>,
+    granted: Option<&str>,
 ) -> Result<Resolved, String> {
     let fill = |entries: &[EnvEntry]| -> Result<Vec<(String, String)>, String> {
         entries.iter().map(|entry| Ok((entry.name.clone(), value(entry, secrets)?))).collect()
     };
     let (env, headers) = (fill(&spec.env)?, fill(&spec.headers)?);
-    let version = version(uid, raw, env.iter().chain(&headers));
+    let granted = granted.map(|id| ("oauth".to_owned(), id.to_owned()));
+    let version = version(uid, raw, env.iter().chain(&headers).chain(&granted));
     Ok(Resolved { headers: header_map(&headers)?, env, version })
 }
 
@@ -54,7 +59,14 @@ fn value(entry: &EnvEntry, secrets: &HashMap<String, Values>) -> Result<String, 
         return Ok(value.clone());
     }
     let Some(from) = &entry.value_from else { return Ok(String::new()) };
-    let SecretRef { name, key } = &from.secret_ref;
+    of_secret(&from.secret_ref, secrets)
+}
+
+/// The value that stands in a secret.
+pub(super) fn of_secret(
+    SecretRef { name, key }: &SecretRef,
+    secrets: &HashMap<String, Values>,
+) -> Result<String, String> {
     let secret =
         secrets.get(name).ok_or_else(|| format!("secret `{name}` is not there, or can't be opened"))?;
     let value = secret.get(key).ok_or_else(|| format!("secret `{name}` has no key `{key}`"))?;
@@ -109,7 +121,7 @@ mod tests {
             let values = Values::from([(key.to_owned(), Zeroizing::new(value.to_owned()))]);
             ("s".to_owned(), values)
         };
-        resolve(("u", &raw, &spec), &secret.map(values).into_iter().collect())
+        resolve(("u", &raw, &spec), &secret.map(values).into_iter().collect(), None)
     }
 
     fn env() -> Value {

@@ -1,6 +1,6 @@
 //! What a plan is made of: what is wanted, what is written down, and what runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use hayward_runtime::fleet::{Instance, State};
 use hayward_runtime::placement::End;
@@ -17,6 +17,8 @@ pub(super) struct World {
     pub(super) kept: Vec<Kept>,
     /// The instances of the fleet.
     pub(super) observed: HashMap<String, Observed>,
+    /// The names of instances that a daemon that died has left, and that run on.
+    pub(super) left: HashSet<String>,
     /// When each server was last wanted, by its name.
     pub(super) demand: HashMap<String, Instant>,
     /// What crashed, and when it may be tried again.
@@ -40,6 +42,19 @@ pub(super) struct Server {
     pub(super) idle_seconds: Option<u32>,
     /// Whether they are to run on this node.
     pub(super) is_ours: bool,
+    /// What is in the way that somebody has to do something about.
+    pub(super) problem: Option<Problem>,
+}
+
+/// What somebody has to do something about, as a condition says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// Of which kind.
+    pub(super) kind: &'static str,
+    /// Why, in a word.
+    pub(super) reason: &'static str,
+    /// What is the matter, and what to do.
+    pub(super) message: String,
 }
 
 /// An instance of the store.

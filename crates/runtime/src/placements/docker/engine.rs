@@ -8,7 +8,10 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, NetworkCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, NetworkCreateRequest,
+    NetworkInspect,
+};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
     InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
@@ -17,14 +20,14 @@ use bollard::query_parameters::{
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _, DuplexStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::container::{MANAGED_LABEL, OWNER_LABEL};
 use super::{Found, instance};
 use crate::limits::{
-    DOCKER_EXEC_BYTES_MAX, DOCKER_EXEC_TIMEOUT, DOCKER_GRACE_S, DOCKER_LOG_STREAM_BYTES, DOCKER_PULL_TIMEOUT,
-    DOCKER_TIMEOUT,
+    DOCKER_EXEC_BYTES_MAX, DOCKER_EXEC_TIMEOUT, DOCKER_GRACE_S, DOCKER_LOG_STREAM_BYTES, DOCKER_PAUSE,
+    DOCKER_PULL_TIMEOUT, DOCKER_TIMEOUT,
 };
 use crate::log::Log;
 use crate::placement::End;
@@ -40,6 +43,14 @@ pub enum EngineError {
         /// What it said.
         #[source]
         error: Box<Error>,
+    },
+    /// A network that is there is none for containers of ours.
+    #[error("network `{name}` is none for containers of servers: {what}")]
+    Network {
+        /// The network.
+        name: String,
+        /// Why.
+        what: &'static str,
     },
     /// It didn't answer in time.
     #[error("failed to {step}: the container engine didn't answer in {seconds} s")]
@@ -105,7 +116,13 @@ impl Engine {
     pub(super) async fn network(&self, name: &str, has_way_out: bool) -> Result<(), EngineError> {
         match self.0.inspect_network(name, None::<InspectNetworkOptions>).await {
             Err(error) if is_absent(&error) => {}
-            found => return found.map(drop).map_err(|error| failed("look for the network", error)),
+            found => {
+                let found = found.map_err(|error| failed("look for the network", error))?;
+                return match unfit(&found, has_way_out) {
+                    Some(what) => Err(EngineError::Network { name: name.to_owned(), what }),
+                    None => Ok(()),
+                };
+            }
         }
         let isolated = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
         let request = NetworkCreateRequest {
@@ -183,20 +200,32 @@ impl Engine {
 
     /// Waits until a container ended, by itself or because it is stopped.
     pub(super) async fn end(&self, id: &str, stop: &CancellationToken) -> End {
-        let waiting = self.0.wait_container(id, None::<WaitContainerOptions>).for_each(|_| async {});
-        if stop.run_until_cancelled(waiting).await.is_none() {
-            let options = StopContainerOptionsBuilder::new().t(DOCKER_GRACE_S).build();
-            let deadline = DOCKER_TIMEOUT + Duration::from_secs(DOCKER_GRACE_S.unsigned_abs().into());
-            let stopping = self.0.stop_container(id, Some(options));
-            if let Err(error) = ask("stop the container", deadline, stopping).await {
-                // It is removed by force.
-                tracing::warn!(%error, id, "a container was not stopped");
-            }
-            return End::Stopped;
+        if let Some(end) = stop.run_until_cancelled(self.ended(id)).await {
+            return end;
         }
-        match self.inspect(id).await {
-            Ok(found) => how(&found),
-            Err(error) => End::Failed { why: error.to_string() },
+        let options = StopContainerOptionsBuilder::new().t(DOCKER_GRACE_S).build();
+        let deadline = DOCKER_TIMEOUT + Duration::from_secs(DOCKER_GRACE_S.unsigned_abs().into());
+        let stopping = self.0.stop_container(id, Some(options));
+        if let Err(error) = ask("stop the container", deadline, stopping).await {
+            // It is removed by force.
+            tracing::warn!(%error, id, "a container was not stopped");
+        }
+        End::Stopped
+    }
+
+    /// Waits until a container ended by itself. An engine that breaks off says nothing of the container: it is asked again.
+    async fn ended(&self, id: &str) -> End {
+        loop {
+            self.0.wait_container(id, None::<WaitContainerOptions>).for_each(|_| async {}).await;
+            match self.inspect(id).await {
+                Ok(found) if has_ended(&found) => return how(&found),
+                Ok(_) => {}
+                Err(EngineError::Failed { error, .. }) if is_absent(&error) => {
+                    return End::Failed { why: "its container is gone".to_owned() };
+                }
+                Err(error) => tracing::warn!(%error, id, "a container isn't looked after at the moment"),
+            }
+            sleep(DOCKER_PAUSE).await;
         }
     }
 
@@ -263,6 +292,30 @@ fn to_log(said: LogOutput) -> LogOutput {
     LogOutput::StdErr { message: said.into_bytes() }
 }
 
+/// Whether a container runs no more.
+fn has_ended(found: &ContainerInspectResponse) -> bool {
+    let status = found.state.as_ref().and_then(|state| state.status);
+    matches!(status, Some(ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::DEAD))
+}
+
+/// Why containers of ours can't be in a network that is there; none if they can. Who makes one for them may do so: it has to keep
+/// them from being the machine itself, and from a way out that they aren't to have.
+fn unfit(found: &NetworkInspect, has_way_out: bool) -> Option<&'static str> {
+    let option =
+        |name: &str| found.options.as_ref().and_then(|options| options.get(name)).map(String::as_str);
+    let is_default = option("com.docker.network.bridge.default_bridge") == Some("true");
+    match found.driver.as_deref() {
+        Some("bridge") if is_default => {
+            Some("in the default bridge of the engine everybody reaches everybody")
+        }
+        Some("bridge") if !has_way_out && found.internal != Some(true) => {
+            Some("it has a way out; hint: make it with `--internal`, or remove it")
+        }
+        Some("bridge") => None,
+        _ => Some("it is no bridge, so they would be in a network of the machine"),
+    }
+}
+
 /// How a container ended that nobody stopped.
 fn how(found: &ContainerInspectResponse) -> End {
     let Some(state) = &found.state else {
@@ -325,6 +378,31 @@ mod tests {
             ("a@sha256:00", "a@sha256:00"),
         ] {
             assert_eq!(tagged(image), expect);
+        }
+    }
+
+    #[test]
+    fn containers_are_in_bridges_of_their_own_and_have_no_way_out_that_they_are_not_to_have() {
+        let network = |driver: &str, is_internal, options: &[(&str, &str)]| NetworkInspect {
+            driver: Some(driver.to_owned()),
+            internal: Some(is_internal),
+            options: Some(
+                options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            ),
+            ..NetworkInspect::default()
+        };
+        let default = [("com.docker.network.bridge.default_bridge", "true")];
+        for (found, has_way_out, is_fit) in [
+            (network("bridge", false, &[]), true, true),
+            (network("bridge", true, &[]), false, true),
+            (network("bridge", false, &[]), false, false),
+            (network("bridge", false, &default), true, false),
+            (network("host", false, &[]), true, false),
+            (network("null", false, &[]), false, false),
+            (network("macvlan", false, &[]), true, false),
+            (NetworkInspect::default(), true, false),
+        ] {
+            assert_eq!(unfit(&found, has_way_out).is_none(), is_fit, "{found:?}");
         }
     }
 

@@ -25,6 +25,7 @@ impl Scene {
             replicas,
             idle_seconds: None,
             is_ours: true,
+            problem: None,
         };
         Self { world: World { servers: vec![server], ..World::default() }, now: Instant::now() }
     }
@@ -62,6 +63,12 @@ impl Scene {
         self
     }
 
+    fn left(mut self, name: &str, replica: u32) -> Self {
+        self = self.kept(name, replica);
+        self.world.left.insert(name.to_owned());
+        self
+    }
+
     fn unhealthy(mut self, name: &str) -> Self {
         self.world.observed.get_mut(name).unwrap().is_unhealthy = true;
         self
@@ -85,6 +92,7 @@ impl Scene {
 fn word(action: &Action) -> String {
     match action {
         Action::Create { server, replica } => format!("create {server} {replica}"),
+        Action::Adopt { server, name, replica } => format!("adopt {server} {name} {replica}"),
         Action::Stop { name } => format!("stop {name}"),
         Action::Forget { name } => format!("forget {name}"),
         Action::Delete { name } => format!("delete {name}"),
@@ -132,6 +140,18 @@ fn what_nobody_runs_is_replaced_and_what_nobody_wants_is_gone() {
     let mut stray = Scene::of(0).with("a", 0, NOW_VERSION, stopped());
     stray.world.kept.clear();
     stray.expect(&["forget a"]);
+}
+
+#[test]
+fn what_a_dead_daemon_left_is_gone_on_with_if_it_is_wanted() {
+    Scene::of(2).left("a", 0).expect(&["adopt u a 0", "create u 1"]);
+    Scene::of(1).left("a", 0).left("b", 0).left("c", 1).expect(&["adopt u a 0", "delete b", "delete c"]);
+    let mut unknown = Scene::of(1).left("a", 0);
+    unknown.server().version = Err("a secret is missing".to_owned());
+    unknown.expect(&["delete a"]);
+    let mut elsewhere = Scene::of(1).left("a", 0);
+    elsewhere.server().is_ours = false;
+    elsewhere.expect(&[]);
 }
 
 #[test]

@@ -1,0 +1,162 @@
+//! A port of this machine that a browser comes back to, once (RFC 8252, 7.3).
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::failure::Failure;
+
+/// Where the browser comes back to on this port.
+const PATH: &str = "/callback";
+/// How long whoever connects may take to say what it wants.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a person has.
+const PERSON_TIMEOUT: Duration = Duration::from_mins(10);
+/// Bytes of the head of a request.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A port that is listened on.
+pub(super) struct Loopback {
+    listener: TcpListener,
+    port: u16,
+}
+
+/// A browser that came back, and waits to be shown something.
+pub(super) struct Visit {
+    peer: TcpStream,
+    query: String,
+}
+
+/// The address of a port of this machine.
+pub(super) fn address(port: u16) -> String {
+    format!("http://127.0.0.1:{port}{PATH}")
+}
+
+impl Loopback {
+    /// Listens on this port; 0 is any.
+    pub(super) async fn open(port: u16) -> Result<Self, Failure> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.with_context(|| format!("failed to listen on port {port} of this machine"));
+        let listener = listener
+            .map_err(|error| Failure::unavailable(error).hint("use another `--port`, or `--paste`"))?;
+        let port =
+            listener.local_addr().context("a listener has no address").map_err(Failure::unavailable)?.port();
+        Ok(Self { listener, port })
+    }
+
+    /// Where the browser comes back to.
+    pub(super) fn address(&self) -> String {
+        address(self.port)
+    }
+
+    /// Waits for the browser. Whoever else comes is told that there is nothing.
+    pub(super) async fn visit(self) -> Result<Visit, Failure> {
+        let waiting = async {
+            loop {
+                let (peer, _) = self.listener.accept().await.context("failed to wait for the browser")?;
+                // A browser may connect and say nothing for a while, beside what it says.
+                if let Ok(Some(visit)) = timeout(HEAD_TIMEOUT, read(peer)).await {
+                    return anyhow::Ok(visit);
+                }
+            }
+        };
+        let visited = timeout(PERSON_TIMEOUT, waiting).await;
+        let late = |_| Failure::unavailable(anyhow::anyhow!("nobody granted access in time"));
+        visited.map_err(late)?.map_err(Failure::unavailable)
+    }
+}
+
+impl Visit {
+    /// What the browser came back with.
+    pub(super) fn query(&self) -> &str {
+        &self.query
+    }
+
+    /// Shows this. A browser that is gone has seen enough.
+    pub(super) async fn answer(mut self, page: &str) {
+        show(&mut self.peer, "200 OK", page).await;
+    }
+}
+
+/// The query of a request for our path; whoever asks for anything else is told that there is nothing.
+async fn read(mut peer: TcpStream) -> Option<Visit> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        if head.len() > HEAD_BYTES_MAX || peer.read_buf(&mut head).await.ok()? == 0 {
+            return None;
+        }
+    }
+    match query_of(&head) {
+        Some(query) => Some(Visit { peer, query }),
+        None => {
+            show(&mut peer, "404 Not Found", "There is nothing here.").await;
+            None
+        }
+    }
+}
+
+/// The query that a `GET` of our path has.
+fn query_of(head: &[u8]) -> Option<String> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let target = std::str::from_utf8(line).ok()?.strip_prefix("GET ")?.split(' ').next()?;
+    target.strip_prefix(PATH)?.strip_prefix('?').map(ToOwned::to_owned)
+}
+
+/// Shows a text, which nobody takes for anything else.
+async fn show(peer: &mut TcpStream, status: &str, text: &str) {
+    let length = text.len();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {length}\r\n\
+         x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n\
+         connection: close\r\n\r\n{text}"
+    );
+    if peer.write_all(answer.as_bytes()).await.is_ok() {
+        peer.shutdown().await.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_path_is_read_and_nothing_else() {
+        for (head, expect) in [
+            ("GET /callback?code=c&state=s HTTP/1.1\r\nhost: x\r\n\r\n", Some("code=c&state=s")),
+            ("GET /callback HTTP/1.1\r\n\r\n", None),
+            ("GET /callbacks?x HTTP/1.1\r\n\r\n", None),
+            ("GET /favicon.ico HTTP/1.1\r\n\r\n", None),
+            ("POST /callback?x HTTP/1.1\r\n\r\n", None),
+            ("\r\n\r\n", None),
+        ] {
+            assert_eq!(query_of(head.as_bytes()).as_deref(), expect, "{head}");
+        }
+    }
+
+    async fn get(port: u16, path: &str) -> String {
+        let mut peer = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        peer.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_browser_is_heard_once_and_shown_what_came_of_it() {
+        let loopback = Loopback::open(0).await.unwrap();
+        let port = loopback.port;
+        let visiting = tokio::spawn(async move {
+            let icon = get(port, "/favicon.ico").await;
+            (icon, get(port, "/callback?state=s").await)
+        });
+        let visit = loopback.visit().await.unwrap();
+        assert_eq!(visit.query(), "state=s");
+        visit.answer("well").await;
+        let (icon, page) = visiting.await.unwrap();
+        assert!(icon.starts_with("HTTP/1.1 404") && page.ends_with("\r\n\r\nwell"), "{icon} {page}");
+    }
+}
