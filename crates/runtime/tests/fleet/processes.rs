@@ -1,7 +1,6 @@
 //! Instances that are processes.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use hayward_mcp::json::Raw;
 use hayward_mcp::upstream::{Event, Upstream};
