@@ -198,7 +198,21 @@ fn claude_code_gets_a_file_in_which_others_stay() {
         serde_json::from_str(&std::fs::read_to_string(rig.path(".mcp.json")).unwrap()).unwrap();
     let servers = file["mcpServers"].as_object().unwrap();
     assert!(servers.contains_key("mine") && servers.len() > 1, "{file}");
+    assert!(!file.to_string().contains("hwd_"), "{file}");
+    let before = std::fs::read_to_string(rig.path(".mcp.json")).unwrap();
+    let tried = rig.ok(&["config", "claude", "-p", "home", "--with-token", "--dry-run"]);
+    assert!(tried.contains("mine") && tried.contains("Bearer hwd_"), "{tried}");
+    assert_eq!(std::fs::read_to_string(rig.path(".mcp.json")).unwrap(), before, "a trial writes nothing");
+    rig.ok(&["config", "claude", "-p", "home", "--with-token"]);
+    let secret = std::fs::read_to_string(rig.path(".mcp.json")).unwrap();
+    assert!(secret.contains("Bearer hwd_") && secret.contains("mine"), "{secret}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(rig.path(".mcp.json")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600, "only its owner reads it");
     rig.fails(3, &["config", "claude", "-p", "none"]);
+    rig.file(".mcp.json", r#"{"mcpServers": ["odd"]}"#);
+    rig.fails(2, &["config", "claude", "-p", "home"]);
 }
 
 #[test]
