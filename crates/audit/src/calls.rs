@@ -31,6 +31,10 @@ impl Call {
     fn new(record: &Record) -> Option<Self> {
         let Value::Object(mut members) = serde_json::from_str(&record.text).ok()? else { return None };
         members.retain(|name, _| !CHAIN.contains(&name.as_str()));
+        // What begins something goes by its own id.
+        if let (None, Some(own)) = (members.get("correlation_id"), members.get("request_id").cloned()) {
+            members.insert("correlation_id".to_owned(), own);
+        }
         Some(Self(members))
     }
 
@@ -130,6 +134,14 @@ pub struct Filter {
     pub principal: Option<String>,
     /// Tool, or what else was asked for; `*` stands for any text.
     pub tool: Option<String>,
+    /// The server or toolset.
+    pub server: Option<String>,
+    /// The project at whose endpoint it came in.
+    pub project: Option<String>,
+    /// The session that it was of.
+    pub session: Option<String>,
+    /// What it belongs to: the id of the request that began it.
+    pub correlation_id: Option<String>,
     /// Tier.
     pub tier: Option<String>,
     /// How it ended.
@@ -153,6 +165,10 @@ impl Filter {
                 .tool
                 .as_ref()
                 .is_none_or(|tool| ["tool", "method"].iter().any(|it| fits(tool, &call.text(it))))
+            && is(&self.server, &["server"])
+            && is(&self.project, &["project"])
+            && is(&self.session, &["session"])
+            && is(&self.correlation_id, &["correlation_id"])
             && is(&self.tier, &["tier"])
             && is(&self.ending, &["ending"])
             && self.takes_time(&call.text("time"))
@@ -198,7 +214,7 @@ mod tests {
     fn whole() -> Call {
         let mut calls = Calls::default();
         let intent = r#"{"seq":5,"type":"intent","time":"2026-01-02T00:00:00Z","node":"00","prev":"11",
-            "request_id":"r9","principal":{"name":"ann","credential":"c1"},"tool":"bash_execute","tier":"operate",
+            "request_id":"r9","session":"s1","project":"home","server":"host","principal":{"name":"ann","credential":"c1"},"tool":"bash_execute","tier":"operate",
             "arguments":{"command":"Apt Update"},"hash":"22"}"#;
         let outcome = r#"{"seq":8,"type":"outcome","intent":5,"ending":"error","message":"no way"}"#;
         assert_eq!(calls.take(&record(5, RecordKind::Intent, None, intent)), None);
@@ -236,6 +252,18 @@ mod tests {
         assert_eq!(call.text("hash") + &call.text("outcome.nothing"), "");
         assert!(["5", "8", "r9"].iter().all(|name| call.is_named(name)));
         assert!(["", "6", "r"].iter().all(|name| !call.is_named(name)));
+    }
+
+    #[test]
+    fn rounds_of_one_call_go_by_the_id_of_the_first() {
+        let mut calls = Calls::default();
+        let mut one = |seq: u64, more: &str| {
+            let text = format!(r#"{{"seq":{seq},"request_id":"r{seq}"{more}}}"#);
+            calls.take(&record(seq, RecordKind::Denied, None, &text)).unwrap()
+        };
+        let (first, second) = (one(1, ""), one(2, r#","correlation_id":"r1""#));
+        let of = |id: &str| Filter { correlation_id: Some(id.to_owned()), ..Filter::default() };
+        assert!(of("r1").takes(&first) && of("r1").takes(&second) && !of("r2").takes(&second));
     }
 
     #[test]
@@ -299,6 +327,13 @@ mod tests {
                 ..Filter::default()
             },
             Filter {
+                server: some("host"),
+                project: some("home"),
+                session: some("s1"),
+                correlation_id: some("r9"),
+                ..Filter::default()
+            },
+            Filter {
                 principal: some("c1"),
                 ending: some("error"),
                 text: some("apt up"),
@@ -315,6 +350,10 @@ mod tests {
         for filter in [
             Filter { principal: some("bob"), tool: some("bash_execute"), ..Filter::default() },
             Filter { tier: some("read"), ..Filter::default() },
+            Filter { server: some("time"), ..Filter::default() },
+            Filter { project: some("work"), ..Filter::default() },
+            Filter { session: some("s"), ..Filter::default() },
+            Filter { correlation_id: some("r8"), ..Filter::default() },
             Filter { ending: some("ok"), ..Filter::default() },
             Filter { text: some("apt upgrade"), ..Filter::default() },
             Filter { since: at("2026-01-02T00:00:01Z"), ..Filter::default() },

@@ -224,6 +224,7 @@ mod tests {
             arguments: &arguments,
             raw_arguments: None,
             decision: "allow",
+            part_of: crate::record::PartOf::default(),
         };
         if ending == Ending::Denied {
             log.denied_often(&intent, "no", 3).write().unwrap();
@@ -231,8 +232,7 @@ mod tests {
         }
         let seq = log.intent(&intent).write().unwrap();
         let code = (ending != Ending::Ok).then_some("TimeoutError");
-        let outcome =
-            Outcome { ending, code, message: code, duration_ms: Some(5), result_digest: None, moved: None };
+        let outcome = Outcome { code, message: code, duration_ms: Some(5), ..Outcome::bare(ending) };
         log.outcome(seq, &outcome).unwrap().write().unwrap();
     }
 

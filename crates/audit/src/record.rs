@@ -50,6 +50,19 @@ pub struct Intent<'a> {
     pub raw_arguments: Option<&'a str>,
     /// What was decided, e.g. `allow`.
     pub decision: &'a str,
+    /// What it is a part of.
+    pub part_of: PartOf<'a>,
+}
+
+/// What a request is a part of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PartOf<'a> {
+    /// The id of the request that began what this one goes on with; none if it begins something itself.
+    pub correlation_id: Option<&'a str>,
+    /// The session that it is of, where there is one.
+    pub session: Option<&'a str>,
+    /// The project at whose endpoint it came in.
+    pub project: Option<&'a str>,
 }
 
 /// How it ended.
@@ -65,8 +78,37 @@ pub struct Outcome<'a> {
     pub duration_ms: Option<u64>,
     /// The BLAKE3 of the bytes of the result, if there is one.
     pub result_digest: Option<Hash>,
+    /// Bytes of the result, if there is one.
+    pub result_bytes: Option<u64>,
     /// What it has moved, if it was a transfer.
     pub moved: Option<Moved>,
+    /// The instance that it reached, if it went to a server that has some.
+    pub reached: Option<Reached<'a>>,
+}
+
+impl Outcome<'_> {
+    /// Of something of which nothing more is known than how it ended.
+    pub const fn bare(ending: Ending) -> Self {
+        Self {
+            ending,
+            code: None,
+            message: None,
+            duration_ms: None,
+            result_digest: None,
+            result_bytes: None,
+            moved: None,
+            reached: None,
+        }
+    }
+}
+
+/// An instance of a server that a call reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached<'a> {
+    /// Its name.
+    pub instance: &'a str,
+    /// Whether this call has bound it to the session, or the caller, by a connection of its own.
+    pub is_bound: bool,
 }
 
 /// Bytes of a file that were moved past the calls.
@@ -117,23 +159,14 @@ impl RecordKind {
 pub(crate) const LEFT_OPEN_MESSAGE: &str = "the daemon ended before the outcome was recorded";
 
 /// The outcome of an intent that a crash left open.
-pub(crate) const LEFT_OPEN: Outcome<'static> = Outcome {
-    ending: Ending::Unknown,
-    code: Some("LeftOpen"),
-    message: Some(LEFT_OPEN_MESSAGE),
-    duration_ms: None,
-    result_digest: None,
-    moved: None,
-};
+pub(crate) const LEFT_OPEN: Outcome<'static> =
+    Outcome { code: Some("LeftOpen"), message: Some(LEFT_OPEN_MESSAGE), ..Outcome::bare(Ending::Unknown) };
 
 /// The outcome of an intent that could not be written when it was there.
 pub(crate) const NOT_WRITTEN: Outcome<'static> = Outcome {
-    ending: Ending::Unknown,
     code: Some("NotWritten"),
     message: Some("the record was closed when the call ended"),
-    duration_ms: None,
-    result_digest: None,
-    moved: None,
+    ..Outcome::bare(Ending::Unknown)
 };
 
 /// Why a chain begins, or goes on as another one, with a mark.
@@ -201,6 +234,11 @@ impl<'a> Claimed<'a> {
 #[derive(Serialize)]
 pub(crate) struct IntentBody<'a> {
     request_id: Word<'a>,
+    /// Not where it is the id of the request itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<Word<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<Word<'a>>,
     principal: PrincipalBody<'a>,
     client_address: Option<SocketAddr>,
     /// The proxy that says so, if it isn't the kernel.
@@ -208,6 +246,8 @@ pub(crate) struct IntentBody<'a> {
     proxy: Option<String>,
     claimed: Claimed<'a>,
     protocol: Option<Word<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<Word<'a>>,
     server: Word<'a>,
     method: Word<'a>,
     tool: Word<'a>,
@@ -235,8 +275,11 @@ impl<'a> IntentBody<'a> {
     /// Of an intent, and the digest of its arguments.
     pub(crate) fn new(intent: &Intent<'a>, arguments_digest: Option<Hash>) -> Self {
         let principal = intent.principal;
+        let PartOf { correlation_id, session, project } = intent.part_of;
         Self {
             request_id: Word(intent.request_id),
+            correlation_id: correlation_id.filter(|id| *id != intent.request_id).map(Word),
+            session: session.map(Word),
             principal: PrincipalBody {
                 kind: principal.kind,
                 name: Word(&principal.name),
@@ -248,6 +291,7 @@ impl<'a> IntentBody<'a> {
             proxy: intent.source.proxy.map(|proxy| proxy.to_string()),
             claimed: Claimed::new(intent),
             protocol: intent.protocol.map(Word),
+            project: project.map(Word),
             server: Word(intent.server),
             method: Word(intent.method),
             tool: Word(intent.tool),
@@ -297,6 +341,13 @@ pub(crate) struct OutcomeBody<'a> {
     duration_ms: Option<u64>,
     result_digest: Option<Hash>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    result_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<Word<'a>>,
+    /// Only where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    bound: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<Hash>,
@@ -311,6 +362,9 @@ impl<'a> OutcomeBody<'a> {
             message: outcome.message.map(Message),
             duration_ms: outcome.duration_ms,
             result_digest: outcome.result_digest,
+            result_bytes: outcome.result_bytes,
+            instance: outcome.reached.map(|reached| Word(reached.instance)),
+            bound: outcome.reached.is_some_and(|reached| reached.is_bound),
             bytes: outcome.moved.map(|moved| moved.bytes),
             sha256: outcome.moved.and_then(|moved| moved.sha256),
         }
@@ -389,136 +443,4 @@ fn cut(text: &str, chars: usize) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use hayward_api::fence::Profile;
-    use serde_json::Value;
-
-    use super::*;
-    use crate::redact;
-
-    fn line(intent: &Intent<'_>) -> String {
-        let mut line = Vec::new();
-        let mut end = End { node: NodeId::ZERO, epoch: 1, seq: 6, hash: Hash::of(b"six") };
-        Draft::new(RecordKind::Intent, &IntentBody::new(intent, None)).write_line(&mut line, &mut end);
-        assert_eq!(end.seq, 7);
-        String::from_utf8(line).unwrap()
-    }
-
-    fn intent<'a>(principal: &'a Principal, arguments: &'a Redacted, text: &'a str) -> Intent<'a> {
-        Intent {
-            request_id: text,
-            principal,
-            source: Source::peer(Some("192.0.2.1:80".parse().unwrap())),
-            client_name: Some(text),
-            traceparent: None,
-            protocol: Some("2026-07-28"),
-            server: "host",
-            method: "tools/call",
-            tool: text,
-            tier: Some(Tier::Read),
-            arguments,
-            raw_arguments: None,
-            decision: "allow",
-        }
-    }
-
-    #[test]
-    fn an_intent_says_who_what_where_and_when() {
-        let principal = Principal::local("root", Tier::Operate);
-        let arguments = redact::arguments(r#"{"path": "/etc/hosts"}"#);
-        let line = line(&intent(&principal, &arguments, "read_file"));
-        let value: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!((&value["seq"], &value["type"]), (&Value::from(7), &Value::from("intent")));
-        assert_eq!(value["principal"]["role"], "rw");
-        assert_eq!(value["principal"]["kind"], "local");
-        assert_eq!(value["client_address"], "192.0.2.1:80");
-        assert_eq!(value["arguments"]["path"], "/etc/hosts");
-        assert_eq!(value["tier"], "read");
-        assert!(value["mono_ns"].as_u64().unwrap() > 0);
-        assert!(value["time"].as_str().unwrap().parse::<Timestamp>().is_ok());
-    }
-
-    #[test]
-    fn an_intent_says_what_its_caller_is_kept_to_if_it_is() {
-        let arguments = redact::arguments("{}");
-        let with = |fence| {
-            let principal = Principal { fence, ..Principal::local("root", Tier::Operate) };
-            serde_json::from_str::<Value>(&line(&intent(&principal, &arguments, "grep"))).unwrap()
-        };
-        assert_eq!(with(Fence::default()).get("fence"), None);
-        let confined = Fence { profile: Profile::Confined, roots: vec!["/srv".into()], ..Fence::default() };
-        assert_eq!(with(confined.clone())["fence"], "confined, changes /srv");
-        let long = with(Fence { roots: vec![format!("/{}", "x".repeat(4_000)).into()], ..confined });
-        assert_eq!(long["fence"].as_str().unwrap().len(), FENCE_CHARS);
-    }
-
-    #[test]
-    fn no_control_character_can_forge_a_record_or_a_field() {
-        let evil = "x\",\"seq\":9}\n{\"seq\":10,\"type\":\"outcome\"}\r\n\u{0}\u{1b}[2J";
-        let principal = Principal { name: evil.to_owned(), ..Principal::anonymous() };
-        let quoted = serde_json::to_string(&serde_json::json!({ "a": evil })).unwrap();
-        for raw in [quoted.as_str(), evil, "{\n\"a\":\n1\n}", "1},\"seq\":9,\"x\":{\"y\":1"] {
-            let arguments = redact::arguments(raw);
-            let line = line(&intent(&principal, &arguments, evil));
-            assert!(!line.trim_end_matches('\n').contains(|c: char| c.is_control()), "{line:?}");
-            assert_eq!(line.matches('\n').count(), 1);
-            let value: Value = serde_json::from_str(&line).unwrap();
-            assert_eq!(value["seq"], 7);
-            assert_eq!(value["tool"], evil);
-        }
-    }
-
-    #[test]
-    fn no_character_that_steers_a_terminal_is_written_as_it_is() {
-        let ranges = ['\u{7f}'..='\u{9f}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}'];
-        let more = ['\u{2066}'..='\u{2069}', '\u{feff}'..='\u{feff}'];
-        for evil in ranges.into_iter().chain(more).flatten() {
-            let text = format!("a{evil}b");
-            let name = || text.clone();
-            let principal = Principal { name: name(), credential: name(), ..Principal::anonymous() };
-            let raw = serde_json::json!({ "path": text, text.as_str(): [text] }).to_string();
-            let arguments = redact::arguments(&raw);
-            let intent = Intent { server: &text, decision: &text, ..intent(&principal, &arguments, &text) };
-            let outcome = Outcome { code: Some(&text), message: Some(&text), ..LEFT_OPEN };
-            let escape = format!("a\\u{:04x}b", u32::from(evil));
-            for (draft, strings) in [
-                (Draft::new(RecordKind::Intent, &IntentBody::new(&intent, None)), 10),
-                (Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &text, 1)), 11),
-                (Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)), 2),
-            ] {
-                assert!(!draft.0.contains(evil), "{}", draft.0);
-                assert_eq!(draft.0.matches(&escape).count(), strings, "{}", draft.0);
-                let value: Value = serde_json::from_str(&draft.0).unwrap();
-                let back = if strings == 2 { &value["message"] } else { &value["arguments"][&text][0] };
-                assert_eq!(back, &Value::from(text.as_str()));
-            }
-        }
-    }
-
-    #[test]
-    fn no_token_is_kept_wherever_it_stands() {
-        let token = format!("hwd_rw_AbCdEf012345{}", "x".repeat(38));
-        let raw = serde_json::json!({ "path": token, token.as_str(): format!("curl -H 'Bearer {token}'") });
-        let arguments = redact::arguments(&raw.to_string());
-        let principal = Principal::anonymous();
-        let intent = intent(&principal, &arguments, &token);
-        let outcome = Outcome { message: Some(&token), ..LEFT_OPEN };
-        for draft in [
-            Draft::new(RecordKind::Intent, &IntentBody::new(&intent, None)),
-            Draft::new(RecordKind::Denied, &DeniedBody::new(&intent, None, &token, 1)),
-            Draft::new(RecordKind::Outcome, &OutcomeBody::new(1, &outcome)),
-        ] {
-            assert!(!draft.0.contains("xxx"), "{}", draft.0);
-            assert!(draft.0.contains("hwd_rw_AbCdEf012345***"), "{}", draft.0);
-        }
-    }
-
-    #[test]
-    fn long_names_and_messages_are_cut_between_characters() {
-        let long = "ä".repeat(10_000);
-        let (principal, arguments) = (Principal::anonymous(), redact::arguments("{}"));
-        assert!(line(&intent(&principal, &arguments, &long)).len() < 4000);
-        assert_eq!(cut(&long, 200).chars().count(), 200);
-        assert_eq!(cut("short", 200), "short");
-    }
-}
+mod tests;

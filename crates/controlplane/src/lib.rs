@@ -29,4 +29,6 @@ mod wire;
 
 pub use manifests::{Manifests, Outcome};
 pub use plane::{Plane, PlaneParts, Reached};
-pub use ports::{BoxFuture, Effect, Gateway, Hidden, KeptBack, Machine, Managed, Record, Seen, Shown};
+pub use ports::{
+    BoxFuture, Effect, Gateway, Hidden, KeptBack, Machine, Managed, Record, Seen, Shown, Target,
+};

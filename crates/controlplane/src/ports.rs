@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
 use serde::Serialize;
@@ -98,12 +99,35 @@ pub struct KeptBack {
     pub name: String,
     /// Why.
     pub why: String,
+    /// Whether somebody can approve it; for what else it is kept back, nobody can.
+    pub waits: bool,
+    /// Whether it is a tool, or what is approved like one.
+    #[serde(skip)]
+    pub is_tool: bool,
 }
 
-/// What the gateway sees of servers of others.
+/// Where a request of the protocol goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To one server.
+    Server(String),
+    /// To the servers of a project.
+    Project(String),
+}
+
+/// What the gateway sees of servers of others, and how they are asked.
 pub trait Gateway: Send + Sync {
     /// How this server fares; none if the gateway knows none of this name.
     fn seen(&self, server: &str) -> Option<Seen>;
+
+    /// Asks there what this says: an object with `method`, and perhaps `params` and `id`. Returns the message that it is
+    /// answered with.
+    fn ask(
+        &self,
+        caller: Caller,
+        target: Target,
+        request: Bytes,
+    ) -> BoxFuture<'static, Result<Vec<u8>, Error>>;
 }
 
 /// What only the machine can say of what is declared.

@@ -13,6 +13,7 @@ pub(crate) mod later;
 pub(crate) mod list;
 pub(crate) mod projects;
 pub(crate) mod prompts;
+pub(crate) mod proxy;
 pub(crate) mod single;
 pub(crate) mod tools;
 pub(crate) mod write;

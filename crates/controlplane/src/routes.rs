@@ -28,6 +28,7 @@ pub static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
         .chain(of_prompts())
         .chain(running::of_servers())
         .chain(running::of_instances())
+        .chain(running::of_proxy())
         .chain(of_logins())
         .chain(of_the_whole())
         .chain(later::routes())

@@ -2,6 +2,7 @@
 
 pub(crate) mod asked;
 pub(crate) mod finish;
+pub(crate) mod lines;
 mod may;
 mod once;
 pub(crate) mod page;

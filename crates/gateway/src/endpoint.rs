@@ -41,6 +41,14 @@ impl Endpoint {
         }
     }
 
+    /// The one server that is there, if it is one.
+    pub(crate) fn server(&self) -> Option<&str> {
+        match self {
+            Self::Server(name) => Some(name),
+            Self::Default | Self::Project(_) => None,
+        }
+    }
+
     /// The project whose rules hold there.
     pub(crate) fn project(&self) -> Option<&str> {
         match self {

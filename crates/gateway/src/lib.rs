@@ -6,6 +6,7 @@
 //!
 //! A listener knows sockets and eras; `protocol` knows what a request asks for; the road knows neither.
 
+pub mod asked;
 mod asking;
 mod budget;
 mod endpoint;

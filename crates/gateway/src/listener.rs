@@ -27,6 +27,7 @@ pub use door::Door;
 pub use files::ranges;
 pub use guard::Guard;
 pub use http::{App, ROUTES, router};
+pub(crate) use http::{closed, is_caller};
 pub use pace::Pace;
 pub use proxies::{Forwarded, Proxies, Trusted};
 pub use sse::OldClients;

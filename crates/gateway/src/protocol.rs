@@ -1,5 +1,7 @@
 //! From requests to the road, and from the road to answers: what all transports share.
 
+mod binding;
+mod carried;
 mod rounds;
 mod tasks;
 mod wishes;
@@ -34,7 +36,7 @@ use crate::limits::{CANCEL_GRACE, Limits};
 use crate::request_id::RequestIds;
 use crate::road::{Arrival, Beside, Permit, Refused, Road};
 use crate::session::Running;
-use rounds::Walking;
+use rounds::{Opened, Walking};
 use tasks::Tasks;
 use wishes::{Notice, Wishes};
 
@@ -375,7 +377,7 @@ impl Protocol {
         if lacks_tasks && self.road.needs_task(&sender.endpoint, walk.verb, &walk.name, &sender.principal) {
             return Err(input::missing(Ability::Tasks.into()));
         }
-        let (round, spends) = self.open_round(&walk, &sender, era)?;
+        let Opened { round, spends, correlation_id } = self.open_round(&walk, &sender, era)?;
         let (cancel, withdrawn) = (CancellationToken::new(), CancellationToken::new());
         if let Some(running) = &running
             && !running.begin(&id, &cancel, &withdrawn)
@@ -386,6 +388,7 @@ impl Protocol {
         let arrival = Arrival {
             principal: sender.principal,
             source: sender.source,
+            correlation_id: correlation_id.unwrap_or_else(|| Arc::clone(&sender.request_id)),
             request_id: sender.request_id,
             rpc_id: Some(id.clone()),
             client: context.client,

@@ -47,8 +47,8 @@ use hayward_store::Store;
 use hayward_telemetry::metrics::Meters;
 use hayward_telemetry::otlp::Spans;
 use hayward_tool::{
-    Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Recorded, Reply, Round, ToolError,
-    Toolset, TransferError, Verb, Verdict,
+    Abilities, Ability, Call, Caller, Changes, Cx, Outcome, ProgressQueue, Reached, Recorded, Reply, Round,
+    ToolError, Toolset, TransferError, Verb, Verdict,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -141,6 +141,8 @@ pub struct Arrival {
     pub source: Source,
     /// The id that the record and the answer carry.
     pub request_id: Arc<str>,
+    /// The id of the request that began what this one goes on with: its own, if it begins something itself.
+    pub(crate) correlation_id: Arc<str>,
     /// The id that the client gave its request, if it is one of the protocol.
     pub(crate) rpc_id: Option<RequestId>,
     /// What the client says it is.
@@ -197,6 +199,21 @@ struct Admitted<'a> {
     principal: Arc<Principal>,
     /// Its key, if it is made once.
     keyed: Option<Keyed>,
+}
+
+/// What came of a call.
+struct Walked {
+    outcome: Outcome,
+    reached: Option<Reached>,
+    /// None if it was refused.
+    permit: Option<Permit>,
+}
+
+impl Walked {
+    /// It was refused, and went nowhere.
+    fn nowhere(outcome: Outcome) -> Self {
+        Self { outcome, reached: None, permit: None }
+    }
 }
 
 impl Road {
@@ -256,6 +273,12 @@ impl Road {
     pub(crate) fn has_endpoint(&self, endpoint: &Endpoint, principal: &Principal) -> bool {
         *endpoint == Endpoint::Default
             || self.routers.at(endpoint).is_some_and(|router| router.is_open_to(&self.policy(), principal))
+    }
+
+    /// Why an endpoint is not served that this principal could use if it were.
+    pub(crate) fn why_not_served(&self, endpoint: &Endpoint, principal: &Principal) -> Option<&'static str> {
+        let (router, why) = self.routers.unserved(endpoint)?;
+        router.is_open_to(&self.policy(), principal).then_some(why)
     }
 
     /// Servers of others.
@@ -379,8 +402,8 @@ impl Road {
             router = self.at(&arrival.endpoint);
         }
         let metered = self.begin(arrival, &router);
-        let (outcome, permit) = self.walk((arrival, &router), cancel, progress).await;
-        metered.ended(&outcome);
+        let Walked { outcome, reached, permit } = self.walk((arrival, &router), cancel, progress).await;
+        metered.ended(&outcome, reached.as_ref());
         (outcome.reply, permit)
     }
 
@@ -389,7 +412,7 @@ impl Road {
         (arrival, router): (&Arrival, &Router),
         cancel: &CancellationToken,
         progress: Option<ProgressQueue>,
-    ) -> (Outcome, Option<Permit>) {
+    ) -> Walked {
         let verb = arrival.form();
         let mut admitted = match self.admit(arrival, router) {
             Ok(admitted) => admitted,
@@ -397,25 +420,28 @@ impl Road {
                 let denied = self.recorder.denied(arrival, route, error).await;
                 let reply = redact::reply(&self.secrets.current(), denied.reply);
                 let verdict = Verdict { ending: Ending::Denied, ..denied.verdict };
-                return (Outcome { reply, verdict, ..denied }, None);
+                return Walked::nowhere(Outcome { reply, verdict, ..denied });
             }
         };
         // 7 intent: recorded before anything has an effect, or nothing happens.
         let open = match self.recorder.intent(arrival, &admitted.principal, Some(admitted.route)).await {
             Ok(open) => open,
-            Err(error) => return (Outcome::failed(verb, error), None),
+            Err(error) => return Walked::nowhere(Outcome::failed(verb, error)),
         };
         // 8 run: with a deadline and a cancellation, always.
-        let (outcome, is_made) = match self.claim(arrival, admitted.keyed.as_ref()).await {
+        let (outcome, reached, is_made) = match self.claim(arrival, admitted.keyed.as_ref()).await {
             Ok(()) => {
                 let recorded = Recorded { intent: open.seq(), request_id: Arc::clone(&arrival.request_id) };
                 let mut cx = Cx::new(admitted.route.timeout(), cancel.clone()).with_record(recorded);
                 if let Some(progress) = progress {
                     cx = cx.with_progress(progress);
                 }
-                (self.run(arrival, &admitted, &cx).await, true)
+                if admitted.route.has_instances() {
+                    cx = cx.with_reach();
+                }
+                (self.run(arrival, &admitted, &cx).await, cx.reached(), true)
             }
-            Err(refused) => (refused, false),
+            Err(refused) => (refused, None, false),
         };
         // 9 shape: what leaves is bounded.
         let mut held = self.budget.begin(&arrival.principal);
@@ -423,11 +449,11 @@ impl Road {
         let outcome = shape::shape(verb, outcome, self.result_bytes_max, &mut held);
         admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
-        let outcome = self.recorder.outcome(open, verb, outcome).await;
+        let outcome = self.recorder.outcome(open, verb, outcome, reached.as_ref()).await;
         if let Some(keyed) = admitted.keyed.filter(|_| is_made) {
             keyed.settle(&self.store, arrival, &outcome.reply).await;
         }
-        (outcome, Some(admitted.permit))
+        Walked { outcome, reached, permit: Some(admitted.permit) }
     }
 
     /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its

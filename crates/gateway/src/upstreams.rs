@@ -145,6 +145,11 @@ impl Upstreams {
         self.catalog.load().entries.get(endpoint).cloned()
     }
 
+    /// What an endpoint would show that is not served, and why it isn't.
+    pub(crate) fn unserved(&self, endpoint: &Endpoint) -> Option<(Arc<Entry>, &'static str)> {
+        self.catalog.load().unserved.get(endpoint).cloned()
+    }
+
     /// Waits for servers of an endpoint that were only just declared, or started with us, to say what they offer: whoever asks
     /// too early would be told of too little. Not for long, and at most once for each.
     pub(crate) async fn settled(&self, endpoint: &Endpoint) {

@@ -345,6 +345,11 @@ async fn every_round_is_recorded_with_its_intent_and_its_outcome() {
             ["completion/complete", "open_prompt"],
         ]
     );
+    // All rounds of a call go by the id of the first, and a call that begins goes by its own.
+    let intents: Vec<_> = records.iter().filter(|record| record["type"] == "intent").collect();
+    assert_eq!(intents[1]["correlation_id"], intents[0]["request_id"]);
+    assert_ne!(intents[1]["request_id"], intents[0]["request_id"]);
+    assert!([0, 2, 3, 4].iter().all(|at| intents[*at].get("correlation_id").is_none()), "{intents:#?}");
     // No answer, and nothing of what a client carries, stands in the record.
     let text: String = records.iter().map(ToString::to_string).collect();
     assert!(!text.contains(state.as_str().unwrap()) && !text.contains("inputResponses"), "{text}");

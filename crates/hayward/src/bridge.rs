@@ -3,7 +3,9 @@
 //!
 //! What is said passes as it is; nothing here knows what it means, but for what the transport needs: which session it is, which
 //! revision, which stream to come back to. A session that the server forgot is begun again with what the client said when it
-//! began the first one, so that the client doesn't notice.
+//! began the first one, and with what it has subscribed to and its log level, so that the client doesn't notice.
+//!
+//! Whoever reads the client's messages waits for no server: the next one may be what ends the one before.
 
 mod exchange;
 mod headers;
@@ -11,11 +13,11 @@ mod session;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use hayward_mcp::envelope::{Frame, Message, Request, RequestId};
+use hayward_api::Code;
+use hayward_mcp::envelope::{Frame, Message, Notification, Request, RequestId};
 use hayward_mcp::era::Era;
 use hayward_mcp::error::{INTERNAL_ERROR, INVALID_REQUEST, RpcError};
 use hayward_mcp::request::{Params, read_cancelled};
@@ -28,18 +30,10 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::failure::Failure;
+use crate::limits::{END_GRACE, IN_FLIGHT_MAX, LINES_QUEUE, MESSAGE_BYTES_MAX, TELL_PATIENCE, TOLD_MAX};
 use crate::server::ServerArgs;
 use crate::speaking::{At, credential, dial};
 use session::Session;
-
-/// Bytes of one message of the client.
-const LINE_BYTES_MAX: usize = 64 << 20;
-/// Messages of the client that are on their way at once.
-const IN_FLIGHT_MAX: usize = 64;
-/// Lines that wait for the client to read them.
-const LINES_QUEUE: usize = 64;
-/// How long answers that are about to come are waited for at the end of the input.
-const END_GRACE: Duration = Duration::from_secs(5);
 
 /// A client on one side, an endpoint on the other.
 pub(crate) struct Bridge(Arc<Shared>);
@@ -55,6 +49,8 @@ struct Shared {
     /// Which arguments of tools are repeated in headers, by name; learnt from lists that pass.
     mirrored: Mutex<HashMap<String, hayward_mcp::param_headers::ParamHeaders>>,
     places: Arc<Semaphore>,
+    /// Bounds what is told without being asked for an answer.
+    told: Arc<Semaphore>,
     tasks: TaskTracker,
     gone: CancellationToken,
 }
@@ -70,6 +66,7 @@ impl Bridge {
             running: Mutex::default(),
             mirrored: Mutex::default(),
             places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
+            told: Arc::new(Semaphore::new(TOLD_MAX)),
             tasks: TaskTracker::new(),
             gone: CancellationToken::new(),
         })))
@@ -89,7 +86,7 @@ impl Bridge {
         let (lines, queue) = mpsc::channel(LINES_QUEUE);
         let gone = self.0.gone.clone();
         let writer = TaskTracker::new().spawn(write_all(output, queue, gone.clone()));
-        let read = self.read_all(LineReader::new(input, LINE_BYTES_MAX), &lines, &shutdown).await;
+        let read = self.read_all(LineReader::new(input, MESSAGE_BYTES_MAX), &lines, &shutdown).await;
         self.0.tasks.close();
         drop(tokio::time::timeout(END_GRACE, self.0.tasks.wait()).await);
         gone.cancel();
@@ -122,53 +119,69 @@ impl Bridge {
         }
     }
 
-    /// Sends a message on its way. What begins a session is waited for: everything after it belongs to it.
+    /// Sends a message on its way.
     async fn take(&self, bytes: Bytes, lines: &mpsc::Sender<Frame>) {
-        let shared = &self.0;
-        let message = match Message::read(bytes.clone()) {
-            Ok(message) => message,
-            Err(rejected) => return drop(lines.send(Frame::from(&rejected)).await),
-        };
-        match message {
-            Message::Request(request) if request.method == "initialize" => {
-                shared.session.began(&bytes);
-                shared.exchange(bytes, &request, lines).await;
+        match Message::read(bytes.clone()) {
+            Ok(Message::Request(request)) => self.ask(bytes, request, lines).await,
+            Ok(Message::Notification(notification)) => self.tell(bytes, notification, lines),
+            Ok(Message::Response(_)) => {
+                let shared = Arc::clone(&self.0);
+                self.0.tell_soon(async move { shared.tell(bytes, None).await });
             }
-            Message::Request(request) => {
-                let Ok(place) = Arc::clone(&shared.places).acquire_owned().await else { return };
-                let (shared, lines) = (Arc::clone(shared), lines.clone());
-                let withdrawn = CancellationToken::new();
-                shared.running().insert(request.id.clone(), withdrawn.clone());
-                self.0.tasks.spawn(async move {
-                    tokio::select! {
-                        () = shared.exchange(bytes, &request, &lines) => {}
-                        () = withdrawn.cancelled() => {}
-                        () = shared.gone.cancelled() => {}
-                    }
-                    shared.running().remove(&request.id);
-                    drop(place);
-                });
-            }
-            Message::Notification(notification) => {
-                let cancelled = if notification.method == "notifications/cancelled" {
-                    read_cancelled(&notification)
-                } else {
-                    None
-                };
-                let has_session = shared.session.is_open();
-                shared.tell(bytes, Some(&notification.method)).await;
-                if notification.method == "notifications/initialized" {
-                    self.hear(lines);
-                }
-                // Without sessions, to hang up is how a request is withdrawn.
-                if let Some(id) = cancelled.filter(|_| !has_session)
-                    && let Some(withdrawn) = shared.running().get(&id)
-                {
-                    withdrawn.cancel();
-                }
-            }
-            Message::Response(_) => shared.tell(bytes, None).await,
+            Err(rejected) => drop(lines.send(Frame::from(&rejected)).await),
         }
+    }
+
+    async fn ask(&self, bytes: Bytes, request: Request, lines: &mpsc::Sender<Frame>) {
+        let (shared, lines) = (Arc::clone(&self.0), lines.clone());
+        let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
+            let message = "too many requests are on their way: wait for one to end";
+            let error = RpcError::new(i64::from(Code::RateLimited.http_status()), message);
+            return drop(lines.send(Frame::error(Some(&request.id), &error)).await);
+        };
+        let beginning = (request.method == "initialize").then(|| shared.session.begin(&bytes));
+        let withdrawn = CancellationToken::new();
+        shared.running().insert(request.id.clone(), withdrawn.clone());
+        self.0.tasks.spawn(async move {
+            let answered = async {
+                // What begins a session is waited for: everything after it belongs to it.
+                if beginning.is_none() && Shared::era(&request) == Era::Legacy {
+                    shared.session.has_begun().await;
+                }
+                shared.exchange(bytes, &request, &lines).await;
+            };
+            tokio::select! {
+                () = answered => {}
+                () = withdrawn.cancelled() => {}
+                () = shared.gone.cancelled() => {}
+            }
+            shared.running().remove(&request.id);
+            drop((beginning, place));
+        });
+    }
+
+    fn tell(&self, bytes: Bytes, notification: Notification, lines: &mpsc::Sender<Frame>) {
+        let shared = &self.0;
+        let is_cancelled = notification.method == "notifications/cancelled";
+        let cancelled = is_cancelled.then(|| read_cancelled(&notification)).flatten();
+        let withdrawn = cancelled.and_then(|id| shared.running().get(&id).cloned());
+        // Without sessions, to hang up is how a request is withdrawn; what waits for a session has not gone out yet.
+        if let Some(withdrawn) = withdrawn.as_ref().filter(|_| !shared.session.is_open()) {
+            withdrawn.cancel();
+        }
+        let (this, lines) = (Self(Arc::clone(shared)), lines.clone());
+        self.0.tell_soon(async move {
+            let shared = &this.0;
+            shared.session.has_begun().await;
+            shared.tell(bytes, Some(&notification.method)).await;
+            // Its server knows, and answers no more.
+            if let Some(withdrawn) = withdrawn {
+                withdrawn.cancel();
+            }
+            if notification.method == "notifications/initialized" {
+                this.hear(&lines);
+            }
+        });
     }
 
     /// Hears what the server says outside of requests, in a session.
@@ -187,6 +200,18 @@ impl Bridge {
 impl Shared {
     fn running(&self) -> MutexGuard<'_, HashMap<RequestId, CancellationToken>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells something beside everything else, for a bounded time.
+    fn tell_soon(&self, telling: impl Future<Output = ()> + Send + 'static) {
+        let Ok(place) = Arc::clone(&self.told).try_acquire_owned() else {
+            return tracing::warn!("a message was not delivered: too many are on their way");
+        };
+        let gone = self.gone.clone();
+        self.tasks.spawn(async move {
+            drop(gone.run_until_cancelled(tokio::time::timeout(TELL_PATIENCE, telling)).await);
+            drop(place);
+        });
     }
 
     /// The era of a request, as it says itself.

@@ -8,6 +8,7 @@ mod failure;
 mod fences;
 mod flags;
 mod leftovers;
+mod limits;
 mod local;
 mod management;
 mod manifest;

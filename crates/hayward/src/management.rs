@@ -6,17 +6,18 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
 use hayward_api::kinds::token::TokenSpec;
 use hayward_api::{Caller, Error};
 use hayward_audit::secrets::{RuleSet, Secret, Secrets};
 use hayward_controlplane::{
     BoxFuture, Effect, Gateway, Hidden, KeptBack, Machine, Managed, Manifests, Plane, PlaneParts, Reached,
-    Record, Seen, Shown,
+    Record, Seen, Shown, Target,
 };
-use hayward_gateway::Protocol;
 use hayward_gateway::listener::{Front, InForce};
 use hayward_gateway::management as recorded;
 use hayward_gateway::upstreams::Upstreams;
+use hayward_gateway::{Endpoint, Protocol};
 use hayward_telemetry::metrics::{Kind, Meters, Observed};
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -69,10 +70,10 @@ pub(crate) async fn start(
         store: stack.store.clone(),
         credentials: Arc::clone(&stack.credentials),
         policies: Arc::clone(&stack.policies),
-        record: Arc::new(OnTheRoad { in_force, secrets: Arc::clone(&stack.secrets) }),
+        record: Arc::new(OnTheRoad { in_force: Arc::clone(&in_force), secrets: Arc::clone(&stack.secrets) }),
         machine: Arc::new(machine),
         fleet: Some(Arc::clone(&stack.servers.fleet)),
-        gateway: Arc::new(OurGateway(Arc::clone(&stack.servers.upstreams))),
+        gateway: Arc::new(OurGateway { upstreams: Arc::clone(&stack.servers.upstreams), in_force }),
         reached,
         limits: stack.limits.controlplane.clone(),
         version: VERSION,
@@ -172,19 +173,41 @@ impl Record for OnTheRoad {
 }
 
 /// What the gateway of this process sees.
-struct OurGateway(Arc<Upstreams>);
+struct OurGateway {
+    upstreams: Arc<Upstreams>,
+    in_force: InForce,
+}
 
 impl Gateway for OurGateway {
     fn seen(&self, server: &str) -> Option<Seen> {
-        let seen = self.0.seen(server)?;
+        let seen = self.upstreams.seen(server)?;
         let (tools, resources, prompts) = seen.shown;
-        let kept_back = seen.kept_back.into_iter().map(|kept| KeptBack { name: kept.name, why: kept.why });
+        let kept_back = seen.kept_back.into_iter().map(|kept| KeptBack {
+            name: kept.name,
+            why: kept.why,
+            waits: kept.pin.is_some(),
+            is_tool: kept.is_tool,
+        });
         Some(Seen {
             revision: seen.revision.map(ToOwned::to_owned),
             shown: Shown { tools, resources, prompts },
             kept_back: kept_back.collect(),
             stale: seen.stale,
         })
+    }
+
+    fn ask(
+        &self,
+        caller: Caller,
+        target: Target,
+        request: Bytes,
+    ) -> BoxFuture<'static, Result<Vec<u8>, Error>> {
+        let endpoint = match target {
+            Target::Server(name) => Endpoint::Server(name.into()),
+            Target::Project(name) => Endpoint::Project(name.into()),
+        };
+        let protocol = (self.in_force)();
+        Box::pin(async move { hayward_gateway::asked::ask(&protocol, caller, endpoint, request).await })
     }
 }
 

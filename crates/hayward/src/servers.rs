@@ -13,7 +13,6 @@ mod packages;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use hayward_api::definition::Placement as Where;
 use hayward_controlplane::reconcilers::instances::{Instances, Leasing};
@@ -34,19 +33,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::failure::Failure;
+use crate::limits::{CONNECT_TIMEOUT, IDLE_CONNECTIONS_MAX, SILENCE_TIMEOUT};
 use crate::stack::VERSION;
 use links::FleetLinks;
 
 /// The folder of the data directory in which instances have their homes, and that of packages.
 const INSTANCES: &str = "instances";
 const PACKAGES: &str = "packages";
-
-/// How long a connection to a server may take to be there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long nothing at all may come of a server that was asked something.
-const SILENCE_TIMEOUT: Duration = Duration::from_hours(1);
-/// Connections to one server that are kept between requests.
-const IDLE_CONNECTIONS_MAX: usize = 256;
 
 /// Servers of others, running or to be run.
 pub(crate) struct Servers {

@@ -1,7 +1,6 @@
 //! Commands as clients of an endpoint: they speak the protocol as any client does, and see what any client sees.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use hayward_egress::{Client, Options, Reach};
@@ -15,15 +14,9 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::failure::Failure;
-use crate::server::ServerArgs;
+use crate::limits::{CONNECT_TIMEOUT, MESSAGE_BYTES_MAX, SILENCE_TIMEOUT};
+use crate::server::{ProjectArg, ServerArgs};
 use crate::stack::VERSION;
-
-/// How long a connection may take to be there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long nothing at all may come; servers say themselves how long a call may take.
-const SILENCE_TIMEOUT: Duration = Duration::from_hours(1);
-/// Bytes of one message.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// An endpoint of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +27,31 @@ pub(crate) enum At {
     Server(String),
     /// The servers of a project.
     Project(String),
+}
+
+/// The endpoint that a command means.
+#[derive(clap::Args)]
+pub(crate) struct EndpointArgs {
+    /// One server, under its own names, instead of a project
+    #[arg(value_name = "SERVER")]
+    name: Option<String>,
+
+    #[command(flatten)]
+    project: ProjectArg,
+
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+impl EndpointArgs {
+    /// Which one that is.
+    pub(crate) fn at(&self) -> At {
+        match (&self.name, self.project.name()) {
+            (Some(server), _) => At::Server(server.clone()),
+            (None, Some(project)) => At::Project(project.to_owned()),
+            (None, None) => At::Default,
+        }
+    }
 }
 
 impl At {

@@ -19,7 +19,11 @@ mod containers;
 mod eras;
 #[path = "gateway/hearing.rs"]
 mod hearing;
+#[path = "gateway/forgetful.rs"]
+mod forgetful;
 #[path = "gateway/projects.rs"]
 mod projects;
+#[path = "gateway/record.rs"]
+mod record;
 #[path = "gateway/trust.rs"]
 mod trust;

@@ -97,6 +97,16 @@ pub struct Cx {
     cancel: CancellationToken,
     progress: Option<ProgressQueue>,
     recorded: Option<Recorded>,
+    reached: Option<Arc<Mutex<Option<Reached>>>>,
+}
+
+/// The instance of a server that a call has reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Its name.
+    pub instance: Arc<str>,
+    /// Whether this call has bound it to its session or its caller, by a connection of their own.
+    pub is_bound: bool,
 }
 
 /// Where a call is found in the record.
@@ -111,7 +121,7 @@ pub struct Recorded {
 impl Cx {
     /// A context that ends after `timeout` or when `cancel` fires.
     pub fn new(timeout: Duration, cancel: CancellationToken) -> Self {
-        Self { deadline: Instant::now() + timeout, cancel, progress: None, recorded: None }
+        Self { deadline: Instant::now() + timeout, cancel, progress: None, recorded: None, reached: None }
     }
 
     /// The same context with somebody who listens to progress.
@@ -126,6 +136,26 @@ impl Cx {
     pub fn with_record(mut self, recorded: Recorded) -> Self {
         self.recorded = Some(recorded);
         self
+    }
+
+    /// The same context of a call that goes to a server with instances, which says there which one it has reached.
+    #[must_use]
+    pub fn with_reach(mut self) -> Self {
+        self.reached = Some(Arc::default());
+        self
+    }
+
+    /// Says which instance the call has reached. The last one counts, and what was bound stays so.
+    pub fn reach(&self, instance: &Arc<str>, is_bound: bool) {
+        let Some(reached) = &self.reached else { return };
+        let mut reached = reached.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_bound = reached.as_ref().is_some_and(|it| it.is_bound && it.instance == *instance);
+        *reached = Some(Reached { instance: Arc::clone(instance), is_bound: is_bound || was_bound });
+    }
+
+    /// Which instance the call has reached, as far as it has come.
+    pub fn reached(&self) -> Option<Reached> {
+        self.reached.as_ref().and_then(|it| it.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Where the call is found in the record, if it is recorded.
@@ -208,6 +238,21 @@ mod tests {
         for step in 0..3_u8 {
             let Progress::Step { progress, .. } = queue.next().await else { panic!("a log line") };
             assert!((progress - f64::from(step)).abs() < f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn what_a_call_has_reached_last_counts_and_what_it_bound_stays_bound() {
+        let cx = Cx::new(Duration::from_secs(1), CancellationToken::new());
+        let [one, other]: [Arc<str>; 2] = ["one".into(), "other".into()];
+        cx.reach(&one, false);
+        assert_eq!(cx.reached(), None, "nobody asks");
+        let cx = cx.with_reach();
+        let told = |cx: &Cx| cx.reached().map(|it| (it.instance.to_string(), it.is_bound));
+        for (instance, is_bound, expect) in [(&one, true, true), (&one, false, true), (&other, false, false)]
+        {
+            cx.reach(instance, is_bound);
+            assert_eq!(told(&cx), Some((instance.to_string(), expect)));
         }
     }
 

@@ -20,7 +20,7 @@ mod typed;
 pub use arguments::{ArgumentError, check as check_arguments};
 pub use call::{Call, Caller, Round};
 pub use changes::{Change, Changes, Heard, Hearing};
-pub use cx::{Cx, Progress, ProgressQueue, Recorded, Stop};
+pub use cx::{Cx, Progress, ProgressQueue, Reached, Recorded, Stop};
 pub use descriptor::{
     Annotations, Descriptor, PromptArgument, PromptDescriptor, ResourceDescriptor, ResourceUri,
 };

@@ -88,6 +88,9 @@ pub struct ProjectSpec {
     pub accept: Vec<Accepted>,
 }
 
+/// Why a project is not served that asks for more than is done.
+const NOT_SERVED: &str = "gates and proxy models are not applied yet, so it is not served; say `accept: [NotEnforced]` to have it served without them";
+
 impl ProjectSpec {
     /// Whether it asks for something that isn't done yet.
     fn asks_too_much(&self) -> bool {
@@ -97,7 +100,13 @@ impl ProjectSpec {
 
     /// Whether it is served: it asks for nothing that isn't done, or that was accepted by name.
     pub fn is_served(&self) -> bool {
-        !self.asks_too_much() || self.accept.contains(&Accepted::NotEnforced)
+        self.why_not_served().is_none()
+    }
+
+    /// Why it is not served, if it isn't, and what to do.
+    pub fn why_not_served(&self) -> Option<&'static str> {
+        let is_accepted = self.accept.contains(&Accepted::NotEnforced);
+        (self.asks_too_much() && !is_accepted).then_some(NOT_SERVED)
     }
 }
 
@@ -205,16 +214,11 @@ fn conditions(spec: &Value) -> Vec<Condition> {
     let Ok(spec) = serde_json::from_value::<ProjectSpec>(spec.clone()) else { return Vec::new() };
     let mut conditions = Vec::new();
     if spec.asks_too_much() {
-        let (reason, message) = if spec.is_served() {
-            (
-                "Accepted",
-                "gates and proxy models are not applied yet; it is served without them, as `accept` says",
-            )
-        } else {
-            (
-                "NotYet",
-                "gates and proxy models are not applied yet, so it is not served; say `accept: [NotEnforced]` to have it served without them",
-            )
+        let accepted =
+            "gates and proxy models are not applied yet; it is served without them, as `accept` says";
+        let (reason, message) = match spec.why_not_served() {
+            None => ("Accepted", accepted),
+            Some(why) => ("NotYet", why),
         };
         conditions.push(Condition::new(NOT_ENFORCED, "True", reason, message));
     }

@@ -22,14 +22,7 @@ use crate::reader::{Line, Record, read_records};
 use crate::redact::{self, Redacted};
 use hayward_api::Ending;
 
-const OK: Outcome<'static> = Outcome {
-    ending: Ending::Ok,
-    code: None,
-    message: None,
-    duration_ms: Some(3),
-    result_digest: None,
-    moved: None,
-};
+const OK: Outcome<'static> = Outcome { duration_ms: Some(3), ..Outcome::bare(Ending::Ok) };
 
 struct Sample {
     principal: Principal,
@@ -57,6 +50,7 @@ impl Sample {
             arguments: &self.arguments,
             raw_arguments: Some(r#"{"command":"true"}"#),
             decision: "allow",
+            part_of: crate::record::PartOf::default(),
         }
     }
 }

@@ -107,16 +107,10 @@ fn call(log: &Log) {
         arguments: &arguments,
         raw_arguments: Some("{}"),
         decision: "allow",
+        part_of: crate::record::PartOf::default(),
     };
     let seq = log.intent(&intent).write().unwrap();
-    let outcome = Outcome {
-        ending: Ending::Ok,
-        code: None,
-        message: None,
-        duration_ms: None,
-        result_digest: None,
-        moved: None,
-    };
+    let outcome = Outcome::bare(Ending::Ok);
     log.outcome(seq, &outcome).and_then(|queued| queued.write()).unwrap();
 }
 

@@ -162,17 +162,35 @@ pub(crate) async fn sessions(asked: Asked) -> Result<Response, Refusal> {
     asked
         .look(async move {
             let filter = ClaimFilter { limit: AUDIT_EVENTS_MAX as u64, ..ClaimFilter::default() };
-            let sessions = plane.guarded.sessions(&allowed, &filter).await?;
-            let told = sessions.iter().map(|session| {
+            let claimed = plane.guarded.sessions(&allowed, &filter).await?;
+            let claimed = claimed.iter().map(|session| {
                 json!({
                     "sessionId": session.session_id, "projectName": session.project_name, "userName": session.user_name,
                     "firstSeen": session.first_at, "lastSeen": session.last_at, "eventCount": session.events,
                     "verified": false,
                 })
             });
-            json(StatusCode::OK, &told.collect::<Vec<_>>())
+            let recorded = sessions_of(&plane.machine.events(AUDIT_EVENTS_MAX).await?);
+            json(StatusCode::OK, &recorded.into_iter().chain(claimed).collect::<Vec<_>>())
         })
         .await
+}
+
+/// The sessions of what was recorded, the newest first.
+fn sessions_of(events: &[Value]) -> Vec<Value> {
+    let mut sessions: Map<String, Value> = Map::new();
+    for event in events {
+        let Some(id) = event.get("sessionId").and_then(Value::as_str) else { continue };
+        let session = sessions.entry(id).or_insert_with(|| {
+            json!({
+                "sessionId": id, "projectName": event.get("projectName"), "userName": event.get("userName"),
+                "firstSeen": event.get("timestamp"), "eventCount": 0, "verified": true,
+            })
+        });
+        session["lastSeen"] = event.get("timestamp").cloned().into();
+        session["eventCount"] = (session["eventCount"].as_u64().unwrap_or(0) + 1).into();
+    }
+    sessions.into_iter().map(|(_, session)| session).rev().collect()
 }
 
 #[cfg(test)]
@@ -193,6 +211,18 @@ mod tests {
             assert_eq!((of("30"), of("00")), expect);
             assert!(told.is_sorted_by_key(|event| std::cmp::Reverse(time(event))));
         }
+    }
+
+    #[test]
+    fn sessions_are_counted_from_what_was_recorded_of_them() {
+        let event = |id: &str, second: u32| json!({"sessionId": id, "userName": "ann", "timestamp": format!("2026-01-01T00:00:0{second}Z")});
+        let told =
+            sessions_of(&[event("a", 1), json!({"eventKind": "management"}), event("b", 2), event("a", 3)]);
+        let of = |at: usize| {
+            json!([told[at]["sessionId"], told[at]["eventCount"], told[at]["lastSeen"], told[at]["verified"]])
+        };
+        assert_eq!((told.len(), of(0)), (2, json!(["b", 1, "2026-01-01T00:00:02Z", true])));
+        assert_eq!(of(1), json!(["a", 2, "2026-01-01T00:00:03Z", true]));
     }
 
     #[test]

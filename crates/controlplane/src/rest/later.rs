@@ -36,7 +36,6 @@ const LATER: &[(&str, &str, &str, &str)] = &[
         "git_backup.sync",
         "keep manifests in git yourself, and serve them with `--manifests`",
     ),
-    ("POST", "mcp/proxy", "mcp.proxy", "speak MCP to `/servers/NAME/mcp` or `/projects/NAME/mcp`"),
     (
         "POST",
         "prompts/{id}/regenerate-summary",

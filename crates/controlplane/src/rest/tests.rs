@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::guarded::Allowed;
-use crate::ports::{BoxFuture, Gateway, Hidden, Machine, Managed, Record, Seen};
+use crate::ports::{BoxFuture, Gateway, Hidden, Machine, Managed, Record, Seen, Target};
 use crate::{Plane, PlaneParts, Reached};
 
 /// Does what is asked and records nothing.
@@ -53,6 +53,10 @@ struct NoGateway;
 impl Gateway for NoGateway {
     fn seen(&self, _: &str) -> Option<Seen> {
         None
+    }
+
+    fn ask(&self, _: Caller, _: Target, _: bytes::Bytes) -> BoxFuture<'static, Result<Vec<u8>, Error>> {
+        Box::pin(async { Err(Error::new(hayward_api::Code::NotFound, "there is no such endpoint")) })
     }
 }
 

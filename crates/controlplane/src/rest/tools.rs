@@ -15,15 +15,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::differences::{Difference, differences, visible};
+use crate::ports::KeptBack;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
 use crate::wire::finish::{begin, finish};
 
 /// What a server says to models before anything else is approved as a tool without a name is; here it has this one.
 const INSTRUCTIONS: &str = "(instructions)";
-
-/// Why something waits, in the words of the gateway. For other reasons nobody can approve it.
-const APPROVABLE: [&str; 2] = ["it waits for somebody to approve it", "it is not what was approved any more"];
 
 /// How a tool stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -66,15 +64,18 @@ impl Defined {
 }
 
 impl Tool {
-    fn new(pin: ToolPin, spec: &ServerSpec) -> Self {
+    /// A tool that was approved, or waits; `kept` is what the gateway keeps back of its server.
+    fn new(pin: ToolPin, spec: &ServerSpec, kept: &[KeptBack]) -> Self {
         let is_hidden = spec.tools.get(&pin.name).is_some_and(|said| said.hidden);
-        let (state, why) = match &pin.pending {
-            Some(pending) if APPROVABLE.contains(&&*pending.why) => {
-                (Standing::Waits, Some(visible(&pending.why)))
+        let kept = kept.iter().find(|kept| kept.is_tool && !kept.waits && kept.name == pin.name);
+        let (state, why) = match (&pin.pending, kept) {
+            (_, Some(kept)) => (Standing::KeptBack, Some(visible(&kept.why))),
+            // Only what can be approved is kept until somebody does.
+            (Some(pending), None) => (Standing::Waits, Some(visible(&pending.why))),
+            (None, None) if is_hidden => {
+                (Standing::KeptBack, Some("`tools` of the server hides it".to_owned()))
             }
-            Some(pending) => (Standing::KeptBack, Some(visible(&pending.why))),
-            None if is_hidden => (Standing::KeptBack, Some("`tools` of the server hides it".to_owned())),
-            None => (Standing::Shown, None),
+            (None, None) => (Standing::Shown, None),
         };
         let name = if pin.name.is_empty() { INSTRUCTIONS.to_owned() } else { pin.name };
         let approved =
@@ -91,7 +92,21 @@ impl Tool {
 async fn known(asked: &Asked, server: &Resource) -> Result<Vec<Tool>, Refusal> {
     let spec: ServerSpec = server.spec()?;
     let pins = asked.plane.guarded.tool_pins(server).await?;
-    Ok(pins.into_iter().map(|pin| Tool::new(pin, &spec)).collect())
+    let seen = asked.plane.gateway.seen(server.metadata.name.as_str());
+    Ok(told(pins, &spec, &seen.map(|seen| seen.kept_back).unwrap_or_default()))
+}
+
+/// Those that were approved or wait, and those that are kept back and never were approved.
+fn told(pins: Vec<ToolPin>, spec: &ServerSpec, kept: &[KeptBack]) -> Vec<Tool> {
+    let is_new =
+        |kept: &&KeptBack| kept.is_tool && !kept.waits && pins.iter().all(|pin| pin.name != kept.name);
+    let bare =
+        |kept: &KeptBack| ToolPin { name: kept.name.clone(), digest: None, definition: None, pending: None };
+    let never: Vec<ToolPin> = kept.iter().filter(is_new).map(bare).collect();
+    let mut tools: Vec<Tool> = pins.into_iter().chain(never).map(|pin| Tool::new(pin, spec, kept)).collect();
+    tools.sort_by(|one, other| one.name.cmp(&other.name));
+    tools.dedup_by(|one, other| one.name == other.name);
+    tools
 }
 
 /// `GET /servers/{id}/tools`.
@@ -186,34 +201,52 @@ mod tests {
     fn tools() -> Vec<Tool> {
         let spec = json!({"command": ["x"], "tools": {"quiet": {"hidden": true}}});
         let spec: ServerSpec = serde_json::from_value(spec).unwrap();
-        let pins = [
+        let pins = vec![
             pin("shown", Some("a"), None),
             pin("quiet", Some("a"), None),
-            pin("changed", Some("a"), Some(("b", APPROVABLE[1]))),
-            pin("new", None, Some(("b", APPROVABLE[0]))),
-            pin("bad", Some("a"), Some(("b", "`description` holds U+200B"))),
+            pin("changed", Some("a"), Some(("b", "it is not what was approved any more"))),
+            pin("new", None, Some(("b", "it waits"))),
+            pin("bad", Some("a"), None),
             pin("", Some("a"), None),
         ];
-        pins.into_iter().map(|pin| Tool::new(pin, &spec)).collect()
+        let kept = |name: &str, waits: bool, is_tool: bool| KeptBack {
+            name: name.to_owned(),
+            why: "`description` holds U+200B".to_owned(),
+            waits,
+            is_tool,
+        };
+        // A prompt that is kept back says nothing of the tool of its name.
+        let kept = [
+            kept("bad", false, true),
+            kept("worse", false, true),
+            kept("new", true, true),
+            kept("shown", false, false),
+        ];
+        told(pins, &spec, &kept)
+    }
+
+    fn tool(name: &str) -> Tool {
+        tools().into_iter().find(|tool| tool.name == name).unwrap()
     }
 
     #[test]
     fn a_tool_is_shown_or_waits_or_is_kept_back_whatever_is_approved() {
         let told: Vec<_> = tools().iter().map(|tool| (tool.name.clone(), tool.state)).collect();
         let expect = [
-            ("shown", Standing::Shown),
-            ("quiet", Standing::KeptBack),
+            (INSTRUCTIONS, Standing::Shown),
+            ("bad", Standing::KeptBack),
             ("changed", Standing::Waits),
             ("new", Standing::Waits),
-            ("bad", Standing::KeptBack),
-            (INSTRUCTIONS, Standing::Shown),
+            ("quiet", Standing::KeptBack),
+            ("shown", Standing::Shown),
+            ("worse", Standing::KeptBack),
         ];
         assert_eq!(told, expect.map(|(name, state)| (name.to_owned(), state)));
-        let all = tools();
-        let paths: Vec<_> = all[2].changes.iter().map(|it| it.path.as_str()).collect();
-        assert_eq!(paths, ["description"]);
-        let paths: Vec<_> = all[3].changes.iter().map(|it| it.path.as_str()).collect();
-        assert_eq!(paths, ["name", "description"]);
+        let paths = |name: &str| tool(name).changes.into_iter().map(|it| it.path).collect::<Vec<_>>();
+        assert_eq!(paths("changed"), ["description"]);
+        assert_eq!(paths("new"), ["name", "description"]);
+        assert!(tool("bad").approved.is_some() && tool("worse").approved.is_none());
+        assert_eq!(tool("worse").why.as_deref(), Some("`description` holds U+200B"));
     }
 
     #[test]
@@ -229,6 +262,7 @@ mod tests {
         check("new", "", Some(Code::Conflict));
         check("shown", "a", Some(Code::Conflict));
         check("bad", "b", Some(Code::Conflict));
+        check("worse", "", Some(Code::Conflict));
         check("none", "b", Some(Code::NotFound));
     }
 }

@@ -4,7 +4,7 @@ use hayward_auth::{Operation, Verb};
 use http::Method;
 
 use super::{ONLY_DRY, find, route};
-use crate::rest::{authorization, instances, tools};
+use crate::rest::{authorization, instances, proxy, tools};
 use crate::wire::PREFIX;
 use crate::wire::route::{Access, Gives, Param, Route, Takes};
 use crate::wire::shapes;
@@ -64,6 +64,19 @@ pub(super) fn of_servers() -> Vec<Route> {
             })
         },
     ]
+}
+
+/// How servers are asked without a client of the protocol.
+pub(super) fn of_proxy() -> Vec<Route> {
+    vec![Route {
+        summary: "Asks a server, or the servers of a project, what a message of MCP says; the answer is the one that it gives.".into(),
+        takes: Takes::Object(shapes::proxied),
+        gives: Gives::Object(200, shapes::answered),
+        statuses: &[404, 501],
+        ..route(Method::POST, format!("{PREFIX}/mcp/proxy"), "mcp.proxy".to_owned(), |asked| {
+            Box::pin(proxy::proxy(asked))
+        })
+    }]
 }
 
 /// What instances have beside what every kind has.

@@ -21,6 +21,15 @@ shapes! {
         "version": {"type": "integer"}, "change": {"enum": ["created", "updated", "deleted"]},
         "actor": {"type": "string"}, "at": {"type": "string"},
         "before": {"type": ["object", "null"]}, "after": {"type": ["object", "null"]}}}};
+    proxied: {"type": "object", "required": ["method"], "additionalProperties": false, "properties": {
+        "serverId": {"type": "string", "description": "The server's name or id; else `projectId` says where it goes."},
+        "projectId": {"type": "string", "description": "The project's name or id."},
+        "id": {"type": ["string", "integer"], "description": "Stands in the answer; 1 if nothing is said."},
+        "method": {"type": "string", "description": "E.g. `tools/call`."},
+        "params": {"type": "object"}}};
+    answered: {"type": "object", "required": ["jsonrpc", "id"], "properties": {
+        "jsonrpc": {"const": "2.0"}, "id": {"type": ["string", "integer"]},
+        "result": {"type": "object"}, "error": {"type": "object"}}};
     mcp_config: {"type": "object", "required": ["mcpServers"], "properties": {"mcpServers": {"type": "object"}}};
     instructions: {"type": "object", "required": ["prompt", "servers"], "properties": {
         "prompt": {"type": "string"}, "servers": {"type": "array", "items": {"type": "object"}}}};

@@ -139,6 +139,7 @@ impl Client {
                 // Whatever else it says meanwhile is heard when this is answered, which takes no longer than it may.
                 let settling = protocol.settle(&question, &self.endpoint);
                 self.gone.run_until_cancelled(settling).await;
+                protocol.bind(self.sender(protocol), &question).await?;
                 let frame = self.question(protocol, &request.id, &question, context.era())?;
                 reserved.grow(frame.byte_len())?;
                 self.send(frame).await;

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
 use hayward_api::principal::PrincipalKind;
-use hayward_api::{Principal, Source};
+use hayward_api::{Code, Error, Principal, Source};
 use hayward_tool::Transfers;
 use serde_json::json;
 
@@ -23,6 +23,7 @@ use super::{admin, answer, files, management, mcp, metrics, sse};
 use crate::endpoint::Endpoint;
 use crate::limits::{Limits, REQUEST_ID_BYTES_MAX};
 use crate::protocol::Protocol;
+use crate::road::Road;
 use crate::session::Sessions;
 use crate::tokens::Tokens;
 
@@ -207,21 +208,37 @@ pub(crate) fn identify(
 ) -> Result<Arc<Principal>, Response> {
     let principal =
         authenticate(app, arrived, headers)?.ok_or_else(|| unauthenticated("Invalid or disabled token"))?;
-    // The administrator's token manages and that for metrics watches: neither is a caller of tools.
+    if is_caller(&principal) { Ok(principal) } else { Err(unauthenticated("Invalid or disabled token")) }
+}
+
+/// Whether it calls tools: the administrator's token manages, and that for metrics watches.
+pub(crate) fn is_caller(principal: &Principal) -> bool {
     match principal.kind {
         PrincipalKind::Token | PrincipalKind::Local | PrincipalKind::User | PrincipalKind::ServiceAccount => {
-            Ok(principal)
+            true
         }
-        PrincipalKind::Admin | PrincipalKind::Metrics | PrincipalKind::Anonymous => {
-            Err(unauthenticated("Invalid or disabled token"))
-        }
+        PrincipalKind::Admin | PrincipalKind::Metrics | PrincipalKind::Anonymous => false,
     }
 }
 
 /// What a caller is told who asks for an endpoint that isn't there, or of which it may use nothing: both are the same to it.
-pub(crate) fn no_such_endpoint(endpoint: &Endpoint) -> String {
-    let hint = "`hayward get projects` and `hayward get servers` tell what there is";
-    format!("Not Found: `{endpoint}` is no endpoint, or may not be used with this credential; hint: {hint}")
+pub(crate) fn closed(road: &Road, endpoint: &Endpoint, principal: &Principal) -> Option<Error> {
+    if road.has_endpoint(endpoint, principal) {
+        return None;
+    }
+    if let Some(why) = road.why_not_served(endpoint, principal) {
+        return Some(Error::new(Code::Unsupported, format!("`{endpoint}` is not served: {why}")));
+    }
+    let message = format!("Not Found: `{endpoint}` is no endpoint, or may not be used with this credential");
+    let error = Error::new(Code::NotFound, message);
+    Some(error.with_hint("`hayward get projects` and `hayward get servers` tell what there is"))
+}
+
+/// The status and the text of it.
+pub(crate) fn closed_as(error: &Error) -> (StatusCode, String) {
+    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::NOT_FOUND);
+    let hint = error.hint.as_ref().map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+    (status, error.message.clone() + &hint)
 }
 
 /// Whoever the bearer token belongs to; none for a token that belongs to nobody, or comes from elsewhere than it may.

@@ -24,7 +24,7 @@ use tokio::time::sleep;
 
 use super::answer;
 use super::body::{Taken, read as read_body};
-use super::http::{App, Arrived, identify, no_such_endpoint, too_fast};
+use super::http::{App, Arrived, closed, closed_as, identify, too_fast};
 use crate::budget::Reserved;
 use crate::endpoint::Endpoint;
 use crate::limits::{Limits, STREAM_QUEUE};
@@ -47,8 +47,9 @@ where
             let message = "Not Acceptable: accept application/json or text/event-stream";
             return Err(refusal(StatusCode::NOT_ACCEPTABLE, None, message));
         }
-        if !app.protocol.road().has_endpoint(&arrived.endpoint, &principal) {
-            return Err(refusal(StatusCode::NOT_FOUND, None, &no_such_endpoint(&arrived.endpoint)));
+        if let Some(error) = closed(app.protocol.road(), &arrived.endpoint, &principal) {
+            let (status, told) = closed_as(&error);
+            return Err(refusal(status, None, &told));
         }
         let session = find_session(app, &head.headers, (&principal, &arrived.endpoint))?;
         let visit = Visit { app, arrived, head: &head, principal, accepts, session };
@@ -312,7 +313,7 @@ impl Visit<'_> {
             }
             Ask::Question(question) => {
                 self.app.protocol.settle(&question, &self.arrived.endpoint).await;
-                self.question(&request.id, &question, era, reserved)
+                self.question(&request.id, &question, era, reserved).await
             }
             Ask::Task(ask) => {
                 let told = self.app.protocol.task(&request.id, &ask, &context, self.who())?;
@@ -353,7 +354,7 @@ impl Visit<'_> {
         }
     }
 
-    fn question(
+    async fn question(
         &self,
         id: &RequestId,
         question: &Question,
@@ -374,6 +375,11 @@ impl Visit<'_> {
                         RpcError::new(i64::from(Code::Unavailable.http_status()), message)
                     },
                 )?;
+            let sender = Sender { session: Some(session.id.as_str().into()), ..self.sender() };
+            if let Err(error) = self.app.protocol.bind(sender, question).await {
+                self.app.sessions.end(&session.id, &self.principal.credential);
+                return Err(error);
+            }
             if let Ok(value) = HeaderValue::from_str(&session.id) {
                 response.headers_mut().insert(SESSION_ID, value);
             }

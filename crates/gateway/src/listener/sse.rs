@@ -22,7 +22,7 @@ use tokio::time::{Instant, interval_at};
 use super::answer::{self, Part};
 use super::body::read as read_body;
 use super::client::{Client, Parts};
-use super::http::{App, Arrived, identify, no_such_endpoint};
+use super::http::{App, Arrived, closed, closed_as, identify};
 use crate::limits::STREAM_QUEUE;
 use crate::road::Permit;
 
@@ -59,8 +59,9 @@ pub(crate) async fn open(
         Err(refused) => return refused,
     };
     let endpoint = arrived.endpoint;
-    if !app.protocol.road().has_endpoint(&endpoint, &principal) {
-        return answer::detail(StatusCode::NOT_FOUND, &no_such_endpoint(&endpoint));
+    if let Some(error) = closed(app.protocol.road(), &endpoint, &principal) {
+        let (status, told) = closed_as(&error);
+        return answer::detail(status, &told);
     }
     if !Accepts::of(&headers).events {
         return answer::detail(StatusCode::NOT_ACCEPTABLE, "Not Acceptable: accept text/event-stream");

@@ -21,7 +21,7 @@ use hayward_tool::{Abilities, Outcome, ProgressQueue, Reply, Round, ToolError, V
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Protocol, Sender};
+use super::{Protocol, Sender, carried};
 use crate::asking::{Asking, Outbox};
 use crate::budget::Reserved;
 use crate::endpoint::Endpoint;
@@ -47,25 +47,30 @@ impl Walking {
     }
 }
 
+/// What a request goes on with.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) round: Round,
+    /// What this round uses up.
+    pub(super) spends: Option<Spends>,
+    /// The id of the request that began it, if it isn't this one.
+    pub(super) correlation_id: Option<Arc<str>>,
+}
+
 /// What a request is answered with.
 type Answered = (Result<Raw, RpcError>, Option<Permit>);
 
 impl Protocol {
     /// Reads what a client brings along from the last round.
-    pub(super) fn open_round(
-        &self,
-        walk: &Walk,
-        sender: &Sender,
-        era: Era,
-    ) -> Result<(Round, Option<Spends>), RpcError> {
+    pub(super) fn open_round(&self, walk: &Walk, sender: &Sender, era: Era) -> Result<Opened, RpcError> {
         // The legacy era knows nothing of this.
         if era == Era::Legacy {
-            return Ok(Default::default());
+            return Ok(Opened::default());
         }
         let Answers { responses, state } = &walk.answers;
         let opened = state.as_deref().map(|sealed| self.open_state(walk, sender, sealed)).transpose()?;
-        let (state, spends) = opened.unzip();
-        Ok((Round { answers: responses.clone(), state, is_task: false }, spends.flatten()))
+        let opened = opened.unwrap_or_default();
+        Ok(Opened { round: Round { answers: responses.clone(), ..opened.round }, ..opened })
     }
 
     fn open_state(
@@ -73,7 +78,7 @@ impl Protocol {
         walk: &Walk,
         Sender { endpoint, principal, .. }: &Sender,
         sealed: &str,
-    ) -> Result<(Raw, Option<Spends>), RpcError> {
+    ) -> Result<Opened, RpcError> {
         let bound = bound_to(endpoint, walk.verb, &walk.name, &walk.arguments);
         let now = self.road.counted_unix();
         let refused = |error: StateError| {
@@ -88,10 +93,12 @@ impl Protocol {
         // What has an effect is done once for each round; reading again does no harm.
         let is_once = self.road.has_effect(endpoint, walk.verb, &walk.name);
         let spends = is_once.then_some(Spends { nonce: opened.nonce, expires_unix: opened.expires_unix });
-        let state = Raw::parse(opened.content, hayward_mcp::limits::JSON).map_err(|_| {
+        let (correlation_id, state) = carried::part(opened.content);
+        let state = Raw::parse(state, hayward_mcp::limits::JSON).map_err(|_| {
             RpcError::invalid_params("the state is not ours: call again without `requestState`")
         })?;
-        Ok((state, spends))
+        let round = Round { state: Some(state), answers: None, is_task: false };
+        Ok(Opened { round, spends, correlation_id })
     }
 
     /// Walks the road, again and again if need be, until the request can be answered.
@@ -215,7 +222,8 @@ impl Protocol {
         let bound = bound_to(&arrival.endpoint, verb, &arrival.name, &arrival.arguments);
         let binding = Binding { principal: &arrival.principal.credential, digest: bound };
         let lifetime = u32::try_from(self.limits.state_lifetime_ms / 1000).unwrap_or(u32::MAX);
-        self.states.seal(&binding, state.as_bytes(), self.road.counted_unix(), lifetime).map_err(|error| {
+        let content = carried::join(&arrival.correlation_id, state.as_bytes());
+        self.states.seal(&binding, &content, self.road.counted_unix(), lifetime).map_err(|error| {
             tracing::error!(%error, "a state can't be sealed");
             RpcError::new(
                 hayward_mcp::error::INTERNAL_ERROR,

@@ -29,6 +29,9 @@ impl Beside {
     /// A look at what is declared.
     pub(crate) const LOOK: Self = Self { method: "manage", tier: Some(Tier::Read) };
 
+    /// The beginning of a session.
+    pub(crate) const BIND: Self = Self { method: "session_bind", tier: Some(Tier::Read) };
+
     /// A change of settings.
     pub(super) const CONFIG: Self = Self { method: "config", tier: None };
 }
@@ -36,7 +39,9 @@ impl Beside {
 impl Beside {
     /// Whether what is asked for is named by a word of ours, and not by whoever asks.
     pub(super) fn is_named_by_us(self) -> bool {
-        [Self::ADMIN, Self::MANAGE, Self::LOOK, Self::CONFIG].iter().any(|ours| ours.method == self.method)
+        [Self::ADMIN, Self::MANAGE, Self::LOOK, Self::BIND, Self::CONFIG]
+            .iter()
+            .any(|ours| ours.method == self.method)
     }
 }
 
@@ -71,6 +76,7 @@ impl Arrival {
         Self {
             principal,
             source,
+            correlation_id: Arc::clone(&request_id),
             request_id,
             client: Arc::default(),
             rpc_id: None,

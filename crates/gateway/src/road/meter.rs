@@ -7,7 +7,7 @@ use hayward_api::Ending;
 use hayward_auth::Credentials;
 use hayward_telemetry::metrics::{CallResult, Kind, Meters, Observed};
 use hayward_telemetry::otlp::{Spans, Started};
-use hayward_tool::{Outcome, Verb};
+use hayward_tool::{Outcome, Reached, Verb};
 
 use super::clock::Clock;
 use super::route::Route;
@@ -33,7 +33,7 @@ impl Road {
 
 impl Metered<'_> {
     /// Counts it, and tells it.
-    pub(super) fn ended(self, outcome: &Outcome) {
+    pub(super) fn ended(self, outcome: &Outcome, reached: Option<&Reached>) {
         let (took, verb) = (self.since.elapsed(), self.arrival.form());
         if verb == Verb::CallTool {
             let (role, result) = (self.arrival.principal.role(), result(outcome.verdict.ending));
@@ -46,7 +46,7 @@ impl Metered<'_> {
         }
         if let Some(span) = self.span {
             let target = self.router.find(verb, &self.arrival.name).map(Route::name);
-            trace::tell(span, took, (self.arrival, target), outcome);
+            trace::tell(span, took, (self.arrival, target), (outcome, reached));
         }
     }
 }

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error, Principal, Tier};
 use hayward_audit::secrets::Secrets;
-use hayward_audit::{AuditError, Hash, Intent, Log, Moved, Queued, Redacted, Seq, redact};
+use hayward_audit::{AuditError, Hash, Intent, Log, Moved, PartOf, Queued, Redacted, Seq, redact};
 use hayward_mcp::era::Revision;
 use hayward_telemetry::metrics::Meters;
-use hayward_tool::{Outcome, Reply, ToolError, TransferError, Verb, Verdict};
+use hayward_tool::{Outcome, Reached, Reply, ToolError, TransferError, Verb, Verdict};
 
 use super::Arrival;
 use super::redact::{recorded, recorded_json};
 use super::refusals::Refusals;
 use super::route::Route;
+use crate::endpoint::Endpoint;
 
 /// How often a call lets others go first while somebody writes the record, before it waits.
 const YIELDS: u32 = 32;
@@ -55,6 +56,16 @@ impl Open {
     pub(crate) fn seq(&self) -> u64 {
         self.seq.get()
     }
+}
+
+/// What came of a call beside its verdict.
+#[derive(Default)]
+struct Brought<'a> {
+    /// The BLAKE3 of its result, and how many bytes that has.
+    digest: Option<Hash>,
+    bytes: Option<u64>,
+    moved: Option<Moved>,
+    reached: Option<&'a Reached>,
 }
 
 /// When a record counts.
@@ -137,18 +148,25 @@ impl Recorder {
     }
 
     /// Records how it ended, and passes it on; what can't be recorded is not told as done.
-    pub(crate) async fn outcome(&self, open: Open, verb: Verb, mut outcome: Outcome) -> Outcome {
+    pub(crate) async fn outcome(
+        &self,
+        open: Open,
+        verb: Verb,
+        mut outcome: Outcome,
+        reached: Option<&Reached>,
+    ) -> Outcome {
         if outcome.verdict.code.is_none() {
             outcome.verdict.code = round_code(&outcome.reply).map(ToOwned::to_owned);
         }
         if let Some(detail) = &outcome.detail {
             tracing::error!(code = outcome.verdict.code, detail, "a call failed");
         }
-        let digest = match &outcome.reply {
-            Reply::Result(raw) => Some(Hash::blake3(raw.as_bytes())),
-            Reply::Ask { .. } | Reply::GoOn { .. } | Reply::Error { .. } => None,
-        };
-        match self.close(open, &outcome.verdict, (digest, None)).await {
+        let mut brought = Brought { reached, ..Brought::default() };
+        if let Reply::Result(raw) = &outcome.reply {
+            brought.digest = Some(Hash::blake3(raw.as_bytes()));
+            brought.bytes = u64::try_from(raw.as_bytes().len()).ok();
+        }
+        match self.close(open, &outcome.verdict, brought).await {
             Ok(()) => outcome,
             Err(error) => Outcome::failed(verb, unrecorded(&error, "although the call has run")),
         }
@@ -191,6 +209,7 @@ impl Recorder {
             arguments: &redact::arguments("{}"),
             raw_arguments: None,
             decision: "deny",
+            part_of: PartOf::default(),
         };
         let queued = self.log.denied_often(&intent, &reason, *count);
         self.recorded(&queued, Durability::Process).await.map(drop)
@@ -213,18 +232,13 @@ impl Recorder {
         let changed = AssertUnwindSafe(change).catch_unwind().await.unwrap_or_else(lost);
         let verdict = changed.as_ref().map_or_else(E::verdict, |_| Verdict::ok());
         let moved = changed.as_ref().ok().and_then(|(_, moved)| *moved);
-        self.close(open, &verdict, (None, moved))
+        self.close(open, &verdict, Brought { moved, ..Brought::default() })
             .await
             .map_err(|error| E::refused(unrecorded(&error, "although the change was made")))?;
         changed.map(|(made, _)| made)
     }
 
-    async fn close(
-        &self,
-        open: Open,
-        verdict: &Verdict,
-        (result_digest, moved): (Option<Hash>, Option<Moved>),
-    ) -> Result<(), AuditError> {
+    async fn close(&self, open: Open, verdict: &Verdict, brought: Brought<'_>) -> Result<(), AuditError> {
         let redaction = self.secrets.current();
         let message = verdict.message.as_deref().map(|message| recorded(&redaction, message));
         let outcome = hayward_audit::Outcome {
@@ -232,8 +246,13 @@ impl Recorder {
             code: verdict.code.as_deref(),
             message: message.as_deref(),
             duration_ms: millis(open.since.elapsed()),
-            result_digest,
-            moved,
+            result_digest: brought.digest,
+            result_bytes: brought.bytes,
+            moved: brought.moved,
+            reached: brought.reached.map(|reached| hayward_audit::Reached {
+                instance: &reached.instance,
+                is_bound: reached.is_bound,
+            }),
         };
         let queued = self.log.outcome(open.seq, &outcome)?;
         self.recorded(&queued, open.durability).await.map(drop)
@@ -262,12 +281,9 @@ impl Recorder {
     fn give_up(&self, queued: &Queued<'_>) {
         if let Some(Ok(seq)) = queued.told() {
             let outcome = hayward_audit::Outcome {
-                ending: Ending::Denied,
                 code: Some("AuditUnavailable"),
                 message: Some("its record was late, so nothing was done"),
-                duration_ms: None,
-                result_digest: None,
-                moved: None,
+                ..hayward_audit::Outcome::bare(Ending::Denied)
             };
             // If it is owed one by now, that one is written as soon as anything can be.
             drop(self.log.outcome(seq, &outcome));
@@ -360,14 +376,28 @@ fn intent<'a>(
         client_name: Some(&*said.client).filter(|client| !client.is_empty()),
         traceparent: arrival.trace_parent.as_deref(),
         protocol: arrival.revision.map(Revision::as_str),
-        server: route.map_or("", |route| &route.toolset),
+        server: route.map_or_else(|| arrival.endpoint.server().unwrap_or_default(), |route| &route.toolset),
         method: arrival.verb.map_or(arrival.beside.method, Verb::method),
         tool: &said.name,
         tier: tier(arrival, route),
         arguments: &said.arguments,
         raw_arguments: Some(arrival.arguments.as_str()),
         decision,
+        part_of: PartOf {
+            correlation_id: Some(&arrival.correlation_id),
+            session: arrival.session.as_deref(),
+            project: project(&arrival.endpoint, route),
+        },
     }
+}
+
+/// The project whose endpoint it came in at. `/mcp` is one of a project as far as its servers go.
+fn project<'a>(endpoint: &'a Endpoint, route: Option<&Route>) -> Option<&'a str> {
+    let is_its = match endpoint {
+        Endpoint::Default => route.is_some_and(Route::has_instances),
+        Endpoint::Server(_) | Endpoint::Project(_) => true,
+    };
+    endpoint.project().filter(|_| is_its)
 }
 
 /// The record can't be written: the caller is told that, and not what else may have come of the call.

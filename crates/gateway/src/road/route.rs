@@ -113,6 +113,11 @@ impl Route {
         }
     }
 
+    /// Whether it lies at a server that has instances.
+    pub(crate) fn has_instances(&self) -> bool {
+        matches!(self.item, Item::Offered(..) | Item::Anything(..))
+    }
+
     /// Whether it names an argument of this name.
     pub(crate) fn declares(&self, argument: &str) -> bool {
         match &self.item {

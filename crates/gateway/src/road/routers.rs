@@ -65,6 +65,12 @@ impl Routers {
         built.get(endpoint).filter(|known| known.version == version).map(|known| Arc::clone(&known.router))
     }
 
+    /// Why an endpoint is not served, and what it would show.
+    pub(crate) fn unserved(&self, endpoint: &Endpoint) -> Option<(Router, &'static str)> {
+        let (entry, why) = self.upstreams.unserved(endpoint)?;
+        Some((self.build(endpoint, Some(&entry))?, why))
+    }
+
     fn build(&self, endpoint: &Endpoint, entry: Option<&Entry>) -> Option<Router> {
         let mut router = Router::new(endpoint.project());
         let bare = Names::default();

@@ -10,21 +10,21 @@ use hayward_mcp::error::{
     INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, RESOURCE_NOT_FOUND,
 };
 use hayward_telemetry::otlp::{Attribute, Ended, Spans, Started};
-use hayward_tool::{Outcome, Reply, Verb};
+use hayward_tool::{Outcome, Reached, Reply, Verb};
 
 use super::Arrival;
 
 type Attributes<'a> = Vec<(&'static str, Attribute<'a>)>;
 
 /// Attributes that a call has at most.
-const ATTRIBUTES_MAX: usize = 12;
+const ATTRIBUTES_MAX: usize = 15;
 
 /// Tells a call at its end. `target` is the name of the tool, prompt or resource, if there is one.
 pub(super) fn tell(
     (spans, started): (&Spans, Started),
     took: Duration,
     (arrival, target): (&Arrival, Option<&str>),
-    outcome: &Outcome,
+    (outcome, reached): (&Outcome, Option<&Reached>),
 ) {
     let verb = arrival.form();
     let method = verb.method();
@@ -45,6 +45,12 @@ pub(super) fn tell(
     let rpc_id = arrival.rpc_id.as_ref().map(|id| id.as_raw().as_str().trim_matches('"'));
     attributes.extend(rpc_id.map(|id| ("jsonrpc.request.id", Attribute::Text(id))));
     attributes.push(("hayward.request_id", Attribute::Text(&arrival.request_id)));
+    if arrival.correlation_id != arrival.request_id {
+        attributes.push(("hayward.correlation_id", Attribute::Text(&arrival.correlation_id)));
+    }
+    let session = arrival.session.as_deref();
+    attributes.extend(session.map(|session| ("mcp.session.id", Attribute::Text(session))));
+    attributes.extend(reached.map(|it| ("hayward.instance", Attribute::Text(&it.instance))));
     let address = arrival.source.address.map(|address| (address.ip().to_string(), address.port()));
     network(address.as_ref(), &mut attributes);
     let code = match outcome.reply {

@@ -195,11 +195,13 @@ impl Calling<'_> {
                 Some(owner) => links.own(name, &owner).await,
             }
         };
-        tokio::select! {
+        let link = tokio::select! {
             biased;
-            link = waiting => link.map_err(|away| Ended::Failed(self.away(&away))),
-            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
-        }
+            link = waiting => link.map_err(|away| Ended::Failed(self.away(&away)))?,
+            stop = self.cx.stopped() => return Err(Ended::Stopped(stop)),
+        };
+        self.cx.reach(&link.instance, link.is_new);
+        Ok(link)
     }
 
     /// Whether everybody's calls go over one connection.
@@ -435,6 +437,7 @@ impl Calling<'_> {
             )
         })?;
         let HeldCall { exchange, asked, link, .. } = held;
+        self.cx.reach(&link.instance, false);
         let answer = questions::answer(&self.call.round);
         match timeout(TELL_TIMEOUT, link.upstream.answer(&asked, answer)).await {
             Ok(Ok(())) => Ok(Going { link, exchange }),

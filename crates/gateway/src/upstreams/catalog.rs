@@ -27,6 +27,8 @@ pub struct Declared {
 pub(crate) struct Catalog {
     pub(crate) servers: HashMap<Arc<str>, Arc<Server>>,
     pub(crate) entries: HashMap<Endpoint, Arc<Entry>>,
+    /// What endpoints would show that are not served, and why they aren't.
+    pub(crate) unserved: HashMap<Endpoint, (Arc<Entry>, &'static str)>,
 }
 
 /// What one endpoint shows.
@@ -109,14 +111,16 @@ impl Catalog {
             };
             servers.insert(Arc::clone(&server.name), server);
         }
-        let mut entries = HashMap::new();
+        let (mut entries, mut unserved) = (HashMap::new(), HashMap::new());
         for server in servers.values() {
             let attached = Attached { server: Arc::clone(server), prefix: None, tools: Arc::default() };
             let entry = Entry::new(vec![attached], NameStyle::Underscore, None);
             entries.insert(Endpoint::Server(Arc::clone(&server.name)), entry);
         }
         for (name, spec) in declared.projects {
-            if !spec.is_served() {
+            if let Some(why) = spec.why_not_served() {
+                let entry = Arc::new(project(&spec, &servers));
+                unserved.insert(Endpoint::Project(name.into()), (entry, why));
                 continue;
             }
             let endpoint = if name == DEFAULT_PROJECT {
@@ -133,7 +137,7 @@ impl Catalog {
             let entry = known.map_or_else(|| Arc::new(entry), Arc::clone);
             (endpoint, entry)
         };
-        Self { servers, entries: entries.into_iter().map(kept).collect() }
+        Self { servers, entries: entries.into_iter().map(kept).collect(), unserved }
     }
 
     /// The endpoints that show something else than before, or are new or gone.
@@ -220,6 +224,8 @@ mod tests {
         assert_eq!(prefixes(&catalog, &Endpoint::Default), ["q"]);
         assert_eq!(prefixes(&catalog, &project("default")), ["q"]);
         assert!(!catalog.entries.contains_key(&project("gated")), "what it asks for isn't done");
+        assert!(catalog.unserved[&project("gated")].1.contains("accept: [NotEnforced]"));
+        assert_eq!(catalog.unserved.len(), 1);
     }
 
     #[test]

@@ -11,6 +11,10 @@ use hayward_tool::{Abilities, BoxFuture};
 pub struct Link {
     /// The connection.
     pub upstream: Arc<Upstream>,
+    /// The name of the instance.
+    pub instance: Arc<str>,
+    /// Whether it was made for its owner, and only now.
+    pub is_new: bool,
     /// What counts its use; given back when it is dropped.
     pub hold: Box<dyn Any + Send + Sync>,
 }

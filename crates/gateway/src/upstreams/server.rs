@@ -75,8 +75,10 @@ pub struct KeptBack {
     pub why: String,
     /// The whole of it, for whoever is to approve it.
     pub definition: String,
-    /// Its digest, for the same.
+    /// Its digest, for the same; none if nobody can.
     pub pin: Option<String>,
+    /// Whether it is a tool, or what is approved like one.
+    pub is_tool: bool,
 }
 
 impl Server {
@@ -269,6 +271,7 @@ impl Server {
                     why: objection.to_string(),
                     definition: tool.as_str().chars().take(OFFERED_BYTES_MAX).collect(),
                     pin: tool.view().ok().filter(|_| objection.waits()).map(|value| admission::pin(&value)),
+                    is_tool: true,
                 }),
             }
         }
@@ -294,6 +297,7 @@ impl Server {
                         why: looked.err().unwrap_or_else(|| "it has no name".to_owned()),
                         definition: element.as_str().chars().take(OFFERED_BYTES_MAX).collect(),
                         pin: None,
+                        is_tool: false,
                     }),
                 }
             }
@@ -316,6 +320,7 @@ impl Server {
             why: why.to_owned(),
             definition: text.chars().take(OFFERED_BYTES_MAX).collect(),
             pin,
+            is_tool: true,
         };
         if let Err(objection) = admission::look_at_text(text, "instructions") {
             return lists.kept_back.push(kept_back(&objection.to_string(), None));

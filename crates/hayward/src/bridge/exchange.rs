@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hayward_mcp::envelope::{Frame, Message, Request, RequestId};
 use hayward_mcp::http::SESSION_ID;
+use hayward_mcp::json::ObjectWriter;
 use hayward_mcp::sse::{Parser, Received};
 use hayward_mcp::upstream::{Body, Connect as _, ConnectError};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -13,14 +14,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-use super::{LINE_BYTES_MAX, Shared, failed};
+use super::{Shared, failed};
+use crate::limits::{MESSAGE_BYTES_MAX, REACH_PATIENCE, REACH_PAUSE_MAX, REACH_PAUSE_MIN};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// How long a server that can't be reached is tried again.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// The first and the longest pause between two tries.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 type Answer = Response<Box<dyn Body>>;
 
@@ -34,13 +31,19 @@ enum Streamed {
 
 impl Shared {
     /// Sends a request, and passes on all that comes of it.
-    pub(super) async fn exchange(&self, body: Bytes, request: &Request, lines: &mpsc::Sender<Frame>) {
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        body: Bytes,
+        request: &Request,
+        lines: &mpsc::Sender<Frame>,
+    ) {
+        let used = self.session.id();
         let mut answer = self.send(Method::POST, self.headers_of(request), body.clone()).await;
         let is_forgotten = |answer: &Result<Answer, ConnectError>| {
             answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::NOT_FOUND)
         };
         // A server that restarted serves without a session, or says that it knows none.
-        if is_forgotten(&answer) && self.session.is_open() && self.renew().await {
+        if is_forgotten(&answer) && used.is_some() && self.renewed(used, lines).await {
             answer = self.send(Method::POST, self.headers_of(request), body).await;
         }
         match answer {
@@ -96,7 +99,7 @@ impl Shared {
             match request.method.as_str() {
                 "initialize" => self.session.agreed(result),
                 "tools/list" => self.learn(result),
-                _ => {}
+                _ => self.session.note(request),
             }
         }
         match result {
@@ -108,7 +111,7 @@ impl Shared {
     /// Follows the stream of a request to its answer, over as many connections as that takes.
     async fn follow(&self, answer: Answer, request: &Request, lines: &mpsc::Sender<Frame>) {
         let mut streamed = self.stream(answer, Some(request), lines).await;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + REACH_PATIENCE;
         loop {
             let (last, retry_ms) = match streamed {
                 Streamed::Answered => return,
@@ -118,7 +121,7 @@ impl Shared {
                     return drop(lines.send(failed(&request.id, message)).await);
                 }
             };
-            sleep(Duration::from_millis(retry_ms.unwrap_or(0)).clamp(PAUSE_MIN, PAUSE_MAX)).await;
+            sleep(Duration::from_millis(retry_ms.unwrap_or(0)).clamp(REACH_PAUSE_MIN, REACH_PAUSE_MAX)).await;
             streamed = match self.resume(&last).await {
                 Some(answer) => self.stream(answer, Some(request), lines).await,
                 None => Streamed::Open(None, None),
@@ -142,7 +145,7 @@ impl Shared {
         request: Option<&Request>,
         lines: &mpsc::Sender<Frame>,
     ) -> Streamed {
-        let (mut body, mut parser) = (answer.into_body(), Parser::new(LINE_BYTES_MAX));
+        let (mut body, mut parser) = (answer.into_body(), Parser::new(MESSAGE_BYTES_MAX));
         while let Ok(Some(chunk)) = body.chunk().await {
             for received in parser.push(&chunk) {
                 let Received::Event(event) = received else { continue };
@@ -184,9 +187,9 @@ impl Shared {
     }
 
     /// Hears what the server says outside of requests, over as many connections as that takes.
-    pub(super) async fn listen(&self, lines: &mpsc::Sender<Frame>) {
-        let (mut last, mut pause): (Option<Arc<str>>, _) = (None, PAUSE_MIN);
-        while self.session.is_open() {
+    pub(super) async fn listen(self: &Arc<Self>, lines: &mpsc::Sender<Frame>) {
+        let (mut last, mut pause): (Option<Arc<str>>, _) = (None, REACH_PAUSE_MIN);
+        while let Some(used) = self.session.id() {
             let mut headers = self.headers();
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
             if let Some(last) = last.as_deref().and_then(|last| HeaderValue::from_str(last).ok()) {
@@ -194,37 +197,40 @@ impl Shared {
             }
             match self.send(Method::GET, headers, Bytes::new()).await {
                 Ok(answer) if is_events(answer.headers()) => {
-                    pause = PAUSE_MIN;
+                    pause = REACH_PAUSE_MIN;
                     if let Streamed::Open(id, _) = self.stream(answer, None, lines).await {
                         last = id;
                     }
                 }
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND => {
                     last = None;
-                    if self.renew().await {
-                        // Whatever it was that changed meanwhile, nobody told it.
-                        for list in ["tools", "resources", "prompts"] {
-                            let method = format!("notifications/{list}/list_changed");
-                            let params = hayward_mcp::json::Raw::empty_object();
-                            lines.send(Frame::notification(&method, &params)).await.ok();
-                        }
-                    }
+                    self.renewed(Some(used), lines).await;
                 }
                 // A server that has no such stream.
                 Ok(answer) if answer.status() == StatusCode::METHOD_NOT_ALLOWED => return,
                 Ok(_) | Err(_) => {}
             }
             sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = (pause * 2).min(REACH_PAUSE_MAX);
         }
     }
 
-    /// Begins the session again as the client began it; whether there is one now.
-    async fn renew(&self) -> bool {
-        let before = self.session.id();
+    /// Begins the session `used` again, unless somebody has, to its end even if whoever needs it is
+    /// withdrawn; whether there is one now.
+    async fn renewed(self: &Arc<Self>, used: Option<Arc<str>>, lines: &mpsc::Sender<Frame>) -> bool {
+        let (this, lines) = (Arc::clone(self), lines.clone());
+        let renewing = self.tasks.spawn(async move {
+            let renewing = this.renew(used, &lines);
+            this.gone.run_until_cancelled(renewing).await.unwrap_or_default()
+        });
+        renewing.await.unwrap_or_default()
+    }
+
+    /// Begins the session again as the client began it, and says again what was agreed on in it.
+    async fn renew(&self, used: Option<Arc<str>>, lines: &mpsc::Sender<Frame>) -> bool {
         let _renewing = self.session.renewing.lock().await;
         // Somebody did meanwhile.
-        if self.session.id() != before {
+        if self.session.id() != used {
             return true;
         }
         let Some(initialize) = self.session.initialize() else { return false };
@@ -240,25 +246,61 @@ impl Shared {
         let initialized =
             Frame::notification("notifications/initialized", &hayward_mcp::json::Raw::empty_object());
         self.tell(initialized.to_vec().into(), None).await;
+        self.restore().await;
+        self.doubt(lines).await;
         true
+    }
+
+    /// Says again what the client has said in the session that is gone.
+    async fn restore(&self) {
+        for (number, (method, params)) in self.session.noted().into_iter().enumerate() {
+            let object = ObjectWriter::new(128).str("jsonrpc", "2.0").str("id", &format!("hayward-{number}"));
+            let body =
+                Bytes::copy_from_slice(object.str("method", method).raw("params", &params).end().as_bytes());
+            let Ok(Message::Request(request)) = Message::read(body.clone()) else { continue };
+            let restored = async {
+                let answer = self.send(Method::POST, self.headers_of(&request), body).await?;
+                let status = answer.status();
+                whole(answer.into_body()).await.map(|_| status)
+            };
+            match restored.await {
+                Ok(status) if status.is_success() => {}
+                Ok(status) => tracing::warn!(method, %status, "what was agreed on is not any more"),
+                Err(error) => {
+                    tracing::warn!(method, error = error.what, "what was agreed on is not any more")
+                }
+            }
+        }
+    }
+
+    /// Says that everything may be otherwise: what changed while there was no session, nobody told.
+    async fn doubt(&self, lines: &mpsc::Sender<Frame>) {
+        for list in ["tools", "resources", "prompts"] {
+            let method = format!("notifications/{list}/list_changed");
+            lines.send(Frame::notification(&method, &hayward_mcp::json::Raw::empty_object())).await.ok();
+        }
+        for uri in self.session.subscribed() {
+            let params = ObjectWriter::new(64).str("uri", &uri).end();
+            lines.send(Frame::notification("notifications/resources/updated", &params)).await.ok();
+        }
     }
 
     /// Ends the session, so that the server need not keep it.
     pub(super) async fn end_session(&self) {
         if self.session.is_open() {
             let request = self.request(Method::DELETE, self.headers(), Bytes::new());
-            drop(tokio::time::timeout(PAUSE_MAX, self.dial.send(request)).await);
+            drop(tokio::time::timeout(REACH_PAUSE_MAX, self.dial.send(request)).await);
         }
     }
 
     /// Sends a request, again and again while it can't have arrived.
     async fn send(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Answer, ConnectError> {
-        let (until, mut pause) = (Instant::now() + PATIENCE, PAUSE_MIN);
+        let (until, mut pause) = (Instant::now() + REACH_PATIENCE, REACH_PAUSE_MIN);
         loop {
             match self.dial.send(self.request(method.clone(), headers.clone(), body.clone())).await {
                 Err(error) if !error.may_have_arrived && Instant::now() < until => {
                     sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    pause = (pause * 2).min(REACH_PAUSE_MAX);
                 }
                 sent => return sent,
             }
@@ -283,7 +325,7 @@ fn is_events(headers: &HeaderMap) -> bool {
 async fn whole(mut body: Box<dyn Body>) -> Result<Bytes, ConnectError> {
     let mut all = Vec::new();
     while let Some(chunk) = body.chunk().await? {
-        if all.len() + chunk.len() > LINE_BYTES_MAX {
+        if all.len() + chunk.len() > MESSAGE_BYTES_MAX {
             return Err(ConnectError { what: "it is too long".to_owned(), may_have_arrived: true });
         }
         all.extend_from_slice(&chunk);

@@ -11,6 +11,7 @@ use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 
 use super::Shared;
+use crate::limits::LISTED_TOOLS_MAX;
 
 impl Shared {
     /// The headers of any message of this session.
@@ -67,7 +68,7 @@ impl Shared {
     pub(super) fn learn(&self, result: &Raw) {
         let Some(tools) = Object::of(result).and_then(|result| result.get("tools")) else { return };
         let mut known = self.mirrored.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for tool in tools.elements(TOOLS_MAX) {
+        for tool in tools.elements(LISTED_TOOLS_MAX) {
             let Some(tool) = Object::of(&tool) else { continue };
             let (Some(name), Some(schema)) = (tool.get_str("name"), tool.get("inputSchema")) else {
                 continue;
@@ -79,6 +80,3 @@ impl Shared {
         }
     }
 }
-
-/// Tools of a list that are looked at.
-const TOOLS_MAX: usize = 10_000;

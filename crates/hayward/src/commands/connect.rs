@@ -3,8 +3,7 @@
 use crate::bridge::Bridge;
 use crate::failure::Failure;
 use crate::runtime;
-use crate::server::{ProjectArg, ServerArgs};
-use crate::speaking::At;
+use crate::speaking::EndpointArgs;
 
 /// Connects a client on standard input and output to an endpoint: to `/mcp`, to a project, or to one server.
 ///
@@ -12,24 +11,12 @@ use crate::speaking::At;
 /// session is begun again, and what was on its way and has no effect twice is sent again.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// One server instead of a project
-    #[arg(value_name = "SERVER")]
-    name: Option<String>,
-
     #[command(flatten)]
-    project: ProjectArg,
-
-    #[command(flatten)]
-    server: ServerArgs,
+    endpoint: EndpointArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let at = match (&args.name, args.project.name()) {
-        (Some(server), _) => At::Server(server.clone()),
-        (None, Some(project)) => At::Project(project.to_owned()),
-        (None, None) => At::Default,
-    };
-    let bridge = Bridge::new(&args.server, &at)?;
+    let bridge = Bridge::new(&args.endpoint.server, &args.endpoint.at())?;
     runtime::block_on(async {
         let shutdown = runtime::shutdown_signal()?;
         bridge.run(tokio::io::stdin(), tokio::io::stdout(), shutdown).await

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{Form, show, table};
-use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::speaking::{At, failed, speak};
+use crate::server::block_on;
+use crate::speaking::{EndpointArgs, failed, speak};
 
 /// Characters of a description in a table.
 const DESCRIPTION_CHARS: usize = 80;
@@ -16,29 +16,18 @@ const DESCRIPTION_CHARS: usize = 80;
 /// Names are those that a client calls them by. `hayward call` calls one.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Server whose tools are listed, under its own names
-    #[arg(value_name = "SERVER")]
-    name: Option<String>,
-
     /// Form of the output
     #[arg(long, short, value_enum, default_value = "table")]
     output: Form,
 
     #[command(flatten)]
-    project: ProjectArg,
-
-    #[command(flatten)]
-    server: ServerArgs,
+    endpoint: EndpointArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let at = match (&args.name, args.project.name()) {
-        (Some(server), _) => At::Server(server.clone()),
-        (None, Some(project)) => At::Project(project.to_owned()),
-        (None, None) => At::Default,
-    };
+    let at = args.endpoint.at();
     block_on(async {
-        let upstream = speak(&args.server, &at).await?;
+        let upstream = speak(&args.endpoint.server, &at).await?;
         let listed = upstream.list(List::Tools).await.map_err(|error| failed(error, &at))?;
         let listed = listed.map_err(|error| crate::speaking::refused(&error.to_raw()))?;
         let tools: Vec<Value> = listed.elements.iter().filter_map(|tool| tool.view().ok()).collect();

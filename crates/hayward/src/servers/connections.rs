@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use hayward_gateway::upstreams::{Away, Link, On, Owner, Upstreams, told};
 use hayward_mcp::upstream::Upstream;
@@ -13,14 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections of one owner each, all servers together.
-const CONNECTIONS_MAX: usize = 4_096;
-/// Those of one credential; a further one takes the place of its idlest.
-const CONNECTIONS_PER_CREDENTIAL_MAX: usize = 32;
-/// How long one is kept that nobody uses.
-const CONNECTION_IDLE: Duration = Duration::from_mins(10);
-/// How often it is looked for those.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+use crate::limits::{CONNECTION_IDLE, CONNECTIONS_MAX, CONNECTIONS_PER_CREDENTIAL_MAX, SWEEP_INTERVAL};
 
 /// The connections that are kept.
 pub(super) struct Connections {
@@ -54,10 +46,12 @@ impl Connection {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn link(self: &Arc<Self>) -> Link {
+    fn link(self: &Arc<Self>, is_new: bool) -> Link {
         *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         Link {
             upstream: Arc::clone(&self.upstream),
+            instance: self.instance.name().into(),
+            is_new,
             hold: Box::new((self.instance.call(), Arc::clone(self))),
         }
     }
@@ -91,7 +85,7 @@ impl Connections {
         let turn = Arc::clone(self.opening().entry(key.clone()).or_default());
         let guard = turn.lock().await;
         if let Some(known) = self.kept().get(&key).filter(|known| known.is_good()) {
-            return Ok(known.link());
+            return Ok(known.link(false));
         }
         self.make_room(owner);
         let opened = self.open(instance, owner, upstreams).await;
@@ -99,7 +93,7 @@ impl Connections {
         drop(turn);
         self.opening().retain(|_, turn| Arc::strong_count(turn) > 1);
         let connection = Arc::new(opened?);
-        let link = connection.link();
+        let link = connection.link(true);
         let mut kept = self.kept();
         if kept.len() < CONNECTIONS_MAX {
             let replaced = kept.insert(key, connection);

@@ -1,7 +1,6 @@
 //! Connections for the road, from the fleet of this node.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
 
 use hayward_gateway::upstreams::{Away, Link, Links, Owner, Upstreams};
 use hayward_mcp::upstream::{Upstream, UpstreamError};
@@ -12,11 +11,7 @@ use hayward_tool::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use super::connections::Connections;
-
-/// How long a call waits for an instance that is about to run.
-const START_PATIENCE: Duration = Duration::from_mins(1);
-/// How long it waits for one to be begun at all.
-const BEGIN_PATIENCE: Duration = Duration::from_secs(5);
+use crate::limits::{BEGIN_PATIENCE, START_PATIENCE};
 
 /// Connections to what the fleet runs.
 pub(super) struct FleetLinks {
@@ -84,7 +79,8 @@ impl Links for FleetLinks {
     fn shared(&self, server: &str) -> Option<Link> {
         let call = self.fleet.take(server)?;
         let upstream = call.instance().upstream()?;
-        Some(Link { upstream, hold: Box::new(call) })
+        let instance = call.instance().name().into();
+        Some(Link { upstream, instance, is_new: false, hold: Box::new(call) })
     }
 
     fn wanted<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Link, Away>> {

@@ -1,11 +1,12 @@
 //! `hayward connect`, `call` and `tools`: the shell, and clients that only speak standard input and output.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use hayward_testkit::daemon::command;
 use serde_json::{Value, json};
 
+use crate::forgetful::Forgetful;
 use crate::rig::{Rig, python};
 
 fn hayward(rig: &Rig, token: &str, args: &[&str]) -> std::process::Command {
@@ -85,4 +86,166 @@ async fn a_client_of_standard_streams_does_not_notice_that_the_daemon_restarts()
     assert_eq!(fourth["result"]["resultType"], "complete", "{fourth}");
     drop(input);
     assert!(child.wait().unwrap().success());
+}
+
+/// `hayward connect` to a scripted server, and its client.
+struct Connected {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Connected {
+    fn to(address: std::net::SocketAddr) -> Self {
+        let mut child = command(env!("CARGO_BIN_EXE_hayward"), ["connect", "x"])
+            .env("HAYWARD_URL", format!("http://{address}"))
+            .env("HAYWARD_TOKEN", "any")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, input, output }
+    }
+
+    fn say(&mut self, message: Value) {
+        writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
+    }
+
+    fn begin(&mut self) {
+        let client = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        self.say(json!({"jsonrpc": "2.0", "id": "begin", "method": "initialize", "params": client}));
+    }
+
+    fn ask(&mut self, id: u64, method: &str, params: Value) {
+        self.say(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+    }
+
+    /// What comes up to the first message of which this holds, and that one.
+    fn hear(&mut self, holds: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let mut heard = Vec::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "it ended: {heard:?}");
+            heard.push(serde_json::from_str(&line).unwrap());
+            if heard.last().is_some_and(&holds) {
+                return heard;
+            }
+        }
+    }
+
+    fn end(mut self) {
+        drop(self.input.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_request_that_is_never_answered_holds_up_neither_others_nor_its_cancellation() {
+    let (server, address) = Forgetful::start();
+    let mut client = Connected::to(address);
+    server.mute(true);
+    client.begin();
+    // What waits for the session can be withdrawn, although the server says nothing yet.
+    client.ask(1, "tools/call", json!({"name": "early"}));
+    client.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    let begins = |message: &Value| message["method"] == "initialize";
+    server.until("it begins", |heard| heard.iter().any(|(_, message)| begins(message)));
+    server.mute(false);
+    client.hear(|message| message["id"] == "begin");
+    client.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    client.ask(2, "tools/call", json!({"name": "never"}));
+    let calls = |message: &Value, name: &str| message["params"]["name"] == name;
+    server.until("it is called", |heard| heard.iter().any(|(_, message)| calls(message, "never")));
+    client.ask(3, "tools/call", json!({"name": "soon"}));
+    client.hear(|message| message["id"] == 3);
+    client.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}));
+    let is_cancelled = |message: &Value| message["params"]["requestId"] == 2;
+    server.until("it is cancelled", |heard| heard.iter().any(|(_, message)| is_cancelled(message)));
+    client.ask(4, "ping", json!({}));
+    let heard = client.hear(|message| message["id"] == 4);
+    assert!(heard.iter().all(|message| message["id"] != 1 && message["id"] != 2), "{heard:?}");
+    server.until("all were heard", |heard| !heard.iter().any(|(_, message)| calls(message, "early")));
+    client.end();
+}
+
+#[test]
+fn a_session_that_is_begun_again_has_its_subscriptions_and_its_log_level() {
+    let (server, address) = Forgetful::start();
+    let mut client = Connected::to(address);
+    client.begin();
+    client.hear(|message| message["id"] == "begin");
+    client.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    client.ask(1, "logging/setLevel", json!({"level": "debug"}));
+    client.hear(|message| message["id"] == 1);
+    for (id, method, uri) in [
+        (2, "resources/subscribe", "x:kept"),
+        (3, "resources/subscribe", "x:left"),
+        (4, "resources/unsubscribe", "x:left"),
+    ] {
+        client.ask(id, method, json!({"uri": uri}));
+        client.hear(|message| message["id"] == id);
+    }
+    server.forget();
+    client.ask(5, "tools/call", json!({"name": "again"}));
+    let mut heard = client.hear(|message| message["id"] == 5);
+    assert_eq!(heard.last().unwrap()["result"]["session"], "s2", "{heard:?}");
+    let is_updated = |message: &Value| message["method"] == "notifications/resources/updated";
+    if !heard.iter().any(is_updated) {
+        heard.extend(client.hear(is_updated));
+    }
+    let is = |method: &str, of: &str, value: &str| {
+        let (method, of, value) = (method.to_owned(), of.to_owned(), value.to_owned());
+        move |(session, message): &(String, Value)| {
+            session == "s2" && message["method"] == *method && message["params"][of.as_str()] == *value
+        }
+    };
+    server.until("the session is as it was", |heard| {
+        heard.iter().any(is("logging/setLevel", "level", "debug"))
+            && heard.iter().any(is("resources/subscribe", "uri", "x:kept"))
+            && heard
+                .iter()
+                .any(|(session, message)| session == "s2" && message["method"] == "notifications/initialized")
+            && !heard.iter().any(is("resources/subscribe", "uri", "x:left"))
+    });
+    // What changed meanwhile, nobody told: the client is told that it may have, and of nothing else that was done for it.
+    let told: Vec<&str> = heard.iter().filter_map(|message| message["method"].as_str()).collect();
+    assert!(
+        told.contains(&"notifications/resources/updated")
+            && told.contains(&"notifications/tools/list_changed"),
+        "{told:?}"
+    );
+    assert_eq!(heard.iter().filter(|message| message.get("id").is_some()).count(), 1, "{heard:?}");
+    client.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_standard_streams_reaches_declared_servers_without_a_daemon() {
+    let mut rig = Rig::start();
+    rig.declare("servers", "a", python("")).await;
+    rig.declare("projects", "default", json!({"servers": ["a"]})).await;
+    drop(rig.stop());
+    let data = rig.folder.path().join("data");
+    let asked = |more: &[&str]| {
+        let args = [&["stdio", "--data-dir", data.to_str().unwrap()], more].concat();
+        let mut child = command(env!("CARGO_BIN_EXE_hayward"), args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let ask = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "a_echo", "arguments": {"n": 1}}});
+        writeln!(input, "{}", json!({"jsonrpc": "2.0", "id": 0, "method": "tools/list"})).unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        let listed = output.next().unwrap().unwrap();
+        writeln!(input, "{ask}").unwrap();
+        let called: Value = serde_json::from_str(&output.next().unwrap().unwrap()).unwrap();
+        drop(input);
+        assert!(child.wait().unwrap().success());
+        (listed.contains("a_echo"), called)
+    };
+    let (is_listed, called) = asked(&[]);
+    assert_eq!((is_listed, crate::rig::text(&called)), (true, r#"{"n": 1}"#), "{called}");
+    let (is_listed, refused) = asked(&["--run-servers", "false"]);
+    assert_eq!((is_listed, &refused["result"]["isError"]), (false, &json!(true)), "{refused}");
 }

@@ -58,6 +58,7 @@ impl Rig {
             arguments: &arguments,
             raw_arguments: None,
             decision: "deny",
+            part_of: crate::record::PartOf::default(),
         };
         for _ in 0..3 {
             log.denied(&intent, "no").write().unwrap();

@@ -2,42 +2,33 @@
 //! line now and then is a sign of life.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
-use hayward_api::{Caller, Code};
+use hayward_api::Caller;
 use hayward_auth::{Operation, Verb};
 use hayward_runtime::fleet::{Instance, State};
 use hayward_runtime::log::Line;
 use hayward_store::Resource;
-use http::{HeaderValue, header};
 use tokio::sync::watch as signal;
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::time::Interval;
 
 use super::{elsewhere, here, told};
 use crate::guarded::named;
 use crate::plane::{Plane, Watching};
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
+use crate::wire::lines::{Lines, heartbeat, place, streamed};
 
 /// Follows the log of an instance, from its last so many lines on.
 pub(super) async fn follow(asked: Asked, resource: Resource, tail: usize) -> Result<Response, Refusal> {
     let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
-    let Some(place) = plane.watchers.open(&caller.principal.credential) else {
-        let refusal = Refusal::new(Code::RateLimited, "there are as many watches as there may be");
-        return Err(refusal.hint("close one, or ask again later"));
-    };
+    let place = place(&asked)?;
     asked
         .look(async move {
             let instance = here(&plane, &resource).ok_or_else(|| elsewhere(&resource))?;
-            let heartbeat = Duration::from_millis(plane.limits.watch_heartbeat_ms);
-            let mut ticks = interval_at(tokio::time::Instant::now() + heartbeat, heartbeat);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let ticks = heartbeat(&plane);
             let mut following = Following {
                 rules: plane.snapshots.changed(),
                 states: instance.states(),
@@ -78,22 +69,7 @@ struct Following {
     _place: Watching,
 }
 
-fn streamed(following: Following) -> Response {
-    let lines = stream::unfold(Box::new(following), |mut following| async move {
-        let line = following.next().await?;
-        Some((Ok::<_, Infallible>(line), following))
-    });
-    let mut response = Response::new(Body::from_stream(lines));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx buffers answers unless it is told not to.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
-}
-
-impl Following {
-    /// The next line; none at the end.
+impl Lines for Following {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(line) = self.waiting.pop_front() {
@@ -129,7 +105,9 @@ impl Following {
             }
         }
     }
+}
 
+impl Following {
     /// Whether its caller would get it now.
     fn may_still(&self) -> bool {
         let guarded = &self.plane.guarded;

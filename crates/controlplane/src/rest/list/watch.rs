@@ -1,27 +1,23 @@
 //! Following a list: lines of JSON, as things change, until the client leaves or may no more.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use hayward_api::Caller;
 use hayward_api::kinds::Descriptor;
-use hayward_api::{Caller, Code};
 use hayward_auth::Visible;
 use hayward_store::{Change, ListScope, Snapshot, Watch};
-use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use tokio::sync::watch as signal;
-use tokio::time::{Interval, MissedTickBehavior, interval_at};
+use tokio::time::Interval;
 
 use crate::guarded::{Allowed, named};
 use crate::plane::{Plane, Watching};
 use crate::refusal::Refusal;
 use crate::wire::asked::Asked;
+use crate::wire::lines::{Lines, heartbeat, place, streamed};
 use crate::wire::page::Filter;
 use crate::wire::show::{shown, shown_then};
 
@@ -32,10 +28,7 @@ pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Res
         return Err(Refusal::invalid("a watch tells whole documents").hint("leave out `fields`"));
     }
     let (plane, caller) = (Arc::clone(&asked.plane), asked.caller.clone());
-    let Some(place) = plane.watchers.open(&caller.principal.credential) else {
-        let refusal = Refusal::new(Code::RateLimited, "there are as many watches as there may be");
-        return Err(refusal.hint("close one, or ask again later"));
-    };
+    let place = place(&asked)?;
     asked
         .look(async move {
             let shown = plane.guarded.shown_to(&caller, kind);
@@ -44,9 +37,7 @@ pub(crate) async fn watch(asked: Asked, allowed: Allowed, filter: Filter) -> Res
                 None => beginning(&plane, &allowed, (kind, &filter)).await?,
             };
             let changes = plane.guarded.watch(&allowed, from).await?;
-            let heartbeat = Duration::from_millis(plane.limits.watch_heartbeat_ms);
-            let mut ticks = interval_at(tokio::time::Instant::now() + heartbeat, heartbeat);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let ticks = heartbeat(&plane);
             let following = Following {
                 rules: plane.snapshots.changed(),
                 plane,
@@ -101,22 +92,7 @@ struct Following {
     _place: Watching,
 }
 
-fn streamed(following: Following) -> Response {
-    let lines = stream::unfold(Box::new(following), |mut following| async move {
-        let line = following.next().await?;
-        Some((Ok::<_, Infallible>(line), following))
-    });
-    let mut response = Response::new(Body::from_stream(lines));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // nginx buffers answers unless it is told not to.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
-}
-
-impl Following {
-    /// The next line; none at the end.
+impl Lines for Following {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(line) = self.waiting.pop_front() {
@@ -140,7 +116,9 @@ impl Following {
             }
         }
     }
+}
 
+impl Following {
     /// Whether its caller would get it now.
     fn may_still(&self) -> bool {
         let is_known = self.plane.snapshots.is_current(&self.caller);

@@ -70,6 +70,18 @@ struct Which {
     /// Tool, or method, that was asked for; `*` stands for anything, as in `servers.*`
     #[arg(long, value_name = "NAME")]
     tool: Option<String>,
+    /// Server, or toolset
+    #[arg(long, value_name = "NAME")]
+    server: Option<String>,
+    /// Project at whose endpoint it came in
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// Session that it was of
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// What belongs together: the id of the request that began it
+    #[arg(long, value_name = "ID")]
+    correlation: Option<String>,
     /// Tier of the tool
     #[arg(long, value_name = "TIER", value_parser = ["read", "operate", "danger"])]
     tier: Option<String>,
@@ -92,6 +104,10 @@ impl Which {
         Filter {
             principal: self.principal.clone(),
             tool: self.tool.clone(),
+            server: self.server.clone(),
+            project: self.project.clone(),
+            session: self.session.clone(),
+            correlation_id: self.correlation.clone(),
             tier: self.tier.clone(),
             ending: self.result.clone(),
             since: self.since,
