@@ -11,6 +11,8 @@ mod rig;
 
 #[path = "gateway/access.rs"]
 mod access;
+#[path = "gateway/advisories.rs"]
+mod advisories;
 #[path = "gateway/bridge.rs"]
 mod bridge;
 #[path = "gateway/containers.rs"]

@@ -12,6 +12,8 @@ use hayward_mcp::request::List;
 use hayward_mcp::uri_template::UriTemplate;
 use serde_json::{Map, Value};
 
+use super::params::is_alike;
+
 /// One thing that a server offers, as this gateway shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Offered {
@@ -108,7 +110,8 @@ impl Offered {
         }
         let members = Object::of(said).unwrap_or_else(Object::empty);
         let mut object = ObjectWriter::new(said.as_bytes().len() + 128);
-        for member in members.iter().filter(|member| !self.fixed.contains_key(&*member.key())) {
+        let is_fixed = |name: &str| self.fixed.keys().any(|fixed| is_alike(name, fixed));
+        for member in members.iter().filter(|member| !is_fixed(&member.key())) {
             object = object.raw(&member.key(), &member.value());
         }
         let unsaid = self.defaults.iter();

@@ -26,7 +26,7 @@ pub(crate) fn of(offered: &Offered, call: &Call) -> Raw {
     };
     let object = round(object, call);
     let said = Object::of(&call.params).unwrap_or_else(Object::empty);
-    let others = said.iter().filter(|member| !OURS.iter().any(|ours| member.is(ours)));
+    let others = said.iter().filter(|member| !OURS.iter().any(|ours| is_alike(&member.key(), ours)));
     let object = others.fold(object, |object, member| object.raw(&member.key(), &member.value()));
     match call.verb {
         // A completion came by another way than the request of a client.
@@ -35,6 +35,16 @@ pub(crate) fn of(offered: &Offered, call: &Call) -> Raw {
         }
         _ => object.end(),
     }
+}
+
+/// Whether some reader takes one for the other, because it doesn't look at case, or folds letters of other alphabets into those
+/// of names.
+pub(super) fn is_alike(one: &str, other: &str) -> bool {
+    let folded = |text: &str| {
+        let upper: String = text.chars().flat_map(char::to_uppercase).collect();
+        upper.to_lowercase()
+    };
+    one == other || (one.len() <= 4 * other.len() && folded(one) == folded(other))
 }
 
 /// What a modern server gets back of the last round.
@@ -83,6 +93,15 @@ mod tests {
         let expected =
             json!({"name": "own", "arguments": {"a": 1}, "_meta": {"x": [1]}, "future": {"y": null}});
         assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn ghsa_4gph_2hhr_5mwg_what_a_careless_reader_takes_for_a_name_is_not_passed_on() {
+        let said = json!({"name": "ha_own", "Name": "secret", "NAME": "secret", "argument\u{17f}": {"a": 1}, "nam\u{212a}": 1,
+            "Arguments": {"path": "/"}, "RequestState": "x", "names": "kept"});
+        let sent: Value = of(&tool(), &call(&said)).view().unwrap();
+        assert_eq!(sent, json!({"name": "own", "arguments": {}, "nam\u{212a}": 1, "names": "kept"}));
+        assert!(is_alike("Ke\u{17f}", "\u{212a}es") && !is_alike("a", "b"));
     }
 
     #[test]
