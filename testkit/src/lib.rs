@@ -3,6 +3,7 @@
 //! Never a dependency of anything that is shipped.
 
 pub mod certificates;
+pub mod chaos;
 pub mod client;
 pub mod collector;
 pub mod conformance;
