@@ -62,8 +62,10 @@ struct Chaos {
     options: Options,
     chance: Mutex<Random>,
     is_changed: AtomicBool,
-    /// Requests that were given up, by their ids as JSON.
+    /// Requests that were given up, by their ids as JSON, and the marks of those that waited for that.
     cancelled: Mutex<Vec<String>>,
+    /// Marks of calls that wait to be given up.
+    waiting: Mutex<Vec<String>>,
 }
 
 /// What comes of a message.
@@ -79,7 +81,8 @@ pub fn run(words: impl Iterator<Item = String>) -> anyhow::Result<()> {
     let options = Options::read(words)?;
     let ready = options.ready.clone();
     let chance = Mutex::new(Random::new(options.seed));
-    let chaos = Chaos { options, chance, is_changed: AtomicBool::default(), cancelled: Mutex::default() };
+    let (is_changed, cancelled, waiting) = (AtomicBool::default(), Mutex::default(), Mutex::default());
+    let chaos = Chaos { options, chance, is_changed, cancelled, waiting };
     match ready {
         Some(ready) => http::serve(chaos, &ready),
         None => lines::serve(chaos),

@@ -108,7 +108,7 @@ impl Said {
             }
             _ => match self.lie(fault) {
                 Some(lie) => vec![Act::Say(lie)],
-                None => vec![Act::Suffer(fault), answer()],
+                None => vec![Act::Suffer(fault)],
             },
         }
     }
@@ -168,11 +168,11 @@ pub(super) fn befall(fault: Fault) -> std::io::Result<()> {
     use rustix::process::{Signal, getpid, kill_process};
     match fault {
         Fault::Exit0 | Fault::Exit1 => leave(i32::from(fault == Fault::Exit1)),
-        Fault::Segv => {
-            // The first one is what the runtime looks at for an overflow of its stack.
+        // The runtime looks at the first ones for an overflow of its stack, and then lets go.
+        Fault::Segv => loop {
             kill_process(getpid(), Signal::SEGV)?;
-            kill_process(getpid(), Signal::SEGV)?;
-        }
+            super::lines::wait(Duration::from_millis(5));
+        },
         Fault::Freeze => kill_process(getpid(), Signal::STOP)?,
         Fault::Closes => {
             let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;

@@ -137,15 +137,14 @@ impl Fault {
             | Self::Slow
             | Self::Progress
             | Self::Twice
-            | Self::Chatter
             | Self::Crlf
             | Self::Asks
             | Self::Events
             | Self::Storm
             | Self::Stderr
             | Self::Changes => Gives::Answer,
-            // What stands before an answer may cost it, and need not.
-            Self::Bom | Self::Batch | Self::Endless => Gives::Either,
+            // What stands before an answer may cost it, and need not: on a stream of its own it does.
+            Self::Bom | Self::Batch | Self::Endless | Self::Chatter => Gives::Either,
             _ => Gives::Error,
         }
     }

@@ -30,7 +30,7 @@ struct Request {
     body: Vec<u8>,
 }
 
-/// Serves for ever; where is written to a file. `GET /told` says which requests were given up.
+/// Serves for ever; where is written to a file. `GET /told` says which calls wait, and which were given up.
 pub(super) fn serve(chaos: Chaos, ready: &Path) -> anyhow::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", chaos.options.port))?;
     let draft = ready.with_extension("draft");
@@ -50,7 +50,8 @@ fn converse(chaos: &Chaos, mut stream: TcpStream) -> io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     while let Some(request) = read(&mut reader)? {
         if request.method == "GET" && request.path == "/told" {
-            let told = json!({"cancelled": *held(&chaos.cancelled)}).to_string();
+            let told = json!({"cancelled": *held(&chaos.cancelled), "waiting": *held(&chaos.waiting)});
+            let told = told.to_string();
             whole(&mut stream, 200, told.as_bytes())?;
             return stream.shutdown(Shutdown::Write);
         }
@@ -146,6 +147,9 @@ fn play(chaos: &Chaos, stream: &mut TcpStream, fault: Fault, said: &Said) -> io:
 /// Says nothing until whoever asked hangs up or says that it has given up, which is noted.
 fn until_gone(chaos: &Chaos, stream: &mut TcpStream, said: &Said, notes_marks: bool) -> io::Result<()> {
     stream.set_read_timeout(Some(LOOK))?;
+    if notes_marks {
+        held(&chaos.waiting).push(said.mark.clone());
+    }
     let id = said.id.to_string();
     loop {
         let is_gone = match stream.read(&mut [0; 64]) {
