@@ -103,6 +103,8 @@ impl Chaos {
             "ping" => json!({}),
             "tools/call" if params["name"] == "act" => {
                 let said = Said::of(message, self.options.is_modern);
+                // Another connection begins to count anew.
+                held(&self.cancelled).retain(|it| *it != id.to_string());
                 return Reply::Act(self.fault(&params["arguments"]), said);
             }
             "tools/call" => json!({"content": [{"type": "text", "text": "as it is"}]}),

@@ -12,11 +12,11 @@ const SLOW_MS: u64 = 150;
 const LATE: Duration = Duration::from_secs(3);
 /// How much there is of everything that is a flood.
 const PROGRESS: usize = 200;
-const EVENTS: usize = 30_000;
+const EVENTS: usize = 8_000;
 const STORM: usize = 300;
 const STDERR_LINES: usize = 2_000;
-const LARGE_BYTES: usize = 100 << 20;
-const ENDLESS_BYTES: usize = 300 << 20;
+const LARGE_BYTES: usize = 64 << 20;
+const ENDLESS_BYTES: usize = 64 << 20;
 const DEEP: usize = 100_000;
 
 /// A call, as far as its answer repeats it.

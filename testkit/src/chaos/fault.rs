@@ -51,7 +51,7 @@ pub enum Fault {
     Bom,
     /// Its answer is a batch.
     Batch,
-    /// Its result has a hundred megabytes.
+    /// Its result is larger than any message may be.
     Large,
     /// Before it answers, it says a line that doesn't end for a long time.
     Endless,

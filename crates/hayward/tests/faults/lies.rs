@@ -6,8 +6,8 @@ use serde_json::json;
 use crate::rig::PATIENCE;
 use crate::yard::{Called, Yard};
 
-/// What a message of a server may have, twice: the most that any of them may cost.
-const GROWN_KIB_MAX: u64 = 32 * 1024;
+/// What a message of a server may have, twice, and what the allocator keeps beside: the most that any of them may cost.
+const GROWN_KIB_MAX: u64 = (2 * 16 + 4) * 1024;
 
 /// Seconds that a flood may take.
 const FLOOD_S: u64 = 30;

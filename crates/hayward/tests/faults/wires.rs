@@ -47,6 +47,8 @@ async fn f8_whatever_becomes_of_a_connection_its_call_ends_in_time_and_no_other_
         for called in &failed {
             assert!(called.is_error() && called.took <= timeout + LATE, "{fault:?}: {called:?}");
         }
+        let is_early = |called: &&Called| fault == Fault::Silent && called.took < timeout;
+        assert!(!failed.iter().any(|called| is_early(&called)), "{failed:?}");
         let longest = failed.iter().map(|called| called.took).max().unwrap();
         println!("{fault:?}: {longest:?}; beside {:?}, alone {alone:?}", middle(beside.clone()));
         assert!(middle(beside) <= USUAL, "{fault:?}");

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
 pub(crate) enum Verdict {
     /// With its own answer.
     Done,
+    /// With a question of its server, which this client leaves open.
+    Asked,
     /// With an error of the tool.
     Failed(String),
     /// It was refused before it was a call.
@@ -179,6 +181,7 @@ fn verdict(answer: &Answer, mark: &str) -> Verdict {
         [message] if message["error"].is_object() => {
             Verdict::Refused(answer.status, text(&message["error"]["message"]))
         }
+        [message] if message["result"]["resultType"] == "input_required" => Verdict::Asked,
         [message] => {
             let (result, said) = (&message["result"], text(&message["result"]["content"][0]["text"]));
             match result["isError"] == true {

@@ -24,6 +24,7 @@ pub(crate) fn summary(entries: &[Entry]) -> String {
     for entry in entries {
         let name = match &entry.verdict {
             Verdict::Done => "done".to_owned(),
+            Verdict::Asked => "asked".to_owned(),
             Verdict::Cut => "cut".to_owned(),
             Verdict::Wrong(_) => "wrong".to_owned(),
             Verdict::Refused(status, _) => format!("refused with {status}"),
@@ -71,8 +72,10 @@ fn of(entry: &Entry, noted: &Noted, is_in_outage: bool) -> Option<&'static str> 
     match &entry.verdict {
         Verdict::Wrong(_) => Some("no answer of this call"),
         Verdict::Cut if !is_in_outage => Some("no answer, and the daemon was there"),
-        Verdict::Done | Verdict::Failed(_) if known != 1 => Some("answered, and the record has no outcome"),
-        Verdict::Done if !noted.endings.iter().any(|ending| ending == "ok") => {
+        Verdict::Done | Verdict::Asked | Verdict::Failed(_) if known != 1 => {
+            Some("answered, and the record has no outcome")
+        }
+        Verdict::Done | Verdict::Asked if !noted.endings.iter().any(|ending| ending == "ok") => {
             Some("done, and the record says something else")
         }
         _ => None,
@@ -142,6 +145,7 @@ mod tests {
         let failed = || Verdict::Failed("it is gone".to_owned());
         for (verdict, endings, rest) in [
             (Verdict::Done, &["ok"][..], (0, false)),
+            (Verdict::Asked, &["ok"], (0, false)),
             (failed(), &["failed"], (0, false)),
             (failed(), &[], (1, false)),
             (Verdict::Cut, &["unknown"], (0, true)),
@@ -152,6 +156,7 @@ mod tests {
         }
         for (verdict, endings, rest) in [
             (Verdict::Done, &["failed"][..], (0, false)),
+            (Verdict::Asked, &[], (0, false)),
             (Verdict::Done, &["unknown"], (0, true)),
             (Verdict::Done, &["ok", "ok"], (0, false)),
             (failed(), &[], (0, false)),
