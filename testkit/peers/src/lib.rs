@@ -6,9 +6,11 @@
 //! | `rmcp-client` | plays the interoperability scenario through the official Rust SDK |
 //! | `rmcp-echo` | an echo server on the official Rust SDK |
 //! | `axum-echo` | the least that answers `tools/call`: the ceiling of any server on this stack |
-//! | `load` | raw HTTP/1.1 load on keep-alive connections, without any SDK |
+//! | `mcp-echo` | an MCP server of either era, over HTTP or lines: what gateways are measured in front of |
+//! | `load` | raw load over keep-alive connections of HTTP/1.1, or lines of a process, without any SDK |
 //! | `trial` | what a server must stand beside being fast: crowds, slow peers, equal request ids |
 
+pub mod echo;
 mod latency;
 pub mod load;
 mod process;

@@ -1,8 +1,10 @@
-//! Load in a closed loop: N connections, each with one request in flight, fixed bytes, no SDK.
+//! Load in a closed loop: N connections, each with one request in flight, fixed bytes, no SDK. Of a process that is spoken to
+//! over lines there is one, with N requests in flight ([`lines`]).
 //!
 //! The generator counts what goes wrong (status, `isError`, a JSON-RPC error, a closed
 //! connection): a server must not win by failing quickly.
 
+pub mod lines;
 mod worker;
 
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ mod connection;
 mod protocol;
 mod trust;
 
-pub use answer::{Answer, Head, Media};
+pub use answer::{Answer, Head, Media, holds_result};
 pub use connection::{Connection, Wire};
 pub use protocol::{Accept, Ask, Era, Target};
 pub use trust::Trust;

@@ -1,4 +1,4 @@
-//! `load`: raw HTTP/1.1 load; prints one line of JSON.
+//! `load`: raw load over HTTP/1.1 or the lines of a process; prints one line of JSON.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use hayward_peers::wire::{Accept, Ask, Era, Media, Target, Trust};
 /// Puts a closed-loop load on a server. The bearer token comes from `LOAD_TOKEN`.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to send it, e.g. `http://127.0.0.1:8765/mcp`.
+    /// Where to send it, e.g. `http://127.0.0.1:8765/mcp`; or `stdio:PROGRAM ARGUMENT…`, a server to start and to speak with
+    /// over its standard input and output.
     url: String,
     /// The bearer token.
     #[arg(long, env = "LOAD_TOKEN", hide_env_values = true)]
@@ -55,10 +56,18 @@ struct Arguments {
 }
 
 impl Arguments {
+    /// The program to start, if it is one, and its arguments.
+    fn program(&self) -> Option<Vec<String>> {
+        let words = self.url.strip_prefix("stdio:")?;
+        Some(words.split_whitespace().map(str::to_owned).collect())
+    }
+
     fn load(self) -> Result<Load> {
+        // Nothing of an address goes to a program.
+        let url = if self.program().is_some() { "http://stdio/" } else { &self.url };
         let target = match &self.ca {
-            None => Target::parse(&self.url, self.token)?,
-            Some(ca) => Target::parse_trusting(&self.url, self.token, Trust::of(ca)?)?,
+            None => Target::parse(url, self.token)?,
+            Some(ca) => Target::parse_trusting(url, self.token, Trust::of(ca)?)?,
         };
         let arguments = load::json_or_file(&self.input)?;
         Ok(Load {
@@ -76,6 +85,10 @@ impl Arguments {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let measured = load::run(Arguments::parse().load()?).await?;
+    let arguments = Arguments::parse();
+    let measured = match arguments.program() {
+        Some(words) => load::lines::run(&words, &arguments.load()?)?,
+        None => load::run(arguments.load()?).await?,
+    };
     hayward_peers::answer(&measured)
 }

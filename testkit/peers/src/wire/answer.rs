@@ -95,15 +95,7 @@ impl Answer {
 
     /// Fails unless it holds a result. A call that failed inside of a good frame is an error, too.
     pub fn judge(&self) -> Result<()> {
-        let signs: [&[u8]; 5] = [
-            br#""isError":true"#,
-            br#""isError": true"#,
-            br#""error":{"#,
-            br#"\"success\": false"#,
-            br#"\"success\":false"#,
-        ];
-        let holds = |sign: &[u8]| memmem::find(&self.body, sign).is_some();
-        if self.head.status != 200 || !holds(br#""result""#) || signs.into_iter().any(holds) {
+        if self.head.status != 200 || !holds_result(&self.body) {
             bail!("status {}: {}", self.head.status, self.beginning());
         }
         Ok(())
@@ -119,6 +111,19 @@ impl Answer {
     fn beginning(&self) -> String {
         String::from_utf8_lossy(&self.body).chars().take(200).collect()
     }
+}
+
+/// Whether there is a result in these bytes, and no sign of a call that failed.
+pub fn holds_result(body: &[u8]) -> bool {
+    let signs: [&[u8]; 5] = [
+        br#""isError":true"#,
+        br#""isError": true"#,
+        br#""error":{"#,
+        br#"\"success\": false"#,
+        br#"\"success\":false"#,
+    ];
+    let holds = |sign: &[u8]| memmem::find(body, sign).is_some();
+    holds(br#""result""#) && !signs.into_iter().any(holds)
 }
 
 #[cfg(test)]

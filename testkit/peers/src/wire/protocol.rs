@@ -110,15 +110,19 @@ impl Target {
 
     /// The bytes of a question; `session` is what the handshake returned.
     pub fn request(&self, session: Option<&str>, ask: &Ask, id: u64) -> Vec<u8> {
+        self.post(&self.headers(session, ask), &self.message(ask, id))
+    }
+
+    /// A question as a message, whatever carries it.
+    pub fn message(&self, ask: &Ask, id: u64) -> String {
         let call = ask.tool.as_ref().map(|tool| format!(r#""name":"{tool}","arguments":{}"#, ask.arguments));
         let meta = self.meta(ask, id).map(|members| format!(r#""_meta":{{{members}}}"#));
         let params: Vec<_> = call.into_iter().chain(meta).collect();
-        let body = format!(
+        format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"{}","params":{{{}}}}}"#,
             ask.method,
             params.join(",")
-        );
-        self.post(&self.headers(session, ask), &body)
+        )
     }
 
     /// The legacy handshake, if the era has one; the id of the session, if the server has sessions.
@@ -169,15 +173,23 @@ impl Target {
     }
 
     fn initialize(&self) -> Vec<u8> {
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{LEGACY_VERSION}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}}}}}"#
-        );
-        self.post("", &body)
+        self.post("", &self.hello())
     }
 
     fn initialized(&self, session: Option<&str>) -> Vec<u8> {
-        let body = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        self.post(&legacy_headers(session), body)
+        self.post(&legacy_headers(session), &Self::greeted())
+    }
+
+    /// The message that begins a session of the legacy era.
+    pub fn hello(&self) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{LEGACY_VERSION}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}}}}}"#
+        )
+    }
+
+    /// … and the one after it.
+    pub fn greeted() -> String {
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#.to_owned()
     }
 
     fn meta(&self, ask: &Ask, id: u64) -> Option<String> {
