@@ -11,6 +11,7 @@
 mod cases;
 mod corpus;
 mod figures;
+mod gateway;
 mod http;
 pub(crate) mod machine;
 mod report;
@@ -27,6 +28,7 @@ use anyhow::{Context, Result};
 use crate::{output, workspace};
 use cases::Case;
 use figures::Row;
+use gateway::{Gateway, Gateways, Lasting};
 use rig::Rig;
 
 /// How to measure.
@@ -70,6 +72,7 @@ struct Results {
     cases: Vec<(Case, Vec<Row>)>,
     start: start::Footprint,
     moved: Vec<transfer::Moved>,
+    lasting: Option<Lasting>,
 }
 
 /// Measures and reports.
@@ -80,8 +83,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let start = start::measure(&rig, pace.rounds)?;
     let running = rig.start()?;
     let moved = transfer::measure(&running, pace.rounds, arguments.quick)?;
+    let is_wanted = gateway::is_wanted(&arguments.only);
+    let gateways = is_wanted.then(|| Gateways::start(&running.rig)).transpose()?;
+    let of_gateways =
+        gateways.iter().flat_map(|gateways| Gateway { rig: &running.rig, running: gateways }.cases());
     let mut cases = Vec::new();
-    for case in running.cases().into_iter().filter(|case| case.title.contains(&arguments.only)) {
+    let all = running.cases().into_iter().chain(of_gateways);
+    for case in all.filter(|case| case.title.contains(&arguments.only)) {
         output::step(&case.title);
         let rows = measure(&case, pace)?;
         for row in &rows {
@@ -89,7 +97,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         cases.push((case, rows));
     }
-    let results = Results { pace, cases, start, moved };
+    let lasting =
+        gateways.as_ref().map(|it| gateway::measure(&running.rig, it, arguments.quick)).transpose()?;
+    let results = Results { pace, cases, start, moved, lasting };
     publish(&report::render(&results, &machine), arguments)
 }
 

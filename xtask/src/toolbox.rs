@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 
 use crate::{step, workspace};
 
-pub(crate) use cargo_tools::cargo_deny;
+pub(crate) use cargo_tools::{cargo_deny, mcp_proxy};
 pub(crate) use debian::ensure as ensure_debian;
 pub(crate) use node::Node;
 pub(crate) use postgres::{Disk, Postgres};

@@ -24,7 +24,8 @@ pub(crate) struct Case {
     pub(crate) counts: &'static str,
 }
 
-const CALLS: &str = "calls";
+/// What most cases count.
+pub(crate) const CALLS: &str = "calls";
 const SESSIONS: &str = "sessions";
 
 /// An era as the load generator calls it, and the names of the contenders in it. All of them get the

@@ -61,6 +61,19 @@ pub(crate) enum Measure {
     Rps,
     /// Median latency, ours by theirs: less is better.
     P50,
+    /// Median latency, ours beyond theirs, in microseconds.
+    AddedP50Us,
+    /// Processor time of ours for each answer, in microseconds.
+    CpuUs,
+    /// Memory of ours, in MiB.
+    RssMib,
+}
+
+impl Measure {
+    /// Whether nobody else has a part in it.
+    pub(crate) fn is_alone(self) -> bool {
+        matches!(self, Self::CpuUs | Self::RssMib)
+    }
 }
 
 /// What is wanted of a ratio.
@@ -68,24 +81,35 @@ pub(crate) enum Measure {
 pub(crate) struct Goal {
     /// Our contender.
     pub(crate) ours: &'static str,
-    /// The one that it is compared with.
+    /// The one that it is compared with; itself, if nobody else has a part in it.
     pub(crate) theirs: &'static str,
     /// In what.
     pub(crate) measure: Measure,
-    /// The least (throughput) or greatest (latency) ratio that is good enough.
+    /// The least (throughput) or greatest (everything else) that is good enough.
     pub(crate) wanted: f64,
 }
 
 impl Goal {
-    /// The ratio and whether it is good enough; `None` if a contender is missing or made errors.
+    /// At most so much of something, whatever others need.
+    pub(crate) fn bound(ours: &'static str, measure: Measure, wanted: f64) -> Self {
+        Self { ours, theirs: ours, measure, wanted }
+    }
+
+    /// What came out and whether it is good enough; `None` if a contender is missing or made errors.
     pub(crate) fn judge(&self, rows: &[Row]) -> Option<(f64, bool)> {
         let row = |name: &str| rows.iter().find(|row| row.name == name && row.errors == 0);
         let (ours, theirs) = (row(self.ours)?, row(self.theirs)?);
-        let (ratio, is_met): (f64, fn(f64, f64) -> bool) = match self.measure {
-            Measure::Rps => (ours.rps / theirs.rps, |ratio, wanted| ratio >= wanted),
-            Measure::P50 => (ours.p50_us / theirs.p50_us, |ratio, wanted| ratio <= wanted),
+        let value = match self.measure {
+            Measure::Rps => {
+                let ratio = ours.rps / theirs.rps;
+                return Some((ratio, ratio >= self.wanted));
+            }
+            Measure::P50 => ours.p50_us / theirs.p50_us,
+            Measure::AddedP50Us => ours.p50_us - theirs.p50_us,
+            Measure::CpuUs => ours.cpu_us?,
+            Measure::RssMib => ours.rss_mib?,
         };
-        Some((ratio, is_met(ratio, self.wanted)))
+        Some((value, value <= self.wanted))
     }
 }
 
@@ -128,6 +152,17 @@ mod tests {
         assert_eq!(goal(Measure::Rps, 2.1).judge(&rows), Some((2.0, false)));
         assert_eq!(goal(Measure::P50, 0.5).judge(&rows), Some((0.5, true)));
         assert_eq!(goal(Measure::P50, 0.4).judge(&rows), Some((0.5, false)));
+    }
+
+    #[test]
+    fn bounds_are_of_one_contender_and_need_its_figure() {
+        let sample = Sample { server_cpu_us: Some(50.0), p50_us: 120.0, ..Sample::default() };
+        let rows = [Row::of("a", &[sample]), row("b", 50.0, 0)];
+        assert_eq!(Goal::bound("a", Measure::CpuUs, 60.0).judge(&rows), Some((50.0, true)));
+        assert_eq!(Goal::bound("a", Measure::CpuUs, 40.0).judge(&rows), Some((50.0, false)));
+        assert_eq!(Goal::bound("a", Measure::RssMib, 30.0).judge(&rows), None);
+        assert_eq!(goal(Measure::AddedP50Us, 100.0).judge(&rows), Some((100.0, true)));
+        assert_eq!(goal(Measure::AddedP50Us, 99.0).judge(&rows), Some((100.0, false)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Results;
 use super::cases::Case;
 use super::figures::{Goal, Measure, Row};
+use super::gateway::{CALLS, Lasting};
 use super::machine::Machine;
 use super::start::Footprint;
 use super::transfer::{self, Moved};
@@ -29,6 +30,12 @@ answers; for SSE answers and for sessions, as it is by default), `algony-mymcp` 
 Hayward's record is on (that of the echo is written and not synced); neither files nor records are waited for, as
 nobody here syncs them. `Hayward, strict` is Hayward as it is by default: a call that has an effect waits for the disk with its
 intent and with its outcome, and files are synced (`dd` says what one wait takes). `CPU` is the server's processor time per answer (or session), children not counted.
+
+Gateways stand before the same echo of either era, over HTTP or over the standard streams of a process (jailed by Hayward, as it is by
+default; not so by the others). `direct` is that echo without a gateway: over HTTP, or a process with as many requests in flight. Client, gateway
+and upstream share the cores, so about a third of `direct` is what any gateway can reach, and less of a process that is spoken to
+directly, as all its requests come together. Compared with: the crate `mcp-proxy` 0.4.3, `supergateway` 4.0.0 of npm (a process per session) and `mcp-proxy`
+0.13.0 of PyPI. Results are read for secrets only where a secret is declared (`Hayward, redacting`).
 ";
 
 /// The whole page.
@@ -36,7 +43,7 @@ pub(super) fn render(results: &Results, machine: &Machine) -> String {
     let head = [HEAD.to_owned(), facts(results, machine)];
     let cases = results.cases.iter().map(|(case, rows)| table(case, rows));
     let rest = [footprint(&results.start, loaded_mib(results)), transfers(&results.moved)];
-    let parts = head.into_iter().chain(rest).chain(cases);
+    let parts = head.into_iter().chain(rest).chain(cases).chain(results.lasting.iter().map(lasting));
     parts.collect::<Vec<_>>().join("\n")
 }
 
@@ -107,6 +114,18 @@ fn transfers(moved: &[Moved]) -> String {
     .join("\n")
 }
 
+/// What calls leave behind.
+fn lasting(it: &Lasting) -> String {
+    let Lasting { calls, before_mib, after_mib } = it;
+    let percent = it.growth() * 100.0;
+    format!(
+        "## gateway, HTTP upstream, memory over many calls\n\n\
+         {calls} calls, c=16, after as many as it takes to be warm: RSS {before_mib:.1} MiB before, {after_mib:.1} MiB after: \
+         **{percent:+.1} %** (goal ≤ 5 % over {CALLS}) {}\n",
+        mark(percent <= 5.0)
+    )
+}
+
 fn table(case: &Case, rows: &[Row]) -> String {
     let head = format!(
         "## {}\n\n| who | {}/s | p50 ms | p99 ms | CPU µs | RSS MiB | errors |\n\
@@ -127,15 +146,20 @@ fn line(row: &Row) -> String {
 }
 
 fn verdict(goal: &Goal, counts: &str, rows: &[Row]) -> String {
-    let (ours, theirs, wanted) = (goal.ours, goal.theirs, goal.wanted);
-    let (what, sign) = match goal.measure {
-        Measure::Rps => (format!("{counts}/s"), "≥"),
-        Measure::P50 => ("p50".to_owned(), "≤"),
+    let (ours, wanted) = (goal.ours, goal.wanted);
+    let (what, sign, unit) = match goal.measure {
+        Measure::Rps => (format!("{counts}/s"), "≥", ""),
+        Measure::P50 => ("p50".to_owned(), "≤", ""),
+        Measure::AddedP50Us => ("added p50".to_owned(), "≤", " µs"),
+        Measure::CpuUs => ("CPU".to_owned(), "≤", " µs"),
+        Measure::RssMib => ("RSS".to_owned(), "≤", " MiB"),
     };
-    let Some((ratio, is_met)) = goal.judge(rows) else {
-        return format!("{ours} : {theirs}, {what}: no comparison (goal {sign} {wanted})");
+    let who = if goal.measure.is_alone() { ours.to_owned() } else { format!("{ours} : {}", goal.theirs) };
+    let Some((value, is_met)) = goal.judge(rows) else {
+        return format!("{who}, {what}: no comparison (goal {sign} {wanted}{unit})");
     };
-    format!("{ours} : {theirs}, {what}: **{ratio:.2}** (goal {sign} {wanted}) {}", mark(is_met))
+    let value = if unit.is_empty() { format!("{value:.2}") } else { format!("{value:.1}") };
+    format!("{who}, {what}: **{value}{unit}** (goal {sign} {wanted}{unit}) {}", mark(is_met))
 }
 
 fn mark(is_met: bool) -> &'static str {
@@ -156,5 +180,9 @@ mod tests {
         let text = verdict(&goal, "calls", &[row("a", 10.0), row("b", 10.0)]);
         assert_eq!(text, "a : b, calls/s: **1.00** (goal ≥ 1.5) missed");
         assert!(verdict(&goal, "calls", &[row("a", 10.0)]).contains("no comparison"));
+        let sample = Sample { server_rss_kib: Some(20 << 10), ..Sample::default() };
+        let rows = [Row::of("a", &[sample])];
+        let text = verdict(&Goal::bound("a", Measure::RssMib, 30.0), "calls", &rows);
+        assert_eq!(text, "a, RSS: **20.0 MiB** (goal ≤ 30 MiB) ✓");
     }
 }

@@ -91,7 +91,8 @@ impl Rig {
         self.release.join(name)
     }
 
-    fn scratch(&self, name: &str) -> PathBuf {
+    /// A path for something of this run.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
@@ -151,7 +152,8 @@ impl Rig {
         self.scratch("synced")
     }
 
-    fn peer(&self, program: &str, name: &str, more: &[&OsStr]) -> Result<Server> {
+    /// Starts a peer of ours.
+    pub(crate) fn peer(&self, program: &str, name: &str, more: &[&OsStr]) -> Result<Server> {
         let ready = self.scratch(&format!("{name}.ready"));
         let mut command = step::command(self.binary(program));
         Server::start(command.arg("--ready-file").arg(&ready).args(more), &ready)
@@ -228,7 +230,8 @@ fn mymcp_token(url: &str) -> Result<Endpoint> {
     Ok(Endpoint { url: format!("{url}/mcp"), token, ..Endpoint::default() })
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on.
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
     Ok(listener.local_addr().context("a listener has no address")?.port())
 }

@@ -29,6 +29,7 @@ enum Work {
 /// What one sample says. The names are those that the load generator prints.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Sample {
+    pub(crate) requests: u64,
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
     pub(crate) rps: f64,
@@ -61,7 +62,9 @@ impl Subject {
                 load.arg("--wait").arg(program).arg(&endpoint.url).args(words);
                 load.args(["--connections", &connections.to_string()]);
                 load.args(["--duration-ms", &duration.as_millis().to_string()]);
-                load.args(["--pid", &endpoint.pid.to_string()]);
+                if endpoint.pid != 0 {
+                    load.args(["--pid", &endpoint.pid.to_string()]);
+                }
                 if let Some(certificate) = &endpoint.certificate {
                     load.arg("--ca").arg(certificate);
                 }
@@ -97,7 +100,7 @@ fn summarise(mut latencies: Vec<Duration>, elapsed: Duration) -> Sample {
     };
     let count = u32::try_from(latencies.len()).unwrap_or(u32::MAX);
     let rps = f64::from(count) / elapsed.as_secs_f64();
-    Sample { rps, p50_us: at(50), p99_us: at(99), ..Sample::default() }
+    Sample { requests: u64::from(count), rps, p50_us: at(50), p99_us: at(99), ..Sample::default() }
 }
 
 #[cfg(test)]

@@ -31,6 +31,22 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The folder of packages that has this one in it, with what it needs.
+    pub(crate) fn package(name: &str, version: &str) -> Result<PathBuf> {
+        let folder = workspace::cache().join(name);
+        once_per_pins(&folder, version, || {
+            ensure_debian(&[("npm", "npm")])?;
+            output::note(format!("installing {name} {version} (once)"));
+            let mut npm = step::command("npm");
+            npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+            npm.arg("--prefix").arg(&folder).arg(format!("{name}@{version}"));
+            step::run(&mut npm).with_context(|| format!("failed to install `{name}`"))
+        })?;
+        Ok(folder.join("node_modules"))
+    }
+}
+
 fn install_into(folder: &PathBuf) -> Result<()> {
     ensure_debian(&[("npm", "npm")])?;
     output::note("installing the Node.js clients (once)");
