@@ -53,9 +53,11 @@ impl Arguments {
 
     fn pace(&self) -> Pace {
         if self.quick {
-            return Pace { rounds: 1, sample: Duration::from_millis(500) };
+            let sample = Duration::from_millis(500);
+            return Pace { rounds: 1, sample, of_gateways: sample };
         }
-        Pace { rounds: self.rounds, sample: Duration::from_millis(1500) }
+        let (sample, of_gateways) = (Duration::from_millis(1500), Duration::from_secs(1));
+        Pace { rounds: self.rounds, sample, of_gateways }
     }
 }
 
@@ -64,6 +66,14 @@ impl Arguments {
 struct Pace {
     rounds: u32,
     sample: Duration,
+    /// The same where gateways are called, who are many.
+    of_gateways: Duration,
+}
+
+impl Pace {
+    fn at_gateways(self) -> Self {
+        Self { sample: self.of_gateways, ..self }
+    }
 }
 
 /// Everything that was measured.
@@ -87,9 +97,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let gateways = is_wanted.then(|| Gateways::start(&running.rig)).transpose()?;
     let of_gateways =
         gateways.iter().flat_map(|gateways| Gateway { rig: &running.rig, running: gateways }.cases());
+    let all = running.cases().into_iter().map(|case| (case, pace));
+    let all = all.chain(of_gateways.map(|case| (case, pace.at_gateways())));
     let mut cases = Vec::new();
-    let all = running.cases().into_iter().chain(of_gateways);
-    for case in all.filter(|case| case.title.contains(&arguments.only)) {
+    for (case, pace) in all.filter(|(case, _)| case.title.contains(&arguments.only)) {
         output::step(&case.title);
         let rows = measure(&case, pace)?;
         for row in &rows {

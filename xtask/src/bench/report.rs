@@ -1,12 +1,12 @@
 //! The page: `docs/benchmarks.md`.
 
-use super::Results;
 use super::cases::Case;
 use super::figures::{Goal, Measure, Row};
 use super::gateway::{CALLS, Lasting};
 use super::machine::Machine;
 use super::start::Footprint;
 use super::transfer::{self, Moved};
+use super::{Pace, Results};
 
 /// What stands before the figures.
 const HEAD: &str = "\
@@ -49,10 +49,11 @@ pub(super) fn render(results: &Results, machine: &Machine) -> String {
 
 fn facts(results: &Results, machine: &Machine) -> String {
     let Machine { date, hardware, software, load } = machine;
-    let (rounds, sample) = (results.pace.rounds, results.pace.sample.as_millis());
+    let Pace { rounds, sample, of_gateways } = results.pace;
+    let (sample, of_gateways) = (sample.as_millis(), of_gateways.as_millis());
     format!(
         "| | |\n|---|---|\n| date | {date} |\n| machine | {hardware} |\n| compiler | {software} |\n\
-         | load before | {load} |\n| rounds | {rounds} × {sample} ms |\n"
+         | load before | {load} |\n| rounds | {rounds} × {sample} ms; of gateways {rounds} × {of_gateways} ms |\n"
     )
 }
 

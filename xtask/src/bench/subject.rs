@@ -53,6 +53,14 @@ impl Subject {
         Self { name: name.to_owned(), work: Work::Process { words } }
     }
 
+    /// The same, which is under load for so long before it is measured.
+    pub(crate) fn after(mut self, warmup_ms: u32) -> Self {
+        if let Work::Load { words, .. } = &mut self.work {
+            words.extend(["--warmup-ms".to_owned(), warmup_ms.to_string()]);
+        }
+        self
+    }
+
     /// Takes one sample.
     pub(crate) fn sample(&self, connections: usize, duration: Duration) -> Result<Sample> {
         match &self.work {
