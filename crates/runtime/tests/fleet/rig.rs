@@ -81,7 +81,9 @@ impl Rig {
         timeout(PATIENCE, self.fleet.close()).await.unwrap();
         assert!(self.fleet.all().iter().all(|instance| instance.is_ended()));
         timeout(PATIENCE, self.process.settle()).await.unwrap();
+        let cgroup = self.executor.containment().path().map(Path::to_owned);
         self.executor.shutdown(Duration::from_millis(300)).await;
+        assert!(cgroup.is_none_or(|path| !path.exists()), "a cgroup is left");
         assert_eq!(self.homes(), [] as [PathBuf; 0]);
     }
 }
