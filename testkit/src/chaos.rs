@@ -97,14 +97,15 @@ impl Chaos {
         }
         let Some(id) = message.get("id").filter(|_| !method.is_empty()) else { return Reply::Nothing };
         let result = match method {
-            "server/discover" if self.options.is_modern => self.discovered(),
+            "server/discover" if self.options.is_modern => discovered(),
             "initialize" if !self.options.is_modern => greeting(),
             "tools/list" => self.listed(),
             "ping" => json!({}),
             "tools/call" if params["name"] == "act" => {
                 let said = Said::of(message, self.options.is_modern);
                 // Another connection begins to count anew.
-                held(&self.cancelled).retain(|it| *it != id.to_string());
+                let own = id.to_string();
+                held(&self.cancelled).retain(|it| *it != own);
                 return Reply::Act(self.fault(&params["arguments"]), said);
             }
             "tools/call" => json!({"content": [{"type": "text", "text": "as it is"}]}),
@@ -118,12 +119,6 @@ impl Chaos {
             result["resultType"] = json!("complete");
         }
         Reply::Said(json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string().into())
-    }
-
-    fn discovered(&self) -> Value {
-        let info = json!({"name": "chaos", "version": "1"});
-        json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}},
-            "_meta": {"io.modelcontextprotocol/serverInfo": info}})
     }
 
     fn listed(&self) -> Value {
@@ -159,6 +154,12 @@ impl Chaos {
     fn is_cancelled(&self, id: &str) -> bool {
         held(&self.cancelled).iter().any(|it| it == id)
     }
+}
+
+fn discovered() -> Value {
+    let info = json!({"name": "chaos", "version": "1"});
+    json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}},
+        "_meta": {"io.modelcontextprotocol/serverInfo": info}})
 }
 
 fn greeting() -> Value {

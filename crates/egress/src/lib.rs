@@ -28,7 +28,7 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Sends requests; connections are kept between them.
 #[derive(Clone, Debug)]
 pub struct Client {
-    client: reqwest::Client,
+    general: reqwest::Client,
     reach: Reach,
     /// What asks over plain HTTP, where answers are read as they come.
     plain: Option<Arc<Plain>>,
@@ -95,13 +95,13 @@ impl Client {
         if let Some(address) = reach::literal(url) {
             self.reach.check(address).map_err(SendError::Reach)?;
         }
-        Ok(self.client.request(method, url))
+        Ok(self.general.request(method, url))
     }
 
     fn build(builder: reqwest::ClientBuilder, reach: Reach) -> Result<Self, SendError> {
         // Without this, errors would show the credentials that may stand in an address.
-        let client = builder.build().map_err(|error| SendError::SetUp(error.without_url()))?;
-        Ok(Self { client, reach, plain: None })
+        let general = builder.build().map_err(|error| SendError::SetUp(error.without_url()))?;
+        Ok(Self { general, reach, plain: None })
     }
 
     /// Posts this, and waits for the answer. Must be called within a runtime.

@@ -209,7 +209,7 @@ impl Shared {
         };
         let gone = self.gone.clone();
         self.tasks.spawn(async move {
-            drop(gone.run_until_cancelled(tokio::time::timeout(TELL_PATIENCE, telling)).await);
+            gone.run_until_cancelled(tokio::time::timeout(TELL_PATIENCE, telling)).await;
             drop(place);
         });
     }

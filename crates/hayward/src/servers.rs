@@ -13,6 +13,7 @@ mod packages;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use hayward_api::definition::Placement as Where;
 use hayward_controlplane::reconcilers::instances::{Instances, Leasing};

@@ -93,7 +93,7 @@ pub(crate) fn credential(server: &ServerArgs) -> Result<HeaderMap, Failure> {
 /// Speaks with an endpoint.
 pub(crate) async fn speak(server: &ServerArgs, at: &At) -> Result<Upstream, Failure> {
     let (http, mut events, driver) =
-        Http::over(dial(server)?, at.url(server), &credential(server)?, MESSAGE_BYTES_MAX);
+        Http::over(dial(server)?, &at.url(server), &credential(server)?, MESSAGE_BYTES_MAX);
     let tasks = TaskTracker::new();
     tasks.spawn(driver);
     // What is told beside answers is of no use to a command.

@@ -19,10 +19,10 @@ mod bridge;
 mod containers;
 #[path = "gateway/eras.rs"]
 mod eras;
-#[path = "gateway/hearing.rs"]
-mod hearing;
 #[path = "gateway/forgetful.rs"]
 mod forgetful;
+#[path = "gateway/hearing.rs"]
+mod hearing;
 #[path = "gateway/projects.rs"]
 mod projects;
 #[path = "gateway/record.rs"]

@@ -139,7 +139,7 @@ impl StateKeys {
         let secret = &mut sealed[1 + NAME + NONCE..];
         let tag = self
             .cipher
-            .encrypt_inout_detached(&nonce.into(), &binding.associated(&self.name), secret.into())
+            .encrypt_inout_detached(&nonce.into(), &binding.associated(self.name), secret.into())
             .expect("the content is far shorter than the cipher's limit");
         sealed.extend_from_slice(&tag);
         Ok(URL_SAFE_NO_PAD.encode(sealed))
@@ -151,7 +151,7 @@ impl StateKeys {
             return Err(StateError::Malformed);
         }
         let sealed = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| StateError::Malformed)?;
-        let (name, nonce, secret, tag) = parts(&sealed).ok_or(StateError::Malformed)?;
+        let Parts { name, nonce, secret, tag } = parts(&sealed).ok_or(StateError::Malformed)?;
         if name != self.name {
             return Err(StateError::Elsewhere);
         }
@@ -159,7 +159,7 @@ impl StateKeys {
         self.cipher
             .decrypt_inout_detached(
                 &nonce.into(),
-                &binding.associated(&self.name),
+                &binding.associated(self.name),
                 secret.as_mut_slice().into(),
                 &tag.into(),
             )
@@ -176,7 +176,7 @@ impl StateKeys {
 impl Binding<'_> {
     /// What is authenticated beside the secret. All but the last part have a fixed length, so no two
     /// bindings look alike.
-    fn associated(&self, name: &[u8; NAME]) -> Vec<u8> {
+    fn associated(&self, name: [u8; NAME]) -> Vec<u8> {
         [&[VERSION], &name[..], &self.digest[..], self.principal.as_bytes()].concat()
     }
 }
@@ -265,12 +265,20 @@ pub fn digest(method: &str, name: &str, arguments: &[u8]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Name of the key, nonce, secret and tag of a state of this version.
-fn parts(sealed: &[u8]) -> Option<([u8; NAME], [u8; NONCE], &[u8], [u8; TAG])> {
+/// A state of this version.
+struct Parts<'a> {
+    /// Of the key.
+    name: [u8; NAME],
+    nonce: [u8; NONCE],
+    secret: &'a [u8],
+    tag: [u8; TAG],
+}
+
+fn parts(sealed: &[u8]) -> Option<Parts<'_>> {
     let (name, rest) = sealed.strip_prefix(&[VERSION])?.split_first_chunk()?;
     let (nonce, rest) = rest.split_first_chunk()?;
     let (secret, tag) = rest.split_last_chunk()?;
-    Some((*name, *nonce, secret, *tag))
+    Some(Parts { name: *name, nonce: *nonce, secret, tag: *tag })
 }
 
 fn random<const N: usize>() -> [u8; N] {

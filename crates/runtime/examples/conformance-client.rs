@@ -128,7 +128,7 @@ impl Scenario {
         url: &str,
         headers: &HeaderMap,
     ) -> Result<Arc<Upstream>> {
-        let (http, mut events, driver) = Http::over(connect, url.parse()?, headers, 1 << 20);
+        let (http, mut events, driver) = Http::over(connect, &url.parse()?, headers, 1 << 20);
         tokio::spawn(driver);
         let client = Raw::of(&json!({"name": "hayward", "version": env!("CARGO_PKG_VERSION")}))?;
         let options = Options {

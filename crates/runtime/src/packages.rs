@@ -139,7 +139,9 @@ impl Store {
 
     /// All packages but these that nobody has used for so long, and that nobody uses. Blocks.
     pub(crate) fn unused(&self, keep: &[PathBuf], unused_for: Duration) -> Vec<Unused> {
-        keep.iter().for_each(|folder| used(folder));
+        for folder in keep {
+            used(folder);
+        }
         let entries =
             self.entries().filter(|path| path.is_dir() && !is_partial(path) && !keep.contains(path));
         entries.filter(|path| is_older(path, unused_for)).filter_map(|path| self.take(path)).collect()

@@ -219,8 +219,7 @@ impl Access {
             }
             Self::Http(Address { connect, url }) => {
                 let connect = Arc::clone(connect);
-                let (http, events, driver) =
-                    Http::over(connect, url.clone(), &HeaderMap::new(), message_bytes_max);
+                let (http, events, driver) = Http::over(connect, url, &HeaderMap::new(), message_bytes_max);
                 Some((Wire::Http(http), events, driver))
             }
             Self::Sse(Address { connect, url }) => {

@@ -79,8 +79,9 @@ pub(crate) async fn begin(asked: Asked) -> Result<Response, Refusal> {
     let Begin { redirect_uri } = asked.object().await?;
     let redirect_uri = own_address(&redirect_uri)?;
     let name = server.metadata.name.to_string();
-    let question =
-        asked.change([], async move { grants.begin(&name, redirect_uri).await.map_err(refused) }).await?;
+    let question = asked
+        .change([], async move { grants.begin(&name, redirect_uri).await.map_err(|error| refused(&error)) })
+        .await?;
     let told = json!({
         "url": question.url.as_str(), "state": question.state, "issuer": question.issuer, "scopes": question.scopes});
     json(StatusCode::OK, &told)
@@ -100,8 +101,11 @@ pub(crate) async fn answer(asked: Asked) -> Result<Response, Refusal> {
     let (server, secret) = (may.server.metadata.name.to_string(), may.secret.clone());
     let grant = asked
         .change([], async move {
-            let grant =
-                may.grants.finish(may.server.metadata.name.as_str(), &query).await.map_err(refused)?;
+            let grant = may
+                .grants
+                .finish(may.server.metadata.name.as_str(), &query)
+                .await
+                .map_err(|error| refused(&error))?;
             keep(&plane, &may, &grant).await?;
             Ok(grant)
         })
@@ -155,8 +159,8 @@ fn own_address(text: &str) -> Result<Url, Refusal> {
     })
 }
 
-fn refused(error: GrantError) -> Refusal {
-    let code = match &error {
+fn refused(error: &GrantError) -> Refusal {
+    let code = match error {
         GrantError::Undeclared { .. } => Code::Unavailable,
         GrantError::Oauth(error) => match error {
             OauthError::NotOurs(_) => Code::Invalid,
@@ -176,7 +180,7 @@ fn refused(error: GrantError) -> Refusal {
             | OauthError::Refused { .. } => Code::UpstreamFailed,
         },
     };
-    let hint = match &error {
+    let hint = match error {
         GrantError::Oauth(OauthError::NotOurs(_)) => Some("begin again: `hayward authorize SERVER`"),
         GrantError::Oauth(OauthError::NotRegistered { .. }) => {
             Some("register a client there by hand, and say `oauth.issuer` and `oauth.clientId` of the server")

@@ -8,11 +8,13 @@ use tokio::sync::watch;
 
 use crate::limits::SUBSCRIBED_OF_SERVER_MAX;
 
+/// For each server its resources, and how many want to hear of each.
+type Wanted = HashMap<Arc<str>, HashMap<Arc<str>, usize>>;
+
 /// What is wanted of all servers.
 #[derive(Debug, Default)]
 pub(crate) struct Interests {
-    /// For each server its resources, and how many want to hear of each.
-    wanted: Mutex<HashMap<Arc<str>, HashMap<Arc<str>, usize>>>,
+    wanted: Mutex<Wanted>,
     /// Ticks whenever something else is wanted, or a connection may be gone.
     changed: watch::Sender<()>,
 }
@@ -64,7 +66,7 @@ impl Interests {
         self.changed.send_replace(());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, HashMap<Arc<str>, usize>>> {
+    fn lock(&self) -> MutexGuard<'_, Wanted> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -124,7 +124,9 @@ async fn begin(upstream: &Upstream, uris: &Uris) -> Result<Exchange, UpstreamErr
     let mut filter = lists.fold(ObjectWriter::new(96), |object, (_, key)| object.bool(key, true));
     if !uris.is_empty() {
         let mut array = ArrayWriter::new(uris.iter().map(|uri| uri.len() + 4).sum());
-        uris.iter().for_each(|uri| array.push_str(uri));
+        for uri in uris {
+            array.push_str(uri);
+        }
         filter = filter.raw("resourceSubscriptions", &array.end());
     }
     let params = ObjectWriter::new(128).raw("notifications", &filter.end()).end();

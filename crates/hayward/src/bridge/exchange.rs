@@ -267,7 +267,7 @@ impl Shared {
                 Ok(status) if status.is_success() => {}
                 Ok(status) => tracing::warn!(method, %status, "what was agreed on is not any more"),
                 Err(error) => {
-                    tracing::warn!(method, error = error.what, "what was agreed on is not any more")
+                    tracing::warn!(method, error = error.what, "what was agreed on is not any more");
                 }
             }
         }

@@ -150,13 +150,13 @@ mod tests {
 
     fn told(lines: &[Value]) -> Vec<Value> {
         let dir = tempfile::tempdir().unwrap();
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().fold(String::new(), |text, line| text + &line.to_string() + "\n");
         std::fs::write(dir.path().join("record.jsonl"), text + "{\"type\": \"int").unwrap();
         assert!(last(dir.path(), 1).unwrap().len() <= 1 && last(&dir.path().join("none"), 1).is_err());
         last(dir.path(), 10).unwrap()
     }
 
-    fn intent(kind: &str, method: &str, seq: u64, more: Value) -> Value {
+    fn intent(kind: &str, method: &str, seq: u64, more: &Value) -> Value {
         let mut line = json!({"type": kind, "seq": seq, "time": "2026-01-01T00:00:00Z", "method": method,
             "tool": "servers.list", "request_id": "r", "principal": {"name": "ann@example.org"}, "decision": "allow"});
         line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn what_the_record_says_becomes_events_and_a_torn_line_none() {
         let told = told(&[
-            intent("intent", "manage", 1, json!({})),
+            intent("intent", "manage", 1, &json!({})),
             json!({"type": "outcome", "intent": 1}),
-            intent("denied", "rbac_decision", 3, json!({})),
+            intent("denied", "rbac_decision", 3, &json!({})),
         ]);
         let kinds: Vec<_> = told
             .iter()
@@ -182,9 +182,9 @@ mod tests {
     fn a_call_is_told_with_its_outcome_and_with_what_it_bound() {
         let part_of = json!({"session": "s1", "project": "home", "server": "time", "correlation_id": "r0"});
         let told = told(&[
-            intent("intent", "session_bind", 1, json!({"session": "s1", "server": ""})),
+            intent("intent", "session_bind", 1, &json!({"session": "s1", "server": ""})),
             json!({"type": "outcome", "seq": 2, "intent": 1, "ending": "ok"}),
-            intent("intent", "tools/call", 3, part_of),
+            intent("intent", "tools/call", 3, &part_of),
             json!({"type": "outcome", "seq": 4, "time": "2026-01-01T00:00:01Z", "intent": 3, "ending": "ok", "duration_ms": 7,
                 "result_bytes": 90, "instance": "time-1", "bound": true}),
         ]);

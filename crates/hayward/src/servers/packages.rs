@@ -27,5 +27,5 @@ pub(super) async fn sweep(process: Process, store: Store, unused_for: Duration) 
 /// All servers. One that can't be read may be any package, so none is removed then.
 async fn declared(store: &Store) -> Result<Vec<ServerSpec>, StoreError> {
     let servers = store.list(&server::DESCRIPTOR, ListScope::All).await?.items;
-    servers.iter().map(|server| server.spec()).collect()
+    servers.iter().map(hayward_store::Resource::spec).collect()
 }

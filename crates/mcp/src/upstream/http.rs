@@ -51,13 +51,13 @@ impl Http {
     /// protocol says itself is left out of them.
     pub fn over(
         connect: Arc<dyn Connect>,
-        url: Url,
+        url: &Url,
         headers: &HeaderMap,
         message_bytes_max: usize,
     ) -> (Self, Events, Driver) {
         let (events, heard) = queue();
         let (begun, sessions) = watch::channel(None);
-        let endpoint = Arc::new(Endpoint::new(connect, &url, headers, message_bytes_max));
+        let endpoint = Arc::new(Endpoint::new(connect, url, headers, message_bytes_max));
         let driver = Box::pin(hearing::run(Arc::clone(&endpoint), sessions, events));
         (Self { endpoint, begun, beginning: Mutex::default() }, heard, driver)
     }

@@ -185,7 +185,7 @@ pub(super) fn wire(script: &Arc<Script>) -> (Wire, Events) {
     let headers = [("authorization", "Bearer x"), ("mcp-session-id", "not for them to say")];
     let headers = headers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
     let connect: Arc<dyn Connect> = Arc::<Script>::clone(script);
-    let (http, heard, driver) = Http::over(connect, url, &headers.collect(), MESSAGE_BYTES_MAX);
+    let (http, heard, driver) = Http::over(connect, &url, &headers.collect(), MESSAGE_BYTES_MAX);
     tokio::spawn(driver);
     (Wire::Http(http), heard)
 }

@@ -80,7 +80,7 @@ fn wire(access: &Access, headers: &HeaderMap, bytes_max: usize) -> Option<(Wire,
         Access::Lines(_) => access.wire(bytes_max),
         Access::Http(address) => {
             let (connect, url) = of(address);
-            let (http, events, driver) = Http::over(connect, url, headers, bytes_max);
+            let (http, events, driver) = Http::over(connect, &url, headers, bytes_max);
             Some((Wire::Http(http), events, driver))
         }
         Access::Sse(address) => {

@@ -90,13 +90,11 @@ async fn read(mut peer: TcpStream) -> Option<Visit> {
             return None;
         }
     }
-    match query_of(&head) {
-        Some(query) => Some(Visit { peer, query }),
-        None => {
-            show(&mut peer, "404 Not Found", "There is nothing here.").await;
-            None
-        }
-    }
+    let Some(query) = query_of(&head) else {
+        show(&mut peer, "404 Not Found", "There is nothing here.").await;
+        return None;
+    };
+    Some(Visit { peer, query })
 }
 
 /// The query that a `GET` of our path has.
