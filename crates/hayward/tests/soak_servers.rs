@@ -74,7 +74,7 @@ async fn servers_that_misbehave_cost_their_own_calls_and_leave_nothing() {
     // In the middle of everything.
     let before = world.processes();
     course.down();
-    world.kill().await;
+    world.kill();
     world.are_gone(&before).await;
     world.restart();
     course.up();
@@ -95,7 +95,7 @@ async fn servers_that_misbehave_cost_their_own_calls_and_leave_nothing() {
     }
     assert_eq!(world.processes().len(), world::PROCESSES, "each copy runs once");
 
-    let left = world.stop().await;
+    let left = world.stop();
     assert_eq!(left, [""; 0], "something is left");
     assert_eq!(holdings::existing(&noted), [""; 0], "cgroups are left");
     let wrong = ledger::violations(&entries, &world.record(), course.outage());

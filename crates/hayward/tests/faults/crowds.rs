@@ -54,7 +54,7 @@ async fn f11_who_sends_a_byte_now_and_then_costs_little_and_is_hung_up_on() {
     let mut slow = Vec::new();
     for n in 0..SLOW {
         let mut stream = TcpStream::connect(yard.rig.daemon.address).await.unwrap();
-        stream.write_all(&head[..1 + n % 40]).await.unwrap();
+        stream.write_all(&head[..=(n % 40)]).await.unwrap();
         slow.push(stream);
     }
     usual(&yard, 30).await;

@@ -243,11 +243,11 @@ async fn cve_2026_58196_no_server_sends_us_to_another_address() {
     });
     let outside = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/mcp", outside.local_addr().unwrap());
-    let (told, heard) = std::sync::mpsc::channel();
+    let (told, heard) = std::sync::mpsc::sync_channel(16);
     thread::spawn(move || {
         for mut stream in outside.incoming().map_while(Result::ok) {
             let mut head = [0; 4096];
-            stream.read(&mut head).ok();
+            drop(stream.read(&mut head));
             let answer = format!(
                 "HTTP/1.1 307 T\r\nlocation: http://{target}/latest/meta-data\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             );

@@ -108,17 +108,17 @@ impl Connected {
         Self { child, input, output }
     }
 
-    fn say(&mut self, message: Value) {
+    fn say(&mut self, message: &Value) {
         writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
     }
 
     fn begin(&mut self) {
         let client = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-        self.say(json!({"jsonrpc": "2.0", "id": "begin", "method": "initialize", "params": client}));
+        self.say(&json!({"jsonrpc": "2.0", "id": "begin", "method": "initialize", "params": client}));
     }
 
-    fn ask(&mut self, id: u64, method: &str, params: Value) {
-        self.say(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+    fn ask(&mut self, id: u64, method: &str, params: &Value) {
+        self.say(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
     }
 
     /// What comes up to the first message of which this holds, and that one.
@@ -147,22 +147,22 @@ fn a_request_that_is_never_answered_holds_up_neither_others_nor_its_cancellation
     server.mute(true);
     client.begin();
     // What waits for the session can be withdrawn, although the server says nothing yet.
-    client.ask(1, "tools/call", json!({"name": "early"}));
-    client.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    client.ask(1, "tools/call", &json!({"name": "early"}));
+    client.say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
     let begins = |message: &Value| message["method"] == "initialize";
     server.until("it begins", |heard| heard.iter().any(|(_, message)| begins(message)));
     server.mute(false);
     client.hear(|message| message["id"] == "begin");
-    client.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
-    client.ask(2, "tools/call", json!({"name": "never"}));
+    client.say(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    client.ask(2, "tools/call", &json!({"name": "never"}));
     let calls = |message: &Value, name: &str| message["params"]["name"] == name;
     server.until("it is called", |heard| heard.iter().any(|(_, message)| calls(message, "never")));
-    client.ask(3, "tools/call", json!({"name": "soon"}));
+    client.ask(3, "tools/call", &json!({"name": "soon"}));
     client.hear(|message| message["id"] == 3);
-    client.say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}));
+    client.say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}));
     let is_cancelled = |message: &Value| message["params"]["requestId"] == 2;
     server.until("it is cancelled", |heard| heard.iter().any(|(_, message)| is_cancelled(message)));
-    client.ask(4, "ping", json!({}));
+    client.ask(4, "ping", &json!({}));
     let heard = client.hear(|message| message["id"] == 4);
     assert!(heard.iter().all(|message| message["id"] != 1 && message["id"] != 2), "{heard:?}");
     server.until("all were heard", |heard| !heard.iter().any(|(_, message)| calls(message, "early")));
@@ -175,19 +175,19 @@ fn a_session_that_is_begun_again_has_its_subscriptions_and_its_log_level() {
     let mut client = Connected::to(address);
     client.begin();
     client.hear(|message| message["id"] == "begin");
-    client.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
-    client.ask(1, "logging/setLevel", json!({"level": "debug"}));
+    client.say(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    client.ask(1, "logging/setLevel", &json!({"level": "debug"}));
     client.hear(|message| message["id"] == 1);
     for (id, method, uri) in [
         (2, "resources/subscribe", "x:kept"),
         (3, "resources/subscribe", "x:left"),
         (4, "resources/unsubscribe", "x:left"),
     ] {
-        client.ask(id, method, json!({"uri": uri}));
+        client.ask(id, method, &json!({"uri": uri}));
         client.hear(|message| message["id"] == id);
     }
     server.forget();
-    client.ask(5, "tools/call", json!({"name": "again"}));
+    client.ask(5, "tools/call", &json!({"name": "again"}));
     let mut heard = client.hear(|message| message["id"] == 5);
     assert_eq!(heard.last().unwrap()["result"]["session"], "s2", "{heard:?}");
     let is_updated = |message: &Value| message["method"] == "notifications/resources/updated";

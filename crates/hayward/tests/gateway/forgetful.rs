@@ -70,7 +70,7 @@ impl Forgetful {
         while let Some((method, headers, body)) = read(&mut reader) {
             let session = headers.get("mcp-session-id").cloned().unwrap_or_default();
             let answer = match method.as_str() {
-                "POST" => self.post(&session, serde_json::from_slice(&body).unwrap()),
+                "POST" => self.post(&session, &serde_json::from_slice(&body).unwrap()),
                 "GET" => {
                     self.listen(&session, reader.get_mut());
                     return;
@@ -85,7 +85,7 @@ impl Forgetful {
         }
     }
 
-    fn post(&self, session: &str, message: Value) -> Option<String> {
+    fn post(&self, session: &str, message: &Value) -> Option<String> {
         let method = message["method"].as_str().unwrap_or_default().to_owned();
         let mut state = self.0.state.lock().unwrap();
         let is_known = state.session.as_deref() == Some(session);
@@ -97,7 +97,7 @@ impl Forgetful {
             let session = format!("s{}", state.begun);
             state.session = Some(session.clone());
             let result = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "f", "version": "1"}});
-            return Some(answer(&message, result, &format!("mcp-session-id: {session}\r\n")));
+            return Some(answer(message, &result, &format!("mcp-session-id: {session}\r\n")));
         }
         if !is_known {
             return Some(plain(404, "", "no such session"));
@@ -105,7 +105,7 @@ impl Forgetful {
         match (&message["id"], method.as_str(), &message["params"]["name"]) {
             (Value::Null, ..) => Some(plain(202, "", "")),
             (_, "tools/call", name) if name == "never" => None,
-            _ => Some(answer(&message, json!({"content": [], "session": session}), "")),
+            _ => Some(answer(message, &json!({"content": [], "session": session}), "")),
         }
     }
 
@@ -141,7 +141,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, HashMap<String, St
     Some((method, headers, body))
 }
 
-fn answer(message: &Value, result: Value, headers: &str) -> String {
+fn answer(message: &Value, result: &Value, headers: &str) -> String {
     let body = json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string();
     plain(200, &format!("content-type: application/json\r\n{headers}"), &body)
 }

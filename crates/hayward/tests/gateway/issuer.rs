@@ -208,7 +208,8 @@ impl State {
     fn serve(&self, mut stream: &TcpStream) {
         let Some(request) = read(stream) else { return };
         let (status, headers, body) = self.answer(&request);
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers =
+            headers.iter().fold(String::new(), |text, (name, value)| text + name + ": " + value + "\r\n");
         let length = body.len();
         // Whoever asked may be gone.
         write!(

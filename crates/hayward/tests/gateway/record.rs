@@ -80,7 +80,7 @@ async fn one_id_finds_a_call_its_outcome_its_instance_and_its_session() {
     assert!(instance(1).starts_with("all") && instance(2) == instance(3), "{of_session:?}");
     for one in &of_session {
         let id = one["correlation_id"].as_str().unwrap();
-        assert_eq!(query(&rig, &["--correlation", id]), [one.clone()]);
+        assert_eq!(query(&rig, &["--correlation", id]), std::slice::from_ref(one));
     }
     assert!(of_session[1]["outcome"]["result_bytes"].as_u64().unwrap() > 10);
     assert_eq!(query(&rig, &["--server", "own"]).len(), 2);

@@ -165,7 +165,7 @@ impl World {
     }
 
     /// Kills the daemon as nothing that it could notice would.
-    pub(crate) async fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.look();
         self.rig.daemon.signal(Signal::KILL).unwrap();
         self.rig.daemon.wait().unwrap();
@@ -259,7 +259,7 @@ impl World {
     }
 
     /// Ends the daemon, and says what is left of it.
-    pub(crate) async fn stop(&mut self) -> Vec<String> {
+    pub(crate) fn stop(&mut self) -> Vec<String> {
         let pid = self.rig.daemon.pid();
         self.rig.daemon.signal(Signal::TERM).unwrap();
         self.rig.daemon.wait().unwrap();
