@@ -74,7 +74,7 @@ impl Modern {
     pub async fn ask(&self, method: &str, params: Value) -> anyhow::Result<Answer> {
         let (headers, body) = self.message(&json!(1), method, params);
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        post(self.address, "/mcp", &headers, &body).await
+        post(self.address, &self.path, &headers, &body).await
     }
 
     /// The result of what is asked.

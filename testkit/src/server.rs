@@ -174,12 +174,16 @@ impl Server {
         records.filter(|record| record["type"] != "mark").collect()
     }
 
-    /// The records of this type (`intent`, `outcome`, `denied`), as soon as there are this many.
+    /// The records of this type (`intent`, `outcome`, `denied`), as soon as there are this many; those of sessions that begin
+    /// aside.
     pub async fn recorded(&self, kind: &str, count: usize) -> anyhow::Result<Vec<Value>> {
         let started = Instant::now();
         loop {
             let mut records = self.records();
-            records.retain(|record| record["type"] == kind);
+            let is_beginning = |record: &Value| record["method"] == "session_bind";
+            let begun: Vec<Value> =
+                records.iter().filter(|it| is_beginning(it)).map(|it| it["seq"].clone()).collect();
+            records.retain(|it| it["type"] == kind && !is_beginning(it) && !begun.contains(&it["intent"]));
             if records.len() >= count {
                 return Ok(records);
             }

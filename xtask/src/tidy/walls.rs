@@ -26,9 +26,14 @@ const WALLS: &[Wall] = &[
         why: "a process is started in `exec` only, where it gets limits, a jail and an end",
     },
     Wall {
-        paths: &["axum", "hyper", "hyper_util"],
+        paths: &["axum"],
         inside: &["crates/gateway/", "crates/controlplane/"],
         why: "the HTTP server framework stays in `gateway` and `controlplane`",
+    },
+    Wall {
+        paths: &["hyper", "hyper_util"],
+        inside: &["crates/gateway/", "crates/controlplane/", "crates/egress/"],
+        why: "HTTP is spoken at the two ends of the gateway: by the listeners, and by `egress`",
     },
     Wall {
         paths: &["reqwest", "ureq", "hyper::client"],

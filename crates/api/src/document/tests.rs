@@ -128,7 +128,7 @@ fn a_sample_says_every_member_of_its_kind() {
         let mut said = samples::spec(kind);
         // What can't be said together: another way to start, an account of a role, a password of a program.
         let apart: &[&str] = match kind.name {
-            "server" => &["packageName", "runtime", "externalUrl", "headers"],
+            "server" => &["packageName", "runtime", "externalUrl", "headers", "oauth"],
             "template" => &[
                 "dockerImage",
                 "command",
@@ -144,6 +144,7 @@ fn a_sample_says_every_member_of_its_kind() {
                 "timeoutSeconds",
                 "idleSeconds",
                 "tools",
+                "oauth",
             ],
             "token" => &["account"],
             "user" => &["serviceAccount"],
