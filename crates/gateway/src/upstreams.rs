@@ -40,7 +40,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
 use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, REFUSALS_AT_ONCE_MAX};
-use asks::Said;
 use call::{Calling, Shared};
 use catalog::Catalog;
 pub use catalog::Declared;
@@ -239,22 +238,14 @@ impl Upstreams {
     /// A server says something beside its answers, on a connection that everybody shares or on one of somebody alone.
     pub fn heard(self: &Arc<Self>, server: &str, (upstream, on): (&Arc<Upstream>, On), event: Event) {
         match event {
-            Event::Notification(Notification { method, params }) if method == LOGGED => {
-                // On a connection that all share, it may be about somebody else's call.
-                if let Some(params) = params.filter(|_| on == On::Own) {
-                    drop(self.shared.asks.hand_over(upstream, Said::Logged(params)));
-                }
-            }
             Event::Notification(notification) => self.notified(server, on, &notification),
             Event::Lost => {
                 self.refresh_soon(server);
                 self.shared.interests.wake();
             }
             Event::Request(asked) => {
-                if let Err(said) = self.shared.asks.hand_over(upstream, Said::Asked(asked))
-                    && let Said::Asked(asked) = *said
-                {
-                    self.shared.refuse(upstream, asked);
+                if let Err(asked) = self.shared.asks.hand_over(upstream, asked) {
+                    self.shared.refuse(upstream, *asked);
                 }
             }
         }

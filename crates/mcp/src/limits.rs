@@ -74,10 +74,10 @@ pub const NAME_SHOWN_CHARS: usize = 60;
 /// What an upstream said beside its answers and nobody heard yet; what comes on top is lost, and that is told.
 pub const UPSTREAM_EVENTS_MAX: usize = 256;
 
-/// What came for one request and nobody read yet: of progress on top the newest is kept.
+/// What came for one request and nobody read yet: of progress and logs on top the newest is kept.
 pub const UPSTREAM_STEPS_MAX: usize = 64;
 
-/// Bytes of the parameters of progress; what is longer is passed over.
+/// Bytes of the parameters of progress, and of what is logged; what is longer is passed over.
 pub const UPSTREAM_PROGRESS_BYTES_MAX: usize = 64 * 1024;
 
 /// Messages to one upstream that wait until it reads.

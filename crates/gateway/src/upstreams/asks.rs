@@ -1,41 +1,31 @@
-//! What legacy servers ask and log on a stream which all their calls share: handed to a call that runs there, because on a
-//! connection of one owner every call has the same client.
+//! Requests of legacy servers that come on a stream which all their calls share: handed to a call that runs there, because
+//! on a connection of one owner every call has the same client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hayward_mcp::json::Raw;
 use hayward_mcp::upstream::{Asked, Upstream};
 use tokio::sync::mpsc;
 
 use crate::limits::ASKED_AT_ONCE_MAX;
 
-/// What a server says that is meant for a client.
-#[derive(Debug)]
-pub(crate) enum Said {
-    /// It asks something.
-    Asked(Asked),
-    /// It logs this: the parameters of `notifications/message`.
-    Logged(Raw),
-}
-
-/// Who takes what servers say, by connection.
+/// Who takes what servers ask, by connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asks(Arc<Mutex<Takers>>);
 
 #[derive(Debug, Default)]
 struct Takers {
-    by_connection: HashMap<usize, Vec<(u64, mpsc::Sender<Said>)>>,
+    by_connection: HashMap<usize, Vec<(u64, mpsc::Sender<Asked>)>>,
     count: u64,
 }
 
-/// A call that takes what its server says, until this is dropped.
+/// A call that takes what its server asks, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Taking {
     asks: Asks,
     connection: usize,
     number: u64,
-    queue: mpsc::Receiver<Said>,
+    queue: mpsc::Receiver<Asked>,
 }
 
 impl Asks {
@@ -51,20 +41,21 @@ impl Asks {
         Taking { asks: self.clone(), connection, number, queue }
     }
 
-    /// Hands over what a server says; gives it back if nobody takes it.
-    pub(crate) fn hand_over(&self, upstream: &Arc<Upstream>, mut said: Said) -> Result<(), Box<Said>> {
+    /// Hands over what a server asks; gives it back if nobody takes it.
+    pub(crate) fn hand_over(&self, upstream: &Arc<Upstream>, asked: Asked) -> Result<(), Box<Asked>> {
         let takers = self.lock();
-        let calls = takers.by_connection.get(&address(upstream)).map(Vec::as_slice).unwrap_or_default();
+        let Some(calls) = takers.by_connection.get(&address(upstream)) else { return Err(Box::new(asked)) };
         // The newest is the likeliest to be meant.
+        let mut asked = asked;
         for (_, call) in calls.iter().rev() {
-            match call.try_send(said) {
+            match call.try_send(asked) {
                 Ok(()) => return Ok(()),
                 Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => {
-                    said = back;
+                    asked = back;
                 }
             }
         }
-        Err(Box::new(said))
+        Err(Box::new(asked))
     }
 
     fn lock(&self) -> MutexGuard<'_, Takers> {
@@ -78,18 +69,13 @@ fn address(upstream: &Arc<Upstream>) -> usize {
 }
 
 impl Taking {
-    /// What was asked and nobody took.
+    /// What was handed over and nobody took.
     pub(crate) fn rest(&mut self) -> Vec<Asked> {
-        let rest = std::iter::from_fn(|| self.queue.try_recv().ok());
-        rest.filter_map(|said| match said {
-            Said::Asked(asked) => Some(asked),
-            Said::Logged(_) => None,
-        })
-        .collect()
+        std::iter::from_fn(|| self.queue.try_recv().ok()).collect()
     }
 
-    /// What the server says next. Waits for ever if it says nothing. Cancellation-safe.
-    pub(crate) async fn next(&mut self) -> Said {
+    /// What the server asks next. Waits for ever if it asks nothing. Cancellation-safe.
+    pub(crate) async fn next(&mut self) -> Asked {
         match self.queue.recv().await {
             Some(asked) => asked,
             None => std::future::pending().await,

@@ -15,7 +15,6 @@ use std::time::Instant;
 
 use hayward_api::Code;
 use hayward_api::definition::Sharing;
-use hayward_mcp::envelope::Notification;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{Object, Raw};
 use hayward_mcp::logging::LogLevel;
@@ -27,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answered};
-use super::asks::{Asks, Said, Taking};
+use super::asks::{Asks, Taking};
 use super::held::{Held, HeldCall};
 use super::interest::Interests;
 use super::links::{Away, Link, Links, Owner};
@@ -275,6 +274,7 @@ impl Calling<'_> {
             log_level: has_listener.then_some(LogLevel::Debug),
             abilities: self.abilities(),
             mirrored,
+            is_alone: has_listener && !self.is_shared(),
             ..Outgoing::new(method, Some(params)).on(name)
         }
     }
@@ -351,13 +351,7 @@ impl Calling<'_> {
         tokio::select! {
             biased;
             step = exchange.next() => step.map_err(Ended::Wire),
-            said = said(taking) => Ok(match said {
-                Said::Asked(asked) => Step::Request(asked),
-                Said::Logged(params) => Step::Notification(Notification {
-                    method: super::LOGGED.to_owned(),
-                    params: Some(params),
-                }),
-            }),
+            asked = asked(taking) => Ok(Step::Request(asked)),
             () = silence => Err(Ended::Silent),
             stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
         }
@@ -381,9 +375,9 @@ impl Calling<'_> {
         self.cx.report(Progress::Log { level: level.into_owned(), logger, data });
     }
 
-    /// Whether what the server says beside the answer is of use to the client. Where nobody can be asked, nobody listens.
+    /// Whether the client can be asked anything. Where nobody can be, nobody listens.
     fn listens(&self) -> bool {
-        !self.is_shared() && (self.cx.has_listener() || self.call.caller.abilities != Abilities::default())
+        !self.is_shared() && self.call.caller.abilities != Abilities::default()
     }
 
     /// Answers what a legacy server asks of us; gives back what only the client can answer.
@@ -494,8 +488,8 @@ impl Calling<'_> {
     }
 }
 
-/// What a server says on a stream that is not that of one call; nothing ever where nobody listens.
-async fn said(taking: Option<&mut Taking>) -> Said {
+/// What a server asks on a stream that is not that of one call; nothing ever where nobody listens.
+async fn asked(taking: Option<&mut Taking>) -> Asked {
     match taking {
         Some(taking) => taking.next().await,
         None => std::future::pending().await,

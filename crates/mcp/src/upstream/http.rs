@@ -63,7 +63,7 @@ impl Http {
     }
 
     pub(super) async fn open(&self, sent: Sent) -> Result<Source, UpstreamError> {
-        let Sent { id, body, headers, era, begins } = sent;
+        let Sent { id, body, headers, era, begins, is_alone } = sent;
         // Others go on in the old session until there is a new one.
         let session = if begins { Session::default() } else { self.endpoint.session() };
         let response = self.endpoint.send(Method::POST, headers.clone(), body, session.id.as_ref()).await?;
@@ -78,7 +78,7 @@ impl Http {
             Media::Json => Source::Whole(Some(self.read(id, response).await?)),
             Media::Events => {
                 let body = response.into_body();
-                let request = Sent { id, body: Bytes::new(), headers, era, begins };
+                let request = Sent { id, body: Bytes::new(), headers, era, begins, is_alone };
                 Source::Own(Box::new(Own::new(&self.endpoint, session.number, request, body)))
             }
             Media::Other(media) => {

@@ -25,6 +25,8 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     slots: HashMap<i64, Arc<Slot>>,
+    /// Those who hear what is logged, the newest last.
+    alone: Vec<i64>,
     is_over: bool,
 }
 
@@ -38,8 +40,10 @@ struct Slot {
 impl Slot {
     fn push(&self, step: Result<Step, UpstreamError>) {
         let mut queue = held(&self.queue);
-        // Of progress that nobody reads the newest is enough. Nothing else is ever in the way: what comes last comes once.
-        if queue.len() >= UPSTREAM_STEPS_MAX && matches!(step, Ok(Step::Progress(_))) {
+        // Of progress and logs that nobody reads the newest is enough. Nothing else is ever in the way: what comes last comes
+        // once.
+        if queue.len() >= UPSTREAM_STEPS_MAX && matches!(step, Ok(Step::Progress(_) | Step::Notification(_)))
+        {
             queue.pop_back();
         }
         queue.push_back(step);
@@ -63,7 +67,9 @@ pub(super) struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        held(&self.inbox.state).slots.remove(&self.id);
+        let mut state = held(&self.inbox.state);
+        state.slots.remove(&self.id);
+        state.alone.retain(|id| *id != self.id);
     }
 }
 
@@ -85,14 +91,17 @@ impl Inbox {
         Arc::new(Self { state: Mutex::default(), events })
     }
 
-    /// Waits for what comes for this request, from now on.
-    pub(super) fn open(self: &Arc<Self>, id: i64) -> Result<Waiting, UpstreamError> {
+    /// Waits for what comes for this request, from now on; and for what is logged, where whoever asks is alone.
+    pub(super) fn open(self: &Arc<Self>, id: i64, is_alone: bool) -> Result<Waiting, UpstreamError> {
         let mut state = held(&self.state);
         if state.is_over {
             return Err(UpstreamError::Ended);
         }
         let slot = Arc::<Slot>::default();
         state.slots.insert(id, Arc::clone(&slot));
+        if is_alone {
+            state.alone.push(id);
+        }
         drop(state);
         Ok(Waiting { inbox: Arc::clone(self), id, slot })
     }
@@ -164,13 +173,26 @@ impl Inbox {
     }
 
     fn take_notification(&self, notification: Notification) {
-        if notification.method != PROGRESS {
+        if let Some(slot) = self.hearer(&notification) {
+            let params = notification.params.map(|params| params.detached());
+            slot.push(Ok(Step::Notification(Notification { params, ..notification })));
+        } else if notification.method != PROGRESS {
             self.events.send(Event::Notification(notification));
         } else if let Some((id, params)) = progress_of(&notification)
             && let Some(slot) = self.slot(id)
         {
             slot.push(Ok(Step::Progress(params)));
         }
+    }
+
+    /// Who hears this, if it is logged, and short enough to be kept.
+    fn hearer(&self, notification: &Notification) -> Option<Arc<Slot>> {
+        let bytes = notification.params.as_ref().map_or(0, |params| params.as_bytes().len());
+        if notification.method != LOGGED || bytes > UPSTREAM_PROGRESS_BYTES_MAX {
+            return None;
+        }
+        let state = held(&self.state);
+        state.alone.iter().rev().find_map(|id| state.slots.get(id).cloned())
     }
 
     fn slot(&self, id: i64) -> Option<Arc<Slot>> {
@@ -182,6 +204,9 @@ impl Inbox {
 pub(super) fn number(id: &Raw) -> Option<i64> {
     id.as_str().parse().ok()
 }
+
+/// How it is told what an upstream logs.
+const LOGGED: &str = "notifications/message";
 
 /// How progress is told.
 pub(super) const PROGRESS: &str = "notifications/progress";

@@ -50,7 +50,7 @@ impl Lines {
     }
 
     pub(super) async fn open(&self, sent: Sent) -> Result<Source, UpstreamError> {
-        let waiting = self.inbox.open(sent.id)?;
+        let waiting = self.inbox.open(sent.id, sent.is_alone)?;
         self.tell(sent.body).await?;
         Ok(Source::Shared(waiting))
     }

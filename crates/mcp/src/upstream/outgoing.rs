@@ -33,6 +33,9 @@ pub struct Outgoing<'a> {
     pub abilities: Abilities,
     /// Which arguments of the tool are said in headers as well, to a modern upstream over HTTP.
     pub mirrored: Option<&'a ParamHeaders>,
+    /// Whether whoever asks has the connection alone: what the upstream logs meanwhile, on a stream that all requests share, is
+    /// meant for the newest such request.
+    pub is_alone: bool,
 }
 
 impl<'a> Outgoing<'a> {
@@ -46,6 +49,7 @@ impl<'a> Outgoing<'a> {
             log_level: None,
             abilities: Abilities::default(),
             mirrored: None,
+            is_alone: false,
         }
     }
 
@@ -65,6 +69,8 @@ pub(super) struct Sent {
     pub(super) era: Era,
     /// Whether it begins a session.
     pub(super) begins: bool,
+    /// See [`Outgoing::is_alone`].
+    pub(super) is_alone: bool,
 }
 
 /// A message that nothing comes back for, as it goes out.
@@ -96,7 +102,7 @@ impl Outgoing<'_> {
             // The revision is still to be agreed on.
             headers.remove(PROTOCOL_VERSION);
         }
-        Sent { id, body: object.end().into_bytes(), headers, era, begins }
+        Sent { id, body: object.end().into_bytes(), headers, era, begins, is_alone: self.is_alone }
     }
 
     fn byte_len(&self) -> usize {

@@ -76,7 +76,8 @@ impl Sse {
     }
 
     pub(super) async fn open(&self, sent: Sent) -> Result<Source, UpstreamError> {
-        let waiting = self.shared.inbox.open(sent.id).map_err(|error| self.shared.why(error))?;
+        let waiting =
+            self.shared.inbox.open(sent.id, sent.is_alone).map_err(|error| self.shared.why(error))?;
         self.tell(sent.body).await?;
         Ok(Source::Shared(waiting))
     }

@@ -147,6 +147,27 @@ async fn what_belongs_to_no_request_is_an_event_and_a_ping_is_answered() {
 }
 
 #[tokio::test]
+async fn what_is_logged_is_heard_before_the_answer_by_whoever_is_alone_and_is_an_event_otherwise() {
+    const LOG: &str =
+        r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}"#;
+    let (upstream, mut near, mut far) = legacy().await;
+    for is_alone in [true, false] {
+        let outgoing = Outgoing { is_alone, ..Outgoing::new("tools/call", None) };
+        let mut exchange = upstream.request(&outgoing).await.unwrap();
+        let id = far.asked("tools/call").await;
+        far.say(LOG).await;
+        far.answer(&id, &json!({})).await;
+        if is_alone {
+            let Step::Notification(said) = exchange.next().await.unwrap() else { panic!("nothing logged") };
+            assert_eq!(value(&said.params.unwrap())["data"], "x");
+        }
+        assert!(matches!(exchange.next().await.unwrap(), Step::Response(Ok(_))));
+    }
+    let Some(Event::Notification(told)) = near.events.next().await else { panic!("nothing told") };
+    assert_eq!(told.method, "notifications/message");
+}
+
+#[tokio::test]
 async fn what_is_no_message_harms_nothing() {
     let (upstream, _near, mut far) = legacy().await;
     let exchange = upstream.request(&Outgoing::new("tools/list", None)).await.unwrap();
