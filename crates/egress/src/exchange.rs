@@ -109,7 +109,7 @@ impl Client {
         if !body.is_empty() {
             sent = sent.body(body);
         }
-        sent.send()
+        Box::pin(sent.send())
             .await
             .map(|response| Response(Came::Other(response)))
             .map_err(|error| SendError::Send(error.without_url()))
@@ -137,6 +137,14 @@ impl Response {
             Came::Plain(response) => &response.headers,
             Came::Other(response) => response.headers(),
         }
+    }
+
+    /// Its headers, which it has no more from then on.
+    pub fn take_headers(&mut self) -> HeaderMap {
+        std::mem::take(match &mut self.0 {
+            Came::Plain(response) => &mut response.headers,
+            Came::Other(response) => response.headers_mut(),
+        })
     }
 
     /// The next piece of the body; none at its end. Cancellation-safe: a piece is not lost.

@@ -133,7 +133,8 @@ impl Plain {
                 },
             }
         }
-        let mut sender = self.connect(&key.authority).await?;
+        // Boxed, as most requests find a connection: they need no room for it.
+        let mut sender = Box::pin(self.connect(&key.authority)).await?;
         let response = self.answer(sender.send_request(request)).await?.map_err(PlainError::Broken)?;
         Ok(self.response(response, key, sender))
     }

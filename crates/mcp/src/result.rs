@@ -133,9 +133,7 @@ pub fn contents(era: Era, result: Raw, hint: CacheHint) -> Raw {
 /// The same without these members.
 fn without(result: &Object, keys: &[&str], capacity: usize) -> Raw {
     let members = result.iter().filter(|member| !keys.iter().any(|key| member.is(key)));
-    members
-        .fold(ObjectWriter::new(capacity), |object, member| object.raw(&member.key(), &member.value()))
-        .end()
+    members.fold(ObjectWriter::new(capacity), ObjectWriter::member).end()
 }
 
 /// A result that neither era caches: modern adds `resultType` unless it has one already, and legacy knows none.

@@ -158,6 +158,11 @@ impl Upstream {
         Arc::clone(&self.declared.read().expect("nobody panics while holding it"))
     }
 
+    /// The number of its session: another one from when a session was begun anew, which knows nothing of the one before.
+    pub fn session(&self) -> u64 {
+        self.wire.session()
+    }
+
     /// A number for a request, by which it can be ended while it is still being sent.
     pub fn number(&self) -> i64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
@@ -173,13 +178,22 @@ impl Upstream {
     pub async fn request_as(&self, id: i64, outgoing: &Outgoing<'_>) -> Result<Exchange, UpstreamError> {
         let declared = self.declared();
         match self.wire.open(self.write(id, outgoing, &declared)).await {
-            Ok(source) => return Ok(Exchange::new(id, source)),
-            Err(UpstreamError::SessionGone) => {}
-            Err(error) => return Err(error),
+            Ok(source) => Ok(Exchange::new(id, source)),
+            // Boxed: it is rare, and otherwise every request has room for it.
+            Err(UpstreamError::SessionGone) => Box::pin(self.request_anew(id, outgoing, &declared)).await,
+            Err(error) => Err(error),
         }
-        self.renew(&declared).await?;
-        let declared = self.declared();
-        let source = self.wire.open(self.write(id, outgoing, &declared)).await?;
+    }
+
+    /// The same in a new session, as the one that was declared here is gone.
+    async fn request_anew(
+        &self,
+        id: i64,
+        outgoing: &Outgoing<'_>,
+        gone: &Arc<Declared>,
+    ) -> Result<Exchange, UpstreamError> {
+        self.renew(gone).await?;
+        let source = self.wire.open(self.write(id, outgoing, &self.declared())).await?;
         Ok(Exchange::new(id, source))
     }
 

@@ -96,7 +96,12 @@ impl<'a> Member<'a> {
 
     /// The value, unescaped, if it is a string.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        text_of(&self.object.raw.as_bytes()[self.place.value.clone()])
+        text_of(self.value_bytes())
+    }
+
+    /// The text of the value.
+    pub(super) fn value_bytes(self) -> &'a [u8] {
+        &self.object.raw.as_bytes()[self.place.value.clone()]
     }
 
     /// The value, to the letter.

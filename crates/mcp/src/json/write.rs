@@ -1,13 +1,18 @@
 //! Writing JSON by splicing checked pieces.
 
+use std::io::Write;
+
 use bytes::Bytes;
 
+use super::object::Member;
 use super::raw::Raw;
 
 /// Builds one object; members are written in the order of the calls.
 #[derive(Debug)]
 pub struct ObjectWriter {
     out: Vec<u8>,
+    /// Where its first member stands.
+    start: usize,
 }
 
 impl ObjectWriter {
@@ -15,11 +20,11 @@ impl ObjectWriter {
     pub fn new(capacity: usize) -> Self {
         let mut out = Vec::with_capacity(capacity + 2);
         out.push(b'{');
-        Self { out }
+        Self { out, start: 1 }
     }
 
     fn key(&mut self, key: &str) -> &mut Vec<u8> {
-        if self.out.len() > 1 {
+        if self.out.len() > self.start {
             self.out.push(b',');
         }
         escape_str_into(key, &mut self.out);
@@ -34,6 +39,23 @@ impl ObjectWriter {
         self
     }
 
+    /// Adds a member of another object, its value to the letter.
+    #[must_use]
+    pub fn member(mut self, member: Member<'_>) -> Self {
+        self.key(&member.key()).extend_from_slice(member.value_bytes());
+        self
+    }
+
+    /// Adds a member that is an object with these members.
+    #[must_use]
+    pub fn object(mut self, key: &str, members: impl FnOnce(Self) -> Self) -> Self {
+        self.key(key).push(b'{');
+        let start = std::mem::replace(&mut self.start, self.out.len());
+        let mut written = members(self);
+        written.out.push(b'}');
+        Self { start, ..written }
+    }
+
     /// Adds a string member.
     #[must_use]
     pub fn str(mut self, key: &str, value: &str) -> Self {
@@ -44,7 +66,7 @@ impl ObjectWriter {
     /// Adds an integer member.
     #[must_use]
     pub fn int(mut self, key: &str, value: i64) -> Self {
-        self.key(key).extend_from_slice(value.to_string().as_bytes());
+        write!(self.key(key), "{value}").expect("a vector takes whatever is written");
         self
     }
 
@@ -61,7 +83,7 @@ impl ObjectWriter {
         let body = object.as_bytes();
         let inner = body.get(1..body.len().saturating_sub(1)).unwrap_or_default().trim_ascii();
         if object.is_object() && !inner.is_empty() {
-            if self.out.len() > 1 {
+            if self.out.len() > self.start {
                 self.out.push(b',');
             }
             self.out.extend_from_slice(inner);

@@ -66,9 +66,9 @@ impl Http {
         let Sent { id, body, headers, era, begins, is_alone } = sent;
         // Others go on in the old session until there is a new one.
         let session = if begins { Session::default() } else { self.endpoint.session() };
-        let response = self.endpoint.send(Method::POST, headers.clone(), body, session.id.as_ref()).await?;
+        let response = self.endpoint.send(Method::POST, &headers, body, session.id.as_ref()).await?;
         if !response.status().is_success() {
-            let error = answer::refusal(response, session.id.is_some()).await?;
+            let error = Box::pin(answer::refusal(response, session.id.is_some())).await?;
             return Ok(Source::Whole(Some(Step::Response(Err(error)))));
         }
         if begins {
@@ -117,8 +117,8 @@ impl Http {
         self.begun.send_replace(None);
         let Some(session) = self.endpoint.session().id else { return };
         self.endpoint.begin(None);
-        let told =
-            self.endpoint.send(Method::DELETE, outgoing::headers(revision), Bytes::new(), Some(&session));
+        let headers = outgoing::headers(revision);
+        let told = self.endpoint.send(Method::DELETE, &headers, Bytes::new(), Some(&session));
         // An upstream that doesn't hear it forgets the session by itself.
         drop(tokio::time::timeout(UPSTREAM_CLOSE_TIMEOUT, told).await);
     }

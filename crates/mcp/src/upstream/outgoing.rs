@@ -87,12 +87,18 @@ impl Outgoing<'_> {
     pub(super) fn write(&self, id: i64, revision: Revision, client: &Raw) -> Sent {
         let era = revision.era();
         let params = self.params.and_then(Object::of).unwrap_or_else(Object::empty);
-        let meta = self.meta(id, &params, revision, client);
-        let has_params = self.params.is_some() || meta.is_some();
-        let object =
+        let has_meta = self.has_progress || era == Era::Modern || params.has("_meta");
+        let mut object =
             ObjectWriter::new(self.byte_len()).str("jsonrpc", "2.0").int("id", id).str("method", self.method);
-        let object =
-            if has_params { object.raw("params", &with_meta(&params, meta.as_ref())) } else { object };
+        if self.params.is_some() || has_meta {
+            object = object.object("params", |object| {
+                let object = without_meta(&params, object);
+                if !has_meta {
+                    return object;
+                }
+                object.object("_meta", |meta| self.meta(id, &params, (revision, client), meta))
+            });
+        }
         let mut headers = headers(revision);
         if era == Era::Modern {
             self.mirror(&params, &mut headers);
@@ -109,9 +115,14 @@ impl Outgoing<'_> {
         self.params.map_or(0, |params| params.as_bytes().len()) + 512
     }
 
-    fn meta(&self, id: i64, params: &Object, revision: Revision, client: &Raw) -> Option<Raw> {
-        let said = params.get_object("_meta").unwrap_or_else(Object::empty);
-        let mut meta = said_by_caller(&said);
+    fn meta(
+        &self,
+        id: i64,
+        params: &Object,
+        (revision, client): (Revision, &Raw),
+        meta: ObjectWriter,
+    ) -> ObjectWriter {
+        let mut meta = said_by_caller(params, meta);
         if self.has_progress {
             meta = meta.int("progressToken", id);
         }
@@ -121,9 +132,7 @@ impl Outgoing<'_> {
                 meta = meta.str(META_LOG_LEVEL, level.as_str());
             }
         }
-        let meta = meta.end();
-        let is_said = meta.as_bytes() != b"{}" || params.has("_meta");
-        is_said.then_some(meta)
+        meta
     }
 
     /// Says in headers what a modern body says: the method, what it is applied to, and what the tool wants there.
@@ -148,9 +157,11 @@ pub(super) fn notification(method: &str, params: Option<&Raw>, revision: Revisio
     let object = ObjectWriter::new(256).str("jsonrpc", "2.0").str("method", method);
     let object = if revision.era() == Era::Modern {
         headers.insert(METHOD, value(method));
-        let said = members.get_object("_meta").unwrap_or_else(Object::empty);
-        let meta = modern_meta(said_by_caller(&said), revision, client, Abilities::default()).end();
-        object.raw("params", &with_meta(&members, Some(&meta)))
+        object.object("params", |object| {
+            without_meta(&members, object).object("_meta", |meta| {
+                modern_meta(said_by_caller(&members, meta), revision, client, Abilities::default())
+            })
+        })
     } else {
         params.into_iter().fold(object, |object, params| object.raw("params", params))
     };
@@ -167,11 +178,12 @@ pub(super) fn headers(revision: Revision) -> HeaderMap {
 }
 
 /// What of `_meta` is the caller's own.
-fn said_by_caller(meta: &Object) -> ObjectWriter {
+fn said_by_caller(params: &Object, meta: ObjectWriter) -> ObjectWriter {
     const SAID_ANEW: [&str; 5] =
         [META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, "progressToken"];
-    let own = meta.iter().filter(|member| !SAID_ANEW.iter().any(|key| member.is(key)));
-    own.fold(ObjectWriter::new(320), |object, member| object.raw(&member.key(), &member.value()))
+    let Some(said) = params.get_object("_meta") else { return meta };
+    let own = said.iter().filter(|member| !SAID_ANEW.iter().any(|key| member.is(key)));
+    own.fold(meta, ObjectWriter::member)
 }
 
 fn modern_meta(meta: ObjectWriter, revision: Revision, client: &Raw, abilities: Abilities) -> ObjectWriter {
@@ -181,11 +193,8 @@ fn modern_meta(meta: ObjectWriter, revision: Revision, client: &Raw, abilities: 
 }
 
 /// The members as they are, but for `_meta`.
-fn with_meta(params: &Object, meta: Option<&Raw>) -> Raw {
-    let others = params.iter().filter(|member| !member.is("_meta"));
-    let object =
-        others.fold(ObjectWriter::new(512), |object, member| object.raw(&member.key(), &member.value()));
-    meta.into_iter().fold(object, |object, meta| object.raw("_meta", meta)).end()
+fn without_meta(params: &Object, object: ObjectWriter) -> ObjectWriter {
+    params.iter().filter(|member| !member.is("_meta")).fold(object, ObjectWriter::member)
 }
 
 /// Text as the value of a header (2026-07-28, basic/transports): as it is if that can be said in a header and is not

@@ -105,7 +105,7 @@ impl Endpoint {
     pub(super) async fn send(
         &self,
         method: Method,
-        said: HeaderMap,
+        said: &HeaderMap,
         body: Bytes,
         session: Option<&HeaderValue>,
     ) -> Result<Response<Box<dyn Body>>, UpstreamError> {
@@ -113,8 +113,12 @@ impl Endpoint {
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone().ok_or_else(no_uri)?;
         let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
-        headers.extend(said);
+        // With room for the session, and for what the transport adds.
+        headers.reserve(self.headers.len() + said.len() + 3);
+        headers.extend(self.headers.clone());
+        for (name, value) in said {
+            headers.insert(name, value.clone());
+        }
         if let Some(session) = session {
             headers.insert(SESSION_ID, session.clone());
         }
@@ -133,7 +137,7 @@ impl Endpoint {
         session: Option<&HeaderValue>,
         told: Told,
     ) -> Result<(), UpstreamError> {
-        let response = self.send(Method::POST, told.headers, told.body, session).await?;
+        let response = self.send(Method::POST, &told.headers, told.body, session).await?;
         let has_session = session.is_some();
         if response.status().is_success() {
             Ok(())
@@ -154,7 +158,7 @@ impl Endpoint {
         if let Some(id) = last_id.and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok()) {
             headers.insert(LAST_EVENT_ID, id);
         }
-        let response = self.send(Method::GET, headers, Bytes::new(), self.session().id.as_ref()).await?;
+        let response = self.send(Method::GET, &headers, Bytes::new(), self.session().id.as_ref()).await?;
         match response.status() {
             StatusCode::OK if matches!(answer::media(response.headers()), Media::Events) => {
                 Ok(Some(EventStream::new(response.into_body(), self.message_bytes_max)))

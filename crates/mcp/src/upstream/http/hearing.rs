@@ -23,8 +23,15 @@ pub(super) type Begun = Option<(u64, Revision)>;
 
 /// Hears one session after the other, until the wire is gone.
 pub(super) async fn run(endpoint: Arc<Endpoint>, mut sessions: watch::Receiver<Begun>, events: EventSender) {
+    let mut heard = None;
     loop {
         let begun = *sessions.borrow_and_update();
+        // Nobody told in this session what changed since the last one, nor what was asked for in that.
+        if let Some((session, _)) = begun
+            && heard.replace(session).is_some_and(|before| before != session)
+        {
+            events.lose();
+        }
         let hearing = async {
             if let Some((session, revision)) = begun {
                 let hearing = Hearing::new(&endpoint, session, revision, &events);
