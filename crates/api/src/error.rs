@@ -167,6 +167,16 @@ impl Error {
     }
 }
 
+/// An error with all that led to it, in one line.
+pub fn with_sources(error: &dyn std::error::Error) -> String {
+    let (mut text, mut source) = (error.to_string(), error.source());
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
+
 /// The closest of `candidates` to a misspelt `word`, if one is close enough to be meant.
 ///
 /// Close enough is an edit distance of at most a third of the word (at least one).

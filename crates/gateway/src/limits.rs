@@ -237,7 +237,10 @@ pub(crate) const OFFERED_MAX: usize = 1_000;
 /// How long a server may take to take an answer of ours, or to hear that nobody waits any more.
 pub(crate) const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Refusals that are on their way to servers at once; what is asked beyond that gets no answer.
+/// How often in a row a server may not be there when it is asked how far a task is.
+pub(crate) const TASK_MISSES_MAX: u32 = 5;
+
+/// Refusals that are on their way to one server at once; what is asked beyond that gets no answer.
 pub(crate) const REFUSALS_AT_ONCE_MAX: usize = 64;
 
 /// Resources that one server is asked to tell of, all clients together.
@@ -248,6 +251,9 @@ pub(crate) const UPDATES_PER_SECOND_MAX: u32 = 100;
 
 /// Bytes of one line of a log that a server sends to a client.
 pub(crate) const LOG_DATA_BYTES_MAX: usize = 64 * 1024;
+
+/// How often whoever listens to a server looks whether the connection is still one that somebody has.
+pub(crate) const LISTEN_LOOK: Duration = Duration::from_secs(5);
 
 /// The first and the longest pause before a server is listened to again whose stream broke off.
 pub(crate) const LISTEN_PAUSE_MIN: Duration = Duration::from_secs(1);

@@ -398,7 +398,7 @@ impl Road {
         // What its endpoint shows as it comes is what it sees to its end.
         let mut router = self.at(&arrival.endpoint);
         if router.find(arrival.form(), &arrival.name).is_none() {
-            cancel.run_until_cancelled(self.upstreams().settled(&arrival.endpoint)).await;
+            cancel.run_until_cancelled(Box::pin(self.upstreams().settled(&arrival.endpoint))).await;
             router = self.at(&arrival.endpoint);
         }
         let metered = self.begin(arrival, &router);
@@ -417,7 +417,7 @@ impl Road {
         let mut admitted = match self.admit(arrival, router) {
             Ok(admitted) => admitted,
             Err(Refusal { route, error }) => {
-                let denied = self.recorder.denied(arrival, route, error).await;
+                let denied = Box::pin(self.recorder.denied(arrival, route, error)).await;
                 let reply = redact::reply(&self.secrets.current(), denied.reply);
                 let verdict = Verdict { ending: Ending::Denied, ..denied.verdict };
                 return Walked::nowhere(Outcome { reply, verdict, ..denied });
@@ -443,6 +443,11 @@ impl Road {
             }
             Err(refused) => (refused, None, false),
         };
+        // What waits for an answer to a question that isn't told.
+        let waits = match &outcome.reply {
+            Reply::Ask { state, .. } | Reply::GoOn { state } => state.clone(),
+            Reply::Result(_) | Reply::Error { .. } => None,
+        };
         // 9 shape: what leaves is bounded.
         let mut held = self.budget.begin(&arrival.principal);
         let outcome = Outcome { reply: redact::reply(&self.secrets.current(), outcome.reply), ..outcome };
@@ -450,10 +455,22 @@ impl Road {
         admitted.permit.held = Some(held);
         // 10 outcome: recorded before the reply leaves.
         let outcome = self.recorder.outcome(open, verb, outcome, reached.as_ref()).await;
+        if matches!(outcome.reply, Reply::Result(_) | Reply::Error { .. }) {
+            self.release(waits.as_ref(), arrival);
+        }
         if let Some(keyed) = admitted.keyed.filter(|_| is_made) {
-            keyed.settle(&self.store, arrival, &outcome.reply).await;
+            Box::pin(keyed.settle(&self.store, arrival, &outcome)).await;
         }
         Walked { outcome, reached, permit: Some(admitted.permit) }
+    }
+
+    /// Ends what waits at a server for the next round of a call that has none.
+    pub(crate) fn release(&self, state: Option<&Raw>, arrival: &Arrival) {
+        if state.is_some() {
+            let router = self.at(&arrival.endpoint);
+            let server = router.find(arrival.form(), &arrival.name).and_then(Route::server);
+            self.upstreams().release(state, server, &caller(arrival, &arrival.principal));
+        }
     }
 
     /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its
@@ -563,12 +580,15 @@ impl Road {
         let Some(keyed) = keyed else {
             return self.spend(arrival);
         };
-        keyed.claim(&self.store, arrival, self.clock.now()).await?;
-        let spent = self.spend(arrival);
-        if spent.is_err() {
-            keyed.release(&self.store, arrival).await;
-        }
-        spent
+        Box::pin(async {
+            keyed.claim(&self.store, arrival, self.clock.now()).await?;
+            let spent = self.spend(arrival);
+            if spent.is_err() {
+                keyed.release(&self.store, arrival).await;
+            }
+            spent
+        })
+        .await
     }
 
     /// Uses up the state that this round came with: whoever waited for its place may try again until here.
@@ -593,12 +613,7 @@ impl Road {
             // A template stands for many resources: which one is meant, the client has said.
             name: if verb == Verb::ReadResource { arrival.name.as_str() } else { route.name() }.into(),
             arguments: admitted.keyed.as_ref().map_or(&arrival.arguments, |keyed| &keyed.arguments).clone(),
-            caller: Caller {
-                principal: Arc::clone(&admitted.principal),
-                client: Arc::clone(&arrival.client),
-                abilities: arrival.abilities,
-                session: arrival.session.clone(),
-            },
+            caller: caller(arrival, &admitted.principal),
             params: arrival.params.clone(),
             timeout_ms: u64::try_from(route.timeout().as_millis()).unwrap_or(u64::MAX),
             is_patient: arrival.revision.is_none_or(|revision| revision.era() == Era::Legacy),
@@ -618,6 +633,16 @@ impl Road {
         tokio::time::timeout(self.overrun, running)
             .await
             .unwrap_or_else(|_elapsed| Outcome::failed(verb, dropped()))
+    }
+}
+
+/// Who calls, as servers are told.
+fn caller(arrival: &Arrival, principal: &Arc<Principal>) -> Caller {
+    Caller {
+        principal: Arc::clone(principal),
+        client: Arc::clone(&arrival.client),
+        abilities: arrival.abilities,
+        session: arrival.session.clone(),
     }
 }
 

@@ -34,12 +34,12 @@ use hayward_mcp::limits::URI_BYTES_MAX;
 use hayward_mcp::request::List;
 use hayward_mcp::upstream::{Event, Upstream, UpstreamError};
 use hayward_store::Store;
-use hayward_tool::{BoxFuture, Call, Change, Changes, Cx, Outcome};
-use tokio::sync::{Semaphore, mpsc, watch};
+use hayward_tool::{BoxFuture, Call, Caller, Change, Changes, Cx, Outcome};
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
-use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, REFUSALS_AT_ONCE_MAX};
+use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, TELL_TIMEOUT};
 use call::{Calling, Shared};
 use catalog::Catalog;
 pub use catalog::Declared;
@@ -51,7 +51,6 @@ pub use links::{Away, Link, Links, Owner};
 pub(crate) use names::{Names, parted};
 pub(crate) use offered::Offered;
 pub use server::KeptBack;
-pub use server::told;
 pub(crate) use server::{Lists, Server};
 use state::State;
 
@@ -59,6 +58,8 @@ use state::State;
 pub struct Upstreams {
     catalog: ArcSwap<Catalog>,
     shared: Shared,
+    /// What asks and listens for as long as there is somebody to be asked: nobody waits for it.
+    watching: TaskTracker,
     /// Where what changed is told.
     changes: Changes,
     store: Store,
@@ -101,6 +102,10 @@ impl Links for Nothing {
         None
     }
 
+    fn at(&self, _server: &str, _instance: &str) -> Option<Link> {
+        None
+    }
+
     fn wanted<'a>(&'a self, _server: &'a str) -> BoxFuture<'a, Result<Link, Away>> {
         Box::pin(async { Err(Away { why: "nothing runs servers here".to_owned(), is_full: false }) })
     }
@@ -121,12 +126,12 @@ impl Upstreams {
             held,
             asks: asks::Asks::default(),
             tasks: TaskTracker::new(),
-            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
             interests: Arc::default(),
         };
         Arc::new(Self {
             catalog: ArcSwap::default(),
             shared,
+            watching: TaskTracker::new(),
             changes: Changes::default(),
             store,
             heard: watch::Sender::new(0),
@@ -212,10 +217,10 @@ impl Upstreams {
         let (this, server, upstream) = (Arc::clone(self), server.to_owned(), Arc::downgrade(upstream));
         match declared.revision.era() {
             Era::Modern => {
-                self.shared.tasks.spawn(async move { this.listen(&server, &upstream).await });
+                self.watching.spawn(async move { this.listen(&server, &upstream).await });
             }
             Era::Legacy if declared.can_subscribe() => {
-                self.shared.tasks.spawn(async move { this.subscribe(&server, &upstream).await });
+                self.watching.spawn(async move { this.subscribe(&server, &upstream).await });
             }
             Era::Legacy => {}
         }
@@ -228,10 +233,11 @@ impl Upstreams {
 
     /// No instance of a server can be spoken to, for this reason: what it offered last stays, and says so.
     pub fn gone(&self, server: &str, why: &str) {
-        let Some(server) = self.server(server) else { return };
-        let changes = server.is_gone(why);
-        self.tell(&server.name, changes);
+        // Whoever listens on a connection to it looks whether that is still there.
         self.shared.interests.wake();
+        let Some(server) = self.server(server) else { return };
+        let changes = server.mark_gone(why);
+        self.tell(&server.name, changes);
         self.heard.send_modify(|count| *count += 1);
     }
 
@@ -244,8 +250,10 @@ impl Upstreams {
                 self.shared.interests.wake();
             }
             Event::Request(asked) => {
-                if let Err(asked) = self.shared.asks.hand_over(upstream, asked) {
-                    self.shared.refuse(upstream, *asked);
+                if let Err(asked) = self.shared.asks.hand_over(upstream, asked)
+                    && let Some(server) = self.server(server)
+                {
+                    self.shared.refuse(&server, upstream, *asked);
                 }
             }
         }
@@ -277,7 +285,7 @@ impl Upstreams {
     fn refresh_soon(self: &Arc<Self>, server: &str) {
         let Some(server) = self.server(server).filter(|server| server.claim_refresh()) else { return };
         let this = Arc::clone(self);
-        self.shared.tasks.spawn(async move {
+        self.watching.spawn(async move {
             // The first time nobody has to wait.
             if server.lists().declared.is_some() || server.lists().stale.is_some() {
                 tokio::time::sleep(REFRESH_PAUSE).await;
@@ -287,14 +295,15 @@ impl Upstreams {
     }
 
     async fn refresh(self: &Arc<Self>, server: &Arc<Server>) {
-        let Some(link) = self.shared.links.shared(&server.name) else {
-            // Once it is there, it is asked.
-            return server.release_refresh();
-        };
+        // One after the other: what changes from here on is asked for once more.
+        let turn = server.refreshing.lock().await;
+        server.release_refresh();
+        // Once it is there, it is asked.
+        let Some(link) = self.shared.links.shared(&server.name) else { return };
         let asking = tokio::time::timeout(REFRESH_TIMEOUT, server.refresh(&link.upstream, &self.store));
         let asked =
             asking.await.unwrap_or_else(|_elapsed| Err("it doesn't say in time what it offers".to_owned()));
-        server.release_refresh();
+        drop(turn);
         match asked {
             Ok(changes) => {
                 self.tell(&server.name, changes);
@@ -306,7 +315,7 @@ impl Upstreams {
                 self.gone(&server.name, &why);
                 if server.claim_retry() {
                     let (this, server) = (Arc::clone(self), Arc::clone(server));
-                    self.shared.tasks.spawn(async move {
+                    self.watching.spawn(async move {
                         tokio::time::sleep(REFRESH_RETRY).await;
                         server.release_retry();
                         this.refresh_soon(&server.name);
@@ -339,14 +348,33 @@ impl Upstreams {
         Calling { shared: &self.shared, server, offered, cx, call }.run().await
     }
 
-    /// Ends what is held.
+    /// Ends what is held, and waits until servers have heard of it, if that doesn't take long.
     pub async fn close(&self) {
         self.shared.held.end_all().await;
         self.shared.tasks.close();
+        drop(tokio::time::timeout(TELL_TIMEOUT, self.shared.tasks.wait()).await);
     }
 
-    /// Ends what this state of a round holds, which nobody comes back for.
-    pub(crate) fn release(&self, state: Option<&Raw>, credential: &str) {
+    /// Ends what waits for the next round of a call which has none: a call that is held, or a task of this server.
+    pub(crate) fn release(&self, state: Option<&Raw>, server: Option<&Arc<Server>>, caller: &Caller) {
+        let State::Task { id, instance, .. } = State::read(state) else {
+            return self.release_held(state, &caller.principal.credential);
+        };
+        let Some(server) = server.cloned() else { return };
+        let (links, owner) = (Arc::clone(&self.shared.links), call::owner_of(&server, caller));
+        self.shared.tasks.spawn(async move {
+            let link = match &owner {
+                Some(owner) => links.own(&server.name, owner).await.ok(),
+                None => links.at(&server.name, &instance),
+            };
+            if let Some(link) = link {
+                call::task::cancel(&link.upstream, &id).await;
+            }
+        });
+    }
+
+    /// Ends the call that this state holds, if it is still held.
+    pub(crate) fn release_held(&self, state: Option<&Raw>, credential: &str) {
         if let State::Held(id) = State::read(state)
             && let Some(call) = self.shared.held.take(&id, credential)
         {

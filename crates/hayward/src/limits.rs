@@ -20,6 +20,8 @@ pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 pub(crate) const CONNECTIONS_PER_CREDENTIAL_MAX: usize = 32;
 /// How long one is kept that nobody uses.
 pub(crate) const CONNECTION_IDLE: Duration = Duration::from_mins(10);
+/// How long a shutdown waits until servers know that their sessions are over.
+pub(crate) const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked for those.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 

@@ -172,7 +172,7 @@ impl Servers {
     /// Ends all of them. The shutdown must have fired.
     pub(crate) async fn close(&self) {
         self.upstreams.close().await;
-        self.links.close();
+        self.links.close().await;
         self.fleet.close().await;
         self.process.settle().await;
         if let Some(docker) = &self.docker {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use hayward_api::error::with_sources;
 use hayward_egress::{Client, ReadError, SendError};
 use hayward_mcp::upstream::{Body, BoxFuture, Connect, ConnectError};
 use http::{Request, Response};
@@ -34,8 +35,8 @@ impl Connect for Dial {
                 headers: parts.headers,
                 body,
             };
-            let answer = self.0.send(request).await.map_err(|error| not_sent(&error))?;
-            let (status, headers) = (answer.status(), answer.headers().clone());
+            let mut answer = self.0.send(request).await.map_err(|error| not_sent(&error))?;
+            let (status, headers) = (answer.status(), answer.take_headers());
             let body: Box<dyn Body> = Box::new(Answer(answer));
             let mut response = Response::new(body);
             *response.status_mut() = http::StatusCode::from_u16(status).map_err(|_| ConnectError {
@@ -64,15 +65,4 @@ impl Body for Answer {
 
 fn not_sent(error: &SendError) -> ConnectError {
     ConnectError { what: with_sources(error), may_have_arrived: error.may_have_arrived() }
-}
-
-/// An error with all that led to it; addresses and credentials were taken out where it was made.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
 }

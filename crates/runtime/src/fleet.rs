@@ -40,6 +40,7 @@ use crate::placement::{End, Order, Placement};
 use eras::Eras;
 use ground::Ground;
 use life::Life;
+pub(crate) use life::trouble_of;
 use table::Table;
 
 pub use instance::{ConnectFailure, InFlight, Instance, State};

@@ -17,6 +17,7 @@ use hayward_mcp::upstream::{Outgoing, Upstream};
 use http::Request;
 use tokio::time::{Instant, timeout};
 
+use crate::fleet::trouble_of;
 use crate::placement::{Access, Address, Placement, PlacementError};
 
 /// What is known of how an instance is.
@@ -150,7 +151,7 @@ impl Probe<'_> {
             return Err(Outcome::Unasked(format!("`{}` is no path on the server", path.escape_debug())));
         }
         let request = Request::get(url.as_str()).body(Bytes::new()).map_err(|error| unasked(&error))?;
-        let answer = connect.send(request).await.map_err(|error| Outcome::Unwell(error.to_string()))?;
+        let answer = connect.send(request).await.map_err(|error| Outcome::Unwell(trouble_of(&error)))?;
         match answer.status().as_u16() {
             200..=399 => Ok(()),
             status => Err(Outcome::Unwell(format!("`{path}` answered with status {status}"))),
@@ -162,7 +163,7 @@ impl Probe<'_> {
             Ok(0) => Ok(()),
             Ok(code) => Err(Outcome::Unwell(format!("`{}` exited with {code}", self.check.exec[0]))),
             Err(error @ PlacementError::Unfit { .. }) => Err(Outcome::Unasked(error.to_string())),
-            Err(error) => Err(Outcome::Unwell(error.to_string())),
+            Err(error) => Err(Outcome::Unwell(trouble_of(&error))),
         }
     }
 }
@@ -173,13 +174,14 @@ pub(crate) async fn ping(upstream: &Upstream) -> Result<(), String> {
         Era::Legacy => "ping",
         Era::Modern => "server/discover",
     };
-    let exchange = upstream.request(&Outgoing::new(method, None)).await.map_err(|error| error.to_string())?;
-    exchange.response().await.map(drop).map_err(|error| error.to_string())
+    let exchange =
+        upstream.request(&Outgoing::new(method, None)).await.map_err(|error| trouble_of(&error))?;
+    exchange.response().await.map(drop).map_err(|error| trouble_of(&error))
 }
 
 async fn answered(upstream: &Upstream, outgoing: &Outgoing<'_>) -> Result<Raw, String> {
-    let exchange = upstream.request(outgoing).await.map_err(|error| error.to_string())?;
-    let answer = exchange.response().await.map_err(|error| error.to_string())?;
+    let exchange = upstream.request(outgoing).await.map_err(|error| trouble_of(&error))?;
+    let answer = exchange.response().await.map_err(|error| trouble_of(&error))?;
     answer.map_err(|error| hayward_mcp::error::RpcError::of(&error).message)
 }
 

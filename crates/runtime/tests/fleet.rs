@@ -5,6 +5,8 @@
 #[path = "fleet/rig.rs"]
 mod rig;
 
+#[path = "fleet/escapes.rs"]
+mod escapes;
 #[path = "fleet/private.rs"]
 mod private;
 #[path = "fleet/processes.rs"]

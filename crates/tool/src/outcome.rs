@@ -19,17 +19,20 @@ pub struct Verdict {
     pub code: Option<String>,
     /// The message of the failure.
     pub message: Option<String>,
+    /// Whether it is certain that nothing was done, so that the same call may be made again.
+    #[serde(default)]
+    pub is_unmade: bool,
 }
 
 impl Verdict {
     /// It did what was asked.
     pub fn ok() -> Self {
-        Self { ending: Ending::Ok, code: None, message: None }
+        Self { ending: Ending::Ok, code: None, message: None, is_unmade: false }
     }
 
     /// It ended otherwise.
     pub fn failed(ending: Ending, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { ending, code: Some(code.into()), message: Some(message.into()) }
+        Self { ending, code: Some(code.into()), message: Some(message.into()), is_unmade: false }
     }
 }
 
@@ -140,11 +143,7 @@ impl Outcome {
             message: error.message.clone(),
             data: Some(error.data.iter().fold(data, ObjectWriter::splice).end()),
         };
-        Self {
-            verdict: Verdict::failed(error.ending(), error.code, error.message),
-            reply,
-            detail: error.detail,
-        }
+        Self { verdict: error.verdict(), reply, detail: error.detail }
     }
 }
 
@@ -166,12 +165,33 @@ pub struct ToolError {
     pub detail: Option<String>,
     /// What programs are told beside: an object.
     pub data: Option<Raw>,
+    /// Whether it is certain that nothing was done, so that the same call may be made again.
+    pub is_unmade: bool,
 }
 
 impl ToolError {
     /// A failure without a suggestion.
     pub fn new(code: &'static str, kind: Code, message: impl Into<String>) -> Self {
-        Self { code, kind, message: message.into(), suggestion: None, detail: None, data: None }
+        Self {
+            code,
+            kind,
+            message: message.into(),
+            suggestion: None,
+            detail: None,
+            data: None,
+            is_unmade: false,
+        }
+    }
+
+    /// The same failure of a call with which nothing was done.
+    #[must_use]
+    pub fn unmade(self) -> Self {
+        Self { is_unmade: true, ..self }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let verdict = Verdict::failed(self.ending(), self.code, self.message.clone());
+        Verdict { is_unmade: self.is_unmade, ..verdict }
     }
 
     /// The same failure with the way out.
@@ -256,7 +276,7 @@ impl From<ToolError> for Outcome {
         let text = serde_json::to_vec(&text).expect("strings and a bool serialise");
         let mut escaped = Vec::with_capacity(text.len() * 2);
         python_style_into(&text, &mut escaped);
-        let verdict = Verdict::failed(error.ending(), error.code, error.message.clone());
+        let verdict = error.verdict();
         Self { verdict, reply: Reply::Result(error_result(&escaped)), detail: error.detail }
     }
 }

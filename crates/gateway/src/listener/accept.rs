@@ -302,7 +302,7 @@ async fn answer(
     pending.answered(response.status().as_u16());
     let is_refusal = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     if is_refusal && response.extensions().get::<OnRecord>().is_none() {
-        app.protocol.road().refuse(refused(&response, source, asked)).await;
+        Box::pin(app.protocol.road().refuse(refused(&response, source, asked))).await;
         // Whoever came so far, and isn't known, was refused for the credential.
         let is_nobody = has_entered && response.extensions().get::<Arc<Principal>>().is_none();
         let wait = source.ip().filter(|_| is_nobody).map(|ip| app.pace.failed(ip)).unwrap_or_default();
@@ -362,11 +362,11 @@ async fn respond(
         return named(mcp::post(app, arrived, request).await, &id);
     }
     if let Some(routes) = app.management.as_ref().filter(|_| management::is_its(request.uri().path())) {
-        return named(management::answer(app, routes, arrived, request).await, &id);
+        return named(Box::pin(management::answer(app, routes, arrived, request)).await, &id);
     }
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(arrived);
-    let Ok(response) = routes.clone().oneshot(request).await;
+    let Ok(response) = Box::pin(routes.clone().oneshot(request)).await;
     named(response, &id)
 }
 

@@ -71,7 +71,7 @@ where
                 for _ in 1..messages.len() {
                     app.pace.of_principal(&visit.principal).map_err(|wait| too_fast("this token", wait))?;
                 }
-                visit.batch(messages, reserved).await
+                Box::pin(visit.batch(messages, reserved)).await
             }
         })
     };
@@ -189,7 +189,7 @@ impl Visit<'_> {
                 match served {
                     Ok(response) => response,
                     Err(error) => {
-                        self.app.protocol.refuse(self.sender(), &request, &error).await;
+                        Box::pin(self.app.protocol.refuse(self.sender(), &request, &error)).await;
                         let status = status_of_code(answered_as, error.code);
                         answer::json(status, Frame::error(Some(&request.id), &error))
                     }
@@ -312,8 +312,8 @@ impl Visit<'_> {
                 self.call(request.id.clone(), walk, context, reserved).await
             }
             Ask::Question(question) => {
-                self.app.protocol.settle(&question, &self.arrived.endpoint).await;
-                self.question(&request.id, &question, era, reserved).await
+                // Boxed: calls, which are more, need no room for it.
+                Box::pin(self.question(&request.id, &question, era, reserved)).await
             }
             Ask::Task(ask) => {
                 let told = self.app.protocol.task(&request.id, &ask, &context, self.who())?;
@@ -361,6 +361,7 @@ impl Visit<'_> {
         era: Era,
         mut reserved: Reserved,
     ) -> Result<Response, RpcError> {
+        self.app.protocol.settle(question, &self.arrived.endpoint).await;
         self.note(question)?;
         let frame = Frame::result(id, self.app.protocol.answer(question, era, self.who()));
         // A list may be long, and its reader slow.

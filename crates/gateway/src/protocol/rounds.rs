@@ -109,6 +109,11 @@ impl Protocol {
             let (reply, hold) =
                 self.road.call(&walking.arrival, &walking.cancel, walking.progress.clone()).await;
             drop(answers_held.take());
+            // A legacy client doesn't come again: what this round was refused before it came to is over.
+            if walking.era == Era::Legacy && matches!(reply, Reply::Result(_) | Reply::Error { .. }) {
+                let Arrival { round, principal, .. } = &walking.arrival;
+                self.road.upstreams().release_held(round.state.as_ref(), &principal.credential);
+            }
             match reply {
                 Reply::Result(raw) => return (Ok(self.dress(&walking, raw)), hold),
                 Reply::Error { code, message, data } => {
@@ -126,6 +131,7 @@ impl Protocol {
                 }
             }
         }
+        self.road.release(walking.arrival.round.state.as_ref(), &walking.arrival);
         let error = ToolError::new("TooManyRounds", Code::Internal, "the call asked too many times");
         (self.failed(&walking, error), None)
     }
@@ -138,23 +144,26 @@ impl Protocol {
         hold: Option<Permit>,
     ) -> Asked {
         let lacking = lacking(requests, walking.arrival.abilities);
-        match (walking.era, lacking.is_empty()) {
+        let asked = match (walking.era, lacking.is_empty()) {
             (Era::Modern, false) => Asked::Reply(Err(input::missing(lacking)), hold),
-            (Era::Modern, true) => Asked::Reply(self.required(walking, requests, state), hold),
+            (Era::Modern, true) => match self.required(walking, requests, state) {
+                // It comes again with the answers.
+                Ok(required) => return Asked::Reply(Ok(required), hold),
+                Err(error) => Asked::Reply(Err(error), hold),
+            },
             (Era::Legacy, false) => Asked::Reply(self.failed(walking, incapable(lacking)), hold),
             (Era::Legacy, true) => {
                 // A person may take long to answer: others get the place meanwhile.
                 drop(hold);
                 match self.ask_back(walking, requests).await {
-                    Ok((answers, held)) => Asked::Answered(answers, held),
-                    Err(error) => {
-                        let credential = &walking.arrival.principal.credential;
-                        self.road.upstreams().release(state, credential);
-                        Asked::Reply(self.failed(walking, error), None)
-                    }
+                    Ok((answers, held)) => return Asked::Answered(answers, held),
+                    Err(error) => Asked::Reply(self.failed(walking, error), None),
                 }
             }
-        }
+        };
+        // There is no further round.
+        self.road.release(state, &walking.arrival);
+        asked
     }
 
     /// Asks a legacy client everything at once, and waits for all of its answers.

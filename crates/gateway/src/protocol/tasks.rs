@@ -109,42 +109,59 @@ impl Protocol {
     }
 
     async fn run_task(&self, task: &Task, mut walking: Walking) -> Status {
+        let (status, waits) = self.walk_task(task, &mut walking).await;
+        self.road.release(waits.as_ref(), &walking.arrival);
+        status
+    }
+
+    /// How it ends, and what waits for its next round, of which there is none.
+    async fn walk_task(&self, task: &Task, walking: &mut Walking) -> (Status, Option<Raw>) {
         for round in 0..ROUNDS_MAX {
             if walking.cancel.is_cancelled() {
-                return Status::Cancelled;
+                return (Status::Cancelled, walking.arrival.round.state.take());
             }
             // The place on the road is given up here: others get it while this waits for an answer.
             let (reply, _) = self.road.call(&walking.arrival, &walking.cancel, None).await;
-            if walking.cancel.is_cancelled() {
-                return Status::Cancelled;
-            }
-            let answers = match reply {
-                Reply::Result(raw) => return self.completed(task, &walking, raw),
+            let (requests, state) = match reply {
+                Reply::Result(_) | Reply::Error { .. } if walking.cancel.is_cancelled() => {
+                    return (Status::Cancelled, None);
+                }
+                Reply::Result(raw) => return (self.completed(task, walking, raw), None),
                 Reply::Error { code, message, data } => {
-                    return Status::Failed(era_error(walking.era, RpcError { code, message, data }));
+                    let error = RpcError { code, message, data };
+                    return (Status::Failed(era_error(walking.era, error)), None);
                 }
-                Reply::GoOn { state } => {
-                    walking.arrival.round = Round { state, answers: None, is_task: true };
-                    match self.begin_round(task, &walking, BTreeMap::new()) {
-                        Ok(()) => continue,
-                        Err(status) => return status,
-                    }
-                }
-                Reply::Ask { requests, state } => {
-                    let lacking = lacking(&requests, walking.arrival.abilities);
-                    if !lacking.is_empty() {
-                        return Status::Failed(input::missing(lacking));
-                    }
-                    walking.arrival.round = Round { state, answers: None, is_task: true };
-                    self.ask_for(task, &walking, round, requests).await
-                }
+                Reply::GoOn { state } => (None, state),
+                Reply::Ask { requests, state } => (Some(requests), state),
             };
-            match answers {
-                Ok(answers) => walking.arrival.round.answers = Some(answers),
-                Err(status) => return status,
+            if walking.cancel.is_cancelled() {
+                return (Status::Cancelled, state);
+            }
+            walking.arrival.round = Round { state, answers: None, is_task: true };
+            match self.next_round(task, walking, (round, requests)).await {
+                Ok(answers) => walking.arrival.round.answers = answers,
+                Err(status) => return (status, walking.arrival.round.state.take()),
             }
         }
-        Status::Failed(RpcError::new(INTERNAL_ERROR, "the task asked too many times"))
+        let error = RpcError::new(INTERNAL_ERROR, "the task asked too many times");
+        (Status::Failed(error), walking.arrival.round.state.take())
+    }
+
+    /// What the next round is answered with, where it asks something. How the task ends, if there is no next one.
+    async fn next_round(
+        &self,
+        task: &Task,
+        walking: &Walking,
+        (round, requests): (usize, Option<Vec<InputRequest>>),
+    ) -> Result<Option<Raw>, Status> {
+        let Some(requests) = requests else {
+            return self.begin_round(task, walking, BTreeMap::new()).map(|()| None);
+        };
+        let lacking = lacking(&requests, walking.arrival.abilities);
+        if !lacking.is_empty() {
+            return Err(Status::Failed(input::missing(lacking)));
+        }
+        self.ask_for(task, walking, round, requests).await.map(Some)
     }
 
     fn completed(&self, task: &Task, walking: &Walking, raw: Raw) -> Status {

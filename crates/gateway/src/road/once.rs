@@ -33,8 +33,9 @@ impl Keyed {
         if route.tier() == Tier::Read {
             return Ok(None);
         }
-        let members = Object::of(&arrival.arguments).filter(|_| !route.declares(ARGUMENT));
+        let members = Object::of(&arrival.arguments);
         let argument = members.as_ref().and_then(|members| members.get(ARGUMENT));
+        let argument = argument.filter(|_| !route.declares(ARGUMENT));
         let said = match &argument {
             Some(raw) => Some(raw.text().ok_or_else(|| invalid("must be a string"))?.into_owned()),
             None => None,
@@ -126,9 +127,11 @@ impl Keyed {
         }
     }
 
-    /// Keeps what the call has come to. One that only asks has not been made, and a task goes on.
-    pub(super) async fn settle(&self, store: &Store, arrival: &Arrival, reply: &Reply) {
+    /// Keeps what the call has come to. One that only asks has not been made, nor has one that came to nothing; a task goes on.
+    pub(super) async fn settle(&self, store: &Store, arrival: &Arrival, outcome: &Outcome) {
+        let Outcome { reply, verdict, .. } = outcome;
         let settled = match reply {
+            _ if verdict.is_unmade && !arrival.round.is_task => store.release_receipt(&self.receipt).await,
             Reply::Ask { .. } if arrival.round.is_task => return,
             Reply::GoOn { .. } => return,
             Reply::Ask { .. } => store.release_receipt(&self.receipt).await,
@@ -156,7 +159,7 @@ impl Keyed {
 
 fn without(members: &Object, bytes: usize) -> Raw {
     let kept = members.iter().filter(|member| !member.is(ARGUMENT));
-    kept.fold(ObjectWriter::new(bytes), |object, member| object.raw(&member.key(), &member.value())).end()
+    kept.fold(ObjectWriter::new(bytes), ObjectWriter::member).end()
 }
 
 fn invalid(message: &str) -> ToolError {

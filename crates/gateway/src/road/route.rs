@@ -75,7 +75,7 @@ fn named(definition: &Raw, own: &str, exposed: &str) -> Raw {
     let members = Object::of(definition).unwrap_or_else(Object::empty);
     let object = ObjectWriter::new(definition.as_bytes().len() + 32).str("name", exposed);
     let others = members.iter().filter(|member| !member.is("name"));
-    others.fold(object, |object, member| object.raw(&member.key(), &member.value())).end()
+    others.fold(object, ObjectWriter::member).end()
 }
 
 impl Route {

@@ -259,11 +259,14 @@ impl Router {
             Verb::CallTool => self.tools.find(name),
             Verb::GetPrompt | Verb::CompletePrompt => self.prompts.find(name),
             Verb::CompleteTemplate => self.templates.find(name).or_else(|| self.resources.find(name)),
-            Verb::ReadResource => self
-                .resources
-                .find(name)
-                .or_else(|| self.templates.routes.iter().find(|route| route.matches(name)))
-                .or(self.anything.as_ref()),
+            Verb::ReadResource => {
+                let template = self.templates.routes.iter().find(|route| route.matches(name));
+                match (self.resources.find(name), template) {
+                    // What a server lists takes nothing from one that was named before it.
+                    (Some(listed), Some(template)) if template.attached < listed.attached => Some(template),
+                    (listed, template) => listed.or(template).or(self.anything.as_ref()),
+                }
+            }
         }
     }
 
@@ -372,9 +375,9 @@ fn marked(definition: &Raw) -> Raw {
     let object = hayward_mcp::json::Object::of(definition).unwrap_or_else(hayward_mcp::json::Object::empty);
     let meta = object.get_object("_meta").unwrap_or_else(hayward_mcp::json::Object::empty);
     let others = meta.iter().filter(|member| !member.is(STALE));
-    let meta = others.fold(ObjectWriter::new(128), |out, member| out.raw(&member.key(), &member.value()));
+    let meta = others.fold(ObjectWriter::new(128), ObjectWriter::member);
     let meta = meta.str(STALE, why).end();
     let others = object.iter().filter(|member| !member.is("_meta"));
     let out = ObjectWriter::new(definition.as_bytes().len() + 128);
-    others.fold(out, |out, member| out.raw(&member.key(), &member.value())).raw("_meta", &meta).end()
+    others.fold(out, ObjectWriter::member).raw("_meta", &meta).end()
 }

@@ -5,6 +5,7 @@
 //! counts only where it is trusted.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use hayward_api::Tier;
 use hayward_api::definition::Trust;
@@ -148,7 +149,7 @@ fn look(tool: &Raw, name: &str) -> Result<Admitted, Objection> {
     if !schema.is_some_and(Value::is_object) {
         return Err(Objection::Shape("`inputSchema` is no object"));
     }
-    look_at_strings(&value, "")?;
+    look_at_strings(&value, At::Top(""))?;
     if let Some(argument) = secret_in_headers(tool) {
         return Err(Objection::SecretHeader { argument });
     }
@@ -194,26 +195,49 @@ fn canonical(value: &Value, write: &mut impl FnMut(&[u8])) {
     }
 }
 
+/// Where something stands in a definition. It is written out only where something is objected to: keys may be long and deep, and
+/// elements many.
+#[derive(Clone, Copy)]
+pub(crate) enum At<'a> {
+    /// At the top, under this name; empty for the whole.
+    Top(&'a str),
+    /// The value of a member.
+    Member(&'a Self, &'a str),
+    /// An element of an array.
+    Element(&'a Self, usize),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Top(name) => f.write_str(name),
+            At::Member(At::Top(""), key) => f.write_str(key),
+            At::Member(of, key) => write!(f, "{of}.{key}"),
+            At::Element(of, n) => write!(f, "{of}[{n}]"),
+        }
+    }
+}
+
 /// Looks at every string of a value, keys included.
-pub(crate) fn look_at_strings(value: &Value, at: &str) -> Result<(), Objection> {
+pub(crate) fn look_at_strings(value: &Value, at: At<'_>) -> Result<(), Objection> {
     match value {
         Value::String(text) => look_at_text(text, at),
         Value::Array(elements) => elements
             .iter()
             .enumerate()
-            .try_for_each(|(n, element)| look_at_strings(element, &format!("{at}[{n}]"))),
+            .try_for_each(|(n, element)| look_at_strings(element, At::Element(&at, n))),
         Value::Object(members) => members.iter().try_for_each(|(key, value)| {
-            let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-            look_at_text(key, &at)?;
-            look_at_strings(value, &at)
+            let at = At::Member(&at, key);
+            look_at_text(key, at)?;
+            look_at_strings(value, at)
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }
 
 /// Looks at one text.
-pub(crate) fn look_at_text(text: &str, at: &str) -> Result<(), Objection> {
-    let shown = || at.chars().take(80).flat_map(char::escape_debug).collect::<String>();
+pub(crate) fn look_at_text(text: &str, at: At<'_>) -> Result<(), Objection> {
+    let shown = || at.to_string().chars().take(80).flat_map(char::escape_debug).collect::<String>();
     if text.len() > OFFERED_STRING_BYTES_MAX {
         return Err(Objection::Long { at: shown(), max: OFFERED_STRING_BYTES_MAX });
     }

@@ -59,7 +59,11 @@ pub(crate) fn read(verb: Verb, response: Result<Raw, Raw>) -> Answered {
 }
 
 /// Reads how far a task is; none while it goes on. `poll_every` becomes what the server wants.
-pub(crate) fn task(response: Result<Raw, Raw>, id: &str, poll_every: &mut Duration) -> Option<Answered> {
+pub(crate) fn task(
+    response: Result<Raw, Raw>,
+    (id, instance): (&str, &str),
+    poll_every: &mut Duration,
+) -> Option<Answered> {
     let result = match response {
         Ok(result) => result,
         Err(error) => return Some(Answered::Outcome(failed(&error))),
@@ -78,7 +82,8 @@ pub(crate) fn task(response: Result<Raw, Raw>, id: &str, poll_every: &mut Durati
         "failed" => Answered::Outcome(failed(&object.get("error").unwrap_or_else(Raw::empty_object))),
         "input_required" => match questions(&object) {
             Some(requests) => {
-                let state = State::Task { id: id.to_owned(), poll: *poll_every };
+                let (id, instance) = (id.to_owned(), instance.to_owned());
+                let state = State::Task { id, instance, poll: *poll_every };
                 Answered::Outcome(Outcome::ask(requests, Some(state.write())))
             }
             None => return None,
@@ -233,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_task_goes_on_until_it_says_how_it_ended() {
-        let told = |result: Value| task(Ok(raw(&result)), "t", &mut Duration::default());
+        let told = |result: Value| task(Ok(raw(&result)), ("t", "s-0"), &mut Duration::default());
         assert!(told(json!({"status": "working"})).is_none());
         let done = told(json!({"status": "completed", "result": {"content": []}}));
         assert!(matches!(done, Some(Answered::Outcome(outcome)) if outcome.verdict == Verdict::ok()));
@@ -245,7 +250,7 @@ mod tests {
             assert!(matches!(told(broken), Some(Answered::Broken(_))));
         }
         let mut poll = Duration::default();
-        task(Ok(raw(&json!({"status": "working", "pollIntervalMs": 0}))), "t", &mut poll);
+        task(Ok(raw(&json!({"status": "working", "pollIntervalMs": 0}))), ("t", "s-0"), &mut poll);
         assert_eq!(poll, UPSTREAM_TASK_POLL_MIN, "no server makes us ask without a pause");
     }
 }

@@ -7,7 +7,7 @@
 //!                └──► a legacy server asks ──► the call is held ──► the client's answers ──► it goes on
 //! ```
 
-mod task;
+pub(super) mod task;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use std::time::Instant;
 
 use hayward_api::Code;
 use hayward_api::definition::Sharing;
+use hayward_api::error::with_sources;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::json::{Object, Raw};
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
-use hayward_tool::{Abilities, Ability, Call, Cx, Outcome, Progress, Stop, ToolError, Verb};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use hayward_tool::{Abilities, Ability, Call, Caller, Cx, Outcome, Progress, Stop, ToolError, Verb};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,15 +46,13 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     /// The resources that somebody wants to hear of.
     pub(crate) interests: Arc<Interests>,
-    /// Bounds the refusals that are on their way.
-    pub(crate) refusals: Arc<Semaphore>,
 }
 
 impl Shared {
     /// Refuses what a server asks and nobody here can answer, beside whatever it is asked. A server that asks and takes no
     /// answers gets none after a while.
-    pub(crate) fn refuse(&self, upstream: &Arc<Upstream>, mut asked: Asked) {
-        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else { return };
+    pub(crate) fn refuse(&self, server: &Server, upstream: &Arc<Upstream>, mut asked: Asked) {
+        let Ok(place) = Arc::clone(&server.refusals).try_acquire_owned() else { return };
         let answer = if asked.request.method == "ping" {
             Ok(Raw::empty_object())
         } else {
@@ -84,10 +83,19 @@ enum Ended {
     Failed(ToolError),
     /// The connection failed.
     Wire(UpstreamError),
+    /// The same after the server had begun: whatever failed of it, something may have been done.
+    Midway(UpstreamError),
     /// The server said nothing for too long.
     Silent,
     /// The call has to stop.
     Stopped(Stop),
+}
+
+/// What a request comes to, as far as its server says.
+enum Came {
+    Response(Result<Raw, Raw>),
+    /// It waits for something that only the client can answer.
+    Question(Asked),
 }
 
 /// A call that the breaker of its server has let in, and that it is told of.
@@ -112,7 +120,9 @@ impl Trying<'_> {
             Err(Ended::Failed(error)) if error.kind == Code::Unavailable => {
                 breaker.failed(Instant::now(), super::jitter());
             }
-            Err(Ended::Wire(_) | Ended::Silent | Ended::Failed(_) | Ended::Stopped(_)) => breaker.left(),
+            Err(Ended::Wire(_) | Ended::Midway(_) | Ended::Silent | Ended::Failed(_) | Ended::Stopped(_)) => {
+                breaker.left();
+            }
         }
     }
 }
@@ -130,6 +140,8 @@ impl Drop for Trying<'_> {
 struct Going {
     link: Link,
     exchange: Exchange,
+    /// What takes what the server asks beside the stream of the request, where somebody can be asked.
+    taking: Option<Taking>,
 }
 
 impl Calling<'_> {
@@ -142,17 +154,20 @@ impl Calling<'_> {
     }
 
     async fn answered(&self) -> Result<Outcome, Ended> {
-        let _place = self.place()?;
         match State::read(self.call.round.state.as_ref()) {
-            State::Held(id) => {
-                let going = self.go_on(&id).await?;
-                self.follow(going, pin!(self.silence())).await
-            }
-            State::Task { id, poll } => {
-                let link = self.link().await?;
-                self.follow_task(link, id, poll).await
+            // Boxed, as all that is rare: otherwise every call has room for it.
+            State::Held(id) => Box::pin(self.follow_held(&id)).await,
+            State::Task { id, instance, poll } => {
+                let known =
+                    self.is_shared().then(|| self.shared.links.at(&self.server.name, &instance)).flatten();
+                let link = match known {
+                    Some(link) => link,
+                    None => self.link().await?,
+                };
+                Box::pin(self.follow_task(link, id, poll)).await
             }
             State::None | State::Theirs(_) => {
+                let _place = self.place()?;
                 let trying = self.enter()?;
                 let outcome = self.begin().await;
                 trying.ended(&outcome);
@@ -167,7 +182,8 @@ impl Calling<'_> {
             let message = format!("server `{}` has as many calls as it may have at once", self.server.name);
             Ended::Failed(
                 ToolError::new("RateLimited", Code::RateLimited, message)
-                    .suggest("wait for one to end, then retry"),
+                    .suggest("wait for one to end, then retry")
+                    .unmade(),
             )
         })
     }
@@ -178,7 +194,8 @@ impl Calling<'_> {
             let message =
                 format!("server `{}` has failed again and again; it is left alone for now", self.server.name);
             let retry = format!("retry in {:.0} s, or use something else", wait.as_secs_f64().ceil());
-            Ended::Failed(ToolError::new("UpstreamUnavailable", Code::Unavailable, message).suggest(retry))
+            let error = ToolError::new("UpstreamUnavailable", Code::Unavailable, message);
+            Ended::Failed(error.suggest(retry).unmade())
         })
     }
 
@@ -209,18 +226,7 @@ impl Calling<'_> {
     }
 
     fn owner(&self) -> Option<Owner> {
-        let caller = &self.call.caller;
-        let (credential, abilities) = (&caller.principal.credential, caller.abilities);
-        let key = match self.server.sharing() {
-            Sharing::Shared => return None,
-            Sharing::Principal => credential.as_str().into(),
-            // A client without a session has none to share it with but its own later calls.
-            Sharing::Session => match &caller.session {
-                Some(session) => format!("{credential}/{session}").into(),
-                None => credential.as_str().into(),
-            },
-        };
-        Some(Owner { key, abilities })
+        owner_of(self.server, &self.call.caller)
     }
 
     async fn begin(&self) -> Result<Outcome, Ended> {
@@ -229,7 +235,8 @@ impl Calling<'_> {
         let going = match self.open(link, silence.as_mut()).await {
             // Nothing was done: another instance may do it.
             Err(Ended::Wire(error)) if !error.may_have_arrived() && self.is_shared() => {
-                self.open(self.link().await?, silence.as_mut()).await
+                let link = self.link().await?;
+                Box::pin(self.open(link, silence.as_mut())).await
             }
             going => going,
         };
@@ -248,21 +255,47 @@ impl Calling<'_> {
         let name = if self.call.verb == Verb::ReadResource { &self.call.name } else { &self.offered.own };
         let outgoing = self.outgoing(self.call.verb.method(), &params, name);
         let number = link.upstream.number();
+        // From before the server hears of the request.
+        let mut taking = self.take(&link);
         let opened = {
             let mut opening = pin!(link.upstream.request_as(number, &outgoing));
-            tokio::select! {
-                biased;
-                opened = &mut opening => opened.map_err(Ended::Wire),
-                () = &mut silence => Err(Ended::Silent),
-                stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
+            loop {
+                break tokio::select! {
+                    biased;
+                    opened = &mut opening => opened.map_err(Ended::Wire),
+                    // There is no stream of the request yet on which the call could be held.
+                    asked = asked(taking.as_mut()) => {
+                        self.refuse(&link.upstream, asked);
+                        continue;
+                    }
+                    () = &mut silence => Err(Ended::Silent),
+                    stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
+                };
             }
         };
         match opened {
-            Ok(exchange) => Ok(Going { link, exchange }),
+            Ok(exchange) => Ok(Going { link, exchange, taking }),
             Err(ended) => {
+                self.leave(&link, taking);
                 self.withdraw(&link.upstream, number, &ended);
                 Err(ended)
             }
+        }
+    }
+
+    fn refuse(&self, upstream: &Arc<Upstream>, asked: Asked) {
+        self.shared.refuse(self.server, upstream, asked);
+    }
+
+    /// Takes what the server asks beside the streams of requests, where the client can be asked anything.
+    fn take(&self, link: &Link) -> Option<Taking> {
+        self.listens().then(|| self.shared.asks.take(&link.upstream))
+    }
+
+    /// Takes nothing more: what was taken and nobody answers is refused.
+    fn leave(&self, link: &Link, taking: Option<Taking>) {
+        for asked in taking.into_iter().flat_map(Taking::close) {
+            self.refuse(&link.upstream, asked);
         }
     }
 
@@ -288,7 +321,9 @@ impl Calling<'_> {
     /// Tells the server that nobody waits any more, beside the call, whose caller shouldn't wait for that either.
     fn withdraw(&self, upstream: &Arc<Upstream>, number: i64, ended: &Ended) {
         match ended {
-            Ended::Wire(error) => self.shared.links.failed(&self.server.name, upstream, error),
+            Ended::Wire(error) | Ended::Midway(error) => {
+                self.shared.links.failed(&self.server.name, upstream, error);
+            }
             Ended::Silent => {
                 let error =
                     UpstreamError::Timeout { method: self.call.verb.method(), timeout: self.offered.timeout };
@@ -300,6 +335,7 @@ impl Calling<'_> {
             Ended::Silent => "no answer in time",
             Ended::Stopped(Stop::Cancelled) => "the client cancelled it",
             Ended::Stopped(Stop::Deadline) => "its time is over",
+            Ended::Midway(_) => "the answer to its question is lost",
             Ended::Failed(_) | Ended::Wire(_) => return,
         };
         let upstream = Arc::clone(upstream);
@@ -310,35 +346,47 @@ impl Calling<'_> {
     }
 
     /// Reads what comes of a request until there is an answer, or a question to the client.
-    async fn follow(&self, going: Going, mut silence: Pin<&mut Sleep>) -> Result<Outcome, Ended> {
-        let Going { link, mut exchange } = going;
+    async fn follow(&self, going: Going, silence: Pin<&mut Sleep>) -> Result<Outcome, Ended> {
+        let Going { link, mut exchange, mut taking } = going;
         let number = exchange.id();
-        let mut taking = self.listens().then(|| self.shared.asks.take(&link.upstream));
+        let came = self.hear(&link, (&mut exchange, taking.as_mut()), silence).await;
+        self.leave(&link, taking);
+        match came {
+            Ok(Came::Response(response)) => self.finish(link, response).await,
+            Ok(Came::Question(asked)) => Box::pin(self.hold(link, exchange, asked)).await,
+            Err(ended) => {
+                drop(exchange);
+                self.withdraw(&link.upstream, number, &ended);
+                Err(ended)
+            }
+        }
+    }
+
+    /// Hears what the server says of a request, and answers what it asks of us.
+    async fn hear(
+        &self,
+        link: &Link,
+        (exchange, mut taking): (&mut Exchange, Option<&mut Taking>),
+        mut silence: Pin<&mut Sleep>,
+    ) -> Result<Came, Ended> {
         loop {
-            match self.step((&mut exchange, taking.as_mut()), silence.as_mut()).await {
-                Ok(Step::Progress(params)) => {
+            match self.step((&mut *exchange, taking.as_deref_mut()), silence.as_mut()).await? {
+                Step::Progress(params) => {
                     silence.as_mut().reset(tokio::time::Instant::now() + self.offered.timeout);
                     self.tell_progress(&params);
                 }
-                Ok(Step::Notification(notification)) => {
+                Step::Notification(notification) => {
                     if notification.method == super::LOGGED {
                         self.tell_log(notification.params.as_ref());
                     }
                 }
-                Ok(Step::Request(asked)) => {
-                    let Some(asked) = self.ask(&link, asked).await else { continue };
-                    // One at a time: what is asked beside it waits for nobody.
-                    for other in taking.iter_mut().flat_map(Taking::rest) {
-                        self.shared.refuse(&link.upstream, other);
+                // One at a time: what is asked beside it waits for nobody.
+                Step::Request(asked) => {
+                    if let Some(asked) = Box::pin(self.ask(link, asked)).await {
+                        return Ok(Came::Question(asked));
                     }
-                    return self.hold(link, exchange, asked).await;
                 }
-                Ok(Step::Response(response)) => return self.finish(link, response).await,
-                Err(ended) => {
-                    drop(exchange);
-                    self.withdraw(&link.upstream, number, &ended);
-                    return Err(ended);
-                }
+                Step::Response(response) => return Ok(Came::Response(response)),
             }
         }
     }
@@ -350,10 +398,11 @@ impl Calling<'_> {
     ) -> Result<Step, Ended> {
         tokio::select! {
             biased;
+            // First, as a server may have ever more to say.
+            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
             step = exchange.next() => step.map_err(Ended::Wire),
             asked = asked(taking) => Ok(Step::Request(asked)),
             () = silence => Err(Ended::Silent),
-            stop = self.cx.stopped() => Err(Ended::Stopped(stop)),
         }
     }
 
@@ -417,6 +466,11 @@ impl Calling<'_> {
         }
     }
 
+    async fn follow_held(&self, id: &str) -> Result<Outcome, Ended> {
+        let going = self.go_on(id).await?;
+        self.follow(going, pin!(self.silence())).await
+    }
+
     /// Goes on with a held call: its server gets the answer.
     async fn go_on(&self, id: &str) -> Result<Going, Ended> {
         let credential = &self.call.caller.principal.credential;
@@ -432,12 +486,18 @@ impl Calling<'_> {
         })?;
         let HeldCall { exchange, asked, link, .. } = held;
         self.cx.reach(&link.instance, false);
+        let taking = self.take(&link);
         let answer = questions::answer(&self.call.round);
-        match timeout(TELL_TIMEOUT, link.upstream.answer(&asked, answer)).await {
-            Ok(Ok(())) => Ok(Going { link, exchange }),
-            Ok(Err(error)) => Err(Ended::Wire(error)),
-            Err(_elapsed) => Err(Ended::Silent),
-        }
+        let ended = match timeout(TELL_TIMEOUT, link.upstream.answer(&asked, answer)).await {
+            Ok(Ok(())) => return Ok(Going { link, exchange, taking }),
+            Ok(Err(error)) => Ended::Midway(error),
+            Err(_elapsed) => Ended::Silent,
+        };
+        let number = exchange.id();
+        drop(exchange);
+        self.leave(&link, taking);
+        self.withdraw(&link.upstream, number, &ended);
+        Err(ended)
     }
 
     async fn finish(&self, link: Link, response: Result<Raw, Raw>) -> Result<Outcome, Ended> {
@@ -446,9 +506,10 @@ impl Calling<'_> {
             Answered::Broken(what) => Err(Ended::Wire(UpstreamError::Protocol(what))),
             Answered::Task { id, poll } => {
                 if self.call.caller.abilities.has(Ability::Tasks) && self.call.verb == Verb::CallTool {
-                    return Ok(Outcome::go_on(Some(State::Task { id, poll }.write())));
+                    let instance = link.instance.as_ref().to_owned();
+                    return Ok(Outcome::go_on(Some(State::Task { id, instance, poll }.write())));
                 }
-                self.follow_task(link, id, poll).await
+                Box::pin(self.follow_task(link, id, poll)).await
             }
         }
     }
@@ -463,6 +524,7 @@ impl Calling<'_> {
         };
         ToolError::new(code, kind, message)
             .suggest(format!("retry later; `hayward describe server {}` says more", self.server.name))
+            .unmade()
     }
 
     fn error(&self, ended: Ended) -> ToolError {
@@ -475,17 +537,34 @@ impl Calling<'_> {
                 ToolError::timeout(message)
                     .suggest("it may have done it all the same: look before you call again")
             }
-            Ended::Wire(error) => {
-                let message = format!("server `{name}`: {}", answer::cleaned(&super::server::told(&error)));
-                let suggestion = if error.may_have_arrived() {
-                    "it may have done it all the same: look before you call again"
-                } else {
-                    "nothing was done; retry later"
-                };
-                ToolError::new("UpstreamFailed", Code::UpstreamFailed, message).suggest(suggestion)
+            Ended::Wire(error) if !error.may_have_arrived() => {
+                self.failed(&error).suggest("nothing was done; retry later").unmade()
+            }
+            Ended::Wire(error) | Ended::Midway(error) => {
+                self.failed(&error).suggest("it may have done it all the same: look before you call again")
             }
         }
     }
+
+    fn failed(&self, error: &UpstreamError) -> ToolError {
+        let message = format!("server `{}`: {}", self.server.name, answer::cleaned(&with_sources(error)));
+        ToolError::new("UpstreamFailed", Code::UpstreamFailed, message)
+    }
+}
+
+/// Whose connection calls of this caller go over; nobody's where all share one.
+pub(super) fn owner_of(server: &Server, caller: &Caller) -> Option<Owner> {
+    let (credential, abilities) = (&caller.principal.credential, caller.abilities);
+    let key = match server.sharing() {
+        Sharing::Shared => return None,
+        Sharing::Principal => credential.as_str().into(),
+        // A client without a session has none to share it with but its own later calls.
+        Sharing::Session => match &caller.session {
+            Some(session) => format!("{credential}/{session}").into(),
+            None => credential.as_str().into(),
+        },
+    };
+    Some(Owner { key, abilities })
 }
 
 /// What a server asks on a stream that is not that of one call; nothing ever where nobody listens.

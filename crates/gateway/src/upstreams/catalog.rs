@@ -123,14 +123,11 @@ impl Catalog {
                 unserved.insert(Endpoint::Project(name.into()), (entry, why));
                 continue;
             }
-            let endpoint = if name == DEFAULT_PROJECT {
+            if name == DEFAULT_PROJECT {
                 // It is reached under its name as well.
                 entries.insert(Endpoint::Default, project(&spec, &servers));
-                Endpoint::Project(name.into())
-            } else {
-                Endpoint::Project(name.into())
-            };
-            entries.insert(endpoint, project(&spec, &servers));
+            }
+            entries.insert(Endpoint::Project(name.into()), project(&spec, &servers));
         }
         let kept = |(endpoint, entry): (Endpoint, Entry)| {
             let known = before.entries.get(&endpoint).filter(|known| known.is_same(&entry));

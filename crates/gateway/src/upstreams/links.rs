@@ -49,7 +49,10 @@ pub trait Links: Send + Sync {
     /// The connection that everybody shares, to an instance that is well; none if there is none at this moment. Never waits.
     fn shared(&self, server: &str) -> Option<Link>;
 
-    /// The same, started or waited for, if that doesn't take too long.
+    /// The same to this instance; none if it isn't there any more.
+    fn at(&self, server: &str, instance: &str) -> Option<Link>;
+
+    /// The same as the shared one, started or waited for, if that doesn't take too long.
     fn wanted<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Link, Away>>;
 
     /// A call failed on this connection: whoever runs the server looks whether it is there.

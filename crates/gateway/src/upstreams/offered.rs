@@ -112,7 +112,7 @@ impl Offered {
         let mut object = ObjectWriter::new(said.as_bytes().len() + 128);
         let is_fixed = |name: &str| self.fixed.keys().any(|fixed| is_alike(name, fixed));
         for member in members.iter().filter(|member| !is_fixed(&member.key())) {
-            object = object.raw(&member.key(), &member.value());
+            object = object.member(member);
         }
         let unsaid = self.defaults.iter();
         let unsaid = unsaid.filter(|(name, _)| !members.has(name) && !self.fixed.contains_key(*name));

@@ -27,7 +27,7 @@ pub(crate) fn of(offered: &Offered, call: &Call) -> Raw {
     let object = round(object, call);
     let said = Object::of(&call.params).unwrap_or_else(Object::empty);
     let others = said.iter().filter(|member| !OURS.iter().any(|ours| is_alike(&member.key(), ours)));
-    let object = others.fold(object, |object, member| object.raw(&member.key(), &member.value()));
+    let object = others.fold(object, ObjectWriter::member);
     match call.verb {
         // A completion came by another way than the request of a client.
         Verb::CompletePrompt | Verb::CompleteTemplate if !said.has("argument") => {
@@ -44,7 +44,10 @@ pub(super) fn is_alike(one: &str, other: &str) -> bool {
         let upper: String = text.chars().flat_map(char::to_uppercase).collect();
         upper.to_lowercase()
     };
-    one == other || (one.len() <= 4 * other.len() && folded(one) == folded(other))
+    if one.is_ascii() && other.is_ascii() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    one.len() <= 4 * other.len() && folded(one) == folded(other)
 }
 
 /// What a modern server gets back of the last round.

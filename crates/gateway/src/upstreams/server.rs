@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hayward_api::definition::{Placement, Sharing, Transport, Trust};
+use hayward_api::error::with_sources;
 use hayward_api::kinds::server::ServerSpec;
 use hayward_mcp::era::Era;
 use hayward_mcp::json::Raw;
@@ -16,12 +17,13 @@ use tokio::sync::Semaphore;
 
 use hayward_store::{PendingTool, Store, ToolPin};
 
-use super::admission::{self, INSTRUCTIONS, Objection, Pins};
+use super::admission::{self, At, INSTRUCTIONS, Objection, Pins};
 use super::answer;
 use super::breaker::Breaker;
 use super::offered::Offered;
 use crate::limits::{
-    CALL_TIMEOUT, OFFERED_BYTES_MAX, OFFERED_MAX, SERVER_CALLS_MAX, SETTLE_PATIENCE, UPDATES_PER_SECOND_MAX,
+    CALL_TIMEOUT, OFFERED_BYTES_MAX, OFFERED_MAX, REFUSALS_AT_ONCE_MAX, SERVER_CALLS_MAX, SETTLE_PATIENCE,
+    UPDATES_PER_SECOND_MAX,
 };
 
 /// One server.
@@ -37,8 +39,10 @@ pub(crate) struct Server {
     breaker: Mutex<Breaker>,
     /// Calls that it may have at once.
     pub(crate) places: Arc<Semaphore>,
-    /// Held by whoever asks it for its lists.
-    refreshing: tokio::sync::Mutex<()>,
+    /// Bounds the refusals that are on their way to it.
+    pub(crate) refusals: Arc<Semaphore>,
+    /// Held by whoever asks for its lists.
+    pub(crate) refreshing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
     is_due: AtomicBool,
     /// Since when it is known.
@@ -92,6 +96,7 @@ impl Server {
             lists: ArcSwap::from_pointee(Lists::default()),
             breaker: Mutex::default(),
             places: Arc::new(Semaphore::new(SERVER_CALLS_MAX)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
             refreshing: tokio::sync::Mutex::default(),
             is_due: AtomicBool::new(false),
             since: Instant::now(),
@@ -181,7 +186,7 @@ impl Server {
     }
 
     /// It can't be reached: what it offered last stays, and says so. What changed by that.
-    pub(crate) fn is_gone(&self, why: &str) -> Vec<Change> {
+    pub(crate) fn mark_gone(&self, why: &str) -> Vec<Change> {
         let (lists, why) = (self.lists(), &*answer::cleaned(why));
         if lists.stale.as_deref() == Some(why) {
             return Vec::new();
@@ -193,10 +198,8 @@ impl Server {
 
     /// Asks it what it offers, keeps what is approved of that, and then shows it. What changed by that.
     ///
-    /// One after the other: what is approved is read before anything is asked, and kept before anything is shown.
+    /// By whoever has [`Server::refreshing`]: what is approved is read before anything is asked, and kept before anything is shown.
     pub(crate) async fn refresh(&self, upstream: &Upstream, store: &Store) -> Result<Vec<Change>, String> {
-        let _refreshing = self.refreshing.lock().await;
-        self.is_due.store(false, Ordering::Release);
         let known = store.tool_pins(&self.uid).await;
         let known = known.map_err(|error| format!("what was approved can't be read: {error}"))?;
         let pins = known.iter().filter_map(|pin| Some((pin.name.clone(), pin.digest.clone()?))).collect();
@@ -211,7 +214,7 @@ impl Server {
         let (lists, approved) = self.admit(&declared, &heard);
         self.keep(store, (&known, &lists), &approved).await?;
         // From now on this is what was approved.
-        let (heard, mut pins) = Arc::try_unwrap(heard).unwrap_or_else(|shared| shared.as_ref().clone());
+        let (heard, mut pins) = heard.as_ref().clone();
         pins.extend(approved.into_iter().map(|(name, pin, _)| (name, pin)));
         let lists = Lists { heard: Some(Arc::new((heard, pins))), ..lists };
         let changes = changed(&self.lists(), &lists);
@@ -284,9 +287,8 @@ impl Server {
             for element in elements {
                 let looked = match element.view() {
                     _ if element.as_bytes().len() > OFFERED_BYTES_MAX => Err("it is too large".to_owned()),
-                    Ok(value) => {
-                        admission::look_at_strings(&value, "").map_err(|objection| objection.to_string())
-                    }
+                    Ok(value) => admission::look_at_strings(&value, At::Top(""))
+                        .map_err(|objection| objection.to_string()),
                     Err(error) => Err(error.to_string()),
                 };
                 let offered = Offered::of(list, element, tier, timeout);
@@ -322,7 +324,7 @@ impl Server {
             pin,
             is_tool: true,
         };
-        if let Err(objection) = admission::look_at_text(text, "instructions") {
+        if let Err(objection) = admission::look_at_text(text, At::Top("instructions")) {
             return lists.kept_back.push(kept_back(&objection.to_string(), None));
         }
         let pin = admission::pin(&text.into());
@@ -379,19 +381,8 @@ async fn fetch(upstream: &Upstream, declared: &Declared, list: List) -> Result<V
         // Many have resources and no templates, and say so with an error.
         Ok(Err(_)) if list == List::Templates => Ok(Vec::new()),
         Ok(Err(error)) => Err(format!("it answers `{}` with an error: {error}", list.method())),
-        Err(error) => Err(told(&error)),
+        Err(error) => Err(with_sources(&error)),
     }
-}
-
-/// An error with all that led to it.
-pub fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    text
 }
 
 fn all_lists() -> Vec<Change> {

@@ -19,6 +19,8 @@ pub(crate) enum State {
     Task {
         /// Its id there.
         id: String,
+        /// The instance that has it; where there are several, the others don't know it.
+        instance: String,
         /// How often to ask how far it is.
         poll: Duration,
     },
@@ -34,7 +36,8 @@ impl State {
         }
         if let Some(id) = text("task") {
             let poll = object.get("pollMs").and_then(|raw| raw.view().ok()).map(Duration::from_millis);
-            return Self::Task { id, poll: poll.unwrap_or(UPSTREAM_TASK_POLL) };
+            let instance = text("instance").unwrap_or_default();
+            return Self::Task { id, instance, poll: poll.unwrap_or(UPSTREAM_TASK_POLL) };
         }
         text("theirs").map_or(Self::None, Self::Theirs)
     }
@@ -46,9 +49,10 @@ impl State {
             Self::None => object,
             Self::Held(id) => object.str("held", id),
             Self::Theirs(state) => object.str("theirs", state),
-            Self::Task { id, poll } => {
-                object.str("task", id).int("pollMs", i64::try_from(poll.as_millis()).unwrap_or(i64::MAX))
-            }
+            Self::Task { id, instance, poll } => object
+                .str("task", id)
+                .str("instance", instance)
+                .int("pollMs", i64::try_from(poll.as_millis()).unwrap_or(i64::MAX)),
         }
         .end()
     }
@@ -64,7 +68,7 @@ mod tests {
             State::None,
             State::Held("x".to_owned()),
             State::Theirs("\"{}".to_owned()),
-            State::Task { id: "t".to_owned(), poll: Duration::from_millis(250) },
+            State::Task { id: "t".to_owned(), instance: "s-0".to_owned(), poll: Duration::from_millis(250) },
         ] {
             assert_eq!(State::read(Some(&state.write())), state);
         }

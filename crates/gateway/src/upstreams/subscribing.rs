@@ -4,26 +4,39 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use hayward_api::error::with_sources;
 use hayward_mcp::json::{ArrayWriter, ObjectWriter, Raw};
 use hayward_mcp::upstream::{Exchange, Outgoing, Step, Upstream, UpstreamError};
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use super::{On, Upstreams};
-use crate::limits::{LISTEN_PAUSE_MAX, LISTEN_PAUSE_MIN, TELL_TIMEOUT};
+use crate::limits::{LISTEN_LOOK, LISTEN_PAUSE_MAX, LISTEN_PAUSE_MIN, TELL_TIMEOUT};
 
 /// URIs of resources.
 type Uris = BTreeSet<Arc<str>>;
 
+/// How listening to a server ended.
+enum Heard {
+    /// The server let us listen, and its stream broke off.
+    Broken,
+    /// Nothing came of it, which may be otherwise the next time.
+    Nothing,
+    /// The server doesn't let us listen.
+    Refused,
+    /// The connection is one that nobody has any more.
+    Gone,
+}
+
 impl Upstreams {
     /// Listens to what a modern server says has changed, for as long as the connection is one that somebody has.
     pub(super) async fn listen(self: &Arc<Self>, server: &str, upstream: &Weak<Upstream>) {
-        let mut pause = LISTEN_PAUSE_MIN;
-        while let Some(upstream) = upstream.upgrade() {
+        let (mut pause, mut was_heard) = (LISTEN_PAUSE_MIN, false);
+        loop {
             let began = Instant::now();
-            let has_begun = self.listen_once(server, &upstream).await;
-            drop(upstream);
-            if !has_begun {
-                return;
+            match self.listen_once(server, upstream, was_heard).await {
+                Heard::Broken => was_heard = true,
+                Heard::Nothing => {}
+                Heard::Refused | Heard::Gone => return,
             }
             pause = if began.elapsed() > LISTEN_PAUSE_MAX {
                 LISTEN_PAUSE_MIN
@@ -31,41 +44,67 @@ impl Upstreams {
                 (pause * 2).min(LISTEN_PAUSE_MAX)
             };
             tokio::time::sleep(pause).await;
-            // What changed meanwhile, nobody told.
-            self.refresh_soon(server);
         }
     }
 
-    /// Listens until the stream breaks off; whether the server let us listen at all. When somebody wants to hear of something
-    /// else, another stream begins before this one ends.
-    async fn listen_once(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) -> bool {
+    /// Listens until the stream breaks off. When somebody wants to hear of something else, another stream begins before this one
+    /// ends. The connection is held only while something is sent on it, so that listening keeps nobody's alive.
+    async fn listen_once(
+        self: &Arc<Self>,
+        server: &str,
+        upstream: &Weak<Upstream>,
+        was_heard: bool,
+    ) -> Heard {
         let (interests, mut has_begun) = (&self.shared.interests, false);
         let mut changed = interests.changed();
         let mut wanted = interests.of(server);
-        let Ok(mut exchange) = begin(upstream, &wanted).await else { return false };
+        let mut exchange = match begin(upstream, &wanted).await {
+            Ok(exchange) => exchange,
+            Err(heard) => return heard,
+        };
+        let mut look = interval(LISTEN_LOOK);
+        let ended = |has_begun: bool| if has_begun { Heard::Broken } else { Heard::Nothing };
         loop {
             let step = tokio::select! {
                 step = exchange.next() => step,
                 _ = changed.changed() => {
                     let now = interests.of(server);
-                    if now == wanted {
-                        continue;
+                    if now != wanted {
+                        let other = match begin(upstream, &now).await {
+                            Ok(other) => other,
+                            Err(Heard::Gone) => return Heard::Gone,
+                            Err(_) => return ended(has_begun),
+                        };
+                        let before = std::mem::replace(&mut exchange, other).id();
+                        wanted = now;
+                        // One over lines hears of its end by that alone.
+                        let Some(upstream) = upstream.upgrade() else { return Heard::Gone };
+                        drop(timeout(TELL_TIMEOUT, upstream.cancel(before, "another one has begun")).await);
                     }
-                    let Ok(other) = begin(upstream, &now).await else { return has_begun };
-                    let before = std::mem::replace(&mut exchange, other).id();
-                    wanted = now;
-                    // One over lines hears of its end by that alone.
-                    drop(timeout(TELL_TIMEOUT, upstream.cancel(before, "another one has begun")).await);
+                    if upstream.strong_count() == 0 {
+                        return Heard::Gone;
+                    }
+                    continue;
+                }
+                _ = look.tick() => {
+                    if upstream.strong_count() == 0 {
+                        return Heard::Gone;
+                    }
                     continue;
                 }
             };
             match step {
                 Ok(Step::Notification(notification)) => {
+                    if !has_begun && was_heard {
+                        // What changed since the last stream, nobody told.
+                        self.refresh_soon(server);
+                    }
                     has_begun = true;
                     self.notified(server, On::Shared, &notification);
                 }
                 Ok(Step::Progress(_) | Step::Request(_)) => {}
-                Ok(Step::Response(_)) | Err(_) => return has_begun,
+                Ok(Step::Response(Err(_))) if !has_begun => return Heard::Refused,
+                Ok(Step::Response(_)) | Err(_) => return ended(has_begun),
             }
         }
     }
@@ -74,36 +113,12 @@ impl Upstreams {
     /// one that somebody has.
     pub(super) async fn subscribe(self: &Arc<Self>, server: &str, upstream: &Weak<Upstream>) {
         let interests = Arc::clone(&self.shared.interests);
-        let (mut changed, mut subscribed) = (interests.changed(), Uris::new());
-        let mut session = None;
+        let (mut changed, mut asked) = (interests.changed(), Asked::default());
         loop {
             changed.mark_unchanged();
-            {
-                let Some(upstream) = upstream.upgrade() else { return };
-                let declared = upstream.declared();
-                // A session that was begun anew knows of nothing.
-                if session
-                    .replace(Arc::downgrade(&declared))
-                    .is_some_and(|it| it.as_ptr() != Arc::as_ptr(&declared))
-                {
-                    subscribed.clear();
-                }
-                let wanted = interests.of(server);
-                for uri in subscribed.difference(&wanted) {
-                    // It may tell of it all the same: nobody listens.
-                    drop(tell(&upstream, "resources/unsubscribe", uri).await);
-                }
-                let mut now: Uris = subscribed.intersection(&wanted).cloned().collect();
-                for uri in wanted.difference(&subscribed) {
-                    match tell(&upstream, "resources/subscribe", uri).await {
-                        Ok(()) => drop(now.insert(Arc::clone(uri))),
-                        Err(why) => {
-                            let why = super::answer::cleaned(&why);
-                            tracing::info!(server, why, "a server doesn't tell of a resource");
-                        }
-                    }
-                }
-                subscribed = now;
+            match upstream.upgrade() {
+                Some(upstream) => asked.ask(server, &upstream, interests.of(server)).await,
+                None => return,
             }
             if changed.changed().await.is_err() {
                 return;
@@ -112,8 +127,48 @@ impl Upstreams {
     }
 }
 
+/// What a session of a legacy server was asked to tell of.
+#[derive(Default)]
+struct Asked {
+    /// The number of the session; a session that was begun anew knows of nothing.
+    session: Option<u64>,
+    subscribed: Uris,
+    /// What it doesn't tell of, and is not asked for again.
+    refused: Uris,
+}
+
+impl Asked {
+    /// Asks it to tell of this, and of nothing else.
+    async fn ask(&mut self, server: &str, upstream: &Upstream, wanted: Uris) {
+        let session = upstream.session();
+        if self.session.replace(session) != Some(session) {
+            (self.subscribed, self.refused) = (Uris::new(), Uris::new());
+        }
+        for uri in self.subscribed.difference(&wanted) {
+            // It may tell of it all the same: nobody listens.
+            drop(tell(upstream, "resources/unsubscribe", uri).await);
+        }
+        self.subscribed.retain(|uri| wanted.contains(uri));
+        self.refused.retain(|uri| wanted.contains(uri));
+        for uri in wanted {
+            if self.subscribed.contains(&uri) || self.refused.contains(&uri) {
+                continue;
+            }
+            match tell(upstream, "resources/subscribe", &uri).await {
+                Ok(()) => self.subscribed.insert(uri),
+                Err(why) => {
+                    let why = super::answer::cleaned(&why);
+                    tracing::info!(server, why, "a server doesn't tell of a resource");
+                    self.refused.insert(uri)
+                }
+            };
+        }
+    }
+}
+
 /// Begins to listen to the lists that a server has, and to these resources.
-async fn begin(upstream: &Upstream, uris: &Uris) -> Result<Exchange, UpstreamError> {
+async fn begin(upstream: &Weak<Upstream>, uris: &Uris) -> Result<Exchange, Heard> {
+    let upstream = upstream.upgrade().ok_or(Heard::Gone)?;
     let declared = upstream.declared();
     let lists = [
         ("tools", "toolsListChanged"),
@@ -130,7 +185,12 @@ async fn begin(upstream: &Upstream, uris: &Uris) -> Result<Exchange, UpstreamErr
         filter = filter.raw("resourceSubscriptions", &array.end());
     }
     let params = ObjectWriter::new(128).raw("notifications", &filter.end()).end();
-    upstream.request(&Outgoing::new("subscriptions/listen", Some(&params))).await
+    let outgoing = Outgoing::new("subscriptions/listen", Some(&params));
+    match timeout(TELL_TIMEOUT, upstream.request(&outgoing)).await {
+        Ok(Ok(exchange)) => Ok(exchange),
+        Ok(Err(UpstreamError::Status { status: 400 | 404 | 405 | 406 | 501, .. })) => Err(Heard::Refused),
+        Ok(Err(_)) | Err(_) => Err(Heard::Nothing),
+    }
 }
 
 async fn tell(upstream: &Upstream, method: &str, uri: &str) -> Result<(), String> {
@@ -140,7 +200,7 @@ async fn tell(upstream: &Upstream, method: &str, uri: &str) -> Result<(), String
     match timeout(TELL_TIMEOUT, asking).await {
         Ok(Ok(Ok(_))) => Ok(()),
         Ok(Ok(Err(error))) => Err(Raw::as_str(&error).to_owned()),
-        Ok(Err(error)) => Err(super::told(&error)),
+        Ok(Err(error)) => Err(with_sources(&error)),
         Err(_elapsed) => Err("it gives no answer in time".to_owned()),
     }
 }

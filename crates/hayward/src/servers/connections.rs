@@ -4,15 +4,18 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hayward_gateway::upstreams::{Away, Link, On, Owner, Upstreams, told};
+use hayward_api::error::with_sources;
+use hayward_gateway::upstreams::{Away, Link, On, Owner, Upstreams};
 use hayward_mcp::upstream::Upstream;
 use hayward_runtime::Fleet;
 use hayward_runtime::fleet::{ConnectFailure, Instance, PrivateError};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::limits::{CONNECTION_IDLE, CONNECTIONS_MAX, CONNECTIONS_PER_CREDENTIAL_MAX, SWEEP_INTERVAL};
+use crate::limits::{
+    CLOSE_PATIENCE, CONNECTION_IDLE, CONNECTIONS_MAX, CONNECTIONS_PER_CREDENTIAL_MAX, SWEEP_INTERVAL,
+};
 
 /// The connections that are kept.
 pub(super) struct Connections {
@@ -20,7 +23,11 @@ pub(super) struct Connections {
     kept: Mutex<HashMap<Key, Arc<Connection>>>,
     /// Held by whoever opens one, by server and owner: two calls at once share it.
     opening: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
+    processes: Processes,
+    /// Hear what servers say beside their answers.
     tasks: TaskTracker,
+    /// End sessions.
+    endings: TaskTracker,
     closing: CancellationToken,
 }
 
@@ -30,11 +37,48 @@ type Key = (Arc<str>, Owner);
 struct Connection {
     instance: Arc<Instance>,
     upstream: Arc<Upstream>,
-    /// Whose process it is, if it has one of its own.
-    owner: Option<String>,
+    /// The process of its own, if it has one.
+    _process: Option<Process>,
     used: Mutex<Instant>,
+    endings: TaskTracker,
+}
+
+/// How many connections have each of the processes that belong to one owner.
+type Processes = Arc<Mutex<HashMap<Arc<str>, usize>>>;
+
+/// A process that belongs to one owner: it is stopped when the last of its connections lets go of it.
+struct Process {
+    processes: Processes,
     fleet: Arc<Fleet>,
-    tasks: TaskTracker,
+    instance: Arc<Instance>,
+}
+
+impl Process {
+    /// The process that this starts or finds.
+    fn of<E>(
+        processes: &Processes,
+        fleet: &Arc<Fleet>,
+        start: impl FnOnce() -> Result<Arc<Instance>, E>,
+    ) -> Result<Self, E> {
+        // Nobody lets go of the one that is found before it is counted here.
+        let mut counts = processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = start()?;
+        *counts.entry(instance.name().into()).or_default() += 1;
+        drop(counts);
+        Ok(Self { processes: Arc::clone(processes), fleet: Arc::clone(fleet), instance })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut counts = self.processes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(count) = counts.get_mut(self.instance.name()) else { return };
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(self.instance.name());
+            self.fleet.stop_private(&self.instance);
+        }
+    }
 }
 
 impl Connection {
@@ -57,21 +101,25 @@ impl Connection {
     }
 }
 
-/// Ends when nobody keeps it and no call uses it: its session is ended, and its process.
+/// Ends when nobody keeps it and no call uses it: its session is ended.
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(owner) = &self.owner {
-            self.fleet.drop_private(owner);
-        }
         let upstream = Arc::clone(&self.upstream);
-        self.tasks.spawn(async move { upstream.close().await });
+        self.endings.spawn(async move { upstream.close().await });
     }
 }
 
 impl Connections {
     pub(super) fn new(fleet: Arc<Fleet>) -> Self {
-        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
-        Self { fleet, kept: Mutex::default(), opening: Mutex::default(), tasks, closing }
+        Self {
+            fleet,
+            kept: Mutex::default(),
+            opening: Mutex::default(),
+            processes: Processes::default(),
+            tasks: TaskTracker::new(),
+            endings: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
     }
 
     /// The connection of this owner to the server of this instance; opened if it isn't there.
@@ -82,13 +130,16 @@ impl Connections {
         upstreams: Option<Arc<Upstreams>>,
     ) -> Result<Link, Away> {
         let key: Key = (Arc::clone(instance.server()), owner.clone());
+        if let Some(link) = self.known(&key) {
+            return Ok(link);
+        }
         let turn = Arc::clone(self.opening().entry(key.clone()).or_default());
         let guard = turn.lock().await;
-        if let Some(known) = self.kept().get(&key).filter(|known| known.is_good()) {
-            return Ok(known.link(false));
+        if let Some(link) = self.known(&key) {
+            return Ok(link);
         }
         self.make_room(owner);
-        let opened = self.open(instance, owner, upstreams).await;
+        let opened = Box::pin(self.open(instance, owner, upstreams)).await;
         drop(guard);
         drop(turn);
         self.opening().retain(|_, turn| Arc::strong_count(turn) > 1);
@@ -101,6 +152,10 @@ impl Connections {
             drop(replaced);
         }
         Ok(link)
+    }
+
+    fn known(&self, key: &Key) -> Option<Link> {
+        self.kept().get(key).filter(|known| known.is_good()).map(|known| known.link(false))
     }
 
     /// Lets go of the idlest ones of a credential that has as many as it may.
@@ -135,10 +190,12 @@ impl Connections {
         }
     }
 
-    /// Lets go of all of them.
-    pub(super) fn close(&self) {
+    /// Lets go of all of them, and waits until servers know of it, if that doesn't take long.
+    pub(super) async fn close(&self) {
         self.closing.cancel();
         self.let_go(|_| true);
+        self.endings.close();
+        drop(timeout(CLOSE_PATIENCE, self.endings.wait()).await);
     }
 
     fn let_go(&self, is_gone: impl Fn(&Arc<Connection>) -> bool) {
@@ -154,13 +211,12 @@ impl Connections {
         owner: &Owner,
         upstreams: Option<Arc<Upstreams>>,
     ) -> Result<Connection, Away> {
-        let made = |instance: Arc<Instance>, upstream, owner| Connection {
+        let made = |instance: Arc<Instance>, upstream, process| Connection {
             instance,
             upstream,
-            owner,
+            _process: process,
             used: Mutex::new(Instant::now()),
-            fleet: Arc::clone(&self.fleet),
-            tasks: self.tasks.clone(),
+            endings: self.endings.clone(),
         };
         match instance.connect(owner.abilities).await {
             Ok((upstream, mut events)) => {
@@ -175,17 +231,18 @@ impl Connections {
             }
             Err(ConnectFailure::Single { .. }) => {
                 let name = name_of(instance.server(), owner);
-                let owned = self.fleet.start_private(&name, instance.wanted().clone(), owner.abilities);
-                let instance = owned.map_err(|error| Away {
+                let start = || self.fleet.start_private(&name, instance.wanted().clone(), owner.abilities);
+                let process = Process::of(&self.processes, &self.fleet, start).map_err(|error| Away {
                     is_full: matches!(error, PrivateError::Full { .. } | PrivateError::ServerFull { .. }),
                     why: error.to_string(),
                 })?;
+                let instance = Arc::clone(&process.instance);
                 let upstream = instance.running().await;
                 let upstream =
                     upstream.ok_or_else(|| Away { why: super::links::why(&instance), is_full: false })?;
-                Ok(made(instance, upstream, Some(name)))
+                Ok(made(instance, upstream, Some(process)))
             }
-            Err(error) => Err(Away { why: told(&error), is_full: false }),
+            Err(error) => Err(Away { why: with_sources(&error), is_full: false }),
         }
     }
 

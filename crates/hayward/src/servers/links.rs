@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use hayward_gateway::upstreams::{Away, Link, Links, Owner, Upstreams};
 use hayward_mcp::upstream::{Upstream, UpstreamError};
 use hayward_runtime::Fleet;
-use hayward_runtime::fleet::{Instance, State};
+use hayward_runtime::fleet::{InFlight, Instance, State};
 use hayward_runtime::placement::End;
 use hayward_tool::BoxFuture;
 use tokio::time::{Instant, timeout_at};
@@ -38,8 +38,8 @@ impl FleetLinks {
     }
 
     /// Ends all connections of one owner each.
-    pub(super) fn close(&self) {
-        self.connections.close();
+    pub(super) async fn close(&self) {
+        self.connections.close().await;
     }
 
     /// Waits for an instance that runs, or for the reason why there is none.
@@ -77,10 +77,12 @@ impl FleetLinks {
 
 impl Links for FleetLinks {
     fn shared(&self, server: &str) -> Option<Link> {
-        let call = self.fleet.take(server)?;
-        let upstream = call.instance().upstream()?;
-        let instance = call.instance().name().into();
-        Some(Link { upstream, instance, is_new: false, hold: Box::new(call) })
+        linked(self.fleet.take(server)?)
+    }
+
+    fn at(&self, server: &str, instance: &str) -> Option<Link> {
+        let instance = self.fleet.instance(instance).filter(|it| **it.server() == *server)?;
+        linked(instance.try_call()?)
     }
 
     fn wanted<'a>(&'a self, server: &'a str) -> BoxFuture<'a, Result<Link, Away>> {
@@ -104,11 +106,21 @@ impl Links for FleetLinks {
     fn own<'a>(&'a self, server: &'a str, owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>> {
         Box::pin(async move {
             self.fleet.wanted(server);
-            let instance = self.instance(server).await?;
+            let instance = match self.fleet.pick(server) {
+                Some(instance) => instance,
+                None => Box::pin(self.instance(server)).await?,
+            };
             let upstreams = self.upstreams.get().and_then(Weak::upgrade);
             self.connections.link(&instance, owner, upstreams).await
         })
     }
+}
+
+/// The connection that everybody shares to where this call goes.
+fn linked(call: InFlight) -> Option<Link> {
+    let upstream = call.instance().upstream()?;
+    let instance = call.instance().name().into();
+    Some(Link { upstream, instance, is_new: false, hold: Box::new(call) })
 }
 
 /// What is the matter with an instance, in words for whoever called its server.

@@ -11,6 +11,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hayward_api::error::with_sources;
 use hayward_mcp::abilities::Abilities;
 use hayward_mcp::upstream::{BoxFuture, EraChoice, Upstream, UpstreamError};
 use tokio::time::{Instant, sleep, timeout};
@@ -129,7 +130,7 @@ impl Life {
             // There was nothing to go on with, and another one is to take its place.
             PlacementError::Stopped if wanted.is_left => Over::Stop,
             _ if stop.is_cancelled() => Over::Stop,
-            error => Over::Failed(with_sources(&error)),
+            error => Over::Failed(trouble_of(&error)),
         };
         started.map_err(failed)
     }
@@ -173,9 +174,9 @@ impl Life {
                     }
                     era = self.ground.eras.choice(wanted);
                     if !has_run && !self.may_still_start(&error, started_at) {
-                        return Over::Failed(with_sources(&error));
+                        return Over::Failed(trouble_of(&error));
                     }
-                    with_sources(&error)
+                    trouble_of(&error)
                 }
             };
             if is_lines {
@@ -286,7 +287,7 @@ async fn not_greeted(error: &UpstreamError, era: EraChoice, ended: &mut Ended) -
     if is_over && let Ok(end) = timeout(END_PATIENCE, ended).await {
         return Over::Ended(end);
     }
-    Over::Failed(with_sources(error))
+    Over::Failed(trouble_of(error))
 }
 
 /// What the end of a process means that was asked for its era, or was not.
@@ -332,14 +333,9 @@ async fn is_lost(instance: &Instance, upstream: &Upstream) -> String {
     }
 }
 
-/// An error with all that led to it.
-fn with_sources(error: &dyn Error) -> String {
-    let (mut text, mut source) = (error.to_string(), error.source());
-    while let Some(error) = source {
-        text += &format!(": {error}");
-        source = error.source();
-    }
-    // Some of it may be what a server says, and it is shown to others.
+/// An error with all that led to it. Some of it may be what a server says, and it is shown to others.
+pub(crate) fn trouble_of(error: &dyn Error) -> String {
+    let mut text = with_sources(error);
     text.truncate(text.floor_char_boundary(TROUBLE_BYTES_MAX));
     text
 }

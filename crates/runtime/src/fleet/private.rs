@@ -90,9 +90,9 @@ impl Fleet {
         Ok(instance)
     }
 
-    /// Stops what belongs to this owner: it is gone.
-    pub fn drop_private(&self, owner: &str) {
-        self.stop_private_unless(|instance| instance.private().is_none_or(|key| &*key.owner != owner));
+    /// Stops this one: nobody needs it any more. A newer one of the same owner goes on.
+    pub fn stop_private(&self, instance: &Arc<Instance>) {
+        self.stop_private_unless(|other| !std::ptr::eq(other, &raw const **instance));
     }
 
     /// Stops all that belong to one owner, except those that are kept.

@@ -126,7 +126,7 @@ impl Docker {
         let (this, stops_when_dropped) = (self.clone(), stop.clone().drop_guard());
         // What was begun is tidied up, also if nobody waits for it any more.
         let task = self.tasks.spawn(async move {
-            let Some(prepared) = stop.run_until_cancelled(this.prepare(&order)).await else {
+            let Some(prepared) = stop.run_until_cancelled(Box::pin(this.prepare(&order))).await else {
                 return Err(PlacementError::Stopped);
             };
             prepared?;

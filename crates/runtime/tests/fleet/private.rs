@@ -26,7 +26,9 @@ async fn each_owner_has_one_which_nobody_else_is_given() {
     assert!(!Arc::ptr_eq(&ann, &newer));
     assert_eq!(ended(&ann).await, End::Stopped);
     runs(&newer).await;
-    rig.fleet.drop_private("ann");
+    rig.fleet.stop_private(&ann);
+    assert!(newer.is_running(), "whoever lets go of the older one takes nothing from the newer one");
+    rig.fleet.stop_private(&newer);
     assert_eq!(ended(&newer).await, End::Stopped);
     assert_eq!(rig.fleet.private().len(), 1);
     rig.end().await;

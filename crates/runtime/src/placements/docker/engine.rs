@@ -103,9 +103,8 @@ impl Engine {
 
     /// Pulls an image that isn't there.
     pub(super) async fn pull(&self, image: &str) -> Result<(), EngineError> {
-        match self.0.inspect_image(image).await {
-            Err(error) if is_absent(&error) => {}
-            found => return found.map(drop).map_err(|error| failed("look for the image", error)),
+        if found("look for the image", self.0.inspect_image(image)).await?.is_some() {
+            return Ok(());
         }
         let options = CreateImageOptionsBuilder::new().from_image(&tagged(image)).build();
         let pulling = self.0.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) });
@@ -114,15 +113,12 @@ impl Engine {
 
     /// Makes a network that isn't there. Who is in it sees the machine and, if there is a way out, others; not each other.
     pub(super) async fn network(&self, name: &str, has_way_out: bool) -> Result<(), EngineError> {
-        match self.0.inspect_network(name, None::<InspectNetworkOptions>).await {
-            Err(error) if is_absent(&error) => {}
-            found => {
-                let found = found.map_err(|error| failed("look for the network", error))?;
-                return match unfit(&found, has_way_out) {
-                    Some(what) => Err(EngineError::Network { name: name.to_owned(), what }),
-                    None => Ok(()),
-                };
-            }
+        let known = self.0.inspect_network(name, None::<InspectNetworkOptions>);
+        if let Some(known) = found("look for the network", known).await? {
+            return match unfit(&known, has_way_out) {
+                Some(what) => Err(EngineError::Network { name: name.to_owned(), what }),
+                None => Ok(()),
+            };
         }
         let isolated = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
         let request = NetworkCreateRequest {
@@ -346,6 +342,20 @@ async fn ask<T>(
         Ok(answer) => answer.map_err(|error| failed(step, error)),
         Err(_) => Err(EngineError::TooSlow { step, seconds: deadline.as_secs() }),
     }
+}
+
+/// What is looked for; none if it isn't there.
+async fn found<T>(
+    step: &'static str,
+    looking: impl Future<Output = Result<T, Error>>,
+) -> Result<Option<T>, EngineError> {
+    let looking = async {
+        match looking.await {
+            Err(error) if is_absent(&error) => Ok(None),
+            found => found.map(Some),
+        }
+    };
+    ask(step, DOCKER_TIMEOUT, looking).await
 }
 
 fn failed(step: &'static str, error: Error) -> EngineError {
