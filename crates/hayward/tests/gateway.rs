@@ -23,6 +23,10 @@ mod eras;
 mod forgetful;
 #[path = "gateway/hearing.rs"]
 mod hearing;
+#[path = "gateway/listened.rs"]
+mod listened;
+#[path = "gateway/midway.rs"]
+mod midway;
 #[path = "gateway/projects.rs"]
 mod projects;
 #[path = "gateway/record.rs"]

@@ -33,15 +33,8 @@ struct State {
 
 impl Forgetful {
     pub(crate) fn start() -> (Self, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, server) = (listener.local_addr().unwrap(), Self::default());
-        let accepting = server.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let server = accepting.clone();
-                thread::spawn(move || server.serve(stream));
-            }
-        });
+        let server = Self::default();
+        let address = accept(server.clone(), Self::serve);
         (server, address)
     }
 
@@ -96,7 +89,7 @@ impl Forgetful {
             state.begun += 1;
             let session = format!("s{}", state.begun);
             state.session = Some(session.clone());
-            let result = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "f", "version": "1"}});
+            let result = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}, "resources": {"subscribe": true}}, "serverInfo": {"name": "f", "version": "1"}});
             return Some(answer(message, &result, &format!("mcp-session-id: {session}\r\n")));
         }
         if !is_known {
@@ -105,6 +98,17 @@ impl Forgetful {
         match (&message["id"], method.as_str(), &message["params"]["name"]) {
             (Value::Null, ..) => Some(plain(202, "", "")),
             (_, "tools/call", name) if name == "never" => None,
+            (_, "tools/call", name) if name == "ask" => Some(asks()),
+            (_, "tools/list", _) => {
+                let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+                Some(answer(message, &json!({"tools": [tool("ask"), tool("echo")]}), ""))
+            }
+            (_, "resources/templates/list", _) => {
+                Some(answer(message, &json!({"resourceTemplates": []}), ""))
+            }
+            (_, "resources/list", _) => {
+                Some(answer(message, &json!({"resources": [{"uri": "note:1", "name": "n"}]}), ""))
+            }
             _ => Some(answer(message, &json!({"content": [], "session": session}), "")),
         }
     }
@@ -124,7 +128,23 @@ impl Forgetful {
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, HashMap<String, String>, Vec<u8>)> {
+/// A port of loopback, of which each connection is served on a thread of its own.
+pub(crate) fn accept<S>(server: S, serve: fn(&S, TcpStream)) -> SocketAddr
+where
+    S: Clone + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let server = server.clone();
+            thread::spawn(move || serve(&server, stream));
+        }
+    });
+    address
+}
+
+pub(crate) fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, HashMap<String, String>, Vec<u8>)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let method = line.split(' ').next()?.to_owned();
@@ -141,11 +161,20 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<(String, HashMap<String, St
     Some((method, headers, body))
 }
 
-fn answer(message: &Value, result: &Value, headers: &str) -> String {
+pub(crate) fn answer(message: &Value, result: &Value, headers: &str) -> String {
     let body = json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string();
     plain(200, &format!("content-type: application/json\r\n{headers}"), &body)
 }
 
-fn plain(status: u16, headers: &str, body: &str) -> String {
+/// A stream on which a person is asked, which is not over.
+fn asks() -> String {
+    let asked = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {
+        "message": "Really?", "requestedSchema": {"type": "object", "properties": {}}}});
+    let event = format!("event: message\ndata: {asked}\n\n");
+    let head = "HTTP/1.1 200 It\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    format!("{head}{:x}\r\n{event}\r\n", event.len())
+}
+
+pub(crate) fn plain(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} It\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }

@@ -55,11 +55,11 @@ fn of_crate(rig: &Rig, name: &str, backend: &str) -> Result<Server> {
     let config = rig.scratch(&format!("{name}.toml"));
     let text = format!(
         "[proxy]\nname = \"bench\"\nseparator = \"/\"\n\n[proxy.listen]\nhost = \"127.0.0.1\"\nport = {port}\n\n\
-         [[backends]]\nname = \"up\"\n{backend}"
+         [observability]\nlog_level = \"error\"\n\n[[backends]]\nname = \"up\"\n{backend}"
     );
     std::fs::write(&config, text).context("failed to write a configuration")?;
     let mut command = step::command(toolbox::mcp_proxy()?);
-    serve(command.arg("--config").arg(&config), port)
+    serve(command.arg("--config").arg(&config), port, "")
 }
 
 fn of_node(program: &str) -> Result<Server> {
@@ -69,19 +69,19 @@ fn of_node(program: &str) -> Result<Server> {
     command.arg(modules.join("supergateway/dist/index.js")).args(["--stdio", program, "--stateful"]);
     command.args(["--outputTransport", "streamableHttp", "--sessionTimeout", NODE_SESSION_MS]);
     command.args(["--protocolVersion", "2025-06-18", "--logLevel", "none", "--port", &port.to_string()]);
-    serve(&mut command, port)
+    serve(&mut command, port, "mcp")
 }
 
 fn of_python(program: &str) -> Result<Server> {
     let port = free_port()?;
     let mut command = step::command(Python::install(PYTHON_PINS.0, PYTHON_PINS.1)?.bin.join("mcp-proxy"));
     command.args(["--port", &port.to_string(), "--log-level", "ERROR", "--", program]);
-    serve(&mut command, port)
+    serve(&mut command, port, "mcp")
 }
 
-/// Starts a server that answers at this port as soon as it is up.
-fn serve(command: &mut Command, port: u16) -> Result<Server> {
-    let endpoint = Endpoint { url: format!("http://127.0.0.1:{port}/mcp"), ..Endpoint::default() };
+/// Starts a server that answers at this path of this port as soon as it is up.
+fn serve(command: &mut Command, port: u16, path: &str) -> Result<Server> {
+    let endpoint = Endpoint { url: format!("http://127.0.0.1:{port}/{path}"), ..Endpoint::default() };
     let hello = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
     let answers = |_: &String| endpoint.clone();
     Server::start_silent(command, || http::post(&endpoint.url, "", "", hello).as_ref().map(answers).ok())

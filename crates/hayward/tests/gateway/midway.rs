@@ -1,0 +1,211 @@
+//! What is lost while a call, a question or a connection is under way costs what it must, and nothing that others have.
+
+use std::net::TcpListener;
+
+use hayward_testkit::modern::Modern;
+use serde_json::{Value, json};
+
+use crate::forgetful::Forgetful;
+use crate::rig::{Rig, python, text};
+
+/// A server that counts its calls, and ends when it is told to.
+const COUNTER: &str = r#"
+TOOLS, COUNT = [tool("count"), tool("exit")], [0]
+def call(name, arguments, params):
+    if name == "exit":
+        os._exit(3)
+    COUNT[0] += 1
+    return text(str(COUNT[0]))
+"#;
+
+#[tokio::test]
+async fn a_process_that_took_the_place_of_one_that_ended_is_left_alone() {
+    let rig = Rig::start();
+    let mut own = python(COUNTER);
+    own["sharing"] = json!("principal");
+    rig.declare("servers", "own", own).await;
+    let (path, token) = ("/servers/own/mcp", rig.token("rw", &["own"], &[]).await);
+    rig.shows(path, &token, &["count", "exit"]).await;
+    for _ in 0..2 {
+        assert_eq!(text(&rig.call(path, &token, "count", json!({})).await), "1");
+        rig.call(path, &token, "exit", json!({})).await;
+    }
+    // Were it stopped with what the earlier one left, another one would begin to count anew.
+    for expected in ["1", "2", "3"] {
+        assert_eq!(text(&rig.call(path, &token, "count", json!({})).await), expected);
+    }
+}
+
+/// A server that asks while it answers, and keeps what it is answered.
+const ASKER: &str = r#"
+TOOLS, SEEN = [tool("ask"), tool("seen")], []
+def kept(lines):
+    for line in lines:
+        message = json.loads(line)
+        if "method" not in message:
+            SEEN.append(message)
+        yield line
+sys.stdin = kept(sys.stdin)
+def call(name, arguments, params):
+    if name == "ask":
+        say({"jsonrpc": "2.0", "id": arguments["id"], "method": "roots/list"})
+    return text(json.dumps(SEEN))
+"#;
+
+#[tokio::test]
+async fn a_question_that_comes_with_the_answer_is_refused_and_not_left_open() {
+    let rig = Rig::start();
+    let mut own = python(ASKER);
+    own["sharing"] = json!("principal");
+    rig.declare("servers", "own", own).await;
+    let (path, token) = ("/servers/own/mcp", rig.token("rw", &["own"], &[]).await);
+    rig.shows(path, &token, &["ask", "seen"]).await;
+    let client = Modern::new(rig.daemon.address, &token).at(path);
+    let mut refused = Vec::new();
+    for id in 0..20 {
+        let told = client.call("ask", json!({"id": format!("q{id}.")})).await.unwrap();
+        // Read before the answer, the question is the client's; otherwise it is nobody's, and the server hears that.
+        if told["resultType"] != "input_required" {
+            refused.push(format!("q{id}."));
+        }
+    }
+    let started = std::time::Instant::now();
+    loop {
+        let told = client.call("seen", json!({})).await.unwrap();
+        let seen: Value = serde_json::from_str(told["content"][0]["text"].as_str().unwrap()).unwrap();
+        let is_answered = |id: &String| {
+            seen.as_array().unwrap().iter().any(|it| it["id"] == **id && it["error"]["code"].is_i64())
+        };
+        if refused.iter().all(is_answered) {
+            return;
+        }
+        assert!(started.elapsed() < crate::rig::PATIENCE, "{refused:?}: {seen}");
+    }
+}
+
+/// A server that runs only where somebody listens at a port.
+const DEPENDENT: &str = r#"
+import socket
+try:
+    socket.create_connection(("127.0.0.1", PORT), 2).close()
+except OSError:
+    os._exit(4)
+CALLS = [0]
+TOOLS = [tool("echo"), tool("exit")]
+def call(name, arguments, params):
+    if name == "exit":
+        os._exit(3)
+    CALLS[0] += 1
+    return text("made " + str(CALLS[0]))
+"#;
+
+#[tokio::test]
+async fn a_key_is_not_used_up_by_a_call_with_which_nothing_was_done() {
+    let rig = Rig::start();
+    let needed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = needed.local_addr().unwrap().port();
+    let mut server = python(&DEPENDENT.replace("PORT", &port.to_string()));
+    server["network"] = json!("shared");
+    rig.declare("servers", "needy", server).await;
+    let (path, token) = ("/servers/needy/mcp", rig.token("rw", &["needy"], &[]).await);
+    rig.shows(path, &token, &["echo", "exit"]).await;
+    drop(needed);
+    rig.call(path, &token, "exit", json!({})).await;
+    let keyed = json!({"idempotency_key": "k-1"});
+    let mut refused = rig.call(path, &token, "echo", keyed.clone()).await;
+    // The process that is gone may still be the one that was meant.
+    while text(&refused).contains("UpstreamFailed") {
+        refused = rig.call(path, &token, "echo", json!({"idempotency_key": "k-0"})).await;
+    }
+    assert!(text(&refused).contains("UpstreamUnavailable"), "{refused}");
+    let unmade = rig.call(path, &token, "echo", json!({"idempotency_key": "k-2"})).await;
+    assert!(text(&unmade).contains("UpstreamUnavailable"), "{unmade}");
+    let _needed = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let started = std::time::Instant::now();
+    let made = loop {
+        let told = rig.call(path, &token, "echo", json!({"idempotency_key": "k-2"})).await;
+        if !text(&told).contains("UpstreamUnavailable") {
+            break told;
+        }
+        assert!(started.elapsed() < crate::rig::PATIENCE, "{told}");
+    };
+    assert_eq!(text(&made), "made 1");
+    let again = rig.call(path, &token, "echo", json!({"idempotency_key": "k-2"})).await;
+    assert_eq!(text(&again), "made 1", "what was made under a key is not made again");
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_nothing_was_done_once_a_server_has_begun() {
+    let rig = Rig::start();
+    let (server, address) = Forgetful::start();
+    let spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy"});
+    rig.declare("servers", "f", spec).await;
+    let (path, token) = ("/servers/f/mcp", rig.token("rw", &["f"], &[]).await);
+    rig.shows(path, &token, &["ask", "echo"]).await;
+    let client = Modern::new(rig.daemon.address, &token).at(path);
+    let asked = client.call("ask", json!({})).await.unwrap();
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    server.forget();
+    // Somebody's call begins another session, in which nobody asked anything.
+    client.call("echo", json!({})).await.unwrap();
+    let key = asked["inputRequests"].as_object().unwrap().keys().next().unwrap();
+    let params = json!({"name": "ask", "arguments": {}, "requestState": asked["requestState"],
+        "inputResponses": {key: {"action": "accept", "content": {}}}});
+    let told = client.result("tools/call", params).await.unwrap();
+    assert_eq!(told["isError"], true, "{told}");
+    let told = told["content"][0]["text"].as_str().unwrap();
+    assert!(
+        told.contains("it may have done it all the same") && !told.contains("nothing was done"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_is_begun_anew_is_asked_again_for_all_that_was_asked_for() {
+    let rig = Rig::start();
+    let (server, address) = Forgetful::start();
+    let spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy", "sharing": "shared"});
+    rig.declare("servers", "f", spec).await;
+    let (path, token) = ("/servers/f/mcp", rig.token("rw", &["f"], &[]).await);
+    rig.shows(path, &token, &["ask", "echo"]).await;
+    let client = Modern::new(rig.daemon.address, &token).at(path);
+    let mut events = client.listen(json!(1), json!({"resourceSubscriptions": ["note:1"]})).await.unwrap();
+    events.message().await.unwrap();
+    let in_session = |heard: &[(String, Value)], session: &str, method: &str| {
+        heard.iter().any(|(own, message)| own == session && message["method"] == method)
+    };
+    server.until("the first session", |heard| in_session(heard, "s1", "resources/subscribe"));
+    server.forget();
+    client.call("echo", json!({})).await.unwrap();
+    for method in ["resources/subscribe", "tools/list"] {
+        server.until("the second session", |heard| in_session(heard, "s2", method));
+    }
+}
+
+/// A server of notes under a template, or one that lists a note.
+const NOTES: &str = r#"
+CAPABILITIES = {"tools": {}, "resources": {}}
+METHODS = {
+    "resources/list": lambda _: {"resources": LISTED},
+    "resources/templates/list": lambda _: {"resourceTemplates": TEMPLATES},
+    "resources/read": lambda p: {"contents": [{"uri": p["uri"], "text": OWN}]},
+}
+"#;
+
+#[tokio::test]
+async fn what_a_server_lists_takes_nothing_from_one_that_was_named_before_it() {
+    let rig = Rig::start();
+    let template = r#"LISTED, TEMPLATES, OWN = [], [{"uriTemplate": "db://x/{id}", "name": "x"}], "first""#;
+    let listed = r#"LISTED, TEMPLATES, OWN = [{"uri": "db://x/1", "name": "x"}], [], "second""#;
+    rig.declare("servers", "first", python(&format!("{template}\n{NOTES}"))).await;
+    rig.declare("servers", "second", python(&format!("{listed}\n{NOTES}"))).await;
+    rig.declare("projects", "fair", json!({"servers": ["first", "second"]})).await;
+    rig.declare("projects", "other", json!({"servers": ["second", "first"]})).await;
+    let token = rig.token("rw", &[], &["fair", "other"]).await;
+    for (project, expected) in [("fair", "first"), ("other", "second")] {
+        let path = format!("/projects/{project}/mcp");
+        rig.shows(&path, &token, &["first_echo", "second_echo"]).await;
+        let read = rig.ask(&path, &token, "resources/read", json!({"uri": "db://x/1"})).await;
+        assert_eq!(read["result"]["contents"][0]["text"], expected, "{read}");
+    }
+}
