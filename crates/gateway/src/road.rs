@@ -55,12 +55,12 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::endpoint::Endpoint;
 use crate::limits::{CREDENTIAL_LOOK_INTERVAL, Limits};
-use crate::upstreams::{Interest, TooMany, Upstreams};
+use crate::upstreams::{Interest, State, TooMany, Upstreams};
 pub(crate) use admit::Permit;
 pub(crate) use beside::Beside;
 use clock::Clock;
 pub use fenced::Fencing;
-use once::Keyed;
+use once::{HeldKeys, Keyed};
 use places::Places;
 use record::Recorder;
 pub(crate) use refusals::Refused;
@@ -91,6 +91,7 @@ pub struct Road {
     refused: Arc<Counter>,
     /// Keeps what came of calls that are made once.
     store: Store,
+    held_keys: Arc<HeldKeys>,
     /// How old that is.
     clock: Clock,
     /// What may be held in memory at once.
@@ -245,6 +246,7 @@ impl Road {
             budget: Budget::new(count(limits.held_bytes_max)),
             spent: Arc::default(),
             store: parts.store,
+            held_keys: Arc::default(),
             clock,
             refused: Arc::default(),
             overrun: Duration::from_millis(limits.overrun_ms),
@@ -456,17 +458,18 @@ impl Road {
         // 10 outcome: recorded before the reply leaves.
         let outcome = self.recorder.outcome(open, verb, outcome, reached.as_ref()).await;
         if matches!(outcome.reply, Reply::Result(_) | Reply::Error { .. }) {
-            self.release(waits.as_ref(), arrival);
+            self.release(waits.as_ref(), arrival).await;
         }
         if let Some(keyed) = admitted.keyed.filter(|_| is_made) {
-            Box::pin(keyed.settle(&self.store, arrival, &outcome)).await;
+            Box::pin(keyed.settle((&self.store, &self.held_keys), arrival, &outcome)).await;
         }
         Walked { outcome, reached, permit: Some(admitted.permit) }
     }
 
     /// Ends what waits at a server for the next round of a call that has none.
-    pub(crate) fn release(&self, state: Option<&Raw>, arrival: &Arrival) {
-        if state.is_some() {
+    pub(crate) async fn release(&self, state: Option<&Raw>, arrival: &Arrival) {
+        if State::read(state).has_begun() {
+            self.let_go(&arrival.correlation_id).await;
             let router = self.at(&arrival.endpoint);
             let server = router.find(arrival.form(), &arrival.name).and_then(Route::server);
             self.upstreams().release(state, server, &caller(arrival, &arrival.principal));
@@ -580,11 +583,14 @@ impl Road {
         let Some(keyed) = keyed else {
             return self.spend(arrival);
         };
+        if keyed.is_claimed(arrival, &self.held_keys) {
+            return self.spend(arrival);
+        }
         Box::pin(async {
             keyed.claim(&self.store, arrival, self.clock.now()).await?;
             let spent = self.spend(arrival);
             if spent.is_err() {
-                keyed.release(&self.store, arrival).await;
+                keyed.release(&self.store).await;
             }
             spent
         })
@@ -609,6 +615,7 @@ impl Road {
         let (route, verb, cancel) = (admitted.route, arrival.form(), cx.cancellation());
         let call = Call {
             id: Arc::clone(&arrival.request_id),
+            correlation_id: Arc::clone(&arrival.correlation_id),
             verb,
             // A template stands for many resources: which one is meant, the client has said.
             name: if verb == Verb::ReadResource { arrival.name.as_str() } else { route.name() }.into(),

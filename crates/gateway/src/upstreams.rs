@@ -52,7 +52,7 @@ pub(crate) use names::{Names, parted};
 pub(crate) use offered::Offered;
 pub use server::KeptBack;
 pub(crate) use server::{Lists, Server};
-use state::State;
+pub(crate) use state::State;
 
 /// Every server of others, and what connects to it.
 pub struct Upstreams {

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Call {
     /// The request id of the record; unique, and ours.
     pub id: Arc<str>,
+    /// The id of the request that began what this one goes on with; its own, if it begins something.
+    #[serde(default)]
+    pub correlation_id: Arc<str>,
     /// What to do with it.
     pub verb: Verb,
     /// Its own name (not the one that a project exposes it under): of a tool or a prompt, or the URI of
@@ -45,6 +48,7 @@ impl Call {
         };
         Self {
             id: "1".into(),
+            correlation_id: "1".into(),
             verb: Verb::CallTool,
             name: name.into(),
             arguments,

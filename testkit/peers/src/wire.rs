@@ -10,5 +10,5 @@ mod trust;
 
 pub use answer::{Answer, Head, Media, holds_result};
 pub use connection::{Connection, Wire};
-pub use protocol::{Accept, Ask, Era, Target};
+pub use protocol::{Accept, Ask, Era, LEGACY_VERSION, Target};
 pub use trust::Trust;

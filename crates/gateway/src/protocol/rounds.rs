@@ -131,7 +131,7 @@ impl Protocol {
                 }
             }
         }
-        self.road.release(walking.arrival.round.state.as_ref(), &walking.arrival);
+        self.road.release(walking.arrival.round.state.as_ref(), &walking.arrival).await;
         let error = ToolError::new("TooManyRounds", Code::Internal, "the call asked too many times");
         (self.failed(&walking, error), None)
     }
@@ -162,7 +162,7 @@ impl Protocol {
             }
         };
         // There is no further round.
-        self.road.release(state, &walking.arrival);
+        self.road.release(state, &walking.arrival).await;
         asked
     }
 

@@ -110,7 +110,7 @@ impl Protocol {
 
     async fn run_task(&self, task: &Task, mut walking: Walking) -> Status {
         let (status, waits) = self.walk_task(task, &mut walking).await;
-        self.road.release(waits.as_ref(), &walking.arrival);
+        self.road.release(waits.as_ref(), &walking.arrival).await;
         status
     }
 

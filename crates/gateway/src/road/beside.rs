@@ -50,11 +50,12 @@ impl Road {
     /// held any more.
     pub async fn record_expired(&self) {
         let Some(mut expired) = self.upstreams().take_expired() else { return };
-        while let Some(Expired { principal, server, request_id }) = expired.recv().await {
+        while let Some(Expired { principal, server, correlation_id }) = expired.recv().await {
+            self.let_go(&correlation_id).await;
             let refused = Refused {
                 principal,
                 source: Source::default(),
-                request_id,
+                request_id: correlation_id,
                 method: Verb::CallTool.method().to_owned(),
                 name: server.to_string(),
                 code: i64::from(Code::Timeout.http_status()),

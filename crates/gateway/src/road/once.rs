@@ -3,18 +3,46 @@
 //! A broken connection loses an answer, and the client can't know whether the call was made. With a key, it asks again
 //! and gets the answer of the first time; while that one runs it is told so, and when nobody knows what came of it, too.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use hayward_api::{Code, Ending, Fence, Tier};
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
 use hayward_mcp::state::digest;
 use hayward_store::{Claimed, Moment, ReceiptKey, Store};
 use hayward_tool::{Outcome, Reply, ToolError, Verb, Verdict};
 
-use super::Arrival;
 use super::route::Route;
+use super::{Arrival, Road};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES_MAX, KEPT_REPLY_BYTES_MAX};
+use crate::upstreams::State;
 
 /// The argument that names a key, of a tool that has none of this name.
 const ARGUMENT: &str = "idempotency_key";
+
+/// The keys of calls that servers have begun and that wait for answers of their clients, by what began them: nobody makes such a
+/// call a second time meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct HeldKeys(Mutex<HashMap<Arc<str>, ReceiptKey>>);
+
+impl HeldKeys {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, ReceiptKey>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, correlation_id: &Arc<str>, receipt: &ReceiptKey) {
+        self.lock().insert(Arc::clone(correlation_id), receipt.clone());
+    }
+
+    fn take(&self, correlation_id: &str) -> Option<ReceiptKey> {
+        self.lock().remove(correlation_id)
+    }
+
+    /// Whether this call goes on with one that has the key already.
+    fn has(&self, correlation_id: &str, receipt: &ReceiptKey) -> bool {
+        self.lock().get(correlation_id) == Some(receipt)
+    }
+}
 
 /// A call that is made once under its key.
 #[derive(Debug)]
@@ -68,12 +96,14 @@ impl Keyed {
         Ok(Some(Self { receipt: ReceiptKey { credential, key }, digest, arguments }))
     }
 
+    /// Whether an earlier round of the call has claimed it.
+    pub(super) fn is_claimed(&self, arrival: &Arrival, held: &HeldKeys) -> bool {
+        // A task has the key that its call has claimed.
+        arrival.round.is_task || held.has(&arrival.correlation_id, &self.receipt)
+    }
+
     /// Claims the key for this call, or says what else the call comes to.
     pub(super) async fn claim(&self, store: &Store, arrival: &Arrival, now: Moment) -> Result<(), Outcome> {
-        // A task has the key already that its call has claimed.
-        if arrival.round.is_task {
-            return Ok(());
-        }
         let verb = arrival.form();
         let claimed = store.claim_receipt(&self.receipt, &self.digest, now).await;
         let claimed = claimed.map_err(|error| {
@@ -127,9 +157,22 @@ impl Keyed {
         }
     }
 
-    /// Keeps what the call has come to. One that only asks has not been made, nor has one that came to nothing; a task goes on.
-    pub(super) async fn settle(&self, store: &Store, arrival: &Arrival, outcome: &Outcome) {
+    /// Keeps what the call has come to. One that only asks has not been made, but for one that its server has begun; nor has one
+    /// that came to nothing. A task goes on.
+    pub(super) async fn settle(
+        &self,
+        (store, held): (&Store, &HeldKeys),
+        arrival: &Arrival,
+        outcome: &Outcome,
+    ) {
         let Outcome { reply, verdict, .. } = outcome;
+        match reply {
+            Reply::Ask { state, .. } if State::read(state.as_ref()).has_begun() => {
+                return held.keep(&arrival.correlation_id, &self.receipt);
+            }
+            Reply::Ask { .. } | Reply::GoOn { .. } => {}
+            Reply::Result(_) | Reply::Error { .. } => drop(held.take(&arrival.correlation_id)),
+        }
         let settled = match reply {
             _ if verdict.is_unmade && !arrival.round.is_task => store.release_receipt(&self.receipt).await,
             Reply::Ask { .. } if arrival.round.is_task => return,
@@ -148,11 +191,22 @@ impl Keyed {
     }
 
     /// Gives the key back: the call was not made after all.
-    pub(super) async fn release(&self, store: &Store, arrival: &Arrival) {
-        if !arrival.round.is_task
-            && let Err(error) = store.release_receipt(&self.receipt).await
-        {
+    pub(super) async fn release(&self, store: &Store) {
+        if let Err(error) = store.release_receipt(&self.receipt).await {
             tracing::error!(error = &error as &dyn std::error::Error, "a key can't be given back");
+        }
+    }
+}
+
+impl Road {
+    /// A call that its server has begun has no further round: whoever asks for its key again is told that.
+    pub(super) async fn let_go(&self, correlation_id: &str) {
+        let Some(receipt) = self.held_keys.take(correlation_id) else { return };
+        let error = ToolError::timeout("what the server asked was not answered, and the call was cancelled")
+            .suggest("it may have been done in part: look before you call again, under a new key");
+        let reply = serde_json::to_vec(&Outcome::failed(Verb::CallTool, error).reply).ok();
+        if let Err(error) = self.store.settle_receipt(&receipt, reply.as_deref()).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "what came of a key can't be kept");
         }
     }
 }

@@ -49,6 +49,7 @@ impl Road {
             result_bytes_max: count(tool_limits.result_bytes_max),
             budget: self.budget.with_max(count(limits.held_bytes_max)),
             spent: Arc::clone(&self.spent),
+            held_keys: Arc::clone(&self.held_keys),
             store: self.store.clone(),
             clock: self.clock,
             refused: Arc::clone(&self.refused),

@@ -7,6 +7,10 @@
 //!                └──► a legacy server asks ──► the call is held ──► the client's answers ──► it goes on
 //! ```
 
+mod asked;
+mod ended;
+mod held;
+mod said;
 pub(super) mod task;
 
 use std::pin::{Pin, pin};
@@ -15,28 +19,27 @@ use std::time::Instant;
 
 use hayward_api::Code;
 use hayward_api::definition::Sharing;
-use hayward_api::error::with_sources;
 use hayward_mcp::error::RpcError;
-use hayward_mcp::json::{Object, Raw};
+use hayward_mcp::json::Raw;
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
-use hayward_tool::{Abilities, Ability, Call, Caller, Cx, Outcome, Progress, Stop, ToolError, Verb};
+use hayward_tool::{Abilities, Ability, Call, Caller, Cx, Outcome, ToolError, Verb};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answer::{self, Answered};
 use super::asks::{Asks, Taking};
-use super::held::{Held, HeldCall};
+use super::held::Held;
 use super::interest::Interests;
-use super::links::{Away, Link, Links, Owner};
+use super::links::{Link, Links, Owner};
 use super::offered::Offered;
 use super::params;
-use super::questions;
 use super::server::Server;
 use super::state::State;
-use crate::limits::{LOG_DATA_BYTES_MAX, TELL_TIMEOUT};
+use crate::limits::TELL_TIMEOUT;
+use asked::asked;
+use ended::Ended;
 
 /// What calls of all servers share.
 pub(crate) struct Shared {
@@ -75,20 +78,6 @@ pub(crate) struct Calling<'a> {
     pub(crate) offered: &'a Offered,
     pub(crate) cx: &'a Cx,
     pub(crate) call: &'a Call,
-}
-
-/// Why a call has no answer of its server.
-enum Ended {
-    /// An error of ours.
-    Failed(ToolError),
-    /// The connection failed.
-    Wire(UpstreamError),
-    /// The same after the server had begun: whatever failed of it, something may have been done.
-    Midway(UpstreamError),
-    /// The server said nothing for too long.
-    Silent,
-    /// The call has to stop.
-    Stopped(Stop),
 }
 
 /// What a request comes to, as far as its server says.
@@ -158,12 +147,7 @@ impl Calling<'_> {
             // Boxed, as all that is rare: otherwise every call has room for it.
             State::Held(id) => Box::pin(self.follow_held(&id)).await,
             State::Task { id, instance, poll } => {
-                let known =
-                    self.is_shared().then(|| self.shared.links.at(&self.server.name, &instance)).flatten();
-                let link = match known {
-                    Some(link) => link,
-                    None => self.link().await?,
-                };
+                let link = self.link_to(&instance).await?;
                 Box::pin(self.follow_task(link, id, poll)).await
             }
             State::None | State::Theirs(_) => {
@@ -217,6 +201,19 @@ impl Calling<'_> {
             stop = self.cx.stopped() => return Err(Ended::Stopped(stop)),
         };
         self.cx.reach(&link.instance, link.is_new);
+        Ok(link)
+    }
+
+    /// A connection to the instance that has a task, if it is still there. Whatever comes of that, the task was begun.
+    async fn link_to(&self, instance: &str) -> Result<Link, Ended> {
+        let known = self.is_shared().then(|| self.shared.links.at(&self.server.name, instance)).flatten();
+        let Some(link) = known else {
+            return self.link().await.map_err(|ended| match ended {
+                Ended::Failed(error) => Ended::Failed(ToolError { is_unmade: false, ..error }),
+                ended => ended,
+            });
+        };
+        self.cx.reach(&link.instance, false);
         Ok(link)
     }
 
@@ -283,22 +280,6 @@ impl Calling<'_> {
         }
     }
 
-    fn refuse(&self, upstream: &Arc<Upstream>, asked: Asked) {
-        self.shared.refuse(self.server, upstream, asked);
-    }
-
-    /// Takes what the server asks beside the streams of requests, where the client can be asked anything.
-    fn take(&self, link: &Link) -> Option<Taking> {
-        self.listens().then(|| self.shared.asks.take(&link.upstream))
-    }
-
-    /// Takes nothing more: what was taken and nobody answers is refused.
-    fn leave(&self, link: &Link, taking: Option<Taking>) {
-        for asked in taking.into_iter().flat_map(Taking::close) {
-            self.refuse(&link.upstream, asked);
-        }
-    }
-
     fn outgoing<'o>(&'o self, method: &'o str, params: &'o Raw, name: &'o str) -> Outgoing<'o> {
         let mirrored = (self.call.verb == Verb::CallTool).then_some(&*self.offered.headers);
         let has_listener = self.cx.has_listener();
@@ -316,33 +297,6 @@ impl Calling<'_> {
     fn abilities(&self) -> Abilities {
         let abilities = self.call.caller.abilities;
         if self.call.is_patient { abilities.with(Ability::Tasks) } else { abilities }
-    }
-
-    /// Tells the server that nobody waits any more, beside the call, whose caller shouldn't wait for that either.
-    fn withdraw(&self, upstream: &Arc<Upstream>, number: i64, ended: &Ended) {
-        match ended {
-            Ended::Wire(error) | Ended::Midway(error) => {
-                self.shared.links.failed(&self.server.name, upstream, error);
-            }
-            Ended::Silent => {
-                let error =
-                    UpstreamError::Timeout { method: self.call.verb.method(), timeout: self.offered.timeout };
-                self.shared.links.failed(&self.server.name, upstream, &error);
-            }
-            Ended::Failed(_) | Ended::Stopped(_) => {}
-        }
-        let why = match ended {
-            Ended::Silent => "no answer in time",
-            Ended::Stopped(Stop::Cancelled) => "the client cancelled it",
-            Ended::Stopped(Stop::Deadline) => "its time is over",
-            Ended::Midway(_) => "the answer to its question is lost",
-            Ended::Failed(_) | Ended::Wire(_) => return,
-        };
-        let upstream = Arc::clone(upstream);
-        self.shared.tasks.spawn(async move {
-            let telling = upstream.cancel(number, why);
-            drop(tokio::time::timeout(TELL_TIMEOUT, telling).await);
-        });
     }
 
     /// Reads what comes of a request until there is an answer, or a question to the client.
@@ -406,100 +360,6 @@ impl Calling<'_> {
         }
     }
 
-    fn tell_progress(&self, params: &Raw) {
-        let Some(params) = Object::of(params) else { return };
-        let number = |key: &str| params.get(key).and_then(|raw| raw.view::<f64>().ok());
-        let Some(progress) = number("progress") else { return };
-        let message = params.get_str("message").map(|message| answer::cleaned(&message));
-        self.cx.report(Progress::Step { progress, total: number("total"), message });
-    }
-
-    fn tell_log(&self, params: Option<&Raw>) {
-        let Some(params) = params.and_then(Object::of) else { return };
-        let (Some(level), Some(data)) = (params.get_str("level"), params.get("data")) else { return };
-        if data.as_bytes().len() > LOG_DATA_BYTES_MAX {
-            return;
-        }
-        let logger = params.get_str("logger").map(|logger| answer::cleaned(&logger));
-        self.cx.report(Progress::Log { level: level.into_owned(), logger, data });
-    }
-
-    /// Whether the client can be asked anything. Where nobody can be, nobody listens.
-    fn listens(&self) -> bool {
-        !self.is_shared() && self.call.caller.abilities != Abilities::default()
-    }
-
-    /// Answers what a legacy server asks of us; gives back what only the client can answer.
-    async fn ask(&self, link: &Link, asked: Asked) -> Option<Asked> {
-        let refusal = match questions::judge(&asked.request, self.call.caller.abilities, self.is_shared()) {
-            questions::Judged::ForClient => return Some(asked),
-            questions::Judged::Answer(answer) => answer,
-        };
-        drop(timeout(TELL_TIMEOUT, link.upstream.answer(&asked, refusal)).await);
-        None
-    }
-
-    /// Holds the call until the client has answered.
-    async fn hold(&self, link: Link, exchange: Exchange, asked: Asked) -> Result<Outcome, Ended> {
-        let (question, is_over) = (questions::question(&asked.request), CancellationToken::new());
-        let call = HeldCall {
-            principal: Arc::clone(&self.call.caller.principal),
-            server: Arc::clone(&self.server.name),
-            exchange,
-            asked,
-            link,
-            request_id: Arc::clone(&self.call.id),
-            _is_over: is_over.clone().drop_guard(),
-        };
-        match self.shared.held.put(call) {
-            Ok(id) => {
-                self.shared.tasks.spawn(self.shared.held.clone().expire(id.clone(), is_over));
-                Ok(Outcome::ask(vec![question], Some(State::Held(id).write())))
-            }
-            Err(call) => {
-                call.end("too many calls are held").await;
-                let message = "too many calls wait for answers of their clients already";
-                Err(Ended::Failed(
-                    ToolError::new("RateLimited", Code::RateLimited, message).suggest("answer those first"),
-                ))
-            }
-        }
-    }
-
-    async fn follow_held(&self, id: &str) -> Result<Outcome, Ended> {
-        let going = self.go_on(id).await?;
-        self.follow(going, pin!(self.silence())).await
-    }
-
-    /// Goes on with a held call: its server gets the answer.
-    async fn go_on(&self, id: &str) -> Result<Going, Ended> {
-        let credential = &self.call.caller.principal.credential;
-        let held = self.shared.held.take(id, credential).ok_or_else(|| {
-            let message = format!(
-                "server `{}` waited for the answer no longer, or its connection is gone",
-                self.server.name
-            );
-            Ended::Failed(
-                ToolError::new("CallGone", Code::Unavailable, message)
-                    .suggest("call again from the beginning"),
-            )
-        })?;
-        let HeldCall { exchange, asked, link, .. } = held;
-        self.cx.reach(&link.instance, false);
-        let taking = self.take(&link);
-        let answer = questions::answer(&self.call.round);
-        let ended = match timeout(TELL_TIMEOUT, link.upstream.answer(&asked, answer)).await {
-            Ok(Ok(())) => return Ok(Going { link, exchange, taking }),
-            Ok(Err(error)) => Ended::Midway(error),
-            Err(_elapsed) => Ended::Silent,
-        };
-        let number = exchange.id();
-        drop(exchange);
-        self.leave(&link, taking);
-        self.withdraw(&link.upstream, number, &ended);
-        Err(ended)
-    }
-
     async fn finish(&self, link: Link, response: Result<Raw, Raw>) -> Result<Outcome, Ended> {
         match answer::read(self.call.verb, response) {
             Answered::Outcome(outcome) => Ok(outcome),
@@ -512,43 +372,6 @@ impl Calling<'_> {
                 Box::pin(self.follow_task(link, id, poll)).await
             }
         }
-    }
-
-    fn away(&self, away: &Away) -> ToolError {
-        let message =
-            format!("server `{}` can't be reached: {}", self.server.name, answer::cleaned(&away.why));
-        let (code, kind) = if away.is_full {
-            ("RateLimited", Code::RateLimited)
-        } else {
-            ("UpstreamUnavailable", Code::Unavailable)
-        };
-        ToolError::new(code, kind, message)
-            .suggest(format!("retry later; `hayward describe server {}` says more", self.server.name))
-            .unmade()
-    }
-
-    fn error(&self, ended: Ended) -> ToolError {
-        let name = &self.server.name;
-        match ended {
-            Ended::Failed(error) => error,
-            Ended::Stopped(Stop::Cancelled) => ToolError::cancelled(),
-            Ended::Stopped(Stop::Deadline) | Ended::Silent => {
-                let message = format!("server `{name}` gave no answer in time");
-                ToolError::timeout(message)
-                    .suggest("it may have done it all the same: look before you call again")
-            }
-            Ended::Wire(error) if !error.may_have_arrived() => {
-                self.failed(&error).suggest("nothing was done; retry later").unmade()
-            }
-            Ended::Wire(error) | Ended::Midway(error) => {
-                self.failed(&error).suggest("it may have done it all the same: look before you call again")
-            }
-        }
-    }
-
-    fn failed(&self, error: &UpstreamError) -> ToolError {
-        let message = format!("server `{}`: {}", self.server.name, answer::cleaned(&with_sources(error)));
-        ToolError::new("UpstreamFailed", Code::UpstreamFailed, message)
     }
 }
 
@@ -565,14 +388,6 @@ pub(super) fn owner_of(server: &Server, caller: &Caller) -> Option<Owner> {
         },
     };
     Some(Owner { key, abilities })
-}
-
-/// What a server asks on a stream that is not that of one call; nothing ever where nobody listens.
-async fn asked(taking: Option<&mut Taking>) -> Asked {
-    match taking {
-        Some(taking) => taking.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 /// What a request to a legacy server is answered with that nobody here can answer.

@@ -39,7 +39,7 @@ pub(crate) struct HeldCall {
     /// The connection on which it asks.
     pub(crate) link: Link,
     /// The id of the request that it began with, for the record.
-    pub(crate) request_id: Arc<str>,
+    pub(crate) correlation_id: Arc<str>,
     /// Fires when it is held no longer.
     pub(crate) _is_over: DropGuard,
 }
@@ -49,7 +49,7 @@ pub(crate) struct HeldCall {
 pub(crate) struct Expired {
     pub(crate) principal: Arc<Principal>,
     pub(crate) server: Arc<str>,
-    pub(crate) request_id: Arc<str>,
+    pub(crate) correlation_id: Arc<str>,
 }
 
 impl Held {
@@ -88,7 +88,7 @@ impl Held {
         let expired = Expired {
             principal: Arc::clone(&call.principal),
             server: Arc::clone(&call.server),
-            request_id: Arc::clone(&call.request_id),
+            correlation_id: Arc::clone(&call.correlation_id),
         };
         call.end("nobody answered in time").await;
         // If nobody records any more, we are about to stop.

@@ -42,6 +42,11 @@ impl State {
         text("theirs").map_or(Self::None, Self::Theirs)
     }
 
+    /// Whether the server has begun, and waits in the middle.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(self, Self::Held(_) | Self::Task { .. })
+    }
+
     /// The state as the road keeps it.
     pub(crate) fn write(&self) -> Raw {
         let object = ObjectWriter::new(96);

@@ -161,6 +161,30 @@ async fn nobody_is_told_that_nothing_was_done_once_a_server_has_begun() {
 }
 
 #[tokio::test]
+async fn a_key_stays_with_a_call_that_waits_for_an_answer() {
+    let rig = Rig::start();
+    let (server, address) = Forgetful::start();
+    let spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy"});
+    rig.declare("servers", "f", spec).await;
+    let (path, token) = ("/servers/f/mcp", rig.token("rw", &["f"], &[]).await);
+    rig.shows(path, &token, &["ask", "echo"]).await;
+    let client = Modern::new(rig.daemon.address, &token).at(path);
+    let keyed = json!({"idempotency_key": "k"});
+    let asked = client.call("ask", keyed.clone()).await.unwrap();
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let again = client.call("ask", keyed.clone()).await.unwrap();
+    assert!(again.to_string().contains("InProgress"), "its server has begun: {again}");
+    server.forget();
+    let key = asked["inputRequests"].as_object().unwrap().keys().next().unwrap();
+    let params = json!({"name": "ask", "arguments": keyed, "requestState": asked["requestState"],
+        "inputResponses": {key: {"action": "accept", "content": {}}}});
+    let ended = client.result("tools/call", params).await.unwrap();
+    assert_eq!(ended["isError"], true, "{ended}");
+    let repeated = client.call("ask", keyed).await.unwrap();
+    assert_eq!(repeated["content"], ended["content"], "what came of it is kept");
+}
+
+#[tokio::test]
 async fn a_session_that_is_begun_anew_is_asked_again_for_all_that_was_asked_for() {
     let rig = Rig::start();
     let (server, address) = Forgetful::start();

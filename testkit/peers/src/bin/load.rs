@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Parser;
 use hayward_peers::load::{self, Load, Work};
-use hayward_peers::wire::{Accept, Ask, Era, Media, Target, Trust};
+use hayward_peers::wire::{Accept, Ask, Era, LEGACY_VERSION, Media, Target, Trust};
 
 /// Puts a closed-loop load on a server. The bearer token comes from `LOAD_TOKEN`.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ struct Arguments {
     /// How to speak.
     #[arg(long, value_enum, default_value = "legacy")]
     era: Era,
+    /// The revision of the legacy era to speak.
+    #[arg(long, default_value = LEGACY_VERSION)]
+    revision: String,
     /// What answers may look like.
     #[arg(long, value_enum, default_value = "both")]
     accept: Accept,
@@ -71,7 +74,7 @@ impl Arguments {
         };
         let arguments = load::json_or_file(&self.input)?;
         Ok(Load {
-            target: Target { era: self.era, accept: self.accept, ..target },
+            target: Target { era: self.era, revision: self.revision, accept: self.accept, ..target },
             ask: Ask { method: self.method, tool: self.tool, arguments, hears_progress: false },
             work: self.work,
             answers: self.answers,

@@ -38,7 +38,8 @@ impl Accept {
     }
 }
 
-const LEGACY_VERSION: &str = "2025-06-18";
+/// The revision of the legacy era that is spoken if nothing else is said.
+pub const LEGACY_VERSION: &str = "2025-06-18";
 const MODERN_VERSION: &str = "2026-07-28";
 
 /// Whom a client talks to, and how.
@@ -52,6 +53,8 @@ pub struct Target {
     pub token: Option<String>,
     /// The era.
     pub era: Era,
+    /// The revision of the legacy era that is spoken.
+    pub revision: String,
     /// What answers may look like.
     pub accept: Accept,
     /// Whom it trusts, if it speaks TLS.
@@ -99,7 +102,15 @@ impl Target {
     fn at(rest: &str, token: Option<String>, trust: Option<Trust>) -> Result<Self> {
         let (authority, path) = rest.split_once('/').context("the URL has no path")?;
         let (authority, path) = (authority.to_owned(), format!("/{path}"));
-        Ok(Self { authority, path, token, era: Era::Legacy, accept: Accept::Both, trust })
+        Ok(Self {
+            authority,
+            path,
+            token,
+            era: Era::Legacy,
+            revision: LEGACY_VERSION.to_owned(),
+            accept: Accept::Both,
+            trust,
+        })
     }
 
     /// The same server, spoken to in this era.
@@ -143,14 +154,14 @@ impl Target {
 
     /// Ends a session; fails if the server doesn't know it.
     pub async fn end_session(&self, connection: &mut Connection, session: &str) -> Result<()> {
-        let request = self.bare("DELETE", &legacy_headers(Some(session)));
+        let request = self.bare("DELETE", &self.legacy_headers(Some(session)));
         connection.exchange(&request).await?.accepted().context("failed to end a session")
     }
 
     /// Asks for the standing stream of a session.
     pub fn listen(&self, session: &str) -> Vec<u8> {
         let target = Self { accept: Accept::Events, ..self.clone() };
-        target.bare("GET", &legacy_headers(Some(session)))
+        target.bare("GET", &target.legacy_headers(Some(session)))
     }
 
     /// Modern: asks to be told of changes of the list of tools.
@@ -177,13 +188,14 @@ impl Target {
     }
 
     fn initialized(&self, session: Option<&str>) -> Vec<u8> {
-        self.post(&legacy_headers(session), &Self::greeted())
+        self.post(&self.legacy_headers(session), &Self::greeted())
     }
 
     /// The message that begins a session of the legacy era.
     pub fn hello(&self) -> String {
+        let revision = &self.revision;
         format!(
-            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{LEGACY_VERSION}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{revision}","capabilities":{{}},"clientInfo":{{"name":"load","version":"1"}}}}}}"#
         )
     }
 
@@ -205,13 +217,18 @@ impl Target {
     fn headers(&self, session: Option<&str>, ask: &Ask) -> String {
         match self.era {
             Era::Raw => String::new(),
-            Era::Legacy => legacy_headers(session),
+            Era::Legacy => self.legacy_headers(session),
             Era::Modern => {
                 let name = ask.tool.as_ref().map(|tool| format!("Mcp-Name: {tool}\r\n")).unwrap_or_default();
                 let method = &ask.method;
                 format!("MCP-Protocol-Version: {MODERN_VERSION}\r\nMcp-Method: {method}\r\n{name}")
             }
         }
+    }
+
+    fn legacy_headers(&self, session: Option<&str>) -> String {
+        let session = session.map(|id| format!("Mcp-Session-Id: {id}\r\n")).unwrap_or_default();
+        format!("MCP-Protocol-Version: {}\r\n{session}", self.revision)
     }
 
     fn post(&self, headers: &str, body: &str) -> Vec<u8> {
@@ -232,11 +249,6 @@ impl Target {
         let accept = accept.header();
         format!("{method} {path} HTTP/1.1\r\nHost: {authority}\r\nAccept: {accept}\r\n{bearer}{headers}")
     }
-}
-
-fn legacy_headers(session: Option<&str>) -> String {
-    let session = session.map(|id| format!("Mcp-Session-Id: {id}\r\n")).unwrap_or_default();
-    format!("MCP-Protocol-Version: {LEGACY_VERSION}\r\n{session}")
 }
 
 #[cfg(test)]

@@ -35,6 +35,11 @@ const AXUM: &str = "axum, the same bytes";
 /// How long others may take to begin as many sessions as there are connections, before it counts.
 const SLOW_START_MS: u32 = 1500;
 
+/// What the tool is called with.
+fn arguments() -> String {
+    json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string()
+}
+
 /// Whether a case that has this in its title, or what else gateways are measured for, is one of theirs.
 pub(crate) fn is_wanted(only: &str) -> bool {
     [HTTP, LINES, MUCH, LISTS].iter().any(|title| title.contains(only) || only.starts_with(title))
@@ -61,8 +66,17 @@ impl Gateway<'_> {
     }
 
     fn call(&self, name: &str, endpoint: &Endpoint, (era, tool): (&str, &str)) -> Subject {
-        let arguments = json!({"message": "The quick brown fox jumps over the lazy dog"}).to_string();
-        self.load(name, endpoint, &["--era", era, "--tool", tool, "--arguments", &arguments])
+        self.load(name, endpoint, &["--era", era, "--tool", tool, "--arguments", &arguments()])
+    }
+
+    /// A call through the crate, which speaks the newest revision of the legacy era.
+    fn call_of_crate(&self, endpoint: &Endpoint) -> Subject {
+        let (tool, revision) = (Proxies::CRATE_TOOL, Proxies::CRATE_REVISION);
+        self.load(
+            Proxies::CRATE,
+            endpoint,
+            &["--revision", revision, "--tool", tool, "--arguments", &arguments()],
+        )
     }
 
     fn http_case(&self, connections: usize) -> Case {
@@ -76,11 +90,7 @@ impl Gateway<'_> {
             goals.push(Goal::bound(era.ours, Measure::CpuUs, 60.0));
             goals.push(Goal::bound(era.ours, Measure::RssMib, 30.0));
         }
-        subjects.push(self.call(
-            Proxies::CRATE,
-            &proxies.crate_http.endpoint,
-            ("legacy", Proxies::CRATE_TOOL),
-        ));
+        subjects.push(self.call_of_crate(&proxies.crate_http.endpoint));
         goals.push(beats(LEGACY.ours, Proxies::CRATE, 1.0));
         Case { title: format!("{HTTP}, c={connections}"), connections, subjects, goals, counts: CALLS }
     }
@@ -99,7 +109,7 @@ impl Gateway<'_> {
                 self.call(DIRECT_LINES, &program, ("legacy", "echo")),
                 self.call(DIRECT_HTTP, &echo.endpoint, ("legacy", "echo")),
                 self.call(OURS, &ours, ("legacy", "echo")),
-                self.call(Proxies::CRATE, &proxies.crate_lines.endpoint, ("legacy", Proxies::CRATE_TOOL)),
+                self.call_of_crate(&proxies.crate_lines.endpoint),
                 self.call(Proxies::NODE, &proxies.node.endpoint, ("legacy", "echo")).after(SLOW_START_MS),
                 self.call(Proxies::PYTHON, &proxies.python.endpoint, ("legacy", "echo")).after(SLOW_START_MS),
             ],

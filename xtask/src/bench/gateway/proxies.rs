@@ -35,6 +35,8 @@ impl Proxies {
 
     /// The crate puts the name of the upstream before that of the tool.
     pub(super) const CRATE_TOOL: &str = "up/echo";
+    /// Of the legacy era it speaks this revision, and one that is older than those of others.
+    pub(super) const CRATE_REVISION: &str = "2025-11-25";
 
     /// Installs and starts them; what is called over HTTP is at `echo`.
     pub(super) fn start(rig: &Rig, echo: &Endpoint) -> Result<Self> {

@@ -8,7 +8,8 @@ use hayward_mcp::upstream::{Outgoing, Upstream, UpstreamError};
 use hayward_tool::{Ability, Outcome};
 use tokio::time::{sleep, timeout};
 
-use super::{Calling, Ended};
+use super::Calling;
+use super::ended::Ended;
 use crate::limits::{TASK_MISSES_MAX, TELL_TIMEOUT};
 use crate::upstreams::answer::{self, Answered};
 use crate::upstreams::links::Link;
