@@ -8,6 +8,30 @@ use serde_json::{Value, json};
 use crate::forgetful::Forgetful;
 use crate::rig::{Rig, python, text};
 
+/// A daemon before a server of which each caller has a process, and a token for it.
+async fn own(more: &str, tools: &[&str]) -> (Rig, &'static str, String) {
+    let (rig, path) = (Rig::start(), "/servers/own/mcp");
+    let mut spec = python(more);
+    spec["sharing"] = json!("principal");
+    rig.declare("servers", "own", spec).await;
+    let token = rig.token("rw", &["own"], &[]).await;
+    rig.shows(path, &token, tools).await;
+    (rig, path, token)
+}
+
+const FORGETFUL: &str = "/servers/f/mcp";
+
+/// A daemon before a server that forgets its sessions when it is told to, and a token for it.
+async fn forgetful(more: Value) -> (Rig, Forgetful, String) {
+    let (rig, (server, address)) = (Rig::start(), Forgetful::start());
+    let mut spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy"});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    rig.declare("servers", "f", spec).await;
+    let token = rig.token("rw", &["f"], &[]).await;
+    rig.shows(FORGETFUL, &token, &["ask", "echo"]).await;
+    (rig, server, token)
+}
+
 /// A server that counts its calls, and ends when it is told to.
 const COUNTER: &str = r#"
 TOOLS, COUNT = [tool("count"), tool("exit")], [0]
@@ -20,12 +44,7 @@ def call(name, arguments, params):
 
 #[tokio::test]
 async fn a_process_that_took_the_place_of_one_that_ended_is_left_alone() {
-    let rig = Rig::start();
-    let mut own = python(COUNTER);
-    own["sharing"] = json!("principal");
-    rig.declare("servers", "own", own).await;
-    let (path, token) = ("/servers/own/mcp", rig.token("rw", &["own"], &[]).await);
-    rig.shows(path, &token, &["count", "exit"]).await;
+    let (rig, path, token) = own(COUNTER, &["count", "exit"]).await;
     for _ in 0..2 {
         assert_eq!(text(&rig.call(path, &token, "count", json!({})).await), "1");
         rig.call(path, &token, "exit", json!({})).await;
@@ -54,12 +73,7 @@ def call(name, arguments, params):
 
 #[tokio::test]
 async fn a_question_that_comes_with_the_answer_is_refused_and_not_left_open() {
-    let rig = Rig::start();
-    let mut own = python(ASKER);
-    own["sharing"] = json!("principal");
-    rig.declare("servers", "own", own).await;
-    let (path, token) = ("/servers/own/mcp", rig.token("rw", &["own"], &[]).await);
-    rig.shows(path, &token, &["ask", "seen"]).await;
+    let (rig, path, token) = own(ASKER, &["ask", "seen"]).await;
     let client = Modern::new(rig.daemon.address, &token).at(path);
     let mut refused = Vec::new();
     for id in 0..20 {
@@ -136,12 +150,8 @@ async fn a_key_is_not_used_up_by_a_call_with_which_nothing_was_done() {
 
 #[tokio::test]
 async fn nobody_is_told_that_nothing_was_done_once_a_server_has_begun() {
-    let rig = Rig::start();
-    let (server, address) = Forgetful::start();
-    let spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy"});
-    rig.declare("servers", "f", spec).await;
-    let (path, token) = ("/servers/f/mcp", rig.token("rw", &["f"], &[]).await);
-    rig.shows(path, &token, &["ask", "echo"]).await;
+    let (rig, server, token) = forgetful(json!({})).await;
+    let path = FORGETFUL;
     let client = Modern::new(rig.daemon.address, &token).at(path);
     let asked = client.call("ask", json!({})).await.unwrap();
     assert_eq!(asked["resultType"], "input_required", "{asked}");
@@ -162,12 +172,8 @@ async fn nobody_is_told_that_nothing_was_done_once_a_server_has_begun() {
 
 #[tokio::test]
 async fn a_key_stays_with_a_call_that_waits_for_an_answer() {
-    let rig = Rig::start();
-    let (server, address) = Forgetful::start();
-    let spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy"});
-    rig.declare("servers", "f", spec).await;
-    let (path, token) = ("/servers/f/mcp", rig.token("rw", &["f"], &[]).await);
-    rig.shows(path, &token, &["ask", "echo"]).await;
+    let (rig, server, token) = forgetful(json!({})).await;
+    let path = FORGETFUL;
     let client = Modern::new(rig.daemon.address, &token).at(path);
     let keyed = json!({"idempotency_key": "k"});
     let asked = client.call("ask", keyed.clone()).await.unwrap();
@@ -186,12 +192,8 @@ async fn a_key_stays_with_a_call_that_waits_for_an_answer() {
 
 #[tokio::test]
 async fn a_session_that_is_begun_anew_is_asked_again_for_all_that_was_asked_for() {
-    let rig = Rig::start();
-    let (server, address) = Forgetful::start();
-    let spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy", "sharing": "shared"});
-    rig.declare("servers", "f", spec).await;
-    let (path, token) = ("/servers/f/mcp", rig.token("rw", &["f"], &[]).await);
-    rig.shows(path, &token, &["ask", "echo"]).await;
+    let (rig, server, token) = forgetful(json!({"sharing": "shared"})).await;
+    let path = FORGETFUL;
     let client = Modern::new(rig.daemon.address, &token).at(path);
     let mut events = client.listen(json!(1), json!({"resourceSubscriptions": ["note:1"]})).await.unwrap();
     events.message().await.unwrap();
