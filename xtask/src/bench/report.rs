@@ -35,7 +35,8 @@ Gateways stand before the same echo of either era, over HTTP or over the standar
 default; not so by the others). `direct` is that echo without a gateway: over HTTP, or a process with as many requests in flight. Client, gateway
 and upstream share the cores, so about a third of `direct` is what any gateway can reach, and less of a process that is spoken to
 directly, as all its requests come together. Compared with: the crate `mcp-proxy` 0.4.3, `supergateway` 4.0.0 of npm (a process per session) and `mcp-proxy`
-0.13.0 of PyPI. Results are read for secrets only where a secret is declared (`Hayward, redacting`).
+0.13.0 of PyPI. Results are looked through for secrets in any case, as the daemon holds its own tokens; `Hayward, redacting` holds
+a declared secret beside them.
 ";
 
 /// The whole page.
