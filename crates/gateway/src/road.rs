@@ -476,6 +476,15 @@ impl Road {
         }
     }
 
+    /// Ends the call that this round was to go on with, if it is still held, and its key is still kept for it.
+    pub(crate) async fn release_held(&self, arrival: &Arrival) {
+        let state = arrival.round.state.as_ref();
+        if State::read(state).has_begun() {
+            self.let_go(&arrival.correlation_id).await;
+            self.upstreams().release_held(state, &arrival.principal.credential);
+        }
+    }
+
     /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its
     /// way changes nothing.
     pub(crate) async fn change<T>(

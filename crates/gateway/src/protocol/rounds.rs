@@ -111,8 +111,7 @@ impl Protocol {
             drop(answers_held.take());
             // A legacy client doesn't come again: what this round was refused before it came to is over.
             if walking.era == Era::Legacy && matches!(reply, Reply::Result(_) | Reply::Error { .. }) {
-                let Arrival { round, principal, .. } = &walking.arrival;
-                self.road.upstreams().release_held(round.state.as_ref(), &principal.credential);
+                self.road.release_held(&walking.arrival).await;
             }
             match reply {
                 Reply::Result(raw) => return (Ok(self.dress(&walking, raw)), hold),
