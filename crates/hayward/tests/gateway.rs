@@ -23,6 +23,8 @@ mod eras;
 mod forgetful;
 #[path = "gateway/hearing.rs"]
 mod hearing;
+#[path = "gateway/legacy.rs"]
+mod legacy;
 #[path = "gateway/listened.rs"]
 mod listened;
 #[path = "gateway/midway.rs"]
@@ -31,5 +33,7 @@ mod midway;
 mod projects;
 #[path = "gateway/record.rs"]
 mod record;
+#[path = "gateway/tasks.rs"]
+mod tasks;
 #[path = "gateway/trust.rs"]
 mod trust;

@@ -185,7 +185,7 @@ impl Fleet {
     }
 
     /// The instance of a server that the next call goes to: of those that run and are well, the one with the least calls in
-    /// flight. One that is unwell only if there is no other.
+    /// flight that has rested for longest. One that is unwell only if there is no other.
     pub fn pick(&self, server: &str) -> Option<Arc<Instance>> {
         table::pick(self.read().of_server(server))
     }

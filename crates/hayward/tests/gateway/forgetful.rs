@@ -5,10 +5,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::rig::PATIENCE;
+
+/// How long it takes to end a session.
+const DELETE_TAKES: Duration = Duration::from_millis(300);
 
 /// The server.
 #[derive(Clone, Default)]
@@ -50,6 +54,11 @@ impl Forgetful {
         self.0.changed.notify_all();
     }
 
+    /// What was heard up to now, with the sessions.
+    pub(crate) fn heard(&self) -> Vec<(String, Value)> {
+        self.0.state.lock().unwrap().heard.clone()
+    }
+
     /// Waits until this holds of what was heard, with the sessions.
     pub(crate) fn until(&self, what: &str, holds: impl Fn(&[(String, Value)]) -> bool) {
         let state = self.0.state.lock().unwrap();
@@ -68,7 +77,13 @@ impl Forgetful {
                     self.listen(&session, reader.get_mut());
                     return;
                 }
-                _ => Some(plain(200, "", "")),
+                _ => {
+                    // Whoever doesn't wait for that has gone before it is noted.
+                    thread::sleep(DELETE_TAKES);
+                    self.0.state.lock().unwrap().heard.push((session, json!({ "method": method })));
+                    self.0.changed.notify_all();
+                    Some(plain(200, "", ""))
+                }
             };
             // What is never answered holds its connection.
             let Some(answer) = answer else { return drop(reader.read(&mut [0])) };
@@ -101,7 +116,7 @@ impl Forgetful {
             (_, "tools/call", name) if name == "ask" => Some(asks()),
             (_, "tools/list", _) => {
                 let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
-                Some(answer(message, &json!({"tools": [tool("ask"), tool("echo")]}), ""))
+                Some(answer(message, &json!({"tools": [tool("ask"), tool("echo"), tool("never")]}), ""))
             }
             (_, "resources/templates/list", _) => {
                 Some(answer(message, &json!({"resourceTemplates": []}), ""))

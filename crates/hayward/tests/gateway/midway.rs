@@ -6,6 +6,7 @@ use hayward_testkit::modern::Modern;
 use serde_json::{Value, json};
 
 use crate::forgetful::Forgetful;
+use crate::legacy::Legacy;
 use crate::rig::{Rig, python, text};
 
 /// A daemon before a server of which each caller has a process, and a token for it.
@@ -23,12 +24,17 @@ const FORGETFUL: &str = "/servers/f/mcp";
 
 /// A daemon before a server that forgets its sessions when it is told to, and a token for it.
 async fn forgetful(more: Value) -> (Rig, Forgetful, String) {
-    let (rig, (server, address)) = (Rig::start(), Forgetful::start());
+    forgetful_before(Rig::start(), more).await
+}
+
+/// The same with this daemon.
+async fn forgetful_before(rig: Rig, more: Value) -> (Rig, Forgetful, String) {
+    let (server, address) = Forgetful::start();
     let mut spec = json!({"externalUrl": format!("http://{address}/mcp"), "era": "legacy"});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     rig.declare("servers", "f", spec).await;
     let token = rig.token("rw", &["f"], &[]).await;
-    rig.shows(FORGETFUL, &token, &["ask", "echo"]).await;
+    rig.shows(FORGETFUL, &token, &["ask", "echo", "never"]).await;
     (rig, server, token)
 }
 
@@ -209,6 +215,114 @@ async fn a_session_that_is_begun_anew_is_asked_again_for_all_that_was_asked_for(
     client.call("echo", json!({})).await.unwrap();
     for method in ["resources/subscribe", "tools/list"] {
         server.until("the second session", |heard| in_session(heard, "s2", method));
+    }
+}
+
+/// What a client takes that can be asked while it waits.
+const STREAMS: &str = "application/json, text/event-stream";
+
+#[tokio::test]
+async fn a_call_whose_question_nobody_can_be_told_is_held_no_longer() {
+    let (rig, server, token) = forgetful(json!({})).await;
+    let client = Legacy::begin(&rig, FORGETFUL, (&token, "application/json")).await;
+    // More than may be held for one credential.
+    for n in 1..=70 {
+        let told = client.ask(n, "tools/call", json!({"name": "ask", "arguments": {}})).await.json();
+        assert!(text(&told).contains("ClientUnreachable"), "{n}: {told}");
+    }
+    server.until("its calls are withdrawn", |heard| {
+        heard.iter().filter(|(_, it)| it["method"] == "notifications/cancelled").count() == 70
+    });
+}
+
+#[tokio::test]
+async fn a_round_that_finds_no_place_ends_its_call_and_that_is_what_its_key_says() {
+    let rig = Rig::start_with(&[("HAYWARD_GATEWAY_CALLS_PER_PRINCIPAL_MAX", "1")]);
+    let (rig, server, token) = forgetful_before(rig, json!({})).await;
+    let client = Legacy::begin(&rig, FORGETFUL, (&token, STREAMS)).await;
+    let keyed = json!({"idempotency_key": "k"});
+    let mut events = client.open(2, "ask", keyed.clone()).await;
+    let asked = events.message().await.unwrap();
+    assert_eq!(asked["method"], "elicitation/create", "{asked}");
+    // While a person is asked, somebody else takes the only place.
+    let _taking = client.open(3, "never", json!({})).await;
+    server.until("the place is taken", |heard| heard.iter().any(|(_, it)| it["params"]["name"] == "never"));
+    client
+        .say(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept", "content": {}}}))
+        .await;
+    let told = events.message().await.unwrap();
+    assert!(text(&told).contains("RateLimited"), "{told}");
+    client
+        .say(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}))
+        .await;
+    let started = std::time::Instant::now();
+    loop {
+        let told = client.ask(4, "tools/call", json!({"name": "ask", "arguments": keyed})).await.json();
+        // Its server had begun: it isn't asked again under this key, and nobody is told that it still runs.
+        if text(&told).contains("may have been done in part") {
+            return;
+        }
+        assert!(text(&told).contains("RateLimited"), "{told}");
+        assert!(started.elapsed() < crate::rig::PATIENCE, "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_hear_of_the_end_of_their_sessions_before_the_daemon_is_gone() {
+    let (mut rig, server, token) = forgetful(json!({})).await;
+    Modern::new(rig.daemon.address, &token).at(FORGETFUL).call("echo", json!({})).await.unwrap();
+    let _start = rig.stop();
+    let ended = server.heard().iter().filter(|(_, it)| it["method"] == "DELETE").count();
+    assert!(ended > 0, "{:?}", server.heard());
+}
+
+/// A server that asks for ever, and takes no answers.
+const DEAF: &str = r#"
+import threading
+TOOLS = [tool("flood"), tool("ask"), tool("seen")]
+SEEN, IS_DEAF = [], [False]
+def kept(lines):
+    for line in lines:
+        message = json.loads(line)
+        if "method" not in message:
+            SEEN.append(message["id"])
+        yield line
+        while IS_DEAF[0]:
+            time.sleep(1)
+sys.stdin = kept(sys.stdin)
+def flood():
+    while True:
+        say({"jsonrpc": "2.0", "id": "f", "method": "roots/list"})
+def call(name, arguments, params):
+    if name == "flood":
+        IS_DEAF[0] = True
+        threading.Thread(target=flood, daemon=True).start()
+    if name == "ask":
+        say({"jsonrpc": "2.0", "id": arguments["id"], "method": "roots/list"})
+    return text(json.dumps(SEEN))
+"#;
+
+#[tokio::test]
+async fn a_server_that_takes_no_answers_keeps_no_other_from_getting_its_own() {
+    let rig = Rig::start();
+    rig.declare("servers", "deaf", python(DEAF)).await;
+    rig.declare("servers", "well", python(DEAF)).await;
+    let token = rig.token("rw", &["deaf", "well"], &[]).await;
+    for path in ["/servers/deaf/mcp", "/servers/well/mcp"] {
+        rig.shows(path, &token, &["flood", "ask", "seen"]).await;
+    }
+    rig.call("/servers/deaf/mcp", &token, "flood", json!({})).await;
+    for n in 0..40 {
+        rig.call("/servers/well/mcp", &token, "ask", json!({ "id": n })).await;
+    }
+    let started = std::time::Instant::now();
+    loop {
+        let told = rig.call("/servers/well/mcp", &token, "seen", json!({})).await;
+        let seen: Vec<u64> = serde_json::from_str(text(&told)).unwrap();
+        if seen.len() == 40 {
+            return;
+        }
+        assert!(started.elapsed() < crate::rig::PATIENCE, "{seen:?}");
     }
 }
 

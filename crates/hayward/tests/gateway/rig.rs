@@ -67,9 +67,16 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         // Not in /tmp, which jailed programs have one of their own of.
         let folder = tempfile::Builder::new().prefix("gateway").tempdir_in("/var/tmp").unwrap();
-        let daemon = Daemon::start(env!("CARGO_BIN_EXE_hayward"), &folder.path().join("data"), &[]).unwrap();
+        let daemon =
+            Daemon::start_with(env!("CARGO_BIN_EXE_hayward"), &folder.path().join("data"), variables)
+                .unwrap();
         Self { daemon, folder }
     }
 

@@ -244,7 +244,12 @@ impl Instance {
 
     /// When the last call was over, or when it began to run; now while there is one.
     pub fn last_call(&self) -> Instant {
-        if self.calls() > 0 { Instant::now() } else { self.now().last_call }
+        if self.calls() > 0 { Instant::now() } else { self.last_ended() }
+    }
+
+    /// When a call was over for the last time, or when it began to run.
+    pub(super) fn last_ended(&self) -> Instant {
+        self.now().last_call
     }
 
     /// Counts a call, until what this gives is dropped. An instance that is to stop waits for it.

@@ -87,8 +87,14 @@ impl Table {
     }
 }
 
-/// The one with the least calls in flight among those that run; an unwell one only if there is no other.
+/// The one with the least calls in flight among those that run, and of these the one that has rested for longest; an unwell
+/// one only if there is no other.
 pub(super) fn pick(instances: &[Arc<Instance>]) -> Option<Arc<Instance>> {
     let running = instances.iter().filter(|it| it.is_running());
-    running.min_by_key(|it| (it.is_unhealthy(), it.calls())).cloned()
+    let compared = |one: &&Arc<Instance>, other: &&Arc<Instance>| {
+        let health = one.is_unhealthy().cmp(&other.is_unhealthy());
+        let calls = health.then_with(|| one.calls().cmp(&other.calls()));
+        calls.then_with(|| one.last_ended().cmp(&other.last_ended()))
+    };
+    running.min_by(compared).cloned()
 }

@@ -56,6 +56,10 @@ async fn calls_go_to_the_copy_that_has_the_least() {
     assert_eq!(rig.fleet.pick("a").unwrap().name(), first.name());
     drop((in_flight, more));
     assert_eq!((first.calls(), second.calls()), (0, 0));
+    // Of two that have nothing to do, the one that has rested for longest.
+    let turns: Vec<String> =
+        (0..4).map(|_| rig.fleet.take("a").unwrap().instance().name().to_owned()).collect();
+    assert!(turns[0] != turns[1] && turns[0] == turns[2] && turns[1] == turns[3], "{turns:?}");
     rig.end().await;
 }
 
