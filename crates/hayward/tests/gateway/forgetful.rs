@@ -79,7 +79,7 @@ impl Forgetful {
                 }
                 _ => {
                     // Whoever doesn't wait for that has gone before it is noted.
-                    thread::sleep(DELETE_TAKES);
+                    thread::park_timeout(DELETE_TAKES);
                     self.0.state.lock().unwrap().heard.push((session, json!({ "method": method })));
                     self.0.changed.notify_all();
                     Some(plain(200, "", ""))
