@@ -129,6 +129,11 @@ impl Tasking {
         of(&waited.0).pop().unwrap()
     }
 
+    /// How often it has heard this method.
+    fn times(&self, method: &str) -> usize {
+        self.lock().heard.iter().filter(|it| it["method"] == method).count()
+    }
+
     fn take(&self, listener: TcpListener) -> thread::JoinHandle<()> {
         let server = self.clone();
         thread::spawn(move || {
@@ -254,16 +259,19 @@ async fn a_server_hears_that_nobody_wants_its_task_any_more() {
     reached(&client, &begun["taskId"], "input_required").await;
     client.result("tasks/cancel", json!({"taskId": begun["taskId"]})).await.unwrap();
     assert_eq!(server.hears("tasks/cancel", 1)["params"]["taskId"], "theirs");
-    // While it works.
+    // While it works. Whoever asks for a task has heard that it is one.
     server.is(json!({"status": "working"}));
+    let asked = server.times("tasks/get");
     let begun = client.call("go", json!({})).await.unwrap();
+    server.hears("tasks/get", asked + 1);
     client.result("tasks/cancel", json!({"taskId": begun["taskId"]})).await.unwrap();
     server.hears("tasks/cancel", 2);
     // By one that doesn't, and hangs up.
     let patient = client.clone().able_to(json!({}));
     let params = json!({"name": "go", "arguments": {}});
+    let asked = server.times("tasks/get");
     let events = patient.open(json!(7), "tools/call", params).await.unwrap();
-    server.hears("tools/call", 3);
+    server.hears("tasks/get", asked + 1);
     drop(events);
     server.hears("tasks/cancel", 3);
 }
@@ -288,5 +296,5 @@ async fn a_client_that_knows_nothing_of_tasks_is_asked_what_a_task_asks() {
     let updated = server.hears("tasks/update", 1);
     assert_eq!(updated["params"]["inputResponses"]["q"]["action"], "accept", "{updated}");
     // Its server was begun once.
-    assert_eq!(server.lock().heard.iter().filter(|it| it["method"] == "tools/call").count(), 1);
+    assert_eq!(server.times("tools/call"), 1);
 }
