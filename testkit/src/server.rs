@@ -106,7 +106,7 @@ impl Server {
             secrets: Arc::clone(&secrets),
             credentials: Arc::clone(&credentials),
             policies: Arc::default(),
-            upstreams: Upstreams::none(store.clone()),
+            upstreams: Upstreams::none(store.clone(), Arc::clone(&secrets)),
             limits: &limits,
             tool_limits: &hayward_tool::limits::Limits::default(),
             fencing: Fencing::default(),

@@ -29,6 +29,11 @@ pub enum Action<'a> {
         /// How risky it is.
         tier: Tier,
     },
+    /// To let others use a server, as by attaching it to a project.
+    Share {
+        /// The server.
+        toolset: &'a str,
+    },
     /// To look at resources, to change them, to use them.
     Manage {
         /// What is done.
@@ -102,6 +107,10 @@ fn objection(policy: &Policy, principal: &Principal, action: &Action<'_>) -> Opt
         _ if principal.kind == PrincipalKind::Anonymous => Some(Reason::NoCredential),
         Action::Use { toolset, project, name, tier } => not_granted(policy, principal, toolset, project)
             .or_else(|| not_within(principal, (toolset, name), tier)),
+        Action::Share { toolset } => {
+            let may = principal.kind == PrincipalKind::Admin || runs(policy, principal, toolset, None);
+            (!may).then_some(Reason::NotGranted)
+        }
         Action::ReadMetrics => (principal.kind != PrincipalKind::Metrics).then_some(Reason::NotMetrics),
         Action::ManageTokens => {
             let may = policy.scope(principal, Verb::Edit, "tokens") == Visible::All;
@@ -131,17 +140,20 @@ fn not_granted(
             let by_project = project.is_some_and(|project| {
                 policy.allows(principal, (Verb::Run, "projects"), (Some(project), None))
             });
-            // Who may use all servers that are declared was not thereby let in to the machine that runs them.
-            let by_itself = if toolset == HOST {
-                policy.allows_by_name(principal, (Verb::Run, "servers"), toolset)
-            } else {
-                policy.allows(principal, (Verb::Run, "servers"), (Some(toolset), project))
-            };
-            by_project || by_itself
+            by_project || runs(policy, principal, toolset, project)
         }
         PrincipalKind::Anonymous | PrincipalKind::Admin | PrincipalKind::Metrics => false,
     };
     (!is_granted).then_some(Reason::ToolsetNotGranted)
+}
+
+/// Whether rules let an account use this server by itself. Who may use all servers that are declared was not thereby let in to the
+/// machine that runs them.
+fn runs(policy: &Policy, principal: &Principal, toolset: &str, project: Option<&str>) -> bool {
+    if toolset == HOST {
+        return policy.allows_by_name(principal, (Verb::Run, "servers"), toolset);
+    }
+    policy.allows(principal, (Verb::Run, "servers"), (Some(toolset), project))
 }
 
 /// What speaks against using something of a server that is reached.
@@ -349,6 +361,33 @@ mod tests {
                 !may(bindings, &met(toolset, project, Tier::Danger)),
                 "{toolset}: a person approves that"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_is_shared_by_whoever_may_use_it_and_this_machine_by_whoever_a_rule_names_it_to() {
+        let user = Principal { name: "u@x.org".to_owned(), ..principal(PrincipalKind::User, None) };
+        let of = |role: &str, resource: &str, name: Option<&str>, project: Option<&str>| serde_json::json!([{"role": role, "resource": resource, "name": name, "project": project}]);
+        for (bindings, toolset, expected) in [
+            (of("run", "servers", None, None), "ha", true),
+            (of("run", "servers", Some("ha"), None), "ha", true),
+            (of("run", "servers", Some("hb"), None), "ha", false),
+            (of("run", "servers", None, Some("p")), "ha", false),
+            (of("run", "projects", None, None), "ha", false),
+            (of("edit", "*", None, None), "ha", false),
+            (of("run", "*", None, None), "ha", true),
+            (of("run", "*", None, None), "host", false),
+            (of("run", "servers", Some("host"), None), "host", true),
+        ] {
+            let decision = decide(&rules(&bindings), &user, &Action::Share { toolset });
+            assert_eq!(decision == Decision::Allow, expected, "{bindings} {toolset}");
+        }
+        for kind in KINDS {
+            let decision = |toolset| {
+                decide(&Policy::default(), &principal(kind, Some(Tier::Danger)), &Action::Share { toolset })
+            };
+            let expected = kind == PrincipalKind::Admin;
+            assert_eq!(["ha", "host"].map(|it| decision(it) == Decision::Allow), [expected; 2], "{kind:?}");
         }
     }
 

@@ -40,6 +40,7 @@
 mod allowed;
 mod change;
 mod read;
+mod servers;
 
 use std::sync::Arc;
 

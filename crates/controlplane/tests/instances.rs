@@ -79,6 +79,7 @@ impl Node {
             grants: None,
             client: Raw::of(&json!({"name": "tests", "version": "1"})).unwrap(),
             limits: Limits { handshake_timeout_ms: 5_000, drain_timeout_ms: 500, ..Limits::default() },
+            hides: None,
         });
         let shutdown = CancellationToken::new();
         let instances = Instances::new(store.clone(), Arc::clone(&fleet), name.to_owned());

@@ -204,6 +204,9 @@ pub(crate) const HELD_FOR: Duration = Duration::from_mins(5);
 /// How long changes of a list are gathered before a server is asked for it.
 pub(crate) const REFRESH_PAUSE: Duration = Duration::from_millis(200);
 
+/// The same for a server that says without end that they have changed.
+pub(crate) const REFRESH_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// How long nobody asks a server for its lists that could not tell them.
 pub(crate) const REFRESH_RETRY: Duration = Duration::from_secs(10);
 

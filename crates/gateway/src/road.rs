@@ -469,7 +469,7 @@ impl Road {
     /// Ends what waits at a server for the next round of a call that has none.
     pub(crate) async fn release(&self, state: Option<&Raw>, arrival: &Arrival) {
         if State::read(state).has_begun() {
-            self.let_go(&arrival.correlation_id).await;
+            self.let_go(&arrival.principal.credential, &arrival.correlation_id).await;
             let router = self.at(&arrival.endpoint);
             let server = router.find(arrival.form(), &arrival.name).and_then(Route::server);
             self.upstreams().release(state, server, &caller(arrival, &arrival.principal));
@@ -480,7 +480,7 @@ impl Road {
     pub(crate) async fn release_held(&self, arrival: &Arrival) {
         let state = arrival.round.state.as_ref();
         if State::read(state).has_begun() {
-            self.let_go(&arrival.correlation_id).await;
+            self.let_go(&arrival.principal.credential, &arrival.correlation_id).await;
             self.upstreams().release_held(state, &arrival.principal.credential);
         }
     }

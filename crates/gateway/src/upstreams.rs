@@ -18,6 +18,7 @@ mod interest;
 mod links;
 mod names;
 mod offered;
+mod pace;
 mod params;
 mod questions;
 mod server;
@@ -27,6 +28,7 @@ mod subscribing;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use hayward_audit::secrets::{RuleSet, Secrets};
 use hayward_mcp::envelope::Notification;
 use hayward_mcp::era::Era;
 use hayward_mcp::json::{Object, Raw};
@@ -39,7 +41,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
-use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, TELL_TIMEOUT};
+use crate::limits::{REFRESH_RETRY, REFRESH_TIMEOUT, TELL_TIMEOUT};
 use call::{Calling, Shared};
 use catalog::Catalog;
 pub use catalog::Declared;
@@ -63,6 +65,8 @@ pub struct Upstreams {
     /// Where what changed is told.
     changes: Changes,
     store: Store,
+    /// What nobody sees by what servers say of themselves.
+    secrets: Arc<Secrets>,
     /// Ticks whenever a server said what it offers, or can't.
     heard: watch::Sender<u64>,
     /// Tells of held calls that nobody came back for; whoever records them takes it.
@@ -119,7 +123,7 @@ impl Links for Nothing {
 
 impl Upstreams {
     /// No server yet; connections come from here, and what is approved is kept there.
-    pub fn new(links: Arc<dyn Links>, store: Store) -> Arc<Self> {
+    pub fn new(links: Arc<dyn Links>, store: Store, secrets: Arc<Secrets>) -> Arc<Self> {
         let (held, expired) = Held::new();
         let shared = Shared {
             links,
@@ -134,14 +138,15 @@ impl Upstreams {
             watching: TaskTracker::new(),
             changes: Changes::default(),
             store,
+            secrets,
             heard: watch::Sender::new(0),
             expired: Mutex::new(Some(expired)),
         })
     }
 
     /// No server, and never one.
-    pub fn none(store: Store) -> Arc<Self> {
-        Self::new(Arc::new(Nothing), store)
+    pub fn none(store: Store, secrets: Arc<Secrets>) -> Arc<Self> {
+        Self::new(Arc::new(Nothing), store, secrets)
     }
 
     /// What an endpoint shows; none if there is no such endpoint. That of this machine may have nothing of others.
@@ -236,7 +241,7 @@ impl Upstreams {
         // Whoever listens on a connection to it looks whether that is still there.
         self.shared.interests.wake();
         let Some(server) = self.server(server) else { return };
-        let changes = server.mark_gone(why);
+        let changes = server.mark_gone(&self.secrets.current().redact(why, RuleSet::NONE));
         self.tell(&server.name, changes);
         self.heard.send_modify(|count| *count += 1);
     }
@@ -269,7 +274,10 @@ impl Upstreams {
                 let params = notification.params.as_ref().and_then(Object::of);
                 let uri = params.and_then(|params| params.get_str("uri").map(Arc::<str>::from));
                 let Some(uri) = uri.filter(|uri| uri.len() <= URI_BYTES_MAX) else { return };
-                if self.server(server).is_some_and(|server| server.may_update()) {
+                // What another server has is told of by that.
+                if self.shared.interests.has(server, &uri)
+                    && self.server(server).is_some_and(|server| server.may_update())
+                {
                     self.changes.tell_of(&server.into(), Change::Resource(uri));
                 }
             }
@@ -288,7 +296,7 @@ impl Upstreams {
         self.watching.spawn(async move {
             // The first time nobody has to wait.
             if server.lists().declared.is_some() || server.lists().stale.is_some() {
-                tokio::time::sleep(REFRESH_PAUSE).await;
+                tokio::time::sleep(server.pause()).await;
             }
             this.refresh(&server).await;
         });
@@ -300,7 +308,10 @@ impl Upstreams {
         server.release_refresh();
         // Once it is there, it is asked.
         let Some(link) = self.shared.links.shared(&server.name) else { return };
-        let asking = tokio::time::timeout(REFRESH_TIMEOUT, server.refresh(&link.upstream, &self.store));
+        // What it was given, nobody sees by it.
+        let redaction = self.secrets.current();
+        let asking =
+            tokio::time::timeout(REFRESH_TIMEOUT, server.refresh(&link.upstream, &self.store, &redaction));
         let asked =
             asking.await.unwrap_or_else(|_elapsed| Err("it doesn't say in time what it offers".to_owned()));
         drop(turn);

@@ -10,12 +10,14 @@ mod left;
 mod links;
 mod packages;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hayward_api::definition::Placement as Where;
+use hayward_audit::secrets::{RuleSet, Secrets};
 use hayward_controlplane::reconcilers::instances::{Instances, Leasing};
 use hayward_egress::{Client, Options, Reach, Trust};
 use hayward_exec::{Confined, Executor};
@@ -23,7 +25,7 @@ use hayward_gateway::upstreams::{Links, On, Upstreams};
 use hayward_mcp::json::{ObjectWriter, Raw};
 use hayward_mcp::state::digest;
 use hayward_mcp::upstream::{Connect, Event, Upstream};
-use hayward_runtime::fleet::{FleetConfig, Hears, Instance, State};
+use hayward_runtime::fleet::{FleetConfig, Hears, Hides, Instance, State};
 use hayward_runtime::placement::Placement;
 use hayward_runtime::placements::docker::{Docker, Options as DockerOptions};
 use hayward_runtime::placements::process::Process;
@@ -84,6 +86,15 @@ pub(crate) struct Runners {
     pub(crate) package_certificates: Option<PathBuf>,
 }
 
+/// Takes secrets that are held out of what is told of instances.
+struct Hiding(Arc<Secrets>);
+
+impl Hides for Hiding {
+    fn hide<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.0.current().redact(text, RuleSet::NONE)
+    }
+}
+
 impl Servers {
     /// None runs yet.
     pub(crate) fn new(
@@ -91,7 +102,7 @@ impl Servers {
         data_dir: &Path,
         (limits, grace_ms): (&Limits, u64),
         runners: Runners,
-        store: Store,
+        (store, secrets): (Store, Arc<Secrets>),
     ) -> Result<Self, Failure> {
         // They see their home and their package, and nothing else of ours is in their view.
         let executor = executor.protecting(Vec::new());
@@ -126,9 +137,10 @@ impl Servers {
             grants: Some(grants),
             client: client_info(),
             limits: limits.clone(),
+            hides: Some(Arc::new(Hiding(Arc::clone(&secrets)))),
         });
         let links = Arc::new(FleetLinks::new(Arc::clone(&fleet)));
-        let upstreams = Upstreams::new(Arc::clone(&links) as Arc<dyn Links>, store);
+        let upstreams = Upstreams::new(Arc::clone(&links) as Arc<dyn Links>, store, secrets);
         links.tell(&upstreams);
         let tasks = TaskTracker::new();
         let sweeping = Arc::clone(&links);

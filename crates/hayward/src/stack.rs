@@ -147,7 +147,8 @@ impl Stack {
         let meters = meters(prefix.as_deref().unwrap_or(DEFAULT_PREFIX), &executor);
         let policies = Arc::new(Policies::default());
         let for_servers = (&limits.runtime, limits.exec.grace_ms);
-        let servers = Servers::new(&executor, data.path(), for_servers, runners, store.clone())?;
+        let servers =
+            Servers::new(&executor, data.path(), for_servers, runners, (store.clone(), Arc::clone(&held)))?;
         let parts = RoadParts {
             record,
             strict_from: serving.audit_strict_from.tier(),

@@ -13,6 +13,7 @@ mod management {
     mod resources;
     pub(crate) mod rig;
     mod running;
+    mod sharing;
     mod watching;
     mod world;
 }

@@ -5,11 +5,13 @@
 //! ([`scan`]): valid UTF-8, valid RFC 8259, bounded depth, no duplicate key in any object.
 //! From then on it is a [`Raw`], a cheap slice of the bytes that came in.
 
+mod alike;
 mod object;
 mod raw;
 mod scan;
 mod write;
 
+pub use alike::is_alike;
 pub use object::{Member, Object};
 pub use raw::Raw;
 pub use scan::{Defect, JsonError, Limits, scan};

@@ -17,6 +17,7 @@ mod life;
 mod private;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -56,6 +57,14 @@ pub struct FleetConfig {
     pub client: Raw,
     /// Sizes and times.
     pub limits: Limits,
+    /// What takes out of all that is told of instances what nobody is to see; without, nothing is taken out.
+    pub hides: Option<Arc<dyn Hides>>,
+}
+
+/// What takes out of a text what nobody is to see, such as a secret that an instance was handed and says in an error.
+pub trait Hides: Send + Sync {
+    /// The text without it.
+    fn hide<'t>(&self, text: &'t str) -> Cow<'t, str>;
 }
 
 /// An instance that is to run.
@@ -122,6 +131,7 @@ impl Fleet {
             eras: Eras::default(),
             hears: OnceLock::new(),
             changed: watch::Sender::new(0),
+            hides: config.hides,
         };
         Arc::new(Self {
             placements: config.placements,

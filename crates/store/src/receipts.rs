@@ -10,7 +10,7 @@ use crate::sql::{Row, query};
 use crate::store::Store;
 
 /// What a receipt is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ReceiptKey {
     /// The credential that calls.
     pub credential: String,

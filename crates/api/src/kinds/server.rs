@@ -119,20 +119,59 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     schema: |generator| generator.subschema_for::<ServerSpec>(),
 };
 
-/// What a spec says of the program that starts: whatever makes it another one, or has it do something else.
-const PROGRAM: [&str; 7] = ["command", "args", "packageName", "runtime", "dockerImage", "env", "placement"];
+/// What a spec says of the program that starts: whatever makes it another one, has it do something else, or lets it do more.
+const PROGRAM: [&str; 9] =
+    ["command", "args", "packageName", "runtime", "dockerImage", "env", "placement", "network", "resources"];
+/// What of a `healthCheck` is done, instead of looked at.
+const PROBES: [&str; 3] = ["exec", "tool", "arguments"];
+/// Names that only a server with `placement: builtin` may have: what is granted to our own toolsets is granted by their names.
+pub const RESERVED: [&str; 7] = ["host", "fleet", "ops", "cluster", "registry", "vault", "audit"];
+/// What has nothing to do with who is handed the values of secrets.
+const BESIDE_SECRETS: [&str; 11] = [
+    "source",
+    "description",
+    "replicas",
+    "resources",
+    "idleSeconds",
+    "auditLevel",
+    "era",
+    "sharing",
+    "trust",
+    "timeoutSeconds",
+    "tools",
+];
 
-/// What a stored server says of the program that starts on the machine of the daemon, in a form that can be compared; none if
-/// nothing starts there.
+/// What a stored server says of what is started and called for it by nobody's call, in a form that can be compared; none if
+/// nothing is.
 pub fn program(spec: &Value) -> Option<Value> {
-    let is_builtin = spec.get("placement").and_then(Value::as_str) == Some("builtin");
-    if is_builtin || spec.get("externalUrl").is_some() {
-        return None;
-    }
-    let said = PROGRAM.iter().map(|member| (*member, spec.get(*member)));
+    let check = spec.get("healthCheck");
     // What looks whether it is well is a program, too.
-    let probe = spec.get("healthCheck").and_then(|check| check.get("exec"));
-    Some(said.chain([("exec", probe)]).map(|(member, value)| (member.to_owned(), json!(value))).collect())
+    let probes = PROBES.iter().map(|member| (*member, check.and_then(|check| check.get(*member))));
+    let is_elsewhere = spec.get("externalUrl").is_some();
+    let said = PROGRAM.iter().filter(|_| !is_elsewhere).map(|member| (*member, spec.get(*member)));
+    let all = || said.clone().chain(probes.clone());
+    let is_nothing = is_elsewhere && all().all(|(_, value)| value.is_none());
+    (!is_nothing).then(|| all().map(|(member, value)| (member.to_owned(), json!(value))).collect())
+}
+
+/// What decides who is handed the values of the secrets that a stored server names, in a form that can be compared.
+pub fn handed(spec: &Value) -> Value {
+    let members = spec.as_object().into_iter().flatten();
+    let counts = members.filter(|(member, _)| !BESIDE_SECRETS.contains(&member.as_str()));
+    counts.map(|(member, value)| (member.clone(), value.clone())).collect()
+}
+
+/// Whether a server that is described so may bear this name.
+///
+/// # Errors
+/// If it is the name of a toolset of ours, and this is none.
+pub fn check_name(name: &str, spec: &Value) -> Result<(), Error> {
+    let is_builtin = spec.get("placement").and_then(Value::as_str) == Some("builtin");
+    if is_builtin || !RESERVED.contains(&name) {
+        return Ok(());
+    }
+    let error = wrong("name", format!("`{name}` is the name of a toolset of ours"));
+    Err(error.with_hint("choose another one; `placement: builtin` is what declares the toolset itself"))
 }
 
 fn references(spec: &Value) -> Vec<Reference> {
@@ -273,7 +312,7 @@ mod tests {
         assert!(known.is_some());
         for same in [
             json!({"command": ["x"], "description": "d", "replicas": 3, "trust": "follow", "timeoutSeconds": 5}),
-            json!({"command": ["x"], "healthCheck": {"tool": "t"}, "tools": {"t": {"hidden": true}}}),
+            json!({"command": ["x"], "healthCheck": {"httpPath": "/up"}, "tools": {"t": {"hidden": true}}}),
         ] {
             assert_eq!(of(same.clone()), known, "{same}");
         }
@@ -284,16 +323,62 @@ mod tests {
             json!({"command": ["x"], "env": [{"name": "LD_PRELOAD", "value": "/tmp/x"}]}),
             json!({"command": ["x"], "placement": "process"}),
             json!({"command": ["x"], "healthCheck": {"exec": ["y"]}}),
+            json!({"command": ["x"], "healthCheck": {"tool": "t"}}),
+            json!({"command": ["x"], "network": "shared"}),
+            json!({"command": ["x"], "resources": {"memoryMib": 4096}}),
             json!({"dockerImage": "i", "command": ["x"]}),
+            json!({"externalUrl": "https://x.org/mcp", "healthCheck": {"tool": "t"}}),
+            json!({"placement": "builtin"}),
             json!({"packageName": "x"}),
             json!({"packageName": "x", "runtime": "python"}),
         ] {
             let program = of(other.clone());
             assert!(program.is_some() && program != known, "{other}");
         }
-        for nothing in [json!({"externalUrl": "https://x.org/mcp"}), json!({"placement": "builtin"})] {
+        for nothing in [
+            json!({"externalUrl": "https://x.org/mcp"}),
+            json!({"externalUrl": "https://x.org/mcp", "healthCheck": {"httpPath": "/up"}}),
+        ] {
             assert_eq!(of(nothing.clone()), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn secrets_go_elsewhere_with_whatever_is_not_known_to_have_nothing_to_do_with_them() {
+        let of = |more: Value| {
+            let mut spec = json!({"externalUrl": "https://x.org/mcp"});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            handed(&read(spec).unwrap())
+        };
+        let known = of(json!({}));
+        for same in [
+            json!({"description": "d", "replicas": 2, "timeoutSeconds": 5, "idleSeconds": 60}),
+            json!({"era": "modern", "sharing": "shared", "trust": "follow", "tools": {"t": {"hidden": true}}}),
+        ] {
+            assert_eq!(of(same.clone()), known, "{same}");
+        }
+        for other in [
+            json!({"externalUrl": "https://y.org/mcp"}),
+            json!({"transport": "SSE"}),
+            json!({"headers": [{"name": "X", "value": "y"}]}),
+            json!({"oauth": {"issuer": "https://y.org"}}),
+            json!({"healthCheck": {"httpPath": "/up"}}),
+        ] {
+            assert_ne!(of(other.clone()), known, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_our_own_toolsets_are_theirs() {
+        for name in RESERVED {
+            assert_eq!(
+                check_name(name, &json!({"command": ["x"]})).unwrap_err().field.as_deref(),
+                Some("name")
+            );
+            assert!(check_name(name, &json!({"externalUrl": "https://x"})).is_err());
+            assert!(check_name(name, &json!({"placement": "builtin"})).is_ok());
+        }
+        assert!(check_name("hosts", &json!({"command": ["x"]})).is_ok());
     }
 
     #[test]

@@ -174,6 +174,16 @@ impl Guarded {
         }
     }
 
+    /// Whether the caller may have others use this server, or what is ours call it.
+    pub(super) fn shares(&self, caller: &Caller, server: &str) -> Result<(), Denied> {
+        match self.decide(caller, &Action::Share { toolset: server }) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { reason } => {
+                Err(Denied::forbidden(format!("have server `{}` used", server.escape_debug()), reason))
+            }
+        }
+    }
+
     /// Whether the caller may do this with the resource of this name, which need not be there.
     pub fn named(
         &self,

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use hayward_api::kinds::rbac::{Operation, RbacSpec, SubjectKind};
-use hayward_api::kinds::server::program;
+use hayward_api::kinds::rbac::{RbacSpec, SubjectKind};
 use hayward_api::kinds::user::UserSpec;
 use hayward_api::kinds::{Descriptor, KINDS, MadeBy, Reference, find};
 use hayward_api::names::ResourceName;
@@ -19,6 +18,7 @@ use serde_json::Value;
 
 use super::Guarded;
 use super::allowed::{Allowed, Denied, named};
+use super::servers::{PROJECT, SERVER};
 use crate::snapshots::OF_RULES;
 
 /// The kind of what is proposed, and the member that says by whom.
@@ -28,18 +28,13 @@ const PROPOSER: &str = "createdByUser";
 const RULES: &str = "rbac";
 /// The kind whose keys others name.
 const SECRET: &str = "secret";
-/// The kind of which some start programs on this machine.
-const SERVER: &str = "server";
-/// How somebody comes to be allowed to say which.
-const GRANT_COMMANDS: &str = "an administrator can grant it with an rbac resource that binds `role: run` to \
-                              `action: define-commands`; a server with an `externalUrl` doesn't need it";
 /// Who refers to something, for whoever may not see them.
 const OTHERS: &str = "others, which you may not change";
 
 /// A change of several things that happen together or not at all. Dropped, it is undone.
 pub struct Change {
     inner: Transaction,
-    guarded: Guarded,
+    pub(super) guarded: Guarded,
     is_operator: bool,
 }
 
@@ -61,8 +56,9 @@ impl Change {
     pub async fn create(&mut self, allowed: &Allowed, desired: &Desired<'_>) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Create, desired.kind, desired.name, desired.scope)?;
         let desired = &*signed(desired, allowed.account());
-        self.check_program(allowed, desired, None)?;
-        self.check_references(allowed, desired, &[])?;
+        self.check_references(allowed, desired, None)?;
+        self.check_server(allowed, desired, None)?;
+        self.check_attached(allowed, desired, None)?;
         self.check_subjects(allowed, desired).await?;
         self.inner.create(desired, &allowed.actor()).await
     }
@@ -75,14 +71,15 @@ impl Change {
         desired: &Desired<'_>,
     ) -> Result<Resource, StoreError> {
         allowed.covers(Verb::Edit, desired.kind, desired.name, desired.scope)?;
-        let is_apart = [PROPOSAL, SECRET, SERVER].contains(&desired.kind.name);
+        let is_apart = [PROPOSAL, SECRET, SERVER, PROJECT].contains(&desired.kind.name);
         if !is_apart && (desired.kind.references)(&desired.spec).is_empty() {
             return self.inner.update(&desired.key(), version, desired, &allowed.actor()).await;
         }
         let live = self.inner.get(&desired.key()).await?;
         let desired = &*signed(desired, live.spec.get(PROPOSER).and_then(Value::as_str));
-        self.check_program(allowed, desired, Some(&live.spec))?;
-        self.check_references(allowed, desired, &(desired.kind.references)(&live.spec))?;
+        self.check_references(allowed, desired, Some(&live.spec))?;
+        self.check_server(allowed, desired, Some(&live.spec))?;
+        self.check_attached(allowed, desired, Some(&live.spec))?;
         self.check_subjects(allowed, desired).await?;
         let made = self.inner.update(&desired.key(), version, desired, &allowed.actor()).await?;
         self.check_lost_keys(allowed, &live, &made).await?;
@@ -102,35 +99,14 @@ impl Change {
         self.inner.delete(key, version, deletion, &allowed.actor()).await
     }
 
-    /// Which program starts on this machine is said by nobody who may only make or change servers: what starts can do whatever
-    /// the daemon lets its instances do.
-    fn check_program(
-        &self,
-        allowed: &Allowed,
-        desired: &Desired<'_>,
-        before: Option<&Value>,
-    ) -> Result<(), StoreError> {
-        if desired.kind.name != SERVER {
-            return Ok(());
-        }
-        let wanted = program(&desired.spec);
-        if wanted.is_none() || wanted == before.and_then(program) {
-            return Ok(());
-        }
-        let Err(denied) = self.guarded.operation(allowed.caller(), Operation::DefineCommands) else {
-            return Ok(());
-        };
-        let message = format!("not permitted to say what server `{}` starts on this machine", desired.name);
-        Err(StoreError::Invalid(Error { message, ..denied.error }.with_hint(GRANT_COMMANDS)))
-    }
-
     /// What a resource newly refers to is what the caller sees: to others it is not there.
     fn check_references(
         &self,
         allowed: &Allowed,
         desired: &Desired<'_>,
-        known: &[Reference],
+        before: Option<&Value>,
     ) -> Result<(), StoreError> {
+        let known = before.map(|before| (desired.kind.references)(before)).unwrap_or_default();
         let is_same = |old: &Reference, new: &Reference| {
             (old.kind, &old.name, &old.key) == (new.kind, &new.name, &new.key)
         };
@@ -264,7 +240,7 @@ impl Change {
             Err(error) => return Err(error),
         };
         let wanted = Desired::new(kind, scope, was.metadata.name.as_str(), was.spec);
-        let known = before.as_ref().map(|before| (kind.references)(&before.spec)).unwrap_or_default();
+        let live = before.as_ref().map(|before| &before.spec);
         let verb = if before.is_some() { Verb::Edit } else { Verb::Create };
         if allowed.covers(verb, kind, wanted.name, scope).is_err() {
             let message = format!("{} `{}` is another one by now, or gone", kind.name, wanted.name);
@@ -272,8 +248,9 @@ impl Change {
                 Error::new(Code::Conflict, message).with_hint("look at it, and repeat it with its name");
             return Err(StoreError::Invalid(error));
         }
-        self.check_program(allowed, &wanted, before.as_ref().map(|before| &before.spec))?;
-        self.check_references(allowed, &wanted, &known)?;
+        self.check_references(allowed, &wanted, live)?;
+        self.check_server(allowed, &wanted, live)?;
+        self.check_attached(allowed, &wanted, live)?;
         self.check_subjects(allowed, &wanted).await?;
         let resource = self.inner.revert(kind, project, word, version, &allowed.actor()).await?;
         if let Some(before) = before {
@@ -300,6 +277,7 @@ impl Change {
             annotations: project.metadata.annotations.clone(),
             ..Desired::new(project.descriptor()?, None, name, spec)
         };
+        self.check_attached(allowed, &desired, Some(&project.spec))?;
         let version = Some(project.metadata.resource_version);
         self.inner.update(&desired.key(), version, &desired, &allowed.actor()).await
     }

@@ -51,7 +51,7 @@ impl Road {
     pub async fn record_expired(&self) {
         let Some(mut expired) = self.upstreams().take_expired() else { return };
         while let Some(Expired { principal, server, correlation_id }) = expired.recv().await {
-            self.let_go(&correlation_id).await;
+            self.let_go(&principal.credential, &correlation_id).await;
             let refused = Refused {
                 principal,
                 source: Source::default(),

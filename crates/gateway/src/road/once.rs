@@ -20,27 +20,34 @@ use crate::upstreams::State;
 /// The argument that names a key, of a tool that has none of this name.
 const ARGUMENT: &str = "idempotency_key";
 
-/// The keys of calls that servers have begun and that wait for answers of their clients, by what began them: nobody makes such a
-/// call a second time meanwhile.
+/// The keys of calls that servers have begun and that wait for answers of their clients, and what began each: nobody makes such a
+/// call a second time meanwhile. What began it may bear an id that its client chose, and others may choose the same.
 #[derive(Debug, Default)]
-pub(super) struct HeldKeys(Mutex<HashMap<Arc<str>, ReceiptKey>>);
+pub(super) struct HeldKeys(Mutex<HashMap<ReceiptKey, Arc<str>>>);
 
 impl HeldKeys {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, ReceiptKey>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ReceiptKey, Arc<str>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, correlation_id: &Arc<str>, receipt: &ReceiptKey) {
-        self.lock().insert(Arc::clone(correlation_id), receipt.clone());
+        self.lock().insert(receipt.clone(), Arc::clone(correlation_id));
     }
 
-    fn take(&self, correlation_id: &str) -> Option<ReceiptKey> {
-        self.lock().remove(correlation_id)
+    fn drop(&self, receipt: &ReceiptKey) {
+        self.lock().remove(receipt);
+    }
+
+    /// Those of this credential that this has begun.
+    fn take(&self, credential: &str, correlation_id: &str) -> Vec<ReceiptKey> {
+        let is_it =
+            |receipt: &ReceiptKey, id: &Arc<str>| receipt.credential == credential && **id == *correlation_id;
+        self.lock().extract_if(|receipt, id| is_it(receipt, id)).map(|(receipt, _)| receipt).collect()
     }
 
     /// Whether this call goes on with one that has the key already.
     fn has(&self, correlation_id: &str, receipt: &ReceiptKey) -> bool {
-        self.lock().get(correlation_id) == Some(receipt)
+        self.lock().get(receipt).is_some_and(|id| **id == *correlation_id)
     }
 }
 
@@ -171,7 +178,7 @@ impl Keyed {
                 return held.keep(&arrival.correlation_id, &self.receipt);
             }
             Reply::Ask { .. } | Reply::GoOn { .. } => {}
-            Reply::Result(_) | Reply::Error { .. } => drop(held.take(&arrival.correlation_id)),
+            Reply::Result(_) | Reply::Error { .. } => held.drop(&self.receipt),
         }
         let settled = match reply {
             _ if verdict.is_unmade && !arrival.round.is_task => store.release_receipt(&self.receipt).await,
@@ -200,13 +207,15 @@ impl Keyed {
 
 impl Road {
     /// A call that its server has begun has no further round: whoever asks for its key again is told that.
-    pub(super) async fn let_go(&self, correlation_id: &str) {
-        let Some(receipt) = self.held_keys.take(correlation_id) else { return };
-        let error = ToolError::timeout("what the server asked was not answered, and the call was cancelled")
-            .suggest("it may have been done in part: look before you call again, under a new key");
-        let reply = serde_json::to_vec(&Outcome::failed(Verb::CallTool, error).reply).ok();
-        if let Err(error) = self.store.settle_receipt(&receipt, reply.as_deref()).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "what came of a key can't be kept");
+    pub(super) async fn let_go(&self, credential: &str, correlation_id: &str) {
+        for receipt in self.held_keys.take(credential, correlation_id) {
+            let error =
+                ToolError::timeout("what the server asked was not answered, and the call was cancelled")
+                    .suggest("it may have been done in part: look before you call again, under a new key");
+            let reply = serde_json::to_vec(&Outcome::failed(Verb::CallTool, error).reply).ok();
+            if let Err(error) = self.store.settle_receipt(&receipt, reply.as_deref()).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "what came of a key can't be kept");
+            }
         }
     }
 }
@@ -237,4 +246,29 @@ fn repeated(verb: Verb, reply: &[u8]) -> Outcome {
 fn refused(verb: Verb, code: &'static str, message: &str, suggestion: &str) -> Outcome {
     let outcome = Outcome::failed(verb, ToolError::new(code, Code::Conflict, message).suggest(suggestion));
     Outcome { verdict: Verdict::failed(Ending::Denied, code, message), ..outcome }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(credential: &str, key: &str) -> ReceiptKey {
+        ReceiptKey { credential: credential.to_owned(), key: key.to_owned() }
+    }
+
+    #[test]
+    fn an_id_that_somebody_else_chose_as_well_takes_no_key_and_gives_none() {
+        let (held, id) = (HeldKeys::default(), Arc::<str>::from("id"));
+        let (mine, theirs, other) = (receipt("me", "k"), receipt("them", "k"), receipt("me", "other"));
+        held.keep(&id, &mine);
+        assert!(held.has("id", &mine) && !held.has("id", &theirs) && !held.has("id", &other));
+        held.keep(&id, &theirs);
+        assert_eq!(held.take("them", "id"), [theirs]);
+        assert!(held.has("id", &mine), "it is held still");
+        held.keep(&id, &other);
+        held.drop(&other);
+        assert!(held.take("me", "another").is_empty());
+        assert_eq!(held.take("me", "id"), [mine]);
+        assert!(held.lock().is_empty());
+    }
 }

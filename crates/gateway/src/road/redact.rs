@@ -68,14 +68,14 @@ pub(super) fn check(arguments: &Raw) -> Result<(), ToolError> {
     ))
 }
 
-fn text(redaction: &Redaction, text: String) -> String {
+pub(crate) fn text(redaction: &Redaction, text: String) -> String {
     match redaction.redact(&text, RuleSet::NONE) {
         Cow::Borrowed(_) => text,
         Cow::Owned(redacted) => redacted,
     }
 }
 
-fn raw(redaction: &Redaction, raw: Raw) -> Raw {
+pub(crate) fn raw(redaction: &Redaction, raw: Raw) -> Raw {
     match redaction.redact_json(raw.as_str(), RuleSet::NONE) {
         Cow::Borrowed(_) => raw,
         // It stays JSON; should it ever not, nothing of it leaves.

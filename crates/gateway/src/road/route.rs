@@ -186,6 +186,12 @@ impl Route {
         }
     }
 
+    /// Whether a template begins with more than a scheme: with a place that is its own.
+    pub(super) fn is_rooted(&self) -> bool {
+        let literal = self.exposed.split('{').next().unwrap_or_default();
+        literal.split_once(':').is_some_and(|(_, place)| !place.trim_start_matches("//").is_empty())
+    }
+
     pub(super) fn matches(&self, uri: &str) -> bool {
         match &self.item {
             Item::Resource(resource) => resource.descriptor().matches(uri),

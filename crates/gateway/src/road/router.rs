@@ -262,8 +262,13 @@ impl Router {
             Verb::ReadResource => {
                 let template = self.templates.routes.iter().find(|route| route.matches(name));
                 match (self.resources.find(name), template) {
-                    // What a server lists takes nothing from one that was named before it.
-                    (Some(listed), Some(template)) if template.attached < listed.attached => Some(template),
+                    // What a server lists takes nothing from one that was named before it, and a template that says nothing
+                    // of what is its own takes nothing from what others list.
+                    (Some(listed), Some(template))
+                        if template.attached < listed.attached && template.is_rooted() =>
+                    {
+                        Some(template)
+                    }
                     (listed, template) => listed.or(template).or(self.anything.as_ref()),
                 }
             }

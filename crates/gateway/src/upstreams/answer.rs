@@ -9,6 +9,7 @@ use hayward_mcp::json::{Object, Raw};
 use hayward_tool::{Outcome, Reply, Verb, Verdict};
 
 use super::admission::is_hidden;
+use super::questions;
 use super::state::State;
 use crate::limits::{UPSTREAM_TASK_POLL, UPSTREAM_TASK_POLL_MIN, UPSTREAM_TOLD_CHARS_MAX};
 
@@ -40,7 +41,7 @@ pub(crate) fn read(verb: Verb, response: Result<Raw, Raw>) -> Answered {
     let kind = object.get_str("resultType").map(std::borrow::Cow::into_owned);
     match kind.as_deref() {
         None | Some("complete") => complete(verb, &object, result),
-        Some("input_required") => match questions(&object) {
+        Some("input_required") => match asked(&object) {
             Some(requests) => {
                 let state = object.get_str("requestState").map(std::borrow::Cow::into_owned);
                 Answered::Outcome(Outcome::ask(
@@ -80,7 +81,7 @@ pub(crate) fn task(
             None => Answered::Broken("its task is over without a result".to_owned()),
         },
         "failed" => Answered::Outcome(failed(&object.get("error").unwrap_or_else(Raw::empty_object))),
-        "input_required" => match questions(&object) {
+        "input_required" => match asked(&object) {
             Some(requests) => {
                 let (id, instance) = (id.to_owned(), instance.to_owned());
                 let state = State::Task { id, instance, poll: *poll_every };
@@ -116,7 +117,7 @@ fn complete(verb: Verb, object: &Object, result: Raw) -> Answered {
     Answered::Outcome(Outcome { verdict, reply: Reply::Result(result), detail: None })
 }
 
-fn questions(object: &Object) -> Option<Vec<InputRequest>> {
+fn asked(object: &Object) -> Option<Vec<InputRequest>> {
     let requests = object.get_object("inputRequests")?;
     let one = |(key, request): (String, Raw)| {
         let request = Object::of(&request)?;
@@ -125,7 +126,8 @@ fn questions(object: &Object) -> Option<Vec<InputRequest>> {
             .into_iter()
             .find(|method| method.as_str() == name)?;
         let params = request.get("params").filter(Raw::is_object).unwrap_or_else(Raw::empty_object);
-        Some(InputRequest { key, method, params })
+        let request = InputRequest { key, method, params };
+        questions::objection(&request).is_none().then_some(request)
     };
     requests.iter().map(|member| one((member.key().into_owned(), member.value()))).collect()
 }

@@ -23,7 +23,7 @@ use hayward_mcp::error::RpcError;
 use hayward_mcp::json::Raw;
 use hayward_mcp::logging::LogLevel;
 use hayward_mcp::upstream::{Asked, Exchange, Outgoing, Step, Upstream, UpstreamError};
-use hayward_tool::{Abilities, Ability, Call, Caller, Cx, Outcome, ToolError, Verb};
+use hayward_tool::{Abilities, Ability, Call, Caller, Cx, Outcome, Reply, ToolError, Verb};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::task::TaskTracker;
@@ -35,6 +35,7 @@ use super::interest::Interests;
 use super::links::{Link, Links, Owner};
 use super::offered::Offered;
 use super::params;
+use super::questions;
 use super::server::Server;
 use super::state::State;
 use crate::limits::TELL_TIMEOUT;
@@ -137,6 +138,11 @@ impl Calling<'_> {
     /// Runs it. What comes of it is an outcome whatever the server does.
     pub(crate) async fn run(&self) -> Outcome {
         match self.answered().await {
+            Ok(Outcome { reply: Reply::Ask { requests, state }, verdict, detail }) => {
+                let shown = |request| questions::shown(&self.server.name, request);
+                let requests = requests.into_iter().map(shown).collect();
+                Outcome { reply: Reply::Ask { requests, state }, verdict, detail }
+            }
             Ok(outcome) => outcome,
             Err(ended) => Outcome::failed(self.call.verb, self.error(ended)),
         }

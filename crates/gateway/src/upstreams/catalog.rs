@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hayward_api::definition::{Placement, ToolOverride};
 use hayward_api::kinds::project::{NameStyle, ProjectSpec};
-use hayward_api::kinds::server::ServerSpec;
+use hayward_api::kinds::server::{RESERVED, ServerSpec};
 use hayward_mcp::state::digest;
 
 use super::names::prefix_of;
@@ -54,9 +54,6 @@ pub(crate) struct Attached {
     pub(crate) tools: Arc<BTreeMap<String, ToolOverride>>,
 }
 
-/// Names that only a server with `placement: builtin` may have.
-const RESERVED: [&str; 7] = ["host", "fleet", "ops", "cluster", "registry", "vault", "audit"];
-
 /// Gives out versions, each once.
 static VERSIONS: AtomicU64 = AtomicU64::new(1);
 
@@ -96,7 +93,6 @@ impl Catalog {
     pub(crate) fn of(declared: Declared, before: &Self) -> Self {
         let mut servers: HashMap<Arc<str>, Arc<Server>> = HashMap::with_capacity(declared.servers.len());
         for (name, uid, spec) in declared.servers {
-            // What is granted to this machine's own toolsets is granted by their names.
             if RESERVED.contains(&name.as_str()) && spec.placement != Some(Placement::Builtin) {
                 tracing::warn!(
                     server = name,

@@ -51,6 +51,11 @@ impl Interests {
         Ok(Interest { interests: Arc::clone(self), server: Arc::clone(server), uri })
     }
 
+    /// Whether this resource of a server is wanted.
+    pub(crate) fn has(&self, server: &str, uri: &str) -> bool {
+        self.lock().get(server).is_some_and(|uris| uris.contains_key(uri))
+    }
+
     /// What is wanted of a server.
     pub(crate) fn of(&self, server: &str) -> BTreeSet<Arc<str>> {
         self.lock().get(server).map(|uris| uris.keys().cloned().collect()).unwrap_or_default()
@@ -105,6 +110,7 @@ mod tests {
         assert!(!changed.has_changed().unwrap(), "the server has nothing to do");
         assert_eq!(interests.of("s"), BTreeSet::from(["x:1".into()]));
         assert!(interests.of("other").is_empty());
+        assert!(interests.has("s", "x:1") && !interests.has("other", "x:1") && !interests.has("s", "x:2"));
         drop(two);
         assert!(changed.has_changed().unwrap());
         assert!(interests.of("s").is_empty() && interests.lock().is_empty());

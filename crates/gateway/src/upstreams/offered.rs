@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use hayward_api::Tier;
 use hayward_api::definition::ToolOverride;
-use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::json::{Object, ObjectWriter, Raw, is_alike};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::uri_template::UriTemplate;
 use serde_json::{Map, Value};
-
-use super::params::is_alike;
 
 /// One thing that a server offers, as this gateway shows it.
 #[derive(Clone, Debug)]

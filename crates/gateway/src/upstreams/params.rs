@@ -1,6 +1,6 @@
 //! The parameters of a request as its server is to get them: what the client said, with the server's own name in it.
 
-use hayward_mcp::json::{Object, ObjectWriter, Raw};
+use hayward_mcp::json::{Object, ObjectWriter, Raw, is_alike};
 use hayward_tool::{Call, Verb};
 
 use super::offered::Offered;
@@ -35,19 +35,6 @@ pub(crate) fn of(offered: &Offered, call: &Call) -> Raw {
         }
         _ => object.end(),
     }
-}
-
-/// Whether some reader takes one for the other, because it doesn't look at case, or folds letters of other alphabets into those
-/// of names.
-pub(super) fn is_alike(one: &str, other: &str) -> bool {
-    let folded = |text: &str| {
-        let upper: String = text.chars().flat_map(char::to_uppercase).collect();
-        upper.to_lowercase()
-    };
-    if one.is_ascii() && other.is_ascii() {
-        return one.eq_ignore_ascii_case(other);
-    }
-    one.len() <= 4 * other.len() && folded(one) == folded(other)
 }
 
 /// What a modern server gets back of the last round.
@@ -104,7 +91,6 @@ mod tests {
             "Arguments": {"path": "/"}, "RequestState": "x", "names": "kept"});
         let sent: Value = of(&tool(), &call(&said)).view().unwrap();
         assert_eq!(sent, json!({"name": "own", "arguments": {}, "nam\u{212a}": 1, "names": "kept"}));
-        assert!(is_alike("Ke\u{17f}", "\u{212a}es") && !is_alike("a", "b"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use hayward_api::definition::{Placement, Sharing, Transport, Trust};
 use hayward_api::error::with_sources;
 use hayward_api::kinds::server::ServerSpec;
+use hayward_audit::secrets::Redaction;
 use hayward_mcp::era::Era;
 use hayward_mcp::json::Raw;
 use hayward_mcp::request::List;
@@ -21,10 +22,12 @@ use super::admission::{self, At, INSTRUCTIONS, Objection, Pins};
 use super::answer;
 use super::breaker::Breaker;
 use super::offered::Offered;
+use super::pace::Pace;
 use crate::limits::{
     CALL_TIMEOUT, OFFERED_BYTES_MAX, OFFERED_MAX, REFUSALS_AT_ONCE_MAX, SERVER_CALLS_MAX, SETTLE_PATIENCE,
     UPDATES_PER_SECOND_MAX,
 };
+use crate::road::redact;
 
 /// One server.
 #[derive(Debug)]
@@ -45,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) refreshing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
     is_due: AtomicBool,
+    /// How often it is asked for them.
+    pace: Mutex<Pace>,
     /// Since when it is known.
     since: Instant,
     /// In which second how many changes of its resources were told.
@@ -99,6 +104,7 @@ impl Server {
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
             refreshing: tokio::sync::Mutex::default(),
             is_due: AtomicBool::new(false),
+            pace: Mutex::default(),
             since: Instant::now(),
             updates: Mutex::default(),
             is_retried: AtomicBool::new(false),
@@ -160,6 +166,11 @@ impl Server {
         !self.is_due.swap(true, Ordering::AcqRel)
     }
 
+    /// How long changes of its lists are gathered, from now on, before it is asked for them.
+    pub(crate) fn pause(&self) -> Duration {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).pause(Instant::now())
+    }
+
     /// Whether one more change of its resources may be told in this second.
     pub(crate) fn may_update(&self) -> bool {
         let second = self.since.elapsed().as_secs();
@@ -199,16 +210,26 @@ impl Server {
     /// Asks it what it offers, keeps what is approved of that, and then shows it. What changed by that.
     ///
     /// By whoever has [`Server::refreshing`]: what is approved is read before anything is asked, and kept before anything is shown.
-    pub(crate) async fn refresh(&self, upstream: &Upstream, store: &Store) -> Result<Vec<Change>, String> {
+    /// What it says is taken without secrets that we hold: it may have been handed some.
+    pub(crate) async fn refresh(
+        &self,
+        upstream: &Upstream,
+        store: &Store,
+        redaction: &Redaction,
+    ) -> Result<Vec<Change>, String> {
         let known = store.tool_pins(&self.uid).await;
         let known = known.map_err(|error| format!("what was approved can't be read: {error}"))?;
         let pins = known.iter().filter_map(|pin| Some((pin.name.clone(), pin.digest.clone()?))).collect();
-        let declared = upstream.declared();
+        let declared = redacted(redaction, upstream.declared());
+        let fetch = async |list| -> Result<Vec<Raw>, String> {
+            let elements = fetch(upstream, &declared, list).await?;
+            Ok(elements.into_iter().map(|element| redact::raw(redaction, element)).collect())
+        };
         let heard = Heard {
-            tools: fetch(upstream, &declared, List::Tools).await?,
-            resources: fetch(upstream, &declared, List::Resources).await?,
-            templates: fetch(upstream, &declared, List::Templates).await?,
-            prompts: fetch(upstream, &declared, List::Prompts).await?,
+            tools: fetch(List::Tools).await?,
+            resources: fetch(List::Resources).await?,
+            templates: fetch(List::Templates).await?,
+            prompts: fetch(List::Prompts).await?,
         };
         let heard = Arc::new((heard, pins));
         let (lists, approved) = self.admit(&declared, &heard);
@@ -361,6 +382,16 @@ struct Heard {
     resources: Vec<Raw>,
     templates: Vec<Raw>,
     prompts: Vec<Raw>,
+}
+
+/// What a server says of itself, without secrets that we hold.
+fn redacted(redaction: &Redaction, declared: Arc<Declared>) -> Arc<Declared> {
+    let Some(said) = &declared.instructions else { return declared };
+    let instructions = redact::text(redaction, said.clone());
+    if instructions == *said {
+        return declared;
+    }
+    Arc::new(Declared { instructions: Some(instructions), ..declared.as_ref().clone() })
 }
 
 /// A whole list; an empty one of a server that doesn't have it.

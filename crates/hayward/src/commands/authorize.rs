@@ -60,9 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
 /// By a browser that comes back to this machine.
 async fn visited(client: &Client, args: &Args) -> Result<AccessGranted, Failure> {
     let loopback = Loopback::open(args.port.unwrap_or_default()).await?;
-    ask(client, args, &loopback.address()).await?;
+    let state = ask(client, args, &loopback.address()).await?;
     tell("waiting for the browser to come back; on a machine without one, use `--paste`\n");
-    let visit = loopback.visit().await?;
+    let visit = loopback.visit(&state).await?;
     let granted = client.answer_for_access(&args.name, visit.query()).await;
     let page = match &granted {
         Ok(_) => "Access was granted. This page can be closed.".to_owned(),
@@ -82,15 +82,17 @@ async fn pasted(client: &Client, args: &Args) -> Result<AccessGranted, Failure> 
     Ok(client.answer_for_access(&args.name, query_of(line.trim())?).await?)
 }
 
-/// Asks for access, and shows what is to be opened.
-async fn ask(client: &Client, args: &Args, redirect: &str) -> Result<(), Failure> {
+/// Asks for access, and shows what is to be opened. What the browser comes back with is known by this state.
+async fn ask(client: &Client, args: &Args, redirect: &str) -> Result<String, Failure> {
     let question = client.ask_for_access(&args.name, redirect).await?;
     let scopes =
         if question.scopes.is_empty() { "whatever it grants".to_owned() } else { question.scopes.join(", ") };
     tell(&plain(&format!("{} asks for: {scopes}\nopen this address in a browser:\n\n", question.issuer)));
     written(data(&plain(&format!("{}\n", question.url))))?;
     tell("\n");
-    Ok(())
+    let query = question.url.split_once('?').map(|(_, query)| query).unwrap_or_default();
+    loopback::state_of(query)
+        .ok_or_else(|| Failure::unavailable(anyhow::anyhow!("the address to be opened has no `state`")))
 }
 
 /// What stands behind the `?` of an address.

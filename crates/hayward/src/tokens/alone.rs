@@ -54,14 +54,15 @@ async fn change(data: &DataDir, store: &Store, limits: &AllLimits, ask: Ask) -> 
 /// The road to no tool at all, with the record of the data directory.
 fn protocol(data: &DataDir, store: &Store, limits: &AllLimits) -> Result<Protocol, Failure> {
     let (record, tag_key) = open_record(data, limits)?;
+    let secrets = Arc::new(Secrets::new(tag_key));
     let parts = RoadParts {
         record,
         strict_from: StrictFrom::Operate.tier(),
-        secrets: Arc::new(Secrets::new(tag_key)),
+        secrets: Arc::clone(&secrets),
         store: store.clone(),
         credentials: Arc::new(Credentials::new()),
         policies: Arc::default(),
-        upstreams: Upstreams::none(store.clone()),
+        upstreams: Upstreams::none(store.clone(), secrets),
         limits: &limits.gateway,
         tool_limits: &limits.tool,
         fencing: Fencing { of_all: ToolFences::default(), ground: ground(&limits.host) },

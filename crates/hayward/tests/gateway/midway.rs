@@ -336,20 +336,35 @@ METHODS = {
 }
 "#;
 
-#[tokio::test]
-async fn what_a_server_lists_takes_nothing_from_one_that_was_named_before_it() {
+/// Who is asked for `db://x/1`, of a first server with this template and a second one that lists it; and in the other order.
+async fn asked_for(template: &str) -> [Value; 2] {
     let rig = Rig::start();
-    let template = r#"LISTED, TEMPLATES, OWN = [], [{"uriTemplate": "db://x/{id}", "name": "x"}], "first""#;
+    let template =
+        format!(r#"LISTED, TEMPLATES, OWN = [], [{{"uriTemplate": "{template}", "name": "x"}}], "first""#);
     let listed = r#"LISTED, TEMPLATES, OWN = [{"uri": "db://x/1", "name": "x"}], [], "second""#;
     rig.declare("servers", "first", python(&format!("{template}\n{NOTES}"))).await;
     rig.declare("servers", "second", python(&format!("{listed}\n{NOTES}"))).await;
     rig.declare("projects", "fair", json!({"servers": ["first", "second"]})).await;
     rig.declare("projects", "other", json!({"servers": ["second", "first"]})).await;
     let token = rig.token("rw", &[], &["fair", "other"]).await;
-    for (project, expected) in [("fair", "first"), ("other", "second")] {
+    let mut asked = Vec::new();
+    for project in ["fair", "other"] {
         let path = format!("/projects/{project}/mcp");
         rig.shows(&path, &token, &["first_echo", "second_echo"]).await;
         let read = rig.ask(&path, &token, "resources/read", json!({"uri": "db://x/1"})).await;
-        assert_eq!(read["result"]["contents"][0]["text"], expected, "{read}");
+        asked.push(read["result"]["contents"][0]["text"].clone());
+    }
+    asked.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn what_a_server_lists_takes_nothing_from_one_that_was_named_before_it() {
+    assert_eq!(asked_for("db://x/{id}").await, ["first", "second"]);
+}
+
+#[tokio::test]
+async fn a_template_of_everything_takes_nothing_that_another_server_lists() {
+    for template in ["{+all}", "db:{+all}", "db://{+all}"] {
+        assert_eq!(asked_for(template).await, ["second", "second"], "{template}");
     }
 }

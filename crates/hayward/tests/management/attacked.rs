@@ -302,7 +302,8 @@ async fn whoever_may_not_attach_learns_neither_of_projects_nor_of_servers() {
         .user(
             "bob@example.org",
             json!([{"role": "edit", "resource": "serverattachments", "project": "mine"},
-                {"role": "view", "resource": "servers", "name": "seen"}]),
+                {"role": "view", "resource": "servers", "name": "seen"},
+                {"role": "run", "resource": "servers", "name": "seen"}]),
         )
         .await;
     let attach = async |server: &str, project: &str| {

@@ -50,7 +50,7 @@ fn check_refused(answer: &Answer, asked: &str) {
     let problem = answer.json();
     assert_eq!(problem["code"], "forbidden", "{asked}");
     let (detail, hint) = (problem["detail"].as_str().unwrap(), problem["hint"].as_str().unwrap());
-    assert!(detail.contains("what server `s` starts on this machine"), "{asked}: {detail}");
+    assert!(detail.contains("what is started or called for server `s`"), "{asked}: {detail}");
     assert!(hint.contains("action: define-commands") && hint.contains("role: run"), "{asked}: {hint}");
 }
 
@@ -64,11 +64,13 @@ const STARTS: [&str; 5] = [
 ];
 
 /// What changes what a server starts.
-const CHANGES: [&str; 6] = [
+const CHANGES: [&str; 8] = [
     r#"{"command": ["x"]}"#,
     r#"{"args": ["-v"]}"#,
     r#"{"env": [{"name": "LD_PRELOAD", "value": "/tmp/x.so"}]}"#,
     r#"{"placement": "process"}"#,
+    r#"{"network": "shared"}"#,
+    r#"{"resources": {"memoryMib": 4096}}"#,
     r#"{"healthCheck": {"exec": ["x"]}}"#,
     r#"{"command": null, "packageName": "x", "runtime": "python"}"#,
 ];

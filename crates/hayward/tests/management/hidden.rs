@@ -121,7 +121,8 @@ async fn a_server_that_one_may_not_see_is_not_attached_by_an_apply_either() {
     made(&rig, "/servers", server("unseen")).await;
     let bob = json!([{"role": "edit", "resource": "serverattachments", "project": "mine"},
         {"role": "edit", "resource": "projects", "name": "mine"},
-        {"role": "view", "resource": "servers", "name": "seen"}]);
+        {"role": "view", "resource": "servers", "name": "seen"},
+        {"role": "run", "resource": "servers", "name": "seen"}]);
     let bob = rig.user("bob@example.org", bob).await;
     let apply = async |lists: Value, server: &str| {
         let answer = rig.post("/apply", &bob, lists).await;

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::abilities::Abilities;
 use crate::era::{Era, Revision};
 use crate::http::{METHOD, NAME, PROTOCOL_VERSION};
-use crate::json::{Object, ObjectWriter, Raw};
+use crate::json::{Object, ObjectWriter, Raw, is_alike};
 use crate::logging::LogLevel;
 use crate::param_headers::ParamHeaders;
 use crate::request::{META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, META_VERSION};
@@ -182,7 +182,7 @@ fn said_by_caller(params: &Object, meta: ObjectWriter) -> ObjectWriter {
     const SAID_ANEW: [&str; 5] =
         [META_VERSION, META_CAPABILITIES, META_CLIENT, META_LOG_LEVEL, "progressToken"];
     let Some(said) = params.get_object("_meta") else { return meta };
-    let own = said.iter().filter(|member| !SAID_ANEW.iter().any(|key| member.is(key)));
+    let own = said.iter().filter(|member| !SAID_ANEW.iter().any(|key| is_alike(&member.key(), key)));
     own.fold(meta, ObjectWriter::member)
 }
 
@@ -192,9 +192,9 @@ fn modern_meta(meta: ObjectWriter, revision: Revision, client: &Raw, abilities: 
         .raw(META_CLIENT, client)
 }
 
-/// The members as they are, but for `_meta`.
+/// The members as they are, but for `_meta`, and what a careless reader takes for it.
 fn without_meta(params: &Object, object: ObjectWriter) -> ObjectWriter {
-    params.iter().filter(|member| !member.is("_meta")).fold(object, ObjectWriter::member)
+    params.iter().filter(|member| !is_alike(&member.key(), "_meta")).fold(object, ObjectWriter::member)
 }
 
 /// Text as the value of a header (2026-07-28, basic/transports): as it is if that can be said in a header and is not
@@ -226,8 +226,8 @@ mod tests {
     #[test]
     fn what_the_caller_says_passes_and_what_the_protocol_says_is_said_anew() {
         let params = Raw::of(&json!({
-            "name": "t", "arguments": {"n": 1.0}, "unknown": [1],
-            "_meta": {"own": "x", "progressToken": "theirs", "traceparent": "00-a",
+            "name": "t", "arguments": {"n": 1.0}, "unknown": [1], "_META": {"progressToken": 9},
+            "_meta": {"own": "x", "progressToken": "theirs", "ProgressToken": 9, "traceparent": "00-a",
                 "io.modelcontextprotocol/protocolVersion": "2026-07-28",
                 "io.modelcontextprotocol/clientInfo": {"name": "them"}},
         }))

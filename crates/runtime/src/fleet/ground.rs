@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::eras::Eras;
-use super::{Hears, Wanted};
+use super::{Hears, Hides, Wanted};
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::placement::{Access, Address};
@@ -29,6 +29,7 @@ pub(super) struct Ground {
     pub(super) eras: Eras,
     pub(super) hears: OnceLock<Arc<dyn Hears>>,
     pub(super) changed: watch::Sender<u64>,
+    pub(super) hides: Option<Arc<dyn Hides>>,
 }
 
 /// A connection that was agreed on.
@@ -40,6 +41,11 @@ pub(super) struct Greeted {
 }
 
 impl Ground {
+    /// A text without what nobody is to see.
+    pub(super) fn hidden(&self, text: String) -> String {
+        self.hides.as_ref().map_or_else(|| text.clone(), |hides| hides.hide(&text).into_owned())
+    }
+
     /// Something is different.
     pub(super) fn tick(&self) {
         self.changed.send_modify(|count| *count = count.wrapping_add(1));

@@ -345,12 +345,13 @@ impl Instance {
     /// It isn't reached any more, or still not.
     pub(super) fn is_out_of_reach(&self, why: String) {
         let mut now = self.now();
-        (now.upstream, now.trouble) = (None, Some(why));
+        (now.upstream, now.trouble) = (None, Some(self.ground.hidden(why)));
         drop(now);
         self.advance(State::Starting);
     }
 
-    pub(super) fn is_thus(&self, health: Health) {
+    pub(super) fn is_thus(&self, mut health: Health) {
+        health.why = health.why.map(|why| self.ground.hidden(why));
         let mut now = self.now();
         let is_news = now.health.verdict != health.verdict;
         (now.health, now.checked_at) = (health, Some(SystemTime::now()));
@@ -361,7 +362,10 @@ impl Instance {
     }
 
     /// It is gone.
-    pub(super) fn has_ended(&self, end: End) {
+    pub(super) fn has_ended(&self, mut end: End) {
+        if let End::Failed { why } = &mut end {
+            *why = self.ground.hidden(std::mem::take(why));
+        }
         let mut now = self.now();
         (now.upstream, now.access) = (None, None);
         drop(now);

@@ -90,7 +90,7 @@ impl Rig {
 
 pub(crate) fn fleet(placements: HashMap<Where, Arc<dyn Placement>>, limits: Limits) -> Arc<Fleet> {
     let client = Raw::of(&json!({"name": "tests", "version": "1"})).unwrap();
-    Fleet::new(FleetConfig { placements, grants: None, client, limits })
+    Fleet::new(FleetConfig { placements, grants: None, client, limits, hides: None })
 }
 
 /// An instance of a server that is this.

@@ -53,6 +53,11 @@ impl Calling<'_> {
     ) -> Result<Result<Raw, Raw>, Ended> {
         let outgoing = self.outgoing(method, params, id);
         let outgoing = Outgoing { mirrored: None, has_progress: false, log_level: None, ..outgoing };
+        // To ask how far it is once more changes nothing, even if it was heard.
+        let is_lost = |error: &UpstreamError| {
+            !error.may_have_arrived()
+                || method == "tasks/get" && matches!(error, UpstreamError::Connection(_))
+        };
         let mut misses = 0;
         loop {
             let asking = async { link.upstream.request(&outgoing).await?.response().await };
@@ -63,7 +68,7 @@ impl Calling<'_> {
                 stop = self.cx.stopped() => return Err(Ended::Stopped(stop)),
             };
             match answered {
-                Err(error) if !error.may_have_arrived() && misses < TASK_MISSES_MAX => misses += 1,
+                Err(error) if is_lost(&error) && misses < TASK_MISSES_MAX => misses += 1,
                 answered => return answered.map_err(Ended::Midway),
             }
             self.pause(poll).await?;

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -18,6 +19,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const PERSON_TIMEOUT: Duration = Duration::from_mins(10);
 /// Bytes of the head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Whoever is read at the same time.
+const VISITORS_MAX: usize = 32;
 
 /// A port that is listened on.
 pub(super) struct Loopback {
@@ -53,14 +57,22 @@ impl Loopback {
         address(self.port)
     }
 
-    /// Waits for the browser. Whoever else comes is told that there is nothing.
-    pub(super) async fn visit(self) -> Result<Visit, Failure> {
+    /// Waits for the browser, which knows this state. Whoever else comes is told that there is nothing, and keeps nobody waiting.
+    pub(super) async fn visit(self, state: &str) -> Result<Visit, Failure> {
         let waiting = async {
+            let mut reading = FuturesUnordered::new();
             loop {
-                let (peer, _) = self.listener.accept().await.context("failed to wait for the browser")?;
-                // A browser may connect and say nothing for a while, beside what it says.
-                if let Ok(Some(visit)) = timeout(HEAD_TIMEOUT, read(peer)).await {
-                    return anyhow::Ok(visit);
+                tokio::select! {
+                    accepted = self.listener.accept(), if reading.len() < VISITORS_MAX => {
+                        let (peer, _) = accepted.context("failed to wait for the browser")?;
+                        // A browser may connect and say nothing for a while, beside what it says.
+                        reading.push(timeout(HEAD_TIMEOUT, read(peer, state)));
+                    }
+                    Some(read) = reading.next() => {
+                        if let Ok(Some(visit)) = read {
+                            return anyhow::Ok(visit);
+                        }
+                    }
                 }
             }
         };
@@ -82,15 +94,15 @@ impl Visit {
     }
 }
 
-/// The query of a request for our path; whoever asks for anything else is told that there is nothing.
-async fn read(mut peer: TcpStream) -> Option<Visit> {
+/// The query of a request for our path with this state; whoever asks for anything else is told that there is nothing.
+async fn read(mut peer: TcpStream, state: &str) -> Option<Visit> {
     let mut head = Vec::new();
     while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
         if head.len() > HEAD_BYTES_MAX || peer.read_buf(&mut head).await.ok()? == 0 {
             return None;
         }
     }
-    let Some(query) = query_of(&head) else {
+    let Some(query) = query_of(&head).filter(|query| state_of(query).as_deref() == Some(state)) else {
         show(&mut peer, "404 Not Found", "There is nothing here.").await;
         return None;
     };
@@ -102,6 +114,12 @@ fn query_of(head: &[u8]) -> Option<String> {
     let line = head.split(|byte| *byte == b'\r').next()?;
     let target = std::str::from_utf8(line).ok()?.strip_prefix("GET ")?.split(' ').next()?;
     target.strip_prefix(PATH)?.strip_prefix('?').map(ToOwned::to_owned)
+}
+
+/// The state that a query names.
+pub(super) fn state_of(query: &str) -> Option<String> {
+    url::form_urlencoded::parse(query.as_bytes())
+        .find_map(|(name, value)| (name == "state").then(|| value.into_owned()))
 }
 
 /// Shows a text, which nobody takes for anything else.
@@ -149,12 +167,19 @@ mod tests {
         let port = loopback.port;
         let visiting = tokio::spawn(async move {
             let icon = get(port, "/favicon.ico").await;
-            (icon, get(port, "/callback?state=s").await)
+            // Somebody who says nothing, and others who know no state, or another.
+            let silent = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            let stateless = get(port, "/callback?error=access_denied").await;
+            let strange = get(port, "/callback?state=t&code=c").await;
+            let page = get(port, "/callback?code=c&state=s%20").await;
+            drop(silent);
+            ([icon, stateless, strange], page)
         });
-        let visit = loopback.visit().await.unwrap();
-        assert_eq!(visit.query(), "state=s");
+        let visit = loopback.visit("s ").await.unwrap();
+        assert_eq!(visit.query(), "code=c&state=s%20");
         visit.answer("well").await;
-        let (icon, page) = visiting.await.unwrap();
-        assert!(icon.starts_with("HTTP/1.1 404") && page.ends_with("\r\n\r\nwell"), "{icon} {page}");
+        let (others, page) = visiting.await.unwrap();
+        assert!(others.iter().all(|it| it.starts_with("HTTP/1.1 404")), "{others:?}");
+        assert!(page.ends_with("\r\n\r\nwell"), "{page}");
     }
 }
