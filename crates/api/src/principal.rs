@@ -36,7 +36,7 @@ pub struct Principal {
     /// Where its credential is accepted from, what it may call, how often.
     #[serde(default, skip_serializing_if = "Bounds::is_none")]
     pub bounds: Bounds,
-    /// Which servers it reaches beside this machine's own tools.
+    /// Which servers it reaches: this machine's own tools if nothing is said, and otherwise what is said, of which `host` is this machine.
     #[serde(default, skip_serializing_if = "Reach::is_none")]
     pub reach: Reach,
     /// Who acts as this principal, if it isn't itself: both are recorded, and the permissions are the principal's.

@@ -1,4 +1,4 @@
-//! Which servers a token reaches beside this machine's own tools.
+//! Which servers a token reaches instead of this machine's own tools.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,8 @@ use crate::kinds::Names;
 use crate::limits::spec::LIST;
 use crate::member::{bounded, distinct};
 
-/// What a token was let in to; nothing where nothing is said. It gives no role: what is riskier than that stays out of reach.
+/// What a token was let in to; this machine's own tools where nothing is said, and only what is said otherwise: the server
+/// `host` is this machine. It gives no role: what is riskier than that stays out of reach.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Reach {

@@ -9,7 +9,7 @@ use hayward_api::{Principal, Tier};
 use crate::policy::{Policy, Visible};
 use crate::{Operation, Verb};
 
-/// The toolset of this machine: the only one that a token reaches until more is granted.
+/// The toolset of this machine: what a token reaches that was let in nowhere else.
 const HOST: &str = "host";
 
 /// The highest tier that an account may use of what it was granted.
@@ -135,7 +135,9 @@ fn not_granted(
 ) -> Option<Reason> {
     let is_granted = match principal.kind {
         PrincipalKind::Local => true,
-        PrincipalKind::Token => toolset == HOST || principal.reach.has(toolset, project),
+        // One that was let in somewhere is no key of this machine as well, unless that was named, too.
+        PrincipalKind::Token if principal.reach.is_none() => toolset == HOST,
+        PrincipalKind::Token => principal.reach.has(toolset, project),
         PrincipalKind::User | PrincipalKind::ServiceAccount => {
             let by_project = project.is_some_and(|project| {
                 policy.allows(principal, (Verb::Run, "projects"), (Some(project), None))
@@ -400,11 +402,22 @@ mod tests {
             ("ha", None, Tier::Operate, false),
             ("hb", Some("p"), Tier::Read, true),
             ("hb", Some("q"), Tier::Read, false),
-            ("host", Some("q"), Tier::Read, true),
+            ("host", None, Tier::Read, false),
+            ("host", Some("q"), Tier::Read, false),
+            ("host", Some("p"), Tier::Read, true),
         ] {
             let is_allowed = is_allowed(&token, &met(toolset, project, tier));
             assert_eq!(is_allowed, expected, "{toolset} {project:?} {tier:?}");
         }
+        let reach =
+            hayward_api::Reach { servers: vec!["ha".to_owned(), "host".to_owned()], projects: Vec::new() };
+        let token = Principal { reach, ..token };
+        assert!(["ha", "host"].iter().all(|toolset| is_allowed(&token, &call(toolset, Tier::Read))));
+        let token = Principal { reach: hayward_api::Reach::default(), ..token };
+        assert_eq!(
+            ["ha", "host"].map(|toolset| is_allowed(&token, &call(toolset, Tier::Read))),
+            [false, true]
+        );
     }
 
     #[test]

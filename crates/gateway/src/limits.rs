@@ -226,7 +226,7 @@ pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) const KEPT_LISTS_MAX: usize = 256;
 
 /// How long whoever asks for what a server offers waits for one that was just declared, or started with us.
-pub(crate) const SETTLE_PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long one call alone tries a server that was left alone.
 pub(crate) const BREAKER_TRY: Duration = Duration::from_secs(10);

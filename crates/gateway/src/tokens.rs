@@ -34,7 +34,7 @@ pub struct TokenView {
     pub tool_fences: ToolFences,
     /// Where it is accepted from, what it may call, how often.
     pub bounds: Bounds,
-    /// Which servers it reaches beside this machine's own tools.
+    /// Which servers it reaches: this machine's own tools if nothing is said, and otherwise what is said, of which `host` is this machine.
     pub reach: Reach,
     /// From when on it is refused; never if there is none.
     pub expires_at: Option<Time>,

@@ -43,9 +43,9 @@ use tokio_util::task::TaskTracker;
 use crate::endpoint::Endpoint;
 use crate::limits::{REFRESH_RETRY, REFRESH_TIMEOUT, TELL_TIMEOUT};
 use call::{Calling, Shared};
-use catalog::Catalog;
 pub use catalog::Declared;
 pub(crate) use catalog::Entry;
+use catalog::{Attached, Catalog};
 pub(crate) use held::Expired;
 use held::Held;
 pub(crate) use interest::{Interest, TooMany};
@@ -53,7 +53,7 @@ pub use links::{Away, Link, Links, Owner};
 pub(crate) use names::{Names, parted};
 pub(crate) use offered::Offered;
 pub use server::KeptBack;
-pub(crate) use server::{Lists, Server};
+pub(crate) use server::{Lists, Server, WhyNot};
 pub(crate) use state::State;
 
 /// Every server of others, and what connects to it.
@@ -157,6 +157,19 @@ impl Upstreams {
     /// What an endpoint would show that is not served, and why it isn't.
     pub(crate) fn unserved(&self, endpoint: &Endpoint) -> Option<(Arc<Entry>, &'static str)> {
         self.catalog.load().unserved.get(endpoint).cloned()
+    }
+
+    /// The server that is meant by the name of a tool at an endpoint, by how the name begins, and its own name for it.
+    pub(crate) fn meant<'n>(&self, endpoint: &Endpoint, name: &'n str) -> Option<(Arc<Server>, &'n str)> {
+        let entry = self.entry(endpoint)?;
+        let own = |attached: &Attached| match &attached.prefix {
+            None => Some(name),
+            Some(prefix) => name.strip_prefix(&**prefix)?.strip_prefix(['_', '/', '.']),
+        };
+        let meant = entry.attached.iter().filter_map(|attached| Some((attached, own(attached)?)));
+        // One name of a server may begin like another.
+        let meant = meant.filter(|(_, own)| !own.is_empty()).min_by_key(|(_, own)| own.len());
+        meant.map(|(attached, own)| (Arc::clone(&attached.server), own))
     }
 
     /// Waits for servers of an endpoint that were only just declared, or started with us, to say what they offer: whoever asks

@@ -12,6 +12,7 @@ mod limits;
 mod local;
 mod management;
 mod manifest;
+mod memory;
 mod moment;
 mod network;
 mod notify;

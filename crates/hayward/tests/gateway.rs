@@ -23,6 +23,8 @@ mod eras;
 mod forgetful;
 #[path = "gateway/hearing.rs"]
 mod hearing;
+#[path = "gateway/hidden.rs"]
+mod hidden;
 #[path = "gateway/legacy.rs"]
 mod legacy;
 #[path = "gateway/listened.rs"]
@@ -33,6 +35,8 @@ mod midway;
 mod projects;
 #[path = "gateway/record.rs"]
 mod record;
+#[path = "gateway/remembered.rs"]
+mod remembered;
 #[path = "gateway/tasks.rs"]
 mod tasks;
 #[path = "gateway/trust.rs"]

@@ -13,7 +13,7 @@ pub(crate) const RULE: Rule = Rule {
 
 /// The house, from the ground up.
 const FLOORS: [&[&str]; 5] = [
-    &["api", "egress", "mcp"],
+    &["api", "egress", "mcp", "sys"],
     &["audit", "auth", "exec", "telemetry", "tool"],
     &["client", "pipeline", "runtime", "store"],
     &["controlplane", "gateway", "host"],

@@ -12,6 +12,9 @@ pub(crate) const RULE: Rule = Rule {
 /// The exact version of a peer belongs to the package that compares itself with it.
 const PINNED_PEERS: [(&str, &str); 1] = [("testkit/peers/Cargo.toml", "rmcp")];
 
+/// The one package that calls what is not safe; it forbids everything else that the workspace forbids.
+const UNSAFE: &str = "crates/sys/Cargo.toml";
+
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
 fn check(tree: &Tree) -> Vec<Finding> {
@@ -21,7 +24,8 @@ fn check(tree: &Tree) -> Vec<Finding> {
 
 fn of_package(manifest: &Manifest) -> Vec<Finding> {
     let mut messages = Vec::new();
-    if !manifest.table.get("lints").is_some_and(is_of_workspace) {
+    let is_apart = manifest.path == UNSAFE;
+    if !is_apart && !manifest.table.get("lints").is_some_and(is_of_workspace) {
         messages.push("has no `[lints] workspace = true`".to_owned());
     }
     for section in SECTIONS {
@@ -59,6 +63,8 @@ mod tests {
     #[test]
     fn own_lints_and_own_versions_are_found() {
         assert_eq!(package("").len(), 1);
+        let apart = |path| check(&RULE, &[(path, "[package]\nname = \"sys\"")]).len();
+        assert_eq!((apart(UNSAFE), apart("crates/system/Cargo.toml")), (0, 1));
         let own = "[lints]\nworkspace = true\n[dev-dependencies]\nb = \"1\"";
         assert_eq!(package(own).len(), 1);
     }

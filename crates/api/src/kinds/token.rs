@@ -88,7 +88,7 @@ pub struct TokenSpec {
     /// Where it is accepted from, what it may call, how often; bound to nothing if nothing is said.
     #[serde(default, skip_serializing_if = "Bounds::is_none")]
     pub bounds: Bounds,
-    /// Which servers it reaches beside this machine's own tools; none if nothing is said.
+    /// Which servers it reaches: this machine's own tools if nothing is said, and otherwise what is said, of which `host` is this machine.
     #[serde(default, skip_serializing_if = "Reach::is_none")]
     pub reach: Reach,
     /// From when on it is refused; never if nothing is said.

@@ -1,13 +1,14 @@
 //! What a caller is told whose call goes no further, between steps 3 and 6.
 
-use hayward_api::Code;
-use hayward_auth::Reason;
+use hayward_api::{Code, Tier};
+use hayward_auth::{Action, Decision, Reason, decide};
 use hayward_mcp::json::ObjectWriter;
 use hayward_tool::{Abilities, ToolError, Verb};
 
 use super::route::Route;
 use super::router::Router;
 use super::{Arrival, Road};
+use crate::upstreams::WhyNot;
 
 /// Why a call goes no further.
 pub(super) struct Refusal<'a> {
@@ -28,6 +29,9 @@ pub(crate) fn incapable(lacking: Abilities) -> ToolError {
 impl Road {
     pub(super) fn unknown<'a>(&self, arrival: &Arrival, router: &Router) -> Refusal<'a> {
         let (verb, name) = (arrival.form(), &arrival.name);
+        if let Some(error) = self.not_shown(arrival) {
+            return Refusal { route: None, error };
+        }
         let error = match verb {
             Verb::CallTool => {
                 ToolError::new("PermissionDenied", Code::NotFound, format!("Unknown tool: {name}"))
@@ -51,6 +55,40 @@ impl Road {
             }),
         };
         Refusal { route: None, error }
+    }
+
+    /// Why a tool is not shown that a server may have which the caller may use: that it is unknown would be a guess.
+    fn not_shown(&self, arrival: &Arrival) -> Option<ToolError> {
+        if arrival.form() != Verb::CallTool {
+            return None;
+        }
+        let (server, own) = self.upstreams().meant(&arrival.endpoint, &arrival.name)?;
+        let project = arrival.endpoint.project();
+        let action = Action::Use { toolset: &server.name, project, name: own, tier: Tier::Read };
+        if decide(&self.policy(), &arrival.principal, &action) != Decision::Allow {
+            return None;
+        }
+        let name = &server.name;
+        let error = match server.why_not(own)? {
+            WhyNot::KeptBack(why) => {
+                let message = format!("tool `{own}` of server `{name}` is kept back: {why}");
+                let error = ToolError::new("NotApproved", Code::Forbidden, message);
+                error.suggest(format!("ask an administrator to look at it: `hayward describe server {name}` shows it, `hayward approve` lets it pass"))
+            }
+            WhyNot::Starting => {
+                let message = format!("server `{name}` has not said yet what it offers: it starts");
+                let error = ToolError::new("ServerStarting", Code::Unavailable, message);
+                error.suggest(
+                    "retry in a few seconds; the first start fetches what it needs, which may take a minute",
+                )
+            }
+            WhyNot::Unheard(why) => {
+                let message = format!("server `{name}` has not said yet what it offers: {why}");
+                let error = ToolError::new("UpstreamUnavailable", Code::Unavailable, message);
+                error.suggest("retry later, or use something else")
+            }
+        };
+        Some(error.unmade())
     }
 
     pub(super) fn denied<'a>(

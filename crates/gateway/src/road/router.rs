@@ -288,7 +288,7 @@ impl Router {
 
     /// Whether this principal may use anything here at all, of what the project lists.
     pub(crate) fn is_open_to(&self, policy: &Policy, principal: &Principal) -> bool {
-        // Every token reaches this machine: that alone lets nobody in elsewhere.
+        // Who was let in to this machine meets it in projects as well: that alone lets nobody in there.
         let counts =
             |toolset: &Arc<str>| self.project.is_none() || self.attached.len() == 1 || &**toolset != "host";
         let granted = self.granted(policy, principal);

@@ -52,6 +52,10 @@ impl Upstreams {
             declared.projects.push((resource.metadata.name.to_string(), spec));
         }
         self.declare(declared);
+        let servers: Vec<_> = self.catalog.load().servers.values().cloned().collect();
+        for server in servers.into_iter().filter(|server| server.is_unheard()) {
+            server.remember(&self.store.tool_pins(&server.uid).await?);
+        }
         Ok(revision)
     }
 

@@ -75,6 +75,17 @@ pub(crate) struct Lists {
     heard: Option<Arc<(Heard, Pins)>>,
 }
 
+/// Why something is not shown that a server may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WhyNot {
+    /// It is kept back, for this reason.
+    KeptBack(String),
+    /// The server has not said yet what it offers, and nothing is known to be wrong with it.
+    Starting,
+    /// The server has not said yet what it offers, for this reason.
+    Unheard(Arc<str>),
+}
+
 /// Something that is not shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptBack {
@@ -89,6 +100,9 @@ pub struct KeptBack {
     /// Whether it is a tool, or what is approved like one.
     pub is_tool: bool,
 }
+
+/// Why what is remembered may be otherwise by now.
+const UNHEARD: &str = "it has not said what it offers since this daemon started";
 
 impl Server {
     /// A server of which nothing was heard, or what was heard of it before it was declared anew.
@@ -143,7 +157,9 @@ impl Server {
             Some(Transport::Stdio) | None => Sharing::Shared,
             Some(Transport::StreamableHttp | Transport::Sse) => match era() {
                 Some(Era::Legacy) => Sharing::Principal,
-                Some(Era::Modern) | None => Sharing::Shared,
+                Some(Era::Modern) => Sharing::Shared,
+                // What is only remembered of it doesn't say.
+                None => Sharing::Principal,
             },
         })
     }
@@ -281,10 +297,7 @@ impl Server {
         for (tool, judged) in heard.tools.iter().zip(judged) {
             match judged {
                 Ok(admitted) => {
-                    let said = self.spec.tools.get(&admitted.name);
-                    let tier = admission::tier(tool, said.and_then(|said| said.tier), trust);
-                    let offered = Offered::of(List::Tools, tool, tier, timeout);
-                    lists.offered.extend(offered.and_then(|it| it.with(said)).map(Arc::new));
+                    lists.offered.extend(self.offer(&admitted.name, tool));
                     // Where changes are followed, nothing is to be compared.
                     if !pins.contains_key(&admitted.name) && trust != Trust::Follow {
                         approved.push((admitted.name, admitted.pin, tool.as_str().to_owned()));
@@ -328,6 +341,52 @@ impl Server {
         self.look_at_instructions(declared, pins, (&mut lists, &mut approved));
         lists.declared = Some(Arc::clone(declared));
         (lists, approved)
+    }
+
+    /// A tool as it is shown; none if it is hidden.
+    fn offer(&self, name: &str, tool: &Raw) -> Option<Arc<Offered>> {
+        let said = self.spec.tools.get(name);
+        let tier = admission::tier(tool, said.and_then(|said| said.tier), self.trust());
+        let offered = Offered::of(List::Tools, tool, tier, self.timeout());
+        offered.and_then(|it| it.with(said)).map(Arc::new)
+    }
+
+    /// Whether nothing was heard of it yet, neither what it offers nor why not.
+    pub(crate) fn is_unheard(&self) -> bool {
+        let lists = self.lists.load();
+        !self.is_builtin() && lists.declared.is_none() && lists.stale.is_none()
+    }
+
+    /// Shows what was approved of it before this process began, until it says itself what it offers.
+    pub(crate) fn remember(&self, known: &[ToolPin]) {
+        // Whoever asks it knows better, or is about to.
+        let Ok(_turn) = self.refreshing.try_lock() else { return };
+        let approved = known.iter().filter(|pin| pin.digest.is_some());
+        let mut lists = Lists::default();
+        for pin in approved {
+            let Some(definition) = &pin.definition else { continue };
+            if pin.name == INSTRUCTIONS {
+                lists.instructions = Some(definition.as_str().into());
+            } else if let Ok(tool) = Raw::parse(definition.clone(), hayward_mcp::limits::JSON) {
+                lists.offered.extend(self.offer(&pin.name, &tool));
+            }
+        }
+        if self.is_unheard() && !lists.offered.is_empty() {
+            self.lists.store(Arc::new(Lists { stale: Some(UNHEARD.into()), ..lists }));
+        }
+    }
+
+    /// Why nothing is shown of it under this name that it may have.
+    pub(crate) fn why_not(&self, own: &str) -> Option<WhyNot> {
+        let lists = self.lists.load();
+        if let Some(kept) = lists.kept_back.iter().find(|kept| kept.is_tool && kept.name == own) {
+            return Some(WhyNot::KeptBack(kept.why.clone()));
+        }
+        match &lists.stale {
+            _ if self.is_builtin() || lists.declared.is_some() => None,
+            Some(why) if **why != *UNHEARD => Some(WhyNot::Unheard(Arc::clone(why))),
+            Some(_) | None => Some(WhyNot::Starting),
+        }
     }
 
     /// What it says to models before anything else is shown if it was approved like a tool.

@@ -1,6 +1,7 @@
 //! `hayward call`: calls a tool from the shell.
 
 use std::io::Read as _;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use hayward_mcp::json::{Object, ObjectWriter, Raw};
@@ -15,6 +16,10 @@ use crate::speaking::{At, failed, refused, speak};
 
 /// Bytes of arguments that are read from a file or from standard input.
 const ARGUMENTS_BYTES_MAX: u64 = 32 << 20;
+/// How long a server may take to start; the first time it is fetched.
+const START_PATIENCE: Duration = Duration::from_mins(2);
+/// How long nobody asks again whether it has.
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// Calls a tool, as a client would, and prints what it says.
 ///
@@ -60,12 +65,27 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let mut arguments = args.object.as_deref().map_or_else(|| Ok(Map::new()), object)?;
     block_on(async {
         let upstream = speak(&args.server, &at).await?;
-        let schema = if args.arguments.is_empty() { None } else { schema(&upstream, tool, &at).await? };
-        for pair in &args.arguments {
-            let (key, value) = argument(pair, schema.as_ref())?;
-            arguments.insert(key, value);
-        }
-        let result = call(&upstream, tool, &arguments, &at).await?;
+        let until = Instant::now() + START_PATIENCE;
+        let mut has_told = false;
+        let result = loop {
+            let schema = if args.arguments.is_empty() { None } else { schema(&upstream, tool, &at).await? };
+            for pair in &args.arguments {
+                let (key, value) = argument(pair, schema.as_ref())?;
+                arguments.insert(key, value);
+            }
+            let result = call(&upstream, tool, &arguments, &at).await?;
+            if !is_starting(&result) || Instant::now() > until {
+                break result;
+            }
+            if !has_told {
+                output::tell(&format!(
+                    "its server starts; waiting for up to {} s\n",
+                    START_PATIENCE.as_secs()
+                ));
+                has_told = true;
+            }
+            tokio::time::sleep(START_PAUSE).await;
+        };
         upstream.close().await;
         shown(args.output, &result)
     })
@@ -158,6 +178,14 @@ async fn call(
     }
 }
 
+/// Whether nothing was called, because the server of the tool has only begun to start.
+fn is_starting(result: &Raw) -> bool {
+    let said = result.view::<Value>().ok().filter(|result| result["isError"] == true);
+    let told =
+        said.and_then(|result| result["content"][0]["text"].as_str().map(serde_json::from_str::<Value>));
+    told.and_then(Result::ok).is_some_and(|told| told["error"] == "ServerStarting")
+}
+
 /// How far it is, for who looks.
 fn tell(progress: &Raw) {
     let Ok(progress) = progress.view::<Value>() else { return };
@@ -220,6 +248,19 @@ mod tests {
         assert_eq!(meant("time/now", None), (At::Server("time".to_owned()), "now"));
         assert_eq!(meant("time_now", None), (At::Default, "time_now"));
         assert_eq!(meant("time/now", Some("home")), (At::Project("home".to_owned()), "time/now"));
+    }
+
+    #[test]
+    fn only_a_server_that_starts_is_waited_for() {
+        let said = |error: &str, is_error: bool| {
+            let text = json!({"success": false, "error": error}).to_string();
+            is_starting(
+                &Raw::of(&json!({"content": [{"type": "text", "text": text}], "isError": is_error})).unwrap(),
+            )
+        };
+        assert!(said("ServerStarting", true));
+        assert!(!said("ServerStarting", false) && !said("UpstreamUnavailable", true));
+        assert!(!is_starting(&Raw::of(&json!({"content": [], "isError": true})).unwrap()));
     }
 
     #[test]

@@ -78,7 +78,7 @@ struct Add {
     /// `time/now` or `time/*`; all if left out; may be repeated
     #[arg(long = "allow-tool", value_name = "TOOL", value_parser = |text: &str| ToolPattern::parse(text).map_err(hinted), help_heading = "Bounds")]
     tools: Vec<ToolPattern>,
-    /// Server that it reaches beside this machine's own tools, as far as its role goes; may be repeated
+    /// Server that it reaches, as far as its role goes; `host` is this machine, which only a token without `--server` and `--project` reaches by itself; may be repeated
     #[arg(long = "server", value_name = "NAME", help_heading = "Reach")]
     servers: Vec<String>,
     /// Project whose servers it reaches, as far as its role goes; may be repeated

@@ -111,7 +111,7 @@ async fn secret(rig: &Rig, token: &str) -> Value {
 }
 
 /// Whether a text stands anywhere below a folder.
-fn holds(folder: &Path, needle: &str) -> bool {
+pub(crate) fn holds(folder: &Path, needle: &str) -> bool {
     fs::read_dir(folder).unwrap().flatten().any(|entry| {
         let path = entry.path();
         match entry.file_type().unwrap() {

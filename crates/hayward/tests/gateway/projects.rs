@@ -78,7 +78,7 @@ async fn the_default_endpoint_keeps_this_machines_names_and_prefixes_the_rest() 
     let rig = Rig::start();
     rig.declare("servers", "read", python("TOOLS = [tool('file')]")).await;
     rig.declare("projects", "default", json!({"servers": ["read"]})).await;
-    let token = rig.token("rw", &[], &["default"]).await;
+    let token = rig.token("rw", &["host"], &["default"]).await;
     let started = std::time::Instant::now();
     let shown = loop {
         let shown = rig.tools("/mcp", &token).await;
@@ -95,7 +95,9 @@ async fn the_default_endpoint_keeps_this_machines_names_and_prefixes_the_rest() 
     );
     let own = rig.call("/mcp", &token, "read_file", json!({"file_path": "/etc/hostname"})).await;
     assert_eq!(own["result"]["structuredContent"]["total_lines"], 1, "{own}");
-    // Who was let in to nothing more sees this machine alone.
+    // Who was let in to the project alone sees nothing of this machine, and who was let in to nothing this machine alone.
+    let others = rig.token("rw", &[], &["default"]).await;
+    assert_eq!(rig.tools("/mcp", &others).await.len(), 1);
     assert_eq!(rig.tools("/mcp", rig.daemon.token("rw")).await.len(), 8);
 }
 

@@ -27,6 +27,7 @@ def text(value):
 TOOLS = [tool("echo")]
 CAPABILITIES = {"tools": {"listChanged": True}}
 METHODS = {}
+INSTRUCTIONS = "Be careful."
 def call(name, arguments, params):
     return text(json.dumps(arguments))
 #MORE#
@@ -38,7 +39,7 @@ for line in sys.stdin:
         continue
     if method == "initialize":
         result = {"protocolVersion": "2025-11-25", "capabilities": CAPABILITIES,
-                  "serverInfo": {"name": "t", "version": "1"}, "instructions": "Be careful."}
+                  "serverInfo": {"name": "t", "version": "1"}, "instructions": INSTRUCTIONS}
     elif method == "tools/list":
         result = {"tools": TOOLS}
     elif method == "tools/call":

@@ -55,7 +55,7 @@ async fn a_tool_that_changes_after_it_was_approved_is_not_shown_and_not_called()
     rig.shows(path, &token, &["changed"]).await;
     for name in ["pay", "new"] {
         let refused = rig.call(path, &token, name, json!({})).await;
-        assert!(text(&refused).contains("Unknown tool"), "{refused}");
+        assert!(text(&refused).contains("NotApproved") && text(&refused).contains("approve"), "{refused}");
     }
     // As it was, it is what was approved.
     write(json!([tool("changed", "Tells of changes."), tool("pay", "Pays.")]));
