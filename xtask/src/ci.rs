@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 }
 
 /// How long a soak test goes on in `ci --full`.
-const SOAK_SECONDS: &str = "180";
+const SOAK_SECONDS: &str = "600";
 
 /// Runs the checks.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {

@@ -317,6 +317,37 @@ impl Resources {
     }
 }
 
+/// A file or folder of the machine that instances see, under the same path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Mount {
+    /// Its path: absolute, and there when an instance starts.
+    pub path: String,
+    /// Whether they change what is in it; they only read it if nothing is said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writable: bool,
+}
+
+/// Checks what instances see of the machine.
+fn mounts(mounts: &[Mount]) -> Result<(), Error> {
+    bounded("mounts", mounts, LIST)?;
+    for (at, mount) in mounts.iter().enumerate() {
+        let (field, path) = (format!("mounts[{at}].path"), &mount.path);
+        text(&field, path, LINE_BYTES)?;
+        let is_plain = path.starts_with('/')
+            && !path.split('/').any(|part| part == ".." || part == ".")
+            && !path.chars().any(char::is_control);
+        if !is_plain {
+            let error = wrong(&field, "say an absolute path, without `.` and `..`");
+            return Err(error.with_hint("e.g. `/srv/notes`"));
+        }
+        if path.trim_matches('/').is_empty() {
+            return Err(wrong(&field, "that is the whole machine").with_hint("say which folder of it"));
+        }
+    }
+    distinct("mounts", mounts.iter().map(|mount| mount.path.trim_end_matches('/')))
+}
+
 /// Declares a definition: what it has for itself first, then what all have.
 macro_rules! definition {
     ($(#[$meta:meta])* pub struct $type:ident { $($own:tt)* } env: $env:ty) => {
@@ -364,6 +395,10 @@ macro_rules! definition {
             /// What an instance may use; 512 MiB and half a processor if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub resources: Option<$crate::definition::Resources>,
+            /// Files and folders of the machine that instances see, beside the system's programs and their own home; none if
+            /// nothing is said.
+            #[serde(default, skip_serializing_if = "Vec::is_empty")]
+            pub mounts: Vec<$crate::definition::Mount>,
             /// Where instances run; `auto` if nothing is said.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub placement: Option<$crate::definition::Placement>,
@@ -413,6 +448,7 @@ macro_rules! definition {
                     replicas: self.replicas,
                     health_check: self.health_check.as_ref(),
                     resources: self.resources.as_ref(),
+                    mounts: &self.mounts,
                     placement: self.placement.unwrap_or_default(),
                     has_headers: !self.headers.is_empty(),
                     has_network: self.network.is_some(),
@@ -445,6 +481,7 @@ pub(crate) struct Start<'a> {
     pub(crate) replicas: u32,
     pub(crate) health_check: Option<&'a HealthCheck>,
     pub(crate) resources: Option<&'a Resources>,
+    pub(crate) mounts: &'a [Mount],
     pub(crate) placement: Placement,
     pub(crate) has_headers: bool,
     pub(crate) has_network: bool,
@@ -465,6 +502,7 @@ impl Start<'_> {
         within("replicas", Some(self.replicas), 0..=REPLICAS)?;
         self.health_check.map_or(Ok(()), HealthCheck::check)?;
         self.resources.map_or(Ok(()), Resources::check)?;
+        mounts(self.mounts)?;
         within("timeoutSeconds", self.timeout_seconds, 1..=CALL_SECONDS)?;
         within("idleSeconds", self.idle_seconds, 1..=IDLE_SECONDS)?;
         tools(self.tools)?;
@@ -510,6 +548,9 @@ impl Start<'_> {
         }
         if self.has_network && is_remote {
             return Err(wrong("network", "nothing runs here at an `externalUrl`"));
+        }
+        if !self.mounts.is_empty() && (is_remote || self.placement == Placement::Builtin) {
+            return Err(wrong("mounts", "nothing runs here that would see them"));
         }
         if self.container_port.is_some() && is_remote {
             return Err(wrong("containerPort", "there is no container at an `externalUrl`"));

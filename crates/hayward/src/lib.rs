@@ -12,7 +12,6 @@ mod limits;
 mod local;
 mod management;
 mod manifest;
-mod memory;
 mod moment;
 mod network;
 mod notify;

@@ -15,6 +15,10 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Runs a command on a runtime of its own.
 pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    if !hayward_sys::keep_little_memory(threads) {
+        tracing::warn!("the allocator keeps what it likes: more memory may be held than is in use");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -106,14 +106,17 @@ impl Servers {
     ) -> Result<Self, Failure> {
         // They see their home and their package, and nothing else of ours is in their view.
         let executor = executor.protecting(Vec::new());
+        // Keys, the record, what is stored: nobody gives them away by a mistake in a document.
+        let own = vec![data_dir.to_owned()];
         let packages = Packages {
             folder: data_dir.join(PACKAGES),
             npm_registry: runners.npm_registry,
             python_index: runners.python_index,
             certificates: runners.package_certificates,
         };
-        let process =
-            Process::new(executor, data_dir.join(INSTANCES), Confined::default()).with_packages(packages);
+        let process = Process::new(executor, data_dir.join(INSTANCES), Confined::default())
+            .with_packages(packages)
+            .hiding(own.clone());
         let client = Client::with(&egress(Reach::Anywhere)).map_err(Failure::unavailable)?;
         let public = Client::with(&egress(Reach::Public)).map_err(Failure::unavailable)?;
         let mut placements: HashMap<Where, Arc<dyn Placement>> = HashMap::new();
@@ -122,8 +125,12 @@ impl Servers {
         placements.insert(Where::Remote, Arc::new(Remote::new(Arc::clone(&dial) as Arc<dyn Connect>)));
         let grants = Grants::new(Arc::clone(&dial) as Arc<dyn Connect>, Arc::new(Dial::new(public)));
         let docker = runners.docker_socket.map(|socket| {
-            let options =
-                DockerOptions { socket, owner: node_name(data_dir), network: runners.docker_network.clone() };
+            let options = DockerOptions {
+                socket,
+                owner: node_name(data_dir),
+                network: runners.docker_network.clone(),
+                hidden: own.clone(),
+            };
             Docker::new(options, dial)
         });
         let docker = docker.transpose().map_err(|error| {

@@ -16,6 +16,7 @@ mod folder;
 pub mod grants;
 mod limits;
 pub mod log;
+mod mounts;
 pub mod oauth;
 mod packages;
 pub mod placement;

@@ -2,23 +2,39 @@
 //!
 //! `unsafe` is forbidden everywhere else.
 
-/// Has the allocator give the system back what it keeps and nobody uses. Whether it gave anything back.
+/// A block of at least so many bytes is given back to the system as soon as it is free.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: i32 = 1 << 20;
+
+/// Has the allocator keep little that nobody uses, for the rest of the process; `threads` is how many run at the same time. Whether
+/// it agreed.
 ///
-/// glibc learns from large blocks that are freed to keep ever more for the next ones (`M_MMAP_THRESHOLD` of `mallopt(3)` is dynamic),
-/// and keeps what is free between blocks in use. Other C libraries give it back by themselves: there nothing is done.
+/// glibc learns from large blocks that are freed to keep ever larger ones (the thresholds of `mallopt(3)` are dynamic), and does so for
+/// eight times as many threads as there are processors. Other C libraries give memory back by themselves: there nothing is done.
 ///
-/// Takes as long as there is to give back: milliseconds for hundreds of mebibytes. Meanwhile other threads may wait for memory.
-pub fn give_back_memory() -> bool {
+/// Before there are other threads: what they have by then stays where it is.
+pub fn keep_little_memory(threads: usize) -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        #[expect(unsafe_code, reason = "the C library has no safe interface")]
-        // SAFETY: `malloc_trim(3)` may be called at any time from any thread, takes a number of bytes to keep at the top of the heap, and
-        // touches no memory that is in use.
-        let given = unsafe { libc::malloc_trim(0) };
-        given == 1
+        let arenas = i32::try_from(threads.clamp(2, 64)).unwrap_or(64);
+        [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, LARGE), (libc::M_ARENA_MAX, arenas)]
+            .into_iter()
+            .all(|(parameter, value)| set(parameter, value))
     }
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-    false
+    {
+        let _threads = threads;
+        true
+    }
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn set(parameter: i32, value: i32) -> bool {
+    #[expect(unsafe_code, reason = "the C library has no safe interface")]
+    // SAFETY: `mallopt(3)` takes two numbers, no pointer, and takes the locks of the allocator: it is safe to call at any time. What it
+    // doesn't know, it refuses.
+    let agreed = unsafe { libc::mallopt(parameter, value) };
+    agreed == 1
 }
 
 #[cfg(test)]
@@ -32,16 +48,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_between_blocks_in_use_is_given_back() {
-        const BLOCK: usize = 64 * 1024;
-        let mut blocks: Vec<Vec<u8>> = (0..1024).map(|_| vec![1; BLOCK]).collect();
-        // Every eighth stays, so that the top of the heap is in use.
-        let kept: Vec<Vec<u8>> =
-            blocks.drain(..).enumerate().filter_map(|(at, it)| (at % 8 == 7).then_some(it)).collect();
+    fn large_blocks_that_are_free_are_not_kept_however_often_there_were_some() {
+        const BLOCK: usize = 4 << 20;
+        assert!(keep_little_memory(2));
+        // What would teach the allocator to keep them.
+        for _ in 0..8 {
+            drop(vec![1_u8; BLOCK]);
+        }
         let before = resident();
-        assert!(give_back_memory() || cfg!(not(target_env = "gnu")));
-        let given = before.saturating_sub(resident()) * 4096;
-        assert!(given > 512 * BLOCK || cfg!(not(target_env = "gnu")), "{given} bytes");
-        assert!(kept.iter().all(|block| block.iter().all(|byte| *byte == 1)));
+        let blocks: Vec<Vec<u8>> = (0..32).map(|_| vec![1; BLOCK]).collect();
+        assert!(resident() - before > 31 * BLOCK / 4096);
+        // The last one stays, which keeps the top of a heap where it is.
+        let last = blocks.into_iter().last();
+        assert!(resident().saturating_sub(before) < 4 * BLOCK / 4096, "they are kept");
+        drop(last);
     }
 }

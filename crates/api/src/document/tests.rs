@@ -138,6 +138,7 @@ fn a_sample_says_every_member_of_its_kind() {
                 "resources",
                 "auditLevel",
                 "network",
+                "mounts",
                 "sharing",
                 "era",
                 "trust",

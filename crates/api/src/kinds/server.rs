@@ -105,7 +105,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         Section { heading: "Health", paths: &["healthCheck"] },
         Section {
             heading: "Running",
-            paths: &["replicas", "placement", "network", "resources", "idleSeconds", "auditLevel"],
+            paths: &["replicas", "placement", "network", "resources", "mounts", "idleSeconds", "auditLevel"],
         },
         Section { heading: "Calls", paths: &["era", "sharing", "trust", "timeoutSeconds", "tools"] },
         Section { heading: "Source", paths: &["source.template", "source.version"] },
@@ -120,8 +120,18 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
 };
 
 /// What a spec says of the program that starts: whatever makes it another one, has it do something else, or lets it do more.
-const PROGRAM: [&str; 9] =
-    ["command", "args", "packageName", "runtime", "dockerImage", "env", "placement", "network", "resources"];
+const PROGRAM: [&str; 10] = [
+    "command",
+    "args",
+    "packageName",
+    "runtime",
+    "dockerImage",
+    "env",
+    "placement",
+    "network",
+    "resources",
+    "mounts",
+];
 /// What of a `healthCheck` is done, instead of looked at.
 const PROBES: [&str; 3] = ["exec", "tool", "arguments"];
 /// Names that only a server with `placement: builtin` may have: what is granted to our own toolsets is granted by their names.
@@ -213,7 +223,8 @@ fn sample() -> Value {
         "healthCheck": {
             "tool": "ping", "arguments": {"deep": true}, "intervalSeconds": 30, "timeoutSeconds": 5,
             "failureThreshold": 2},
-        "resources": {"memoryMib": 256, "cpus": 0.25}, "placement": "docker", "auditLevel": "hash-only",
+        "resources": {"memoryMib": 256, "cpus": 0.25},
+        "mounts": [{"path": "/srv/notes", "writable": true}], "placement": "docker", "auditLevel": "hash-only",
         "network": "shared", "sharing": "session", "era": "legacy", "trust": "review", "timeoutSeconds": 30,
         "idleSeconds": 600, "tools": {"delete_all": {"name": "wipe", "description": "Deletes all.", "tier": "danger",
             "hidden": true, "timeoutSeconds": 5, "fixed": {"sure": true}, "defaults": {"room": "hall"}}}})
@@ -300,6 +311,16 @@ mod tests {
                 "healthCheck.intervalSeconds",
             ),
             (json!({"command": ["x"], "resources": {"cpus": 0.0}}), "resources.cpus"),
+            (json!({"externalUrl": "http://x", "mounts": [{"path": "/srv"}]}), "mounts"),
+            (json!({"placement": "builtin", "mounts": [{"path": "/srv"}]}), "mounts"),
+            (json!({"command": ["x"], "mounts": [{"path": "srv"}]}), "mounts[0].path"),
+            (
+                json!({"command": ["x"], "mounts": [{"path": "/srv"}, {"path": "/srv/../etc"}]}),
+                "mounts[1].path",
+            ),
+            (json!({"command": ["x"], "mounts": [{"path": "//"}]}), "mounts[0].path"),
+            (json!({"command": ["x"], "mounts": [{"path": "/a\nb"}]}), "mounts[0].path"),
+            (json!({"command": ["x"], "mounts": [{"path": "/srv"}, {"path": "/srv/"}]}), "mounts[1]"),
         ] {
             assert_eq!(read(more.clone()).unwrap_err().field.unwrap_or_default(), field, "{more}");
         }
@@ -326,6 +347,7 @@ mod tests {
             json!({"command": ["x"], "healthCheck": {"tool": "t"}}),
             json!({"command": ["x"], "network": "shared"}),
             json!({"command": ["x"], "resources": {"memoryMib": 4096}}),
+            json!({"command": ["x"], "mounts": [{"path": "/srv"}]}),
             json!({"dockerImage": "i", "command": ["x"]}),
             json!({"externalUrl": "https://x.org/mcp", "healthCheck": {"tool": "t"}}),
             json!({"placement": "builtin"}),

@@ -14,6 +14,8 @@ use super::change::Change;
 pub(super) const SERVER: &str = "server";
 /// The kind by which servers come to be used.
 pub(super) const PROJECT: &str = "project";
+/// The server that is this machine.
+const HOST: &str = "host";
 /// How somebody comes to be allowed to say what starts.
 const GRANT_COMMANDS: &str = "an administrator can grant it with an rbac resource that binds `role: run` to \
                               `action: define-commands`; a server with an `externalUrl` needs it for \
@@ -37,6 +39,7 @@ impl Change {
         check_name(desired.name, &desired.spec).map_err(StoreError::Invalid)?;
         self.check_program(allowed, desired, before)?;
         self.check_probe(allowed, desired, before)?;
+        self.check_mounts(allowed, desired, before)?;
         match before {
             Some(before) if handed(before) != handed(&desired.spec) => self.check_handed(allowed, desired),
             _ => Ok(()),
@@ -76,6 +79,21 @@ impl Change {
             return Ok(());
         }
         self.check_runs(allowed, desired.name, "healthCheck.tool")
+    }
+
+    /// What a server sees of this machine is given by somebody who may use that.
+    fn check_mounts(
+        &self,
+        allowed: &Allowed,
+        desired: &Desired<'_>,
+        before: Option<&Value>,
+    ) -> Result<(), StoreError> {
+        let mounts = |spec: &Value| spec.get("mounts").cloned();
+        let wanted = mounts(&desired.spec);
+        if wanted.is_none() || wanted == before.and_then(mounts) {
+            return Ok(());
+        }
+        self.check_runs(allowed, HOST, "mounts")
     }
 
     /// Secrets that go elsewhere than before go there for somebody who may see them.

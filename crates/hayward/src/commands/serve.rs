@@ -24,7 +24,7 @@ use crate::reload::{Looks, Reload, Reloads, placed};
 use crate::servers::{Runners, node_name};
 use crate::stack::{Beside, Stack, VERSION, acquire, step, unrecorded};
 use crate::tokens::{Temporary, TokenDesk};
-use crate::{Start, local, memory, output, ready, runtime};
+use crate::{Start, local, output, ready, runtime};
 
 /// Files that are left for what isn't a connection: the record, the database, tools, commands.
 const FILES_OF_OURS: u64 = 512;
@@ -169,7 +169,6 @@ async fn serve_until_signal(
     if args.runners.run_servers {
         stack.servers.start(&stack.store, (node, is_shared), &shutdown).await?;
     }
-    memory::give_back_until(shutdown.clone());
     let road = Arc::clone(&stack.protocol);
     TaskTracker::new().spawn(async move { road.road().record_expired().await });
     let app = App {

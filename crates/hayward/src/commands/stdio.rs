@@ -19,7 +19,7 @@ use crate::management;
 use crate::servers::{Runners, node_name};
 use crate::stack::{Beside, Locked, Stack, acquire};
 use crate::tokens::TokenDesk;
-use crate::{local, memory, runtime};
+use crate::{local, runtime};
 
 /// Serves this machine's tools, and the servers of the project `default`, on standard input and output.
 ///
@@ -97,7 +97,6 @@ async fn alone(
     stack.redact_log(log);
     let plane =
         if args.runners.run_servers { Some(run_servers(&stack, is_shared, &shutdown).await?) } else { None };
-    memory::give_back_until(shutdown.clone());
     let desk = TokenDesk::new(&stack, None);
     let socket = local::listen(&stack, desk, stack.in_force(), shutdown.clone());
     let principal =

@@ -251,7 +251,7 @@ async fn whoever_was_granted_nothing_gets_nothing_and_with_a_grant_everything() 
         {"role": "view", "resource": "servers", "name": "docs"}, {"role": "view", "resource": "users", "name": "ci"},
         {"role": "view", "resource": "proxymodels"}, {"role": "edit", "resource": "audit"}, {"role": "run", "action": "impersonate"},
         {"role": "run", "action": "define-commands"}, {"role": "run", "action": "logs"},
-        {"role": "run", "resource": "servers"}]);
+        {"role": "run", "resource": "servers"}, {"role": "run", "resource": "servers", "name": "host"}]);
     let bindings: Vec<Value> = all.chain(others.as_array().unwrap().clone()).collect();
     world.rig.grant("bob@example.org", bindings.into()).await;
     world.serves(&bob, THERE, |_, _| true).await;
@@ -275,7 +275,9 @@ async fn whoever_was_granted_another_name_gets_that_and_nothing_of_this() {
     let world = World::new().await;
     let mut grant = world.bindings("edit", MINE);
     grant.push(json!({"role": "run", "action": "define-commands"}));
-    grant.push(json!({"role": "run", "resource": "servers", "name": MINE}));
+    for name in [MINE, "host"] {
+        grant.push(json!({"role": "run", "resource": "servers", "name": name}));
+    }
     let bob = world.rig.user("bob@example.org", grant.into()).await;
     world.refuses(&bob, Grant::Others).await;
     // A server that they don't see is attached by nobody.

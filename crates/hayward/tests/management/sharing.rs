@@ -129,6 +129,35 @@ async fn what_looks_whether_a_server_is_well_calls_nothing_for_whoever_may_not()
 }
 
 #[tokio::test]
+async fn what_a_server_sees_of_this_machine_is_given_by_whoever_may_use_that() {
+    let rig = Rig::start();
+    let mut mounted = server("a");
+    mounted["mounts"] = json!([{"path": "/srv"}]);
+    let edit = json!({"role": "edit", "resource": "servers"});
+    let define = json!({"role": "run", "action": "define-commands"});
+    let servers = json!({"role": "run", "resource": "servers"});
+    let host = json!({"role": "run", "resource": "servers", "name": "host"});
+    for (at, (bindings, may)) in [
+        (json!([edit, define]), false),
+        (json!([edit, define, servers]), false),
+        (json!([edit, host]), false),
+        (json!([edit, define, host]), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let user = rig.user(&format!("u{at}@example.org"), bindings.clone()).await;
+        let answer = rig.post("/servers?dryRun=server", &user, mounted.clone()).await;
+        assert_eq!(answer.status, if may { 201 } else { 403 }, "{bindings}: {}", answer.body);
+    }
+    made(&rig, "/servers", mounted.clone()).await;
+    // What it sees already, it goes on seeing, whoever describes it.
+    let bob = rig.user("bob@example.org", json!([edit])).await;
+    mounted["description"] = json!("ours");
+    assert_eq!(rig.send("PUT", "/servers/a", &bob, &mounted).await.status, 200);
+}
+
+#[tokio::test]
 async fn secrets_of_a_server_go_elsewhere_by_whoever_may_see_them() {
     let rig = Rig::start();
     made(&rig, "/secrets", json!({"name": "s", "data": {"K": "value-of-the-secret"}})).await;

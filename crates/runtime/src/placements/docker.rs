@@ -14,6 +14,7 @@ mod container;
 mod engine;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use url::Url;
 
 use crate::limits::DOCKER_LOG_STREAM_BYTES;
 use crate::log::Log;
+use crate::mounts::{self, Shown};
 use crate::placement::{Access, Address, End, Order, Placement, PlacementError, Running, Streams};
 use container::NAME_LABEL;
 use engine::{Attached, Engine};
@@ -43,6 +45,8 @@ pub struct Options {
     /// The network of containers that are spoken to over HTTP, or have a way out. That of those without is called the same,
     /// with `-internal` behind.
     pub network: String,
+    /// What no container is shown, whatever its server says.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// Instances that are containers.
@@ -122,6 +126,9 @@ impl Docker {
 
     async fn begin(&self, order: Order, stop: CancellationToken) -> Result<Running, PlacementError> {
         check(&order)?;
+        let (mounts, hidden) = (order.spec.mounts.clone(), self.options.hidden.clone());
+        let shown = self.tasks.spawn_blocking(move || mounts::shown("docker", &mounts, &hidden)).await;
+        let shown = shown.map_err(|error| PlacementError::Folder(io::Error::other(error)))??;
         let stop = stop.child_token();
         let (this, stops_when_dropped) = (self.clone(), stop.clone().drop_guard());
         // What was begun is tidied up, also if nobody waits for it any more.
@@ -130,7 +137,7 @@ impl Docker {
                 return Err(PlacementError::Stopped);
             };
             prepared?;
-            let id = this.create(&order).await?;
+            let id = this.create(&order, &shown).await?;
             match this.launch(&order, &id).await {
                 Ok((access, attached)) => Ok(this.follow(id, access, attached, stop)),
                 Err(error) => {
@@ -154,9 +161,9 @@ impl Docker {
         Ok(())
     }
 
-    async fn create(&self, order: &Order) -> Result<String, EngineError> {
+    async fn create(&self, order: &Order, shown: &[Shown]) -> Result<String, EngineError> {
         let name = container::name(&self.options.owner, &order.name);
-        self.engine.create(&name, container::body(&self.options, order, transport(order))).await
+        self.engine.create(&name, container::body(&self.options, order, shown)).await
     }
 
     /// Starts a container that was made, and says how it is spoken to.

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use crate::folder;
 use crate::limits::PROCESS_PROCESSES_MAX;
 use crate::log::Log;
+use crate::mounts::{self, Shown};
 use crate::packages::{Package, Packages, Program, Store};
 use crate::placement::{Access, End, Order, Placement, PlacementError, Running, Streams};
 
@@ -34,6 +35,8 @@ pub struct Process {
     /// What they may do beside that.
     confined: Confined,
     packages: Option<Arc<Store>>,
+    /// What none of them is shown.
+    hidden: Arc<[PathBuf]>,
     tasks: TaskTracker,
     /// How many have been started: a home is never that of another one.
     started: Arc<AtomicU64>,
@@ -48,6 +51,7 @@ impl Process {
             folder,
             confined,
             packages: None,
+            hidden: Arc::default(),
             tasks: TaskTracker::new(),
             started: Arc::default(),
         }
@@ -58,6 +62,12 @@ impl Process {
     pub fn with_packages(self, packages: Packages) -> Self {
         let store = Store::new(packages, self.executor.clone(), self.confined.user);
         Self { packages: Some(Arc::new(store)), ..self }
+    }
+
+    /// The same, which shows none of them what is below these paths, whatever their servers say.
+    #[must_use]
+    pub fn hiding(self, hidden: Vec<PathBuf>) -> Self {
+        Self { hidden: hidden.into(), ..self }
     }
 
     /// Takes away what a daemon that died has left in the folder of the homes, and what it was fetching. Before the first
@@ -97,6 +107,9 @@ impl Process {
     async fn begin(&self, order: Order, stop: CancellationToken) -> Result<Running, PlacementError> {
         let home = self.home(&order.name)?;
         let package = check(&order)?;
+        let (mounts, hidden) = (order.spec.mounts.clone(), Arc::clone(&self.hidden));
+        let shown = self.tasks.spawn_blocking(move || mounts::shown("process", &mounts, &hidden)).await;
+        let shown = shown.map_err(|error| PlacementError::Folder(io::Error::other(error)))??;
         let stop = stop.child_token();
         let (log, stops_when_dropped) = (Log::default(), stop.clone().drop_guard());
         let program = match package {
@@ -104,7 +117,7 @@ impl Process {
             None => None,
         };
         let held = program.as_ref().and_then(|program| program.hold.clone());
-        let job = self.job(&order, &home, program);
+        let job = self.job(&order, (&home, &shown), program);
         let (path, user) = (home.clone(), self.confined.user);
         let made =
             self.tasks.spawn_blocking(move || folder::make(&path, user)).await.map_err(io::Error::other);
@@ -159,11 +172,15 @@ impl Process {
         Ok(self.folder.join(format!("{name}.{}.{count}", std::process::id())))
     }
 
-    fn job(&self, order: &Order, home: &Path, program: Option<Program>) -> Job {
+    fn job(&self, order: &Order, (home, shown): (&Path, &[Shown]), program: Option<Program>) -> Job {
         let spec = &order.spec;
         let resources = spec.resources.clone().unwrap_or_default();
         let mut confined = self.confined.clone();
         confined.read_write.push(home.to_owned());
+        for Shown { path, is_writable } in shown {
+            let list = if *is_writable { &mut confined.read_write } else { &mut confined.read_only };
+            list.push(path.clone());
+        }
         confined.network = match spec.network.unwrap_or_default() {
             NetworkPolicy::None => Network::None,
             NetworkPolicy::Shared => Network::Shared,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hayward_api::definition::Mount;
 use hayward_egress::Client;
 use hayward_exec::Confined;
 use hayward_mcp::request::List;
@@ -88,6 +89,7 @@ impl Starts for Containers<'_> {
 async fn is_kept(starts: &dyn Starts) {
     is_spoken_to_and_ends_at_stop(starts).await;
     says_how_it_ended(starts).await;
+    shows_of_the_machine_what_is_said(starts).await;
     ends_when_nobody_waits(starts).await;
     refuses_what_it_cannot_run(starts.placement(), &starts.order("x-0", "true").spec, starts).await;
 }
@@ -120,6 +122,40 @@ async fn says_how_it_ended(starts: &dyn Starts) {
         assert_eq!((end, said(&log)), (expect, vec!["out of luck".to_owned()]), "{script}");
         assert_eq!(starts.left().await, [] as [String; 0]);
     }
+}
+
+async fn shows_of_the_machine_what_is_said(starts: &dyn Starts) {
+    let folder = tempfile::Builder::new().prefix("mounts").tempdir_in("/var/tmp").unwrap();
+    let [read, kept, other] = ["read", "kept", "other"].map(|name| folder.path().join(name));
+    for path in [&read, &kept, &other] {
+        std::fs::create_dir(path).unwrap();
+        std::fs::write(path.join("file"), format!("{}\n", path.display())).unwrap();
+    }
+    let script = format!(
+        "cd {}; for name in read kept other; do read -r line < $name/file && echo \"$line\" >&2; \
+         (echo changed > $name/file) && echo changed >&2; done; exit 0",
+        folder.path().display()
+    );
+    let mut order = starts.order(
+        "mounts-0",
+        &format!(
+            "exec 3>&2; ({script}) 2>&1 | while read -r line; do case $line in \
+         /var*|changed) echo \"$line\" >&3 ;; esac; done"
+        ),
+    );
+    let mount = |path: &std::path::Path, writable| Mount { path: path.display().to_string(), writable };
+    let mounts = vec![mount(&read, false), mount(&kept, true)];
+    order.spec = Arc::new(hayward_api::kinds::server::ServerSpec { mounts, ..(*order.spec).clone() });
+    let (running, _stop) = start(starts.placement(), order.clone()).await;
+    let (end, log) = ended(running).await;
+    let [read, kept] = [&read, &kept].map(|path| path.display().to_string());
+    assert_eq!((end, said(&log)), (End::Exited { code: 0 }, vec![read, kept.clone(), "changed".to_owned()]));
+    assert_eq!(std::fs::read_to_string(format!("{kept}/file")).unwrap(), "changed\n");
+    // What isn't there is made by nobody.
+    std::fs::remove_dir_all(&kept).unwrap();
+    let refused = starts.placement().start(order, CancellationToken::new()).await.unwrap_err();
+    assert!(matches!(refused, PlacementError::Unfit { .. }), "{refused}");
+    assert!(!std::path::Path::new(&kept).exists() && starts.left().await.is_empty());
 }
 
 async fn ends_when_nobody_waits(starts: &dyn Starts) {

@@ -123,7 +123,8 @@ impl Engine {
     }
 
     fn placement_at(socket: PathBuf, (owner, network): (&str, &str)) -> Docker {
-        let options = Options { socket, owner: owner.to_owned(), network: network.to_owned() };
+        let options =
+            Options { socket, owner: owner.to_owned(), network: network.to_owned(), hidden: Vec::new() };
         let dial = Dial::new(Client::new(Duration::from_secs(10)).unwrap());
         Docker::new(options, Arc::new(dial)).unwrap()
     }
@@ -169,7 +170,12 @@ impl Engine {
     async fn answers(&self) {
         let socket = self.folder.path().join("sock");
         while !self.ended.is_finished() {
-            let options = Options { socket: socket.clone(), owner: "o".into(), network: "n".into() };
+            let options = Options {
+                socket: socket.clone(),
+                owner: "o".into(),
+                network: "n".into(),
+                hidden: Vec::new(),
+            };
             let dial = Dial::new(Client::new(Duration::from_secs(10)).unwrap());
             match Docker::new(options, Arc::new(dial)) {
                 Ok(docker) if docker.ping().await.is_ok() => break,

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig};
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, HostConfig, HostConfigLogConfig, Mount, MountType,
+};
 use hayward_api::definition::{NetworkPolicy, Transport};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::Options;
 use crate::limits::{DOCKER_LOG_FILE, DOCKER_PROCESSES_MAX, DOCKER_TMP};
+use crate::mounts::Shown;
 use crate::placement::Order;
 
 /// On everything that is ours, whoever of us.
@@ -40,8 +43,8 @@ pub(super) fn network(options: &Options, order: &Order, transport: Transport) ->
 }
 
 /// What the engine is told of a container.
-pub(super) fn body(options: &Options, order: &Order, transport: Transport) -> ContainerCreateBody {
-    let spec = &order.spec;
+pub(super) fn body(options: &Options, order: &Order, shown: &[Shown]) -> ContainerCreateBody {
+    let (spec, transport) = (&order.spec, super::transport(order));
     let is_stdio = transport == Transport::Stdio;
     let command: Vec<String> = spec.command.iter().chain(&spec.args).cloned().collect();
     let labels = [
@@ -61,7 +64,7 @@ pub(super) fn body(options: &Options, order: &Order, transport: Transport) -> Co
         attach_stdout: Some(is_stdio),
         attach_stderr: Some(is_stdio),
         tty: Some(false),
-        host_config: Some(host(options, order, transport)),
+        host_config: Some(HostConfig { mounts: Some(mounts(shown)), ..host(options, order, transport) }),
         ..ContainerCreateBody::default()
     }
 }
@@ -86,6 +89,21 @@ fn host(options: &Options, order: &Order, transport: Transport) -> HostConfig {
         log_config: Some(log(transport == Transport::Stdio)),
         ..HostConfig::default()
     }
+}
+
+/// What it sees of the machine. What isn't there is not made.
+fn mounts(shown: &[Shown]) -> Vec<Mount> {
+    let mount = |Shown { path, is_writable }: &Shown| {
+        let path = Some(path.to_string_lossy().into_owned());
+        Mount {
+            target: path.clone(),
+            source: path,
+            typ: Some(MountType::BIND),
+            read_only: Some(!is_writable),
+            ..Mount::default()
+        }
+    };
+    shown.iter().map(mount).collect()
 }
 
 /// What goes over standard output is the protocol: nobody keeps that. What is followed can be read again after an adoption.
