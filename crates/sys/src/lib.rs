@@ -13,6 +13,7 @@ const LARGE: i32 = 1 << 20;
 /// eight times as many threads as there are processors. Other C libraries give memory back by themselves: there nothing is done.
 ///
 /// Before there are other threads: what they have by then stays where it is.
+#[must_use]
 pub fn keep_little_memory(threads: usize) -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

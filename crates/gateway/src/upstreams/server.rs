@@ -156,10 +156,9 @@ impl Server {
         self.spec.sharing.unwrap_or_else(|| match self.spec.transport {
             Some(Transport::Stdio) | None => Sharing::Shared,
             Some(Transport::StreamableHttp | Transport::Sse) => match era() {
-                Some(Era::Legacy) => Sharing::Principal,
                 Some(Era::Modern) => Sharing::Shared,
-                // What is only remembered of it doesn't say.
-                None => Sharing::Principal,
+                // What is only remembered of it doesn't say which.
+                Some(Era::Legacy) | None => Sharing::Principal,
             },
         })
     }

@@ -1,5 +1,6 @@
 //! What all instances of a fleet stand on: who we are, sizes and times, what was found out, and who is told.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -43,7 +44,10 @@ pub(super) struct Greeted {
 impl Ground {
     /// A text without what nobody is to see.
     pub(super) fn hidden(&self, text: String) -> String {
-        self.hides.as_ref().map_or_else(|| text.clone(), |hides| hides.hide(&text).into_owned())
+        match self.hides.as_ref().map(|hides| hides.hide(&text)) {
+            Some(Cow::Owned(hidden)) => hidden,
+            Some(Cow::Borrowed(_)) | None => text,
+        }
     }
 
     /// Something is different.
