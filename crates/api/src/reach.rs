@@ -1,5 +1,7 @@
 //! Which servers a token reaches instead of this machine's own tools.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +49,30 @@ impl Reach {
     }
 }
 
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_none() {
+            return f.write_str("this machine");
+        }
+        let projects = self.projects.iter().map(|project| format!("project {project}"));
+        let all: Vec<String> = self.servers.iter().cloned().chain(projects).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reach_is_told_in_words() {
+        let reach = |servers: &[&str], projects: &[&str]| {
+            let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            Reach { servers: of(servers), projects: of(projects) }.to_string()
+        };
+        assert_eq!(reach(&[], &[]), "this machine");
+        assert_eq!(reach(&["ha", "host"], &["home"]), "ha, host, project home");
+    }
 
     #[test]
     fn what_was_not_said_is_not_reached() {

@@ -90,6 +90,9 @@ pub(crate) fn credential(server: &ServerArgs) -> Result<HeaderMap, Failure> {
     Ok(headers)
 }
 
+/// How tokens begin that manage.
+const ADMIN: &str = "hwd_admin_";
+
 /// Speaks with an endpoint.
 pub(crate) async fn speak(server: &ServerArgs, at: &At) -> Result<Upstream, Failure> {
     let (http, mut events, driver) =
@@ -99,7 +102,20 @@ pub(crate) async fn speak(server: &ServerArgs, at: &At) -> Result<Upstream, Fail
     // What is told beside answers is of no use to a command.
     tasks.spawn(async move { while events.next().await.is_some() {} });
     let client = ObjectWriter::new(64).str("name", "hayward-cli").str("version", VERSION).end();
-    Upstream::connect(Wire::Http(http), Speaking::new(client)).await.map_err(|error| failed(error, at))
+    let is_admin = server.token()?.is_some_and(|token| token.starts_with(ADMIN));
+    Upstream::connect(Wire::Http(http), Speaking::new(client)).await.map_err(|error| match error {
+        UpstreamError::Unauthorized { .. } if is_admin => calls_nothing(),
+        error => failed(error, at),
+    })
+}
+
+/// The credential is one that manages.
+fn calls_nothing() -> Failure {
+    let what = anyhow!("an admin token manages, and calls nothing");
+    Failure { exit_code: 4, ..Failure::unavailable(what) }.hint(
+        "make a token for calls with `hayward token add --name NAME --role rw`, with `--project` or `--server` for what it is to reach, \
+         and give it as HAYWARD_TOKEN",
+    )
 }
 
 /// Why an endpoint gave no answer, and what to do.

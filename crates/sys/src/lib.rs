@@ -1,4 +1,4 @@
-//! Calls into the C library that no safe crate makes, and that measurement has shown to be needed: docs/reliability.md.
+//! Calls into the C library that no safe crate makes, and that measurement has shown to be needed: docs/ci-full.md.
 //!
 //! `unsafe` is forbidden everywhere else.
 

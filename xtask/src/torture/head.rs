@@ -38,6 +38,9 @@ How it is done:
 - **Faults**: system calls of a running daemon fail (`strace`), as long as the fault lasts; the disk is really full; few files may be open; a
   cgroup leaves little memory; the wall clock jumps (`libfaketime`). Then the fault goes, and without a restart calls have to be served again within 5 s. A short write comes
   from the full disk, for an injected one would lie about what is written.
+- **Servers that misbehave** (`crates/hayward/tests/soak_servers.rs`, `HAYWARD_TEST_SOAK_SECONDS`): six servers with three copies each, two hundred clients of both
+  eras; servers are killed, frozen, flood and lie by a seed, and in the middle the daemon is killed and started again. Each call has exactly one outcome; afterwards no
+  process, container, cgroup, descriptor or file is left, and memory is what it was when it was warm.
 - **Escapes**: commands that fork, leave their session, ignore signals or bomb, under each profile and each way of holding them
   (`crates/exec/tests/escapes`): the time from their deadline until nothing of them is left.
 ";

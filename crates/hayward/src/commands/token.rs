@@ -239,7 +239,10 @@ fn named(token: &str) -> Result<String, Failure> {
 fn list(form: Form, tokens: &Vec<TokenView>) -> Result<(), Failure> {
     output::show(form, tokens, || {
         let rows: Vec<Vec<String>> = tokens.iter().map(row).collect();
-        output::table(&["ID", "NAME", "ROLE", "ENABLED", "CREATED", "EXPIRES", "BOUNDS", "FENCE"], &rows)
+        output::table(
+            &["ID", "NAME", "ROLE", "ENABLED", "CREATED", "EXPIRES", "REACH", "BOUNDS", "FENCE"],
+            &rows,
+        )
     })
 }
 
@@ -258,7 +261,9 @@ fn row(token: &TokenView) -> Vec<String> {
     };
     let expires = token.expires_at.map_or_else(|| "-".to_owned(), |time| time.to_string());
     let bounds = token.bounds.to_string();
-    vec![id, name, role, enabled.to_owned(), token.created_at.clone(), expires, bounds, fence]
+    let calls = matches!(token.role, Role::Ro | Role::Rw);
+    let reach = if calls { token.reach.to_string() } else { "-".to_owned() };
+    vec![id, name, role, enabled.to_owned(), token.created_at.clone(), expires, reach, bounds, fence]
 }
 
 #[cfg(test)]

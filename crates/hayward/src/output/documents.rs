@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use hayward_api::kinds::{Descriptor, Scope};
+use hayward_api::kinds::{Descriptor, MadeBy, Scope};
 use serde_json::{Map, Value, json};
 
 use super::columns::{Columns, Width};
@@ -114,10 +114,14 @@ fn root(groups: &[Group], is_one: bool) -> Value {
     }
 }
 
-/// Documents as files have them: in lists by the plural of their kinds, without what can't be written.
+/// Documents as files have them: in lists by the plural of their kinds, without what can't be written. Of what nobody writes, all.
 pub(crate) fn lists(groups: &[Group]) -> Value {
     let list = |group: &Group| {
-        let documents = group.documents.iter().map(|document| stripped(group.kind, document));
+        let is_written = group.kind.made_by != MadeBy::Reconciliation;
+        let one = |document: &Value| {
+            if is_written { stripped(group.kind, document) } else { document.clone() }
+        };
+        let documents = group.documents.iter().map(one);
         (group.kind.plural.to_owned(), Value::Array(documents.collect()))
     };
     Value::Object(groups.iter().map(list).collect::<Map<_, _>>())
@@ -176,6 +180,18 @@ mod tests {
             let read: Value = serde_saphyr::from_str(&text).unwrap();
             assert_eq!(read, value, "{text}");
         }
+    }
+
+    #[test]
+    fn what_can_be_applied_is_shown_for_that_and_all_of_what_cannot() {
+        let document = json!({"id": "x", "name": "a", "status": {"phase": "RUNNING"}});
+        let of = |kind| {
+            let kind = hayward_api::kinds::find(kind).unwrap();
+            let shown = lists(&[Group { kind, documents: vec![document.clone()] }]);
+            shown[kind.plural][0].clone()
+        };
+        assert_eq!(of("instance"), document);
+        assert_eq!(of("server"), json!({"name": "a"}));
     }
 
     #[test]

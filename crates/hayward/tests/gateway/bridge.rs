@@ -88,6 +88,21 @@ async fn a_client_of_standard_streams_does_not_notice_that_the_daemon_restarts()
     assert!(child.wait().unwrap().success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_from_the_shell_waits_for_a_server_that_starts_and_for_nothing_else() {
+    let rig = Rig::start();
+    rig.declare("servers", "slow", python("time.sleep(5)")).await;
+    let token = rig.token("rw", &["slow"], &[]).await;
+    let (code, out, err) = ran(&rig, &token, &["call", "slow/echo", "s=x"]);
+    assert_eq!((code, out.as_str()), (0, "{\"s\": \"x\"}\n"), "{err}");
+    assert_eq!(err.matches("its server starts").count(), 1, "{err}");
+    // There is no such tool, however long one waits.
+    let (code, out, err) = ran(&rig, &token, &["call", "slow/other"]);
+    assert!(code == 1 && out.contains("Unknown tool") && !err.contains("waiting"), "{code} {out} {err}");
+    let admin = ran(&rig, rig.daemon.token("admin"), &["call", "slow/echo"]);
+    assert!(admin.0 == 4 && admin.2.contains("calls nothing") && admin.2.contains("token add"), "{admin:?}");
+}
+
 /// `hayward connect` to a scripted server, and its client.
 struct Connected {
     child: Child,

@@ -109,7 +109,7 @@ impl Fetching<'_> {
         let why = match heard {
             Ok(Ok(Finished { ending: Ending::Exited { code: 0 }, .. })) => return Ok(()),
             Ok(_) if self.stop.is_cancelled() => return Err(PlacementError::Stopped),
-            Ok(Ok(Finished { ending, .. })) => format!("`{what}`: {ending:?}"),
+            Ok(Ok(Finished { ending, .. })) => format!("`{what}` {}", how(ending)),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("it took longer than {} s", FETCH_TIMEOUT.as_secs()),
         };
@@ -211,6 +211,15 @@ fn shown(lines: &[Line], from: u64) -> String {
     let clean = |at: char| if at.is_control() { ' ' } else { at };
     let text: Vec<char> = text.join("; ").chars().map(clean).collect();
     text[text.len().saturating_sub(FETCH_CHARS_SHOWN)..].iter().collect()
+}
+
+/// How a program ended, in words.
+fn how(ending: Ending) -> String {
+    match ending {
+        Ending::Exited { code } => format!("exited with {code}"),
+        Ending::Signaled { signal } => format!("was ended by signal {signal}"),
+        Ending::TimedOut | Ending::Cancelled => "was ended before it was done".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::exposed;
 use super::plan::Plan;
 
 /// Members of a server that are understood.
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "command",
     "args",
     "env",
@@ -14,6 +14,7 @@ const KNOWN: [&str; 11] = [
     "url",
     "serverUrl",
     "httpUrl",
+    "headers",
     "description",
     "disabled",
     "enabled",
@@ -105,6 +106,12 @@ fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<
             }
             document.insert("transport".to_owned(), json!(transport(name, server, plan)));
             document.insert("externalUrl".to_owned(), json!(url));
+            if let Some(said) = server.get("headers").and_then(Value::as_object) {
+                let headers = plan.headers(name, said);
+                if !headers.is_empty() {
+                    document.insert("headers".to_owned(), Value::Array(headers));
+                }
+            }
         }
         (None, true) => {
             if let Some(said) =
@@ -181,6 +188,7 @@ fn tell(name: &str, server: &Map<String, Value>, plan: &mut Plan) {
     };
     for (member, what, is_so) in [
         ("env", "object", Value::is_object as fn(&Value) -> bool),
+        ("headers", "object", Value::is_object),
         ("description", "text", Value::is_string),
         ("disabled", "`true` or `false`", Value::is_boolean),
         ("enabled", "`true` or `false`", Value::is_boolean),
@@ -191,11 +199,7 @@ fn tell(name: &str, server: &Map<String, Value>, plan: &mut Plan) {
         }
     }
     for (member, value) in server {
-        if member == "headers" && !is_empty(value) {
-            plan.note(format!(
-                "server `{name}`: its `headers` are not taken over, since servers have none yet"
-            ));
-        } else if !KNOWN.contains(&member.as_str()) && !is_empty(value) {
+        if !KNOWN.contains(&member.as_str()) && !is_empty(value) {
             plan.note(format!("server `{name}`: `{member}` is not taken over"));
         }
     }
@@ -243,6 +247,12 @@ fn local(document: &mut Map<String, Value>, name: &str, mut words: Vec<String>, 
     if let (Some(runtime), Some((package, args))) = (runtime, rest.split_first())
         && !package.starts_with('-')
     {
+        if let Some(example) = unpinned(package, runtime) {
+            plan.note(format!(
+                "server `{name}`: package `{package}` has no exact version, and is not started until it has one: `{example}`; say it with \
+                 `hayward edit server {name}`"
+            ));
+        }
         document.insert("packageName".to_owned(), json!(package));
         document.insert("runtime".to_owned(), json!(runtime));
         if !args.is_empty() {
@@ -251,6 +261,19 @@ fn local(document: &mut Map<String, Value>, name: &str, mut words: Vec<String>, 
         return;
     }
     document.insert("command".to_owned(), json!(words));
+}
+
+/// How a package would be said with an exact version, if it has none.
+fn unpinned(package: &str, runtime: &str) -> Option<String> {
+    let (mark, name) = match runtime {
+        "python" => ("==", package.split(['=', '<', '>', '~', '!', '@']).next().unwrap_or_default()),
+        // That of a scope belongs to the name.
+        _ => ("@", package.get(1..).and_then(|rest| rest.find('@')).map_or(package, |at| &package[..=at])),
+    };
+    let version = package.strip_prefix(name)?.strip_prefix(mark).unwrap_or_default();
+    let is_exact =
+        version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains(['*', 'x', '|', ' ', ',']);
+    (!is_exact).then(|| format!("{name}{mark}1.2.3"))
 }
 
 /// The program of a path, without what Windows adds.
@@ -294,7 +317,30 @@ mod tests {
         let far = (&servers[3]["transport"], &servers[3]["externalUrl"]);
         assert_eq!(far, (&json!("SSE"), &json!("https://x.org/sse")));
         let notes = plan.notes.join("\n");
-        assert!(notes.contains("`headers`") && notes.contains("`odd`") && !notes.contains("hush"), "{notes}");
+        assert!(notes.contains("`odd`") && !notes.contains("hush"), "{notes}");
+        let header = json!([{"name": "Authorization", "valueFrom": {"secretRef": {"name": "far-headers", "key": "Authorization"}}}]);
+        assert_eq!(servers[3]["headers"], header);
+        assert!(plan.lists()["secrets"].to_string().contains("Bearer hush"));
+        assert!(notes.contains("`@x/ha@1.2.3`") && notes.contains("`mcp-server-time==1.2.3`"), "{notes}");
+    }
+
+    #[test]
+    fn a_package_without_an_exact_version_is_told() {
+        for (package, runtime, expected) in [
+            ("x", "node", Some("x@1.2.3")),
+            ("@s/x", "node", Some("@s/x@1.2.3")),
+            ("@s/x@latest", "node", Some("@s/x@1.2.3")),
+            ("x@^1.0.0", "node", Some("x@1.2.3")),
+            ("x@1.x", "node", Some("x@1.2.3")),
+            ("@s/x@2026.8.31", "node", None),
+            ("x@1.0.0", "node", None),
+            ("x", "python", Some("x==1.2.3")),
+            ("x>=1", "python", Some("x==1.2.3")),
+            ("x==1.*", "python", Some("x==1.2.3")),
+            ("x==1.0", "python", None),
+        ] {
+            assert_eq!(unpinned(package, runtime).as_deref(), expected, "{package}");
+        }
     }
 
     #[test]

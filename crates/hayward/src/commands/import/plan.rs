@@ -63,6 +63,23 @@ impl Plan {
 
     /// The environment of a server: what looks like a secret goes into one, to which it refers.
     pub(super) fn environment(&mut self, server: &str, variables: &Map<String, Value>) -> Vec<Value> {
+        self.entries((server, "env"), variables, is_secret)
+    }
+
+    /// The headers of a server: the same, and what shows who asks is a secret whatever it looks like.
+    pub(super) fn headers(&mut self, server: &str, headers: &Map<String, Value>) -> Vec<Value> {
+        let shows = ["authorization", "cookie", "x-api-key", "api-key"];
+        self.entries((server, "headers"), headers, |key, text| {
+            shows.contains(&key.to_ascii_lowercase().as_str()) || is_secret(key, text)
+        })
+    }
+
+    fn entries(
+        &mut self,
+        (server, of): (&str, &str),
+        variables: &Map<String, Value>,
+        is_secret: impl Fn(&str, &str) -> bool,
+    ) -> Vec<Value> {
         let (mut env, mut sealed) = (Vec::new(), Map::new());
         for (key, value) in variables {
             let text = match value {
@@ -85,7 +102,7 @@ impl Plan {
             }
         }
         if !sealed.is_empty() {
-            let secret = self.named_quietly("secret", &format!("{server}-env"));
+            let secret = self.named_quietly("secret", &format!("{server}-{of}"));
             let refer = |key: &String| json!({ "name": key, "valueFrom": { "secretRef": { "name": secret, "key": key } } });
             env.extend(sealed.keys().map(refer));
             self.add("secret", json!({ "name": secret, "data": sealed }));
