@@ -114,7 +114,8 @@ impl Fetching<'_> {
             Err(_) => format!("it took longer than {} s", FETCH_TIMEOUT.as_secs()),
         };
         let said = shown(&self.log.tail(FETCH_LINES_SHOWN), from);
-        Err(PlacementError::Fetch { package: self.package.said(), why: format!("{why}: {said}") })
+        let hint = hint(&said).map(|hint| format!("; hint: {hint}")).unwrap_or_default();
+        Err(PlacementError::Fetch { package: self.package.said(), why: format!("{why}: {said}{hint}") })
     }
 
     fn job(&self, step: Step) -> Job {
@@ -206,11 +207,27 @@ fn optional(read: io::Result<String>) -> io::Result<Option<String>> {
 
 /// The last lines of a log from this number on, in one line that moves no cursor.
 fn shown(lines: &[Line], from: u64) -> String {
-    let lines = lines.iter().filter(|line| line.number >= from && !line.text.trim().is_empty());
+    // What npm keeps a log in is gone by then.
+    let is_of_use = |text: &str| !text.trim().is_empty() && !text.contains("A complete log of this run");
+    let lines = lines.iter().filter(|line| line.number >= from && is_of_use(&line.text));
     let text: Vec<&str> = lines.map(|line| line.text.trim()).collect();
     let clean = |at: char| if at.is_control() { ' ' } else { at };
     let text: Vec<char> = text.join("; ").chars().map(clean).collect();
     text[text.len().saturating_sub(FETCH_CHARS_SHOWN)..].iter().collect()
+}
+
+/// What to do about what somebody who fetches said, where that is known.
+fn hint(said: &str) -> Option<&'static str> {
+    // npm in words of OpenSSL, pip in its own.
+    let is_untrusted = [
+        "SELF_SIGNED_CERT",
+        "UNABLE_TO_GET_ISSUER_CERT",
+        "UNABLE_TO_VERIFY_LEAF",
+        "CERTIFICATE_VERIFY_FAILED",
+    ];
+    is_untrusted.iter().any(|word| said.contains(word)).then_some(
+        "say whom to trust with `serve --package-certificates FILE` (PEM), e.g. the machine's own bundle",
+    )
 }
 
 /// How a program ended, in words.
@@ -225,6 +242,19 @@ fn how(ending: Ending) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_behind_a_certificate_of_somebody_unknown_is_told_with_what_helps() {
+        for said in [
+            "npm error code SELF_SIGNED_CERT_IN_CHAIN",
+            "npm error code UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+            "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'))",
+        ] {
+            assert!(hint(said).is_some_and(|hint| hint.contains("--package-certificates")), "{said}");
+        }
+        assert_eq!(hint("npm error 404 Not Found"), None);
+        assert_eq!(how(Ending::Exited { code: 7 }), "exited with 7");
+    }
 
     #[test]
     fn what_is_shown_of_a_log_moves_no_cursor_and_is_short() {
