@@ -26,6 +26,7 @@ pub(crate) struct Listening {
     who: Who,
     /// Where it listens: what other endpoints show is not told.
     endpoint: Endpoint,
+    principal: Arc<Principal>,
     road: Arc<Road>,
     /// Fires when nobody is told of anything any more.
     quiet: CancellationToken,
@@ -69,9 +70,14 @@ pub(crate) enum Heard {
 
 impl Listening {
     /// What a session is told.
-    pub(crate) fn of_session(protocol: &Protocol, endpoint: Endpoint, subscribed: &Subscribed) -> Self {
+    pub(crate) fn of_session(
+        protocol: &Protocol,
+        (principal, endpoint): (&Arc<Principal>, Endpoint),
+        subscribed: &Subscribed,
+    ) -> Self {
+        let principal = Arc::clone(principal);
         let (road, who) = (protocol.shared_road(), Who::Session(subscribed.clone()));
-        Self { hearing: road.changes().listen(), who, endpoint, quiet: road.quiet(), road }
+        Self { hearing: road.changes().listen(), who, endpoint, principal, quiet: road.quiet(), road }
     }
 
     /// What a modern client is told, and the messages that this begins with: the one that says what it will be told of
@@ -105,7 +111,7 @@ impl Listening {
             id,
             filter,
             protocol: Arc::clone(protocol),
-            principal,
+            principal: Arc::clone(&principal),
             endpoint: endpoint.clone(),
             _interests: interests,
         };
@@ -114,7 +120,7 @@ impl Listening {
         // What they told before is not told again, and they may have ended.
         let tasks = tasks.into_iter().filter_map(|id| who.tell(&Change::Task(id.into())));
         let opening = std::iter::once(acknowledged).chain(tasks).collect();
-        Ok((Self { hearing, who, endpoint, quiet: road.quiet(), road }, opening))
+        Ok((Self { hearing, who, endpoint, principal, quiet: road.quiet(), road }, opening))
     }
 
     /// What is to be told next. Cancellation-safe.
@@ -126,7 +132,9 @@ impl Listening {
                 heard = self.hearing.next() => heard,
             };
             let frames = match heard {
-                hayward_tool::Heard::Change { of, change } if self.is_shown(&of) => {
+                hayward_tool::Heard::Change { of, change }
+                    if self.is_shown(&of) && self.may_hear(&change) =>
+                {
                     self.who.tell(&change).into_iter().collect()
                 }
                 hayward_tool::Heard::Change { .. } => Vec::new(),
@@ -142,6 +150,16 @@ impl Listening {
     /// Whether what changed at this server, or endpoint, shows here.
     fn is_shown(&self, of: &str) -> bool {
         of.is_empty() || *of == *self.endpoint.to_string() || self.road.at(&self.endpoint).has_server(of)
+    }
+
+    /// Whether this may be told still: what was granted when the listening began may be gone by now.
+    fn may_hear(&self, change: &Change) -> bool {
+        match change {
+            Change::Resource(uri) if self.who.wants(change) => {
+                self.road.is_visible(&self.endpoint, Verb::ReadResource, uri, &self.principal)
+            }
+            _ => true,
+        }
     }
 
     /// The result that ends a modern subscription.

@@ -322,7 +322,8 @@ impl Client {
         if self.is_told.swap(true, Ordering::Relaxed) {
             return;
         }
-        let listening = Listening::of_session(protocol, self.endpoint.clone(), &self.subscribed);
+        let listening =
+            Listening::of_session(protocol, (&self.principal, self.endpoint.clone()), &self.subscribed);
         let client = Arc::clone(self);
         // Ends with `quiet`, so that an end doesn't wait for it.
         self.calls.spawn(async move { client.tell(listening, &client.quiet).await });

@@ -93,6 +93,47 @@ async fn what_nobody_lists_and_nobody_may_see_is_not_subscribed_to() {
     assert_eq!(first["params"]["notifications"].get("resourceSubscriptions"), None, "{first}");
 }
 
+#[tokio::test]
+async fn whoever_may_see_a_resource_no_more_hears_nothing_more_of_it() {
+    let rig = Rig::start();
+    rig.declare("servers", "notes", python(NOTES)).await;
+    let token = rig.token("rw", &["notes"], &[]).await;
+    rig.shows("/servers/notes/mcp", &token, &["subscribed", "write"]).await;
+    let account = json!({
+        "users": [{"email": "ci@example.org", "serviceAccount": true}],
+        "rbac": [{"name": "r", "subjects": [{"kind": "ServiceAccount", "name": "ci@example.org"}],
+            "roleBindings": [{"role": "run", "resource": "servers", "name": "notes"}]}]});
+    let made = rig.manage("POST", "apply", &account.to_string()).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let body = json!({"name": "ci", "role": "account", "account": "ci@example.org"}).to_string();
+    let made = rig.manage("POST", "tokens", &body).await;
+    let granted = made.json()["token"].as_str().unwrap_or_else(|| panic!("{}", made.body)).to_owned();
+    let filter = json!({"toolsListChanged": true, "resourceSubscriptions": ["note:1"]});
+    let listen = async |token: &str| {
+        let client = Modern::new(rig.daemon.address, token).at("/servers/notes/mcp");
+        let mut events = client.listen(json!(1), filter.clone()).await.unwrap();
+        let first = events.message().await.unwrap();
+        assert_eq!(first["params"]["notifications"], filter, "{first}");
+        events
+    };
+    let (mut one, mut other) = (listen(&granted).await, listen(&token).await);
+    subscribed(&rig, &token, &json!(["note:1"])).await;
+    rig.call("/servers/notes/mcp", &token, "write", json!({})).await;
+    for events in [&mut one, &mut other] {
+        assert_eq!(events.message().await.unwrap()["params"]["uri"], "note:1");
+    }
+    let gone = rig.manage("DELETE", "rbac-definitions/r", "").await;
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    rig.call("/servers/notes/mcp", &token, "write", json!({})).await;
+    assert_eq!(other.message().await.unwrap()["params"]["uri"], "note:1");
+    // What comes next tells that nothing came before it.
+    let mut spec = python(NOTES);
+    spec["tools"] = json!({"write": {"hidden": true}});
+    rig.declare("servers", "notes", spec).await;
+    let next = one.message().await.unwrap();
+    assert_eq!(next["method"], "notifications/tools/list_changed", "{next}");
+}
+
 /// A server that logs while it works.
 const TALKER: &str = r#"
 CAPABILITIES = {"tools": {}, "logging": {}}

@@ -83,7 +83,11 @@ fn stand(
         })?;
         let telling = Telling {
             app: Arc::clone(app),
-            listening: Listening::of_session(&app.protocol, endpoint.clone(), &session.subscribed),
+            listening: Listening::of_session(
+                &app.protocol,
+                (principal, endpoint.clone()),
+                &session.subscribed,
+            ),
             permit,
         };
         app.protocol.spawn(tell(telling, session, kept, pace(&app.limits)));
