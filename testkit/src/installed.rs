@@ -10,7 +10,14 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     path
 }
 
-/// Whether whatever a test needs has to be there: then it fails where it would be left out.
+/// Says why a test is left out, or fails it where whatever it needs has to be there.
+#[expect(clippy::print_stdout, reason = "what is skipped says why")]
+pub fn leave_out(why: &str) {
+    assert!(!is_required(), "{why}");
+    println!("skipped: {why}");
+}
+
+/// Whether whatever a test needs has to be there.
 #[expect(clippy::disallowed_methods, reason = "the test command says so in the environment")]
 pub fn is_required() -> bool {
     std::env::var_os("HAYWARD_TEST_REQUIRED").is_some()

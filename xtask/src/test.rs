@@ -7,10 +7,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::toolbox::{self, Disk, Node, Postgres, Python};
+use crate::toolbox::{self, Disk, Node, Postgres, Python, docker};
 use crate::{output, step, torture, workspace};
 
-/// Programs that tests start, and their Debian packages; those of [`torture`] come on top.
+/// Programs that tests start, and their Debian packages; those of [`torture`] and [`docker`] come on top.
 const PROGRAMS: [(&str, &str); 6] = [
     ("caddy", "caddy"),
     ("curl", "curl"),
@@ -40,13 +40,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // Each test makes a database of its own there.
         nextest.env("HAYWARD_TEST_POSTGRES", postgres.url());
     }
-    if workspace::is_ci() {
-        nextest.env("HAYWARD_TEST_REQUIRED", "1");
-    }
     if arguments.fast {
         output::note("the real clients and the conformance suite are left out");
         nextest.args(["--exclude", "hayward-peers"]);
     } else {
+        nextest.env("HAYWARD_TEST_REQUIRED", "1");
         bring_clients(&mut nextest)?;
     }
     if arguments.nextest.is_empty() {
@@ -60,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Installs the real clients and tells the tests where they are.
 pub(crate) fn bring_clients(nextest: &mut Command) -> Result<()> {
     output::step("tools of the tests");
-    toolbox::ensure_debian(&[&PROGRAMS[..], &torture::PROGRAMS].concat())?;
+    toolbox::ensure_debian(&[&PROGRAMS[..], &torture::PROGRAMS, &docker::PROGRAMS].concat())?;
     let node = Node::install()?;
     let python = Python::clients()?;
     step::run(step::cargo().args(["build", "--quiet", "--package", "hayward-peers", "--bins"]))?;

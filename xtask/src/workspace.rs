@@ -21,11 +21,6 @@ pub(crate) fn target() -> PathBuf {
     variable("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// Whether this runs in continuous integration, where a missing tool is a failure.
-pub(crate) fn is_ci() -> bool {
-    variable("CI").is_some_and(|value| !value.is_empty() && value != "false")
-}
-
 /// An environment variable, if set.
 #[expect(clippy::disallowed_methods, reason = "the one place of xtask that reads the environment")]
 pub(crate) fn variable(name: &str) -> Option<OsString> {

@@ -2,7 +2,7 @@
 //!
 //! The clients are the scripts of `testkit/interop/`; `cargo xtask test` installs what they need and
 //! says where it is. Without that, a test says why it is skipped; where `HAYWARD_TEST_REQUIRED` is
-//! set (continuous integration), it fails instead.
+//! set (`cargo xtask test` but for `--fast`), it fails instead.
 
 #![cfg(test)]
 

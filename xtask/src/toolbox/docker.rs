@@ -22,7 +22,7 @@ use crate::{output, step};
 pub(crate) use container::{Container, Said};
 
 /// What it is made of, and its Debian packages.
-const PROGRAMS: [(&str, &str); 7] = [
+pub(crate) const PROGRAMS: [(&str, &str); 7] = [
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
     ("ip", "iproute2"),

@@ -11,6 +11,7 @@ use hayward_exec::{
 };
 use hayward_runtime::Dial;
 use hayward_runtime::placements::docker::{Docker, Options};
+use hayward_testkit::installed::leave_out;
 use tempfile::TempDir;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -73,7 +74,7 @@ impl Engine {
             |name: &str| ["/usr/sbin", "/usr/bin", "/usr/local/bin"].map(|it| Path::new(it).join(name));
         for name in ["dockerd", "docker", "dash", "perl"] {
             if !program(name).iter().any(|path| path.exists()) {
-                println!("skipped: `{name}` is not there");
+                leave_out(&format!("`{name}` is not there"));
                 return None;
             }
         }
@@ -103,8 +104,8 @@ impl Engine {
         let engine = Self { folder, executor, stop, ended };
         if timeout(PATIENCE, engine.answers()).await.is_err() || engine.ended.is_finished() {
             let last: Vec<_> = log.tail(5).into_iter().map(|line| line.text).collect();
-            println!("skipped: `dockerd` does not start: {last:?}");
             engine.end().await;
+            leave_out(&format!("`dockerd` does not start: {last:?}"));
             return None;
         }
         run(&engine.executor, engine.folder.path(), &["sh", "-c", PACK]).await;
