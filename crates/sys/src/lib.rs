@@ -32,8 +32,8 @@ pub fn keep_little_memory(threads: usize) -> bool {
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn set(parameter: i32, value: i32) -> bool {
     #[expect(unsafe_code, reason = "the C library has no safe interface")]
-    // SAFETY: `mallopt(3)` takes two numbers, no pointer, and takes the locks of the allocator: it is safe to call at any time. What it
-    // doesn't know, it refuses.
+    // SAFETY: `mallopt(3)` takes two numbers and no pointer. It sets plain integers of the allocator under its lock; whoever allocates
+    // meanwhile goes by the old ones or the new ones, which are both sound. What it doesn't know, it refuses.
     let agreed = unsafe { libc::mallopt(parameter, value) };
     agreed == 1
 }

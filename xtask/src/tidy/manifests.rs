@@ -12,14 +12,38 @@ pub(crate) const RULE: Rule = Rule {
 /// The exact version of a peer belongs to the package that compares itself with it.
 const PINNED_PEERS: [(&str, &str); 1] = [("testkit/peers/Cargo.toml", "rmcp")];
 
-/// The one package that calls what is not safe; it forbids everything else that the workspace forbids.
+/// The one package that calls what is not safe; it asks for everything else that the workspace asks for.
 const UNSAFE: &str = "crates/sys/Cargo.toml";
 
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
 fn check(tree: &Tree) -> Vec<Finding> {
     let packages = tree.manifests.iter().filter(|it| it.table.contains_key("package"));
-    packages.flat_map(of_package).collect()
+    let of_all = tree.manifests.iter().find_map(|it| it.table.get("workspace")?.get("lints"));
+    packages.flat_map(|package| of_package(package).into_iter().chain(apart(package, of_all))).collect()
+}
+
+/// What the package that stands apart doesn't ask for like all others.
+fn apart(manifest: &Manifest, of_all: Option<&toml::Value>) -> Vec<Finding> {
+    if manifest.path != UNSAFE {
+        return Vec::new();
+    }
+    let lints = |of: Option<&toml::Value>| -> Vec<(String, toml::Value)> {
+        let tools = of.and_then(toml::Value::as_table).into_iter().flatten();
+        tools
+            .filter_map(|(tool, lints)| Some((tool, lints.as_table()?)))
+            .flat_map(|(tool, lints)| {
+                lints.iter().map(move |(lint, level)| (format!("{tool}::{lint}"), level.clone()))
+            })
+            .collect()
+    };
+    let own = lints(manifest.table.get("lints"));
+    let is_missing = |lint: &&(String, toml::Value)| lint.0 != "rust::unsafe_code" && !own.contains(lint);
+    let missing = lints(of_all);
+    let missing = missing.iter().filter(is_missing);
+    missing
+        .map(|(lint, _)| Finding::new(&manifest.path, 1, format!("`{lint}` is not what the workspace says")))
+        .collect()
 }
 
 fn of_package(manifest: &Manifest) -> Vec<Finding> {
@@ -67,5 +91,17 @@ mod tests {
         assert_eq!((apart(UNSAFE), apart("crates/system/Cargo.toml")), (0, 1));
         let own = "[lints]\nworkspace = true\n[dev-dependencies]\nb = \"1\"";
         assert_eq!(package(own).len(), 1);
+    }
+
+    #[test]
+    fn whoever_stands_apart_asks_for_everything_else_that_all_ask_for() {
+        let root = "[workspace.lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"warn\"\n[workspace.lints.clippy]\npanic = \"deny\"";
+        let found = |own: &str| {
+            check(&RULE, &[("Cargo.toml", root), (UNSAFE, &format!("[package]\nname = \"sys\"\n{own}"))])
+        };
+        let whole = "[lints.rust]\nunsafe_code = \"deny\"\nmissing_docs = \"warn\"\n[lints.clippy]\npanic = \"deny\"\nmore = \"deny\"";
+        assert_eq!(found(whole), [""; 0]);
+        assert_eq!(found("").len(), 2);
+        assert_eq!(found(&whole.replace("panic = \"deny\"", "panic = \"warn\"")).len(), 1);
     }
 }
