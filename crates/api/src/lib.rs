@@ -16,6 +16,7 @@ mod member;
 pub mod metadata;
 pub mod names;
 pub mod oauth;
+pub mod package;
 pub mod principal;
 pub mod problem;
 mod reach;

@@ -265,6 +265,11 @@ pub(crate) fn middle() -> u8 {
     5
 }
 
+/// Texts of a list, each of one line.
+pub(crate) fn lines(field: &str, list: &[String]) -> Result<(), Error> {
+    each(field, list, LIST, |field, entry| text(field, entry, LINE_BYTES))
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;

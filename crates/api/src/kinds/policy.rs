@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Scope, Section, none};
-use crate::definition::lines;
 use crate::error::Error;
 use crate::fence::tools::ToolPattern;
 use crate::limits::spec::LIST;
+use crate::member::lines;
 use crate::member::{self, Spec, bounded, line, wrong};
 use crate::tier::Tier;
 

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use super::{
     Column, Condition, Descriptor, Kept, Kind, MadeBy, NOT_ENFORCED, Names, Reference, Scope, Section,
 };
-use crate::definition::{AuditLevel, EnvEntry, SecretRef, definition, entries, environment};
+use crate::definition::{AuditLevel, EnvEntry, Runtime, SecretRef, definition, entries, environment};
 use crate::error::Error;
 use crate::limits::spec::WORD_BYTES;
 use crate::member::{self, Spec, free, optional, wrong};
 use crate::oauth::Oauth;
+use crate::package::{PackageError, pinned};
 
 /// The template that a server was made from, for upgrades that keep what was changed since.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +60,7 @@ impl Spec for ServerSpec {
             }
             oauth.check()?;
         }
+        self.canonical()?;
         self.transport = Some(self.start().settle()?);
         Ok(())
     }
@@ -79,6 +81,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     sensitive: &[],
     sets: &[],
     columns: &[
+        Column::new("STATUS", "status.phase"),
         Column::new("TRANSPORT", "transport"),
         Column::new("REPLICAS", "replicas"),
         Column::new("PACKAGE", "packageName"),
@@ -171,6 +174,11 @@ pub fn handed(spec: &Value) -> Value {
     counts.map(|(member, value)| (member.clone(), value.clone())).collect()
 }
 
+/// Whether this can't be said as a header of a server: the protocol or the way there says it, or it is none.
+pub fn is_own_header(name: &str) -> bool {
+    crate::definition::header(name).is_err()
+}
+
 /// Whether a server that is described so may bear this name.
 ///
 /// # Errors
@@ -206,6 +214,16 @@ fn conditions(spec: &Value) -> Vec<Condition> {
     if level.is_some() {
         let message = "`auditLevel` is kept and everything is recorded in full";
         conditions.push(Condition::new(NOT_ENFORCED, "True", "NotYet", message));
+    }
+    if let Some(package) = spec.get("packageName").and_then(Value::as_str) {
+        let is_python = spec.get("runtime").and_then(Value::as_str) == Some("python");
+        let runtime = if is_python { Runtime::Python } else { Runtime::Node };
+        if let Err(PackageError::Unpinned { example }) = pinned(package, runtime) {
+            let message = format!(
+                "package `{package}` has no exact version, and is not started without: say e.g. `{example}`"
+            );
+            conditions.push(Condition::new("Unpinned", "True", "NoExactVersion", message));
+        }
     }
     conditions
 }
@@ -319,6 +337,9 @@ mod tests {
                 "mounts[1].path",
             ),
             (json!({"command": ["x"], "mounts": [{"path": "//"}]}), "mounts[0].path"),
+            (json!({"command": ["x"], "mounts": [{"path": "//srv"}]}), "mounts[0].path"),
+            (json!({"command": ["x"], "mounts": [{"path": "/srv//notes"}]}), "mounts[0].path"),
+            (json!({"command": ["x"], "mounts": [{"path": ""}]}), "mounts[0].path"),
             (json!({"command": ["x"], "mounts": [{"path": "/a\nb"}]}), "mounts[0].path"),
             (json!({"command": ["x"], "mounts": [{"path": "/srv"}, {"path": "/srv/"}]}), "mounts[1]"),
         ] {
@@ -450,7 +471,7 @@ mod tests {
             (tool(json!({"tier": "harmless"})), "tools.t.tier"),
             (tool(json!({"fixed": {"a": 1}, "defaults": {"a": 2}})), "tools.t.defaults"),
             (tool(json!({"timeoutSeconds": 0})), "tools.t.timeoutSeconds"),
-            (json!({"command": ["x"], "tools": {"a": {"name": "b"}, "b": {}}}), "tools[1]"),
+            (json!({"command": ["x"], "tools": {"a": {"name": "b"}, "b": {}}}), "tools.b.name"),
             (json!({"command": ["x"], "healthCheck": {"exec": ["a"], "tool": "b"}}), "healthCheck"),
             (json!({"command": ["x"], "healthCheck": {"httpPath": "x"}}), "healthCheck.httpPath"),
             (

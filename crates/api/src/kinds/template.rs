@@ -84,6 +84,7 @@ impl Spec for TemplateSpec {
         }
         environment(&self.env, |entry| &entry.name, TemplateEnv::check)?;
         entries("headers", &self.headers, |entry| &entry.name, TemplateEnv::check_header)?;
+        self.canonical()?;
         self.transport = Some(self.start().settle()?);
         Ok(())
     }
