@@ -23,11 +23,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use hayward_api::definition::Placement as Where;
+use hayward_api::definition::{HealthCheck, Placement as Where};
 use hayward_api::kinds::server::ServerSpec;
 use hayward_mcp::abilities::Abilities;
 use hayward_mcp::json::Raw;
-use hayward_mcp::upstream::{Event, Upstream};
+use hayward_mcp::upstream::{BoxFuture, Event, Upstream};
 use http::HeaderMap;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -104,6 +104,18 @@ pub trait Hears: Send + Sync {
     fn heard(&self, instance: &Arc<Instance>, upstream: &Arc<Upstream>, event: Event);
 }
 
+/// Who records that a tool is called to see whether an instance is well.
+pub trait RecordsProbes: Send + Sync {
+    /// Records it before the first call of an instance: every further one is the same. If this fails, none is made, and the
+    /// error says why.
+    fn begin<'a>(
+        &'a self,
+        server: &'a str,
+        instance: &'a str,
+        check: &'a HealthCheck,
+    ) -> BoxFuture<'a, Result<(), String>>;
+}
+
 /// The instances that run on this node.
 pub struct Fleet {
     placements: HashMap<Where, Arc<dyn Placement>>,
@@ -130,6 +142,7 @@ impl Fleet {
             closing: CancellationToken::new(),
             eras: Eras::default(),
             hears: OnceLock::new(),
+            probes: OnceLock::new(),
             changed: watch::Sender::new(0),
             hides: config.hides,
         };
@@ -145,6 +158,13 @@ impl Fleet {
     pub fn heard_by(&self, hears: Arc<dyn Hears>) {
         if self.ground.hears.set(hears).is_err() {
             tracing::error!("somebody hears what instances say already");
+        }
+    }
+
+    /// From now on, this records which tools are called to see whether instances are well; before, nobody does. Once only.
+    pub fn probes_recorded_by(&self, records: Arc<dyn RecordsProbes>) {
+        if self.ground.probes.set(records).is_err() {
+            tracing::error!("somebody records the calls of health checks already");
         }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::eras::Eras;
-use super::{Hears, Hides, Wanted};
+use super::{Hears, Hides, RecordsProbes, Wanted};
 use crate::grants::Grants;
 use crate::limits::Limits;
 use crate::placement::{Access, Address};
@@ -29,6 +29,7 @@ pub(super) struct Ground {
     pub(super) closing: CancellationToken,
     pub(super) eras: Eras,
     pub(super) hears: OnceLock<Arc<dyn Hears>>,
+    pub(super) probes: OnceLock<Arc<dyn RecordsProbes>>,
     pub(super) changed: watch::Sender<u64>,
     pub(super) hides: Option<Arc<dyn Hides>>,
 }

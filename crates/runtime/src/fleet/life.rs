@@ -17,6 +17,7 @@ use hayward_mcp::upstream::{BoxFuture, EraChoice, Upstream, UpstreamError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::RecordsProbes;
 use super::ground::{Greeted, Ground};
 use super::hearing::hear;
 use super::instance::Instance;
@@ -25,7 +26,7 @@ use crate::limits::{
     CONNECTION_STEADY, DOUBT_TIMEOUT, END_PATIENCE, RECONNECT_MAX, RECONNECT_MIN, TROUBLE_BYTES_MAX,
 };
 use crate::placement::{Access, End, Placement, PlacementError, Running};
-use crate::probes::{Probe, ping};
+use crate::probes::{Outcome, Probe, ping};
 
 const RECONNECT: Backoff = Backoff { first: RECONNECT_MIN, longest: RECONNECT_MAX };
 
@@ -236,7 +237,7 @@ impl Life {
             () = instance.stopping().cancelled() => None,
             end = &mut *ended => return Err(Over::Ended(end)),
             _ = &mut driver => Some("its connection ended".to_owned()),
-            why = is_unwell(&instance, &placement, (access, &upstream)) => {
+            why = is_unwell(&instance, (&placement, self.ground.probes.get()), (access, &upstream)) => {
                 if is_ours {
                     return Err(Over::Failed(why));
                 }
@@ -301,15 +302,27 @@ fn of_end(end: End, was_asked: bool) -> Over {
 /// Asks again and again how it is, and returns when there is no hope left, with the reason.
 async fn is_unwell(
     instance: &Instance,
-    placement: &Arc<dyn Placement>,
+    (placement, records): (&Arc<dyn Placement>, Option<&Arc<dyn RecordsProbes>>),
     (access, upstream): (&Access, &Upstream),
 ) -> String {
     let Some(check) = &instance.wanted().order.spec.health_check else { return std::future::pending().await };
     let probe = Probe { check, name: instance.name(), placement, access, upstream };
     let threshold = check.failure_threshold();
+    let mut unrecorded = records.filter(|_| check.tool.is_some());
     loop {
         let asked_at = Instant::now();
-        let health = instance.health().after(probe.ask().await, threshold);
+        let recorded = match unrecorded {
+            Some(records) => records.begin(instance.server(), instance.name(), check).await,
+            None => Ok(()),
+        };
+        let outcome = match recorded {
+            Ok(()) => {
+                unrecorded = None;
+                probe.ask().await
+            }
+            Err(why) => Outcome::Unasked(format!("the call can't be recorded: {why}")),
+        };
+        let health = instance.health().after(outcome, threshold);
         let is_hopeless = health.is_hopeless(threshold);
         let why = health.why.clone().unwrap_or_default();
         instance.is_thus(health);

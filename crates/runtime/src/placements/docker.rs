@@ -126,9 +126,8 @@ impl Docker {
 
     async fn begin(&self, order: Order, stop: CancellationToken) -> Result<Running, PlacementError> {
         check(&order)?;
-        let (mounts, hidden) = (order.spec.mounts.clone(), self.options.hidden.clone());
-        let shown = self.tasks.spawn_blocking(move || mounts::shown("docker", &mounts, &hidden)).await;
-        let shown = shown.map_err(|error| PlacementError::Folder(io::Error::other(error)))??;
+        // What can't be shown is told before an image is fetched for it.
+        self.shown(&order).await?;
         let stop = stop.child_token();
         let (this, stops_when_dropped) = (self.clone(), stop.clone().drop_guard());
         // What was begun is tidied up, also if nobody waits for it any more.
@@ -137,6 +136,8 @@ impl Docker {
                 return Err(PlacementError::Stopped);
             };
             prepared?;
+            // Fetching an image may have taken minutes: what counts is how it is when the engine opens it.
+            let shown = this.shown(&order).await?;
             let id = this.create(&order, &shown).await?;
             match this.launch(&order, &id).await {
                 Ok((access, attached)) => Ok(this.follow(id, access, attached, stop)),
@@ -149,6 +150,13 @@ impl Docker {
         let started = task.await.unwrap_or(Err(PlacementError::Stopped));
         stops_when_dropped.disarm();
         started
+    }
+
+    /// What the container sees of the machine.
+    async fn shown(&self, order: &Order) -> Result<Vec<Shown>, PlacementError> {
+        let (mounts, hidden) = (order.spec.mounts.clone(), self.options.hidden.clone());
+        let shown = self.tasks.spawn_blocking(move || mounts::shown("docker", &mounts, &hidden)).await;
+        shown.map_err(|error| PlacementError::Folder(io::Error::other(error)))?
     }
 
     /// What has to be there before a container can be.
