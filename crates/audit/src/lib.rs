@@ -81,6 +81,6 @@ pub use keys::{Keys, NoPublicKey, PublicKey};
 pub use log::{Log, LogConfig, Prune, Queued, Seq, Sync};
 pub use mirror::Mirror;
 pub use reader::{Line, Record, Records, read_records};
-pub use record::{Began, Intent, Moved, Outcome, PartOf, Reached, RecordKind};
+pub use record::{Began, Intent, Moved, Outcome, PartOf, Reached, RecordKind, Sent};
 pub use redact::Redacted;
 pub use verify::{CheckpointFile, Evidence, Finding, Note, Report, verify};

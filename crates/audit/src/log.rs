@@ -4,8 +4,10 @@
 //! async code; the exceptions are [`Sync::Each`], which waits for the disk, and, rarely, a new file.
 //! One log owns its folder: the lock on the data directory sees to that.
 
+mod deletion;
 mod failure;
 mod queue;
+mod recover;
 mod round;
 mod shared;
 mod signer;

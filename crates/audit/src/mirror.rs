@@ -225,6 +225,7 @@ mod tests {
             raw_arguments: None,
             decision: "allow",
             part_of: crate::record::PartOf::default(),
+            sent: crate::record::Sent::default(),
         };
         if ending == Ending::Denied {
             log.denied_often(&intent, "no", 3).write().unwrap();

@@ -48,10 +48,21 @@ pub struct Intent<'a> {
     pub arguments: &'a Redacted,
     /// The same as they came, of which a keyed digest is kept: who has them can show that they were these.
     pub raw_arguments: Option<&'a str>,
+    /// What its server gets otherwise.
+    pub sent: Sent<'a>,
     /// What was decided, e.g. `allow`.
     pub decision: &'a str,
     /// What it is a part of.
     pub part_of: PartOf<'a>,
+}
+
+/// What a server of others gets otherwise than the client said it, as the administrator wants it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sent<'a> {
+    /// Its own name for what the client calls otherwise.
+    pub name: Option<&'a str>,
+    /// The arguments that are set in the place of the client's, or where it says none.
+    pub set: Option<&'a Redacted>,
 }
 
 /// What a request is a part of.
@@ -254,6 +265,10 @@ pub(crate) struct IntentBody<'a> {
     tier: Option<Tier>,
     arguments: Cow<'a, Redacted>,
     arguments_digest: Option<Hash>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_name: Option<Word<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_arguments: Option<&'a Redacted>,
     /// What its caller is kept to in this call, if it is kept to anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     fence: Option<String>,
@@ -298,6 +313,8 @@ impl<'a> IntentBody<'a> {
             tier: intent.tier,
             arguments: Cow::Borrowed(intent.arguments),
             arguments_digest,
+            sent_name: intent.sent.name.map(Word),
+            set_arguments: intent.sent.set,
             fence: fence(&principal.fence),
             decision: Word(intent.decision),
         }

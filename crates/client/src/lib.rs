@@ -25,4 +25,4 @@ pub use resources::{Action, Applied, AppliedOne, Applying, Change, Listed, Selec
 pub use running::{
     AccessGranted, AccessQuestion, Defined, Difference, LogLine, LogLines, LogPart, ServerTool, ToolState,
 };
-pub use watch::{Event, EventKind, Watch};
+pub use watch::{Event, EventKind, Statuses, Watch};

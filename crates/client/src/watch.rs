@@ -41,16 +41,28 @@ pub enum EventKind {
     Bookmark,
 }
 
+/// Whether a watch tells where nothing but a status changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statuses {
+    /// As [`EventKind::Modified`], without a new version.
+    Told,
+    /// Not at all.
+    Untold,
+}
+
 impl Client {
     /// Watches a kind from a version on; without one, what is there comes first.
     pub async fn watch(
         &self,
         kind: &Descriptor,
         selection: &Selection,
-        from: Option<u64>,
+        (from, statuses): (Option<u64>, Statuses),
     ) -> Result<Watch, Error> {
         let mut url = self.list_url(kind, selection);
         url.query_pairs_mut().append_pair("watch", "true");
+        if statuses == Statuses::Told {
+            url.query_pairs_mut().append_pair("status", "true");
+        }
         if let Some(version) = from {
             url.query_pairs_mut().append_pair("resourceVersion", &version.to_string());
         }

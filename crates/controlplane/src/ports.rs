@@ -120,6 +120,9 @@ pub trait Gateway: Send + Sync {
     /// How this server fares; none if the gateway knows none of this name.
     fn seen(&self, server: &str) -> Option<Seen>;
 
+    /// Which of these names no tool of this server has, as it calls them; none of a server that hasn't said what it has.
+    fn unknown(&self, server: &str, tools: &[&str]) -> Vec<String>;
+
     /// Asks there what this says: an object with `method`, and perhaps `params` and `id`. Returns the message that it is
     /// answered with.
     fn ask(

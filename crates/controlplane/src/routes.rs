@@ -53,6 +53,10 @@ const LIST: &[Param] = &[
     Param::number("limit", "So many at most; `Link` says how to go on."),
     Param::text("continue", "Where the list before ended."),
     Param::switch("watch", "Goes on with changes, as lines of JSON, until the client leaves."),
+    Param::switch(
+        "status",
+        "A watch tells also where only the status changed, as MODIFIED without a new version.",
+    ),
     Param::number("resourceVersion", "Watch from after this version on."),
 ];
 const READ: &[Param] = &[PROJECT];

@@ -138,7 +138,12 @@ impl Listening {
                     self.who.tell(&change).into_iter().collect()
                 }
                 hayward_tool::Heard::Change { .. } => Vec::new(),
-                hayward_tool::Heard::Missed => self.who.tell_everything(),
+                hayward_tool::Heard::Missed => {
+                    let all = self.who.everything().into_iter();
+                    all.filter(|change| self.may_hear(change))
+                        .filter_map(|change| self.who.tell(&change))
+                        .collect()
+                }
                 hayward_tool::Heard::End => return Heard::End,
             };
             if !Vec::is_empty(&frames) {
@@ -193,7 +198,7 @@ impl Who {
     }
 
     /// When some changes were missed, everything may have changed.
-    fn tell_everything(&self) -> Vec<Frame> {
+    fn everything(&self) -> Vec<Change> {
         let (uris, tasks) = match self {
             Self::Session(subscribed) => (subscribed.all(), Vec::new()),
             Self::Modern { filter, .. } => (filter.uris.clone(), filter.tasks.clone()),
@@ -201,7 +206,7 @@ impl Who {
         let lists = [Change::Tools, Change::Prompts, Change::Resources];
         let resources = uris.into_iter().map(|uri| Change::Resource(uri.into()));
         let tasks = tasks.into_iter().map(|id| Change::Task(id.into()));
-        lists.into_iter().chain(resources).chain(tasks).filter_map(|change| self.tell(&change)).collect()
+        lists.into_iter().chain(resources).chain(tasks).collect()
     }
 
     /// What is told of a change; none of a task that is forgotten meanwhile.

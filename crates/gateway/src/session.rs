@@ -168,10 +168,12 @@ impl Sessions {
         }
     }
 
-    /// Ends a session of this credential and what runs in it; false if there is none.
-    pub(crate) fn end(&self, id: &str, credential: &str) -> bool {
+    /// Ends a session of this credential that was opened here, and what runs in it; false if there is none.
+    pub(crate) fn end(&self, id: &str, credential: &str, endpoint: &Endpoint) -> bool {
         let mut state = self.lock();
-        if state.open.get(id).is_none_or(|session| session.credential != credential) {
+        let is_it =
+            |session: &Arc<Session>| session.credential == credential && session.endpoint == *endpoint;
+        if !state.open.get(id).is_some_and(is_it) {
             return false;
         }
         if let Some(session) = state.take(id) {
@@ -377,7 +379,7 @@ mod tests {
         let mine = open(&sessions, "me");
         assert!(matches!(sessions.find(&mine.id, "me", &Endpoint::Default), Found::Open(_)));
         assert!(matches!(sessions.find(&mine.id, "you", &Endpoint::Default), Found::Unknown));
-        assert!(!sessions.end(&mine.id, "you"));
+        assert!(!sessions.end(&mine.id, "you", &Endpoint::Default));
         assert!(matches!(sessions.find(&mine.id, "me", &Endpoint::Default), Found::Open(_)));
     }
 
@@ -387,6 +389,7 @@ mod tests {
         let session = open(&sessions, "me");
         let elsewhere = Endpoint::Project("home".into());
         assert!(matches!(sessions.find(&session.id, "me", &elsewhere), Found::Unknown));
+        assert!(!sessions.end(&session.id, "me", &elsewhere));
         assert!(matches!(sessions.find(&session.id, "me", &Endpoint::Default), Found::Open(_)));
     }
 
@@ -394,7 +397,7 @@ mod tests {
     fn an_ended_session_is_told_from_one_that_was_never_there() {
         let sessions = Sessions::new(10);
         let session = open(&sessions, "me");
-        assert!(sessions.end(&session.id, "me"));
+        assert!(sessions.end(&session.id, "me", &Endpoint::Default));
         assert!(matches!(sessions.find(&session.id, "me", &Endpoint::Default), Found::Ended));
         assert!(
             matches!(sessions.find(&session.id, "you", &Endpoint::Default), Found::Unknown),
@@ -491,7 +494,7 @@ mod tests {
         for number in 0..1_000 {
             let credential = format!("c{number}");
             let session = open(&sessions, &credential);
-            assert!(sessions.end(&session.id, &credential));
+            assert!(sessions.end(&session.id, &credential, &Endpoint::Default));
         }
         let kept = open(&sessions, "me");
         let state = sessions.lock();
@@ -507,7 +510,7 @@ mod tests {
         let (cancel, withdrawn) = (CancellationToken::new(), CancellationToken::new());
         assert!(session.running.begin(&id, &cancel, &withdrawn));
         assert!(!session.running.begin(&id, &CancellationToken::new(), &CancellationToken::new()));
-        sessions.end(&session.id, "me");
+        sessions.end(&session.id, "me", &Endpoint::Default);
         assert_eq!((cancel.is_cancelled(), withdrawn.is_cancelled()), (true, false));
     }
 }

@@ -16,6 +16,7 @@ mod follow;
 mod held;
 mod interest;
 mod links;
+mod lists;
 mod names;
 mod offered;
 mod pace;
@@ -41,7 +42,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::endpoint::Endpoint;
-use crate::limits::{REFRESH_RETRY, REFRESH_TIMEOUT, TELL_TIMEOUT};
+use crate::limits::{REFRESH_PAUSE, REFRESH_RETRY, REFRESH_TIMEOUT, TELL_TIMEOUT};
 use call::{Calling, Shared};
 pub use catalog::Declared;
 pub(crate) use catalog::Entry;
@@ -50,10 +51,11 @@ pub(crate) use held::Expired;
 use held::Held;
 pub(crate) use interest::{Interest, TooMany};
 pub use links::{Away, Link, Links, Owner};
+pub use lists::KeptBack;
+pub(crate) use lists::Lists;
 pub(crate) use names::{Names, parted};
 pub(crate) use offered::Offered;
-pub use server::KeptBack;
-pub(crate) use server::{Lists, Server, WhyNot};
+pub(crate) use server::{Server, WhyNot};
 pub(crate) use state::State;
 
 /// Every server of others, and what connects to it.
@@ -95,6 +97,15 @@ pub struct Seen {
     pub stale: Option<String>,
 }
 
+/// Why a server is asked for its lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// It said that they are others now, which some say without end.
+    ServerSaid,
+    /// We have a reason of our own.
+    WeLook,
+}
+
 /// How a server says what it logs.
 const LOGGED: &str = "notifications/message";
 
@@ -118,6 +129,10 @@ impl Links for Nothing {
 
     fn own<'a>(&'a self, server: &'a str, _owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>> {
         self.wanted(server)
+    }
+
+    fn wants_grant(&self, _server: &str) -> bool {
+        false
     }
 }
 
@@ -209,14 +224,23 @@ impl Upstreams {
                 count(&[List::Prompts]),
             ),
             kept_back: lists.kept_back.clone(),
-            stale: lists.stale.as_deref().map(ToOwned::to_owned),
+            stale: lists.stale.as_ref().map(ToString::to_string),
         })
+    }
+
+    /// Which of these names no tool of this server has, as it calls them; none of a server that hasn't said what it has.
+    pub fn unknown(&self, server: &str, tools: &[&str]) -> Vec<String> {
+        let Some(known) = self.server(server).and_then(|server| server.own_tools()) else {
+            return Vec::new();
+        };
+        let unknown = tools.iter().filter(|tool| !known.iter().any(|own| own == *tool));
+        unknown.map(|tool| (*tool).to_owned()).collect()
     }
 
     /// From now on this is what was declared.
     pub fn declare(&self, declared: Declared) {
         let before = self.catalog.load_full();
-        let after = Arc::new(Catalog::of(declared, &before));
+        let after = Arc::new(Catalog::of(declared, &before, &self.secrets.current()));
         self.catalog.store(Arc::clone(&after));
         for endpoint in after.changed_since(&before) {
             let of: Arc<str> = endpoint.to_string().into();
@@ -228,7 +252,7 @@ impl Upstreams {
 
     /// A server can be spoken to: it is asked what it offers.
     pub fn connected(self: &Arc<Self>, server: &str, upstream: &Arc<Upstream>) {
-        self.refresh_soon(server);
+        self.refresh_soon(server, Why::WeLook);
         // Whoever waits on a connection that this one replaces sees that it is gone.
         self.shared.interests.wake();
         let declared = upstream.declared();
@@ -264,7 +288,7 @@ impl Upstreams {
         match event {
             Event::Notification(notification) => self.notified(server, on, &notification),
             Event::Lost => {
-                self.refresh_soon(server);
+                self.refresh_soon(server, Why::ServerSaid);
                 self.shared.interests.wake();
             }
             Event::Request(asked) => {
@@ -282,7 +306,7 @@ impl Upstreams {
             // Whoever has a connection alone may see other things there: what all see is asked for where all are.
             "notifications/tools/list_changed"
             | "notifications/resources/list_changed"
-            | "notifications/prompts/list_changed" => self.refresh_soon(server),
+            | "notifications/prompts/list_changed" => self.refresh_soon(server, Why::ServerSaid),
             "notifications/resources/updated" if on == On::Shared => {
                 let params = notification.params.as_ref().and_then(Object::of);
                 let uri = params.and_then(|params| params.get_str("uri").map(Arc::<str>::from));
@@ -303,13 +327,17 @@ impl Upstreams {
     }
 
     /// Asks a server what it offers, once for all that changes within a moment, over whichever connection there is then.
-    fn refresh_soon(self: &Arc<Self>, server: &str) {
+    fn refresh_soon(self: &Arc<Self>, server: &str, why: Why) {
         let Some(server) = self.server(server).filter(|server| server.claim_refresh()) else { return };
         let this = Arc::clone(self);
         self.watching.spawn(async move {
             // The first time nobody has to wait.
             if server.lists().declared.is_some() || server.lists().stale.is_some() {
-                tokio::time::sleep(server.pause()).await;
+                let pause = match why {
+                    Why::ServerSaid => server.pause(),
+                    Why::WeLook => REFRESH_PAUSE,
+                };
+                tokio::time::sleep(pause).await;
             }
             this.refresh(&server).await;
         });
@@ -319,12 +347,25 @@ impl Upstreams {
         // One after the other: what changes from here on is asked for once more.
         let turn = server.refreshing.lock().await;
         server.release_refresh();
-        // Once it is there, it is asked.
-        let Some(link) = self.shared.links.shared(&server.name) else { return };
         // What it was given, nobody sees by it.
         let redaction = self.secrets.current();
-        let asking =
-            tokio::time::timeout(REFRESH_TIMEOUT, server.refresh(&link.upstream, &self.store, &redaction));
+        // Once it is there, it is asked; until then what is known of it is looked at again.
+        let Some(link) = self.shared.links.shared(&server.name) else {
+            let looked = server.look_again(&self.store, &redaction).await;
+            drop(turn);
+            match looked {
+                Ok(changes) => self.tell(&server.name, changes),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, server = &*server.name, "what was approved can't be read");
+                }
+            }
+            return;
+        };
+        // What was declared meanwhile is asked by itself, and by other rules.
+        let is_current = || self.server(&server.name).is_some_and(|it| Arc::ptr_eq(&it, server));
+        let asking = server.refresh(&link.upstream, &self.store, (&redaction, is_current));
+        let asking = tokio::time::timeout(REFRESH_TIMEOUT, asking);
         let asked =
             asking.await.unwrap_or_else(|_elapsed| Err("it doesn't say in time what it offers".to_owned()));
         drop(turn);
@@ -342,7 +383,7 @@ impl Upstreams {
                     self.watching.spawn(async move {
                         tokio::time::sleep(REFRESH_RETRY).await;
                         server.release_retry();
-                        this.refresh_soon(&server.name);
+                        this.refresh_soon(&server.name, Why::WeLook);
                     });
                 }
             }

@@ -12,9 +12,10 @@ mod headers;
 mod session;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use hayward_api::Code;
 use hayward_mcp::envelope::{Frame, Message, Notification, Request, RequestId};
@@ -48,6 +49,12 @@ struct Shared {
     running: Mutex<HashMap<RequestId, CancellationToken>>,
     /// Which arguments of tools are repeated in headers, by name; learnt from lists that pass.
     mirrored: Mutex<HashMap<String, hayward_mcp::param_headers::ParamHeaders>>,
+    /// Whether it was told that the server can't be reached, since it last could.
+    is_told: AtomicBool,
+    /// Whether it ever could.
+    has_reached: AtomicBool,
+    /// Whether the client ever asked for anything.
+    is_asked: AtomicBool,
     places: Arc<Semaphore>,
     /// Bounds what is told without being asked for an answer.
     told: Arc<Semaphore>,
@@ -65,6 +72,9 @@ impl Bridge {
             session: Session::default(),
             running: Mutex::default(),
             mirrored: Mutex::default(),
+            is_told: AtomicBool::new(false),
+            has_reached: AtomicBool::new(false),
+            is_asked: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)),
             told: Arc::new(Semaphore::new(TOLD_MAX)),
             tasks: TaskTracker::new(),
@@ -87,13 +97,20 @@ impl Bridge {
         let gone = self.0.gone.clone();
         let writer = TaskTracker::new().spawn(write_all(output, queue, gone.clone()));
         let read = self.read_all(LineReader::new(input, MESSAGE_BYTES_MAX), &lines, &shutdown).await;
+        let asked = self.0.is_asked.load(Ordering::Relaxed);
         self.0.tasks.close();
         drop(tokio::time::timeout(END_GRACE, self.0.tasks.wait()).await);
         gone.cancel();
         self.0.end_session().await;
         drop(lines);
         drop(tokio::time::timeout(END_GRACE, writer).await);
-        Ok(read.context("failed to read standard input")?)
+        read.context("failed to read standard input")?;
+        if asked && !self.0.has_reached.load(Ordering::Relaxed) {
+            let what = anyhow!("nothing ever answered at {}", self.0.url);
+            let hint = "is `hayward serve` running there? `--url` or HAYWARD_URL says where";
+            return Err(Failure::unavailable(what).hint(hint));
+        }
+        Ok(())
     }
 
     async fn read_all<R: AsyncRead + Unpin>(
@@ -134,6 +151,7 @@ impl Bridge {
 
     async fn ask(&self, bytes: Bytes, request: Request, lines: &mpsc::Sender<Frame>) {
         let (shared, lines) = (Arc::clone(&self.0), lines.clone());
+        shared.is_asked.store(true, Ordering::Relaxed);
         let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() else {
             let message = "too many requests are on their way: wait for one to end";
             let error = RpcError::new(i64::from(Code::RateLimited.http_status()), message);

@@ -39,6 +39,8 @@ pub(crate) const LINES_QUEUE: usize = 64;
 pub(crate) const END_GRACE: Duration = Duration::from_secs(5);
 /// How long the bridge tries again to reach a server.
 pub(crate) const REACH_PATIENCE: Duration = Duration::from_mins(1);
+/// The same of one that has never answered.
+pub(crate) const FIRST_PATIENCE: Duration = Duration::from_secs(15);
 /// The first and the longest pause between two tries.
 pub(crate) const REACH_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// See [`REACH_PAUSE_MIN`].

@@ -379,7 +379,7 @@ mod tests {
         let rig = Rig::start_under(|_| other.in_force()).await;
         let create = json!({"create": {"name": "a", "spec": {"role": "ro"}}});
         let answers = rig.answers(&format!("hayward/1 tokens\n{create}\n")).await;
-        assert!(answers[0]["ok"]["made"].is_string(), "{answers:?}");
+        assert!(answers[0]["ok"]["created"]["token"].is_string(), "{answers:?}");
         let says = |data: &Path| {
             std::fs::read_to_string(data.join("audit/record.jsonl")).unwrap().contains("tokens.create")
         };

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
+use hayward_api::definition::HealthCheck;
 use hayward_api::kinds::token::TokenSpec;
-use hayward_api::{Caller, Error};
+use hayward_api::{Caller, Error, Principal, Source, Tier};
 use hayward_audit::secrets::{RuleSet, Secret, Secrets};
 use hayward_controlplane::{
     BoxFuture, Effect, Gateway, Hidden, KeptBack, Machine, Managed, Manifests, Plane, PlaneParts, Reached,
@@ -18,8 +19,9 @@ use hayward_gateway::listener::{Front, InForce};
 use hayward_gateway::management as recorded;
 use hayward_gateway::upstreams::Upstreams;
 use hayward_gateway::{Endpoint, Protocol};
+use hayward_runtime::fleet::RecordsProbes;
 use hayward_telemetry::metrics::{Kind, Meters, Observed};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -65,12 +67,14 @@ pub(crate) async fn start(
     (is_bootstrap_open, reached): (bool, Reached),
     shutdown: CancellationToken,
 ) -> Result<Arc<Plane>, Failure> {
+    let record = Arc::new(OnTheRoad { in_force: Arc::clone(&in_force), secrets: Arc::clone(&stack.secrets) });
+    stack.servers.fleet.probes_recorded_by(Arc::new(Probes(Arc::downgrade(&record))));
     let machine = ThisMachine { data_dir: stack.data_dir().into() };
     let plane = Plane::start(PlaneParts {
         store: stack.store.clone(),
         credentials: Arc::clone(&stack.credentials),
         policies: Arc::clone(&stack.policies),
-        record: Arc::new(OnTheRoad { in_force: Arc::clone(&in_force), secrets: Arc::clone(&stack.secrets) }),
+        record,
         machine: Arc::new(machine),
         fleet: Some(Arc::clone(&stack.servers.fleet)),
         gateway: Arc::new(OurGateway { upstreams: Arc::clone(&stack.servers.upstreams), in_force }),
@@ -172,6 +176,37 @@ impl Record for OnTheRoad {
     }
 }
 
+/// What is called to see whether instances are well, in the record. Not held: the road holds the fleet, and whoever was held both ways
+/// would never end.
+struct Probes(Weak<OnTheRoad>);
+
+impl RecordsProbes for Probes {
+    fn begin<'a>(
+        &'a self,
+        server: &'a str,
+        instance: &'a str,
+        check: &'a HealthCheck,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let arguments = json!({
+            "server": server, "instance": instance, "tool": check.tool, "arguments": check.arguments,
+            "everySeconds": check.interval_seconds(),
+        });
+        let name = "servers.probe".to_owned();
+        let managed = recorded::Managed { name, arguments, effect: recorded::Effect::Change };
+        let caller = Caller {
+            principal: Arc::new(Principal::local("health-check", Tier::Operate)),
+            source: Source::peer(None),
+            request_id: format!("probe-{instance}").into(),
+        };
+        let protocol = self.0.upgrade().map(|record| (record.in_force)());
+        Box::pin(async move {
+            let protocol = protocol.ok_or_else(|| "nothing is recorded any more".to_owned())?;
+            let recorded = recorded::record(&protocol, caller, managed, async { Ok(()) }).await;
+            recorded.map_err(|error| error.message)
+        })
+    }
+}
+
 /// What the gateway of this process sees.
 struct OurGateway {
     upstreams: Arc<Upstreams>,
@@ -196,6 +231,10 @@ impl Gateway for OurGateway {
         })
     }
 
+    fn unknown(&self, server: &str, tools: &[&str]) -> Vec<String> {
+        self.upstreams.unknown(server, tools)
+    }
+
     fn ask(
         &self,
         caller: Caller,
@@ -211,10 +250,52 @@ impl Gateway for OurGateway {
     }
 }
 
+/// Words of the protocol, and of the schemas in it, that are as long as a secret.
+const PROTOCOL_WORDS: [&str; 36] = [
+    "additionalProperties",
+    "annotations",
+    "arguments",
+    "cacheScope",
+    "capabilities",
+    "clientInfo",
+    "complete",
+    "completion",
+    "contents",
+    "description",
+    "destructiveHint",
+    "elicitation",
+    "idempotentHint",
+    "inputRequests",
+    "inputSchema",
+    "input_required",
+    "instructions",
+    "listChanged",
+    "messages",
+    "mimeType",
+    "nextCursor",
+    "notifications",
+    "openWorldHint",
+    "outputSchema",
+    "progressToken",
+    "properties",
+    "protocolVersion",
+    "readOnlyHint",
+    "requestState",
+    "required",
+    "resourceTemplates",
+    "resources",
+    "resultType",
+    "serverInfo",
+    "structuredContent",
+    "uriTemplate",
+];
+
 /// Holds as many of these as can be held, the shortest first, so that nobody's long ones take the place of all others; how many
 /// are left out. What is too short or too plain can't be told from other text, and isn't counted.
 fn held(secrets: &Secrets, values: &[Hidden]) -> usize {
-    let mut values: Vec<&Hidden> = values.iter().collect();
+    // What every message says isn't told apart from a secret by hiding it, and nothing would be understood any more.
+    let is_word = |hidden: &&Hidden| PROTOCOL_WORDS.contains(&hidden.value.as_str());
+    let mut values: Vec<&Hidden> = values.iter().filter(|hidden| !is_word(hidden)).collect();
     values.sort_by_key(|hidden| hidden.value.len());
     let secret =
         |hidden: &&Hidden| Secret::new(&format!("{DECLARED}{}", hidden.name), hidden.value.as_bytes()).ok();

@@ -104,10 +104,10 @@ impl Servers {
         runners: Runners,
         (store, secrets): (Store, Arc<Secrets>),
     ) -> Result<Self, Failure> {
-        // They see their home and their package, and nothing else of ours is in their view.
+        // They see their home, their package and what is mounted, which holds nothing of ours.
         let executor = executor.protecting(Vec::new());
         // Keys, the record, what is stored: nobody gives them away by a mistake in a document.
-        let own = vec![data_dir.to_owned()];
+        let own: Vec<_> = std::iter::once(data_dir.to_owned()).chain(runners.docker_socket.clone()).collect();
         let packages = Packages {
             folder: data_dir.join(PACKAGES),
             npm_registry: runners.npm_registry,

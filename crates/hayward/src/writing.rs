@@ -1,8 +1,11 @@
 //! What commands that write have in common: trials, and how what was done is told.
 
 use clap::ValueEnum;
+use hayward_api::kinds::Descriptor;
 use hayward_client::{Applied, AppliedOne};
+use serde_json::Value;
 
+use crate::documents;
 use crate::failure::Failure;
 use crate::output::{data, plain, tell, written};
 
@@ -83,4 +86,12 @@ fn tokens(applied: &Applied, form: ResultForm) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Tells what is the matter with what a document says although it is sound.
+pub(crate) fn warn(kind: &Descriptor, document: &Value) {
+    let Ok(read) = hayward_api::document::read(kind, document.clone()) else { return };
+    for condition in (kind.conditions)(&read.spec) {
+        tell(&plain(&format!("note: {}: {}\n", documents::shown(kind, document), condition.message)));
+    }
 }

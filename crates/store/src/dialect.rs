@@ -32,6 +32,8 @@ use crate::sql::{Pool, Tx, query};
 const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// Where `PostgreSQL` tells of changes.
 const CHANNEL: &str = "hayward";
+/// What it tells there of a status; of all else it tells nothing.
+pub(crate) const STATUS: &str = "status";
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -184,6 +186,16 @@ pub(crate) async fn tell(tx: &mut Tx) -> Result<(), sqlx::Error> {
     match tx {
         Tx::Sqlite(_) => Ok(()),
         Tx::Postgres(_) => query("SELECT pg_notify($1, '')").bind(CHANNEL).fetch_all(tx).await.map(drop),
+    }
+}
+
+/// Tells other processes that a status is another one.
+pub(crate) async fn tell_of_status(pool: &Pool) -> Result<(), sqlx::Error> {
+    match pool {
+        Pool::Sqlite(_) => Ok(()),
+        Pool::Postgres(_) => {
+            query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(STATUS).fetch_all(pool).await.map(drop)
+        }
     }
 }
 

@@ -2,8 +2,13 @@
 //!
 //! A row of its own, without history: it says nothing of what is wanted.
 
-use serde_json::Value;
+use std::collections::HashMap;
 
+use hayward_api::kinds::Descriptor;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::dialect::tell_of_status;
 use crate::error::StoreError;
 use crate::resource::parse;
 use crate::sql::{Row, query};
@@ -45,7 +50,7 @@ impl Store {
         observed_generation: u64,
         status: &Value,
     ) -> Result<(), StoreError> {
-        query(
+        let written = query(
             "INSERT INTO status (uid, observed_generation, status, updated_at)
              VALUES ($1, $2, $3, $4)
              ON CONFLICT (uid) DO UPDATE SET observed_generation = excluded.observed_generation,
@@ -59,13 +64,38 @@ impl Store {
         .bind(now())
         .execute(&self.pools.writer)
         .await
-        .map(drop)
         .map_err(|error| match error.as_database_error() {
             Some(database) if database.is_foreign_key_violation() => {
                 StoreError::NotFound { kind: "resource", name: uid.to_owned() }
             }
             _ => StoreError::at("write a status")(error),
-        })
+        })?;
+        if written > 0 {
+            self.feed.status_changed();
+            // It is written; others look again before long whether or not they are told.
+            tell_of_status(&self.pools.writer).await.ok();
+        }
+        Ok(())
+    }
+
+    /// Says whenever the status of anything is another one, here or, while there is a [`Watch`](crate::Watch), in another
+    /// process. How many changed is not said.
+    pub fn status_changes(&self) -> watch::Receiver<u64> {
+        self.feed.statuses()
+    }
+
+    /// When the status of each resource of this kind last changed, by the uid of the resource.
+    pub async fn statuses(&self, kind: &Descriptor) -> Result<HashMap<String, String>, StoreError> {
+        let step = "list statuses";
+        let rows = query(
+            "SELECT s.uid, s.updated_at FROM status s JOIN resources r ON r.uid = s.uid WHERE r.kind = $1",
+        )
+        .bind(kind.name)
+        .fetch_all(&self.pools.readers)
+        .await
+        .map_err(StoreError::at(step))?;
+        let entry = |row: &Row| Ok((row.get("uid")?, row.get("updated_at")?));
+        rows.iter().map(entry).collect::<Result<_, _>>().map_err(StoreError::at(step))
     }
 
     /// The status of the resource of this uid, if it has one.

@@ -1,5 +1,7 @@
 //! What was approved of the tools of a server, and what waits for somebody to approve it.
 
+use std::collections::HashSet;
+
 use crate::error::StoreError;
 use crate::history::ChangeKind;
 use crate::resource::Actor;
@@ -63,6 +65,15 @@ impl Store {
             .fetch_all(&self.pools.readers)
             .await;
         rows.map_err(StoreError::at(READ))?.iter().map(ToolPin::from_row).collect()
+    }
+
+    /// The uids of all servers of which anything is approved, or waits.
+    pub async fn servers_with_tool_pins(&self) -> Result<HashSet<String>, StoreError> {
+        let rows = query("SELECT DISTINCT server_uid FROM tool_pins")
+            .fetch_all(&self.pools.readers)
+            .await
+            .map_err(StoreError::at(READ))?;
+        rows.iter().map(|row| row.get("server_uid").map_err(StoreError::at(READ))).collect()
     }
 
     /// Keeps what a server offers now: what nobody has to approve (name, digest, definition) is approved, unless something

@@ -30,6 +30,8 @@ pub(crate) struct Feed {
     shared: Mutex<Shared>,
     head: watch::Sender<Head>,
     wake: Notify,
+    /// How often a status was another one.
+    statuses: watch::Sender<u64>,
     /// Whether the reader runs: nobody pays for it before the first watch.
     is_running: OnceCell<()>,
 }
@@ -71,12 +73,23 @@ impl Shared {
 impl Feed {
     pub(crate) fn new(readers: Pool) -> Arc<Self> {
         let (shared, head) = (Mutex::default(), watch::Sender::new(Head::default()));
-        Arc::new(Self { readers, shared, head, wake: Notify::new(), is_running: OnceCell::new() })
+        let (wake, statuses, is_running) = (Notify::new(), watch::Sender::new(0), OnceCell::new());
+        Arc::new(Self { readers, shared, head, wake, statuses, is_running })
     }
 
     /// Says that there are changes to read.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// Says whenever a status is another one, here or, once there is a watch, in another process.
+    pub(crate) fn statuses(&self) -> watch::Receiver<u64> {
+        self.statuses.subscribe()
+    }
+
+    /// Says that a status is another one.
+    pub(crate) fn status_changed(&self) {
+        self.statuses.send_modify(|count| *count += 1);
     }
 
     /// Starts the reader, at the first time.
@@ -141,16 +154,27 @@ impl Feed {
             match dialect::listener(&self.readers).await {
                 Ok(None) => return,
                 Ok(Some(mut listener)) => {
-                    while listener.recv().await.is_ok() {
-                        self.wake();
+                    self.missed();
+                    loop {
+                        match listener.try_recv().await {
+                            Ok(Some(told)) if told.payload() == dialect::STATUS => self.status_changed(),
+                            Ok(Some(_)) => self.wake(),
+                            // It listens again on another connection.
+                            Ok(None) => self.missed(),
+                            Err(_) => break,
+                        }
                     }
                 }
                 Err(_) => {}
             }
-            // While nobody listened, something may have happened.
-            self.wake();
             sleep(RETRY).await;
         }
+    }
+
+    /// While nobody listened, something may have happened.
+    fn missed(&self) {
+        self.wake();
+        self.status_changed();
     }
 
     /// Reads what came since it last did.

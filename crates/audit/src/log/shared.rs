@@ -1,4 +1,4 @@
-//! The steps around a record: recover from a failure, make room, append, carry to the disk.
+//! The steps around a record: [recover](super::recover) from a failure, make room, append, carry to the disk.
 
 use std::error::Error as _;
 use std::path::Path;
@@ -9,26 +9,25 @@ use crate::error::AuditError;
 use crate::folder::Folder;
 use crate::keys::{Keys, PublicKey};
 use crate::limits::{BATCH_BYTES, MARK_BYTES, RETRY_AFTER, WARN_AFTER};
-use crate::reader::Head;
-use crate::record::{Draft, End, MarkBody, NOT_WRITTEN, OutcomeBody, RecordKind};
-use crate::retention::{self, Aside, Doomed, Pressure};
+use crate::record::{Draft, End, MarkBody};
+use crate::retention::{self, Pressure};
 
-use super::failure::{Failure, Footing};
+use super::deletion::Deletion;
 use super::queue::{Batch, Change, Intake, Place, Queued, Written};
 use super::signer::{self, Signer};
-use super::state::{Begun, State, first_of};
-use super::{LogConfig, Prune, Sync};
+use super::state::{Begun, State};
+use super::{LogConfig, Sync};
 
 /// What the writer and the thread that syncs share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) folder: Folder,
-    config: LogConfig,
+    pub(super) config: LogConfig,
     /// Taken after `state` by whoever needs both.
     intake: Mutex<Intake>,
     state: Mutex<State>,
     /// Taken after `state` by whoever needs both.
-    signer: Option<Mutex<Signer>>,
+    pub(super) signer: Option<Mutex<Signer>>,
     /// Wakes the thread that syncs.
     pub(crate) wake: Condvar,
 }
@@ -65,6 +64,12 @@ impl Shared {
     /// Where records get in line. Held for nanoseconds.
     pub(crate) fn intake(&self) -> MutexGuard<'_, Intake> {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The intents whose outcomes are owed. What is behind the intake is copied, so that nobody waits for it while something is
+    /// written.
+    pub(super) fn open_intents(&self) -> Vec<u64> {
+        self.intake().account.all()
     }
 
     /// The right to write. Held for a write into the page cache, and rarely for a new file.
@@ -133,12 +138,11 @@ impl Shared {
         AuditError::Closed { path: self.folder.path.clone(), step }
     }
 
-    fn carry(&self, state: &mut State) -> Result<(), AuditError> {
+    pub(super) fn carry(&self, state: &mut State) -> Result<(), AuditError> {
         match self.config.sync {
             Sync::Off => {}
             Sync::Each => {
-                state.file.sync()?;
-                state.synced = Some(state.end());
+                state.carry()?;
                 self.sign_if_due(state.synced);
             }
             Sync::Background => self.will_sync(&mut self.intake()),
@@ -179,7 +183,7 @@ impl Shared {
         }
         let (seen, clock_step) = state.clock.look();
         if clock_step.is_some() || state.unmarked() >= MARK_BYTES {
-            let open = self.intake().account.all();
+            let open = self.open_intents();
             state.mark(MarkBody { open, clock_step: clock_step.clone(), ..MarkBody::default() })?;
         }
         if let Some(step) = clock_step {
@@ -198,23 +202,31 @@ impl Shared {
             return Ok(());
         }
         if self.config.sync != Sync::Off || self.signer.is_some() {
-            state.file.sync()?;
-            state.synced = Some(state.end());
+            state.carry()?;
         }
         // The end of a file is always signed, so that the file can be deleted some day.
         self.sign(state.synced);
-        if let Err(error) = self.begin_fresh(state, None) {
-            if state.rotate_at.replace(now + RETRY_AFTER).is_none() {
-                tell(&error, "failed to put a full file aside: it is written on until that works");
+        let doomed = match self.begin_fresh(state, None) {
+            Ok(doomed) => doomed,
+            Err(error) => {
+                if state.rotate_at.replace(now + RETRY_AFTER).is_none() {
+                    tell(&error, "failed to put a full file aside: it is written on until that works");
+                }
+                return Ok(());
             }
-            return Ok(());
-        }
+        };
         state.rotate_at = None;
+        self.delete(state, &doomed)?;
+        self.warn_early(state);
         self.sync_names()
     }
 
-    /// Begins a fresh file in the place of the one in use; if that fails, nothing has changed.
-    fn begin_fresh(&self, state: &mut State, reopened_after: Option<&'static str>) -> Result<(), AuditError> {
+    /// Begins a fresh file in the place of the one in use, and says which old ones go; if that fails, nothing has changed.
+    pub(super) fn begin_fresh(
+        &self,
+        state: &mut State,
+        reopened_after: Option<&'static str>,
+    ) -> Result<Deletion, AuditError> {
         // While a failure lasts nothing can be signed, so nothing is deleted.
         let doomed = match reopened_after {
             None => self.plan_deletion(state, |aside| retention::doomed(aside, &self.config.limits)),
@@ -227,90 +239,20 @@ impl Shared {
             lock(signer).sign(synced)?;
         }
         let begun = self.folder.next().and_then(|next| {
-            let begun = state.begin(next, self.config.sync, reopened_after, self.intake().account.all())?;
+            let open = self.open_intents();
+            let begun = state.begin(next, self.config.sync, reopened_after, open)?;
             Ok(Begun { file: self.folder.install(begun.file)?, ..begun })
         });
         state.adopt(begun.inspect_err(|_| self.folder.discard_next())?, self.config.sync);
-        self.delete(state, &doomed);
-        self.warn_early(state);
-        Ok(())
+        Ok(doomed)
     }
 
-    fn sync_names(&self) -> Result<(), AuditError> {
+    pub(super) fn sync_names(&self) -> Result<(), AuditError> {
         if self.config.sync == Sync::Off { Ok(()) } else { self.folder.sync() }
     }
 
-    /// Which files go, by their numbers. From the next mark on the record says that we deleted them; it goes on if it
-    /// can't.
-    pub(super) fn plan_deletion(&self, state: &mut State, decide: impl Fn(&[Aside]) -> Doomed) -> Deletion {
-        let planned = self.folder.soon_aside().and_then(|aside| {
-            let doomed = decide(&aside);
-            let behind = self.signed_start(&aside, doomed.count)?;
-            let numbers = aside[..behind.as_ref().map_or(0, |(count, _)| *count)].iter();
-            let numbers = numbers.map(|file| file.number).collect();
-            Ok((Deletion { numbers, is_early: doomed.is_early }, behind.map(|(_, seq)| seq)))
-        });
-        match planned {
-            Ok((deletion, kept_from)) => {
-                self.keep_from(state, kept_from.unwrap_or(state.kept_from));
-                deletion
-            }
-            Err(error) => {
-                self.warn(state, |_| tell(&error, "failed to look for old files of the record"));
-                Deletion::default()
-            }
-        }
-    }
-
-    /// The greatest number of files, up to this one, without which the rest begins at a signed place, and the first
-    /// record of the rest.
-    fn signed_start(&self, aside: &[Aside], count_max: usize) -> Result<Option<(usize, u64)>, AuditError> {
-        for count in (1..=count_max.min(aside.len().saturating_sub(1))).rev() {
-            let Some(head) = self.first_of(aside, count)? else { continue };
-            let is_signed = match (&self.signer, head.prev) {
-                // An older version chained nothing, and without keys nothing is signed.
-                (None, _) | (_, None) => true,
-                (Some(signer), Some(prev)) => lock(signer)
-                    .has_signed(head.seq.saturating_sub(1), prev)
-                    .map_err(AuditError::io("read the checkpoints in", &self.folder.path))?,
-            };
-            if is_signed {
-                return Ok(Some((count, head.seq)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first record of one of these files, the last of which may still be in use.
-    fn first_of(&self, aside: &[Aside], index: usize) -> Result<Option<Head>, AuditError> {
-        let file = self.folder.open_aside(aside[index].number);
-        let file = if index + 1 == aside.len() { file.or_else(|_| self.folder.open_current()) } else { file };
-        Ok(first_of(&file?))
-    }
-
-    /// Deletes what was planned. The record goes on if it can't.
-    pub(super) fn delete(&self, state: &mut State, deletion: &Deletion) {
-        if deletion.numbers.is_empty() {
-            return;
-        }
-        // That they may be gone is signed before they are.
-        let signed = self.checkpoint(state);
-        let mut numbers = deletion.numbers.iter();
-        let deleted = signed.and_then(|()| numbers.try_for_each(|number| self.folder.delete_aside(*number)));
-        match deleted {
-            Ok(()) if deletion.is_early => self.warn(state, |_| {
-                tracing::warn!(
-                    hint = "raise `audit.files_kept_bytes_max`, and find out who fills the record",
-                    "the record is too large: files of it are deleted before their time"
-                );
-            }),
-            Ok(()) => {}
-            Err(error) => self.warn(state, |_| tell(&error, "failed to delete old files of the record")),
-        }
-    }
-
     /// Says something that would be said at every file otherwise.
-    fn warn(&self, state: &mut State, say: impl FnOnce(&Self)) {
+    pub(super) fn warn(&self, state: &mut State, say: impl FnOnce(&Self)) {
         if state.warned_at.is_none_or(|at| at.elapsed() >= WARN_AFTER) {
             state.warned_at = Some(Instant::now());
             say(self);
@@ -318,7 +260,7 @@ impl Shared {
     }
 
     /// Warns before files have to be deleted early, or the disk is full.
-    fn warn_early(&self, state: &mut State) {
+    pub(super) fn warn_early(&self, state: &mut State) {
         let looked = self.folder.aside().and_then(|aside| Ok((aside, self.folder.space()?)));
         let pressure = looked.map(|(aside, space)| {
             retention::pressure(aside.iter().map(|file| file.bytes).sum(), space, &self.config.limits)
@@ -366,33 +308,6 @@ impl Shared {
         }
     }
 
-    /// Deletes these files, or only says which they are; they are named by their numbers.
-    pub(super) fn prune(
-        &self,
-        decide: impl Fn(&[Aside]) -> usize,
-        mode: Prune,
-    ) -> Result<Vec<u64>, AuditError> {
-        let mut state = self.lock();
-        let kept_from = state.kept_from;
-        let deletion =
-            self.plan_deletion(&mut state, |aside| Doomed { count: decide(aside), is_early: false });
-        if mode == Prune::Try || deletion.numbers.is_empty() {
-            self.keep_from(&mut state, kept_from);
-            return Ok(deletion.numbers);
-        }
-        state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
-        self.checkpoint(&mut state)?;
-        deletion.numbers.iter().try_for_each(|number| self.folder.delete_aside(*number))?;
-        Ok(deletion.numbers)
-    }
-
-    fn keep_from(&self, state: &mut State, kept_from: u64) {
-        state.kept_from = kept_from;
-        if let Some(signer) = &self.signer {
-            lock(signer).kept_from = kept_from;
-        }
-    }
-
     /// Carries all to the disk and signs it.
     pub(super) fn checkpoint(&self, state: &mut State) -> Result<(), AuditError> {
         let Some(signer) = &self.signer else {
@@ -401,8 +316,7 @@ impl Shared {
         if state.has_lost_its_file() {
             return Err(self.closed("sync"));
         }
-        state.file.sync()?;
-        state.synced = Some(state.end());
+        state.carry().inspect_err(|error| self.fail(state, error))?;
         lock(signer).sign(state.end())
     }
 
@@ -419,103 +333,21 @@ impl Shared {
         }
         let next = keys.make_next()?;
         // One that is signed by nothing else yet.
-        state.mark(MarkBody { open: self.intake().account.all(), ..MarkBody::default() })?;
-        state.file.sync()?;
-        state.synced = Some(state.end());
+        let open = self.open_intents();
+        state.mark(MarkBody { open, ..MarkBody::default() })?;
+        state.carry().inspect_err(|error| self.fail(state, error))?;
         lock(signer).hand_over(state.end(), &next)?;
         Ok(keys.take_next()?.public())
     }
-
-    /// Closes the record: nothing is written until its cause is gone.
-    pub(crate) fn fail(&self, state: &mut State, error: &AuditError) {
-        tell(error, "the record is closed: every call is refused");
-        self.note(state, error);
-    }
-
-    /// Remembers a failure, and takes a file that can't be trusted out of use, so that a restart
-    /// doesn't go on in it either.
-    fn note(&self, state: &mut State, error: &AuditError) {
-        let earlier = state.failure;
-        let failure = Failure::new(error, Instant::now()).after(earlier);
-        let was_trusted = earlier.is_none_or(|earlier| earlier.footing == Footing::SameFile);
-        state.failure = Some(failure);
-        let mut intake = self.intake();
-        intake.failed = Some(failure.step);
-        if failure.footing == Footing::FreshFile {
-            state.losses += 1;
-            intake.losses = state.losses;
-            std::mem::take(&mut intake.round).tell(Err(failure.step));
-        }
-        drop(intake);
-        if failure.footing == Footing::FreshFile
-            && was_trusted
-            && let Err(error) = self.folder.put_aside()
-        {
-            tell(&error, "failed to put the file aside that failed");
-        }
-    }
-
-    /// Opens the record again if a failure has closed it, some time has passed and its cause is gone.
-    pub(crate) fn recover(&self, state: &mut State) -> Result<(), AuditError> {
-        let Some(Failure { step, footing, retry_at }) = state.failure else {
-            return Ok(());
-        };
-        if Instant::now() < retry_at {
-            return Err(self.closed(step));
-        }
-        if let Err(error) = self.reopen(state, step, footing) {
-            tracing::debug!(%error, "the record stays closed");
-            self.note(state, &error);
-            return Err(self.closed(step));
-        }
-        state.failure = None;
-        self.intake().failed = None;
-        tracing::warn!(step, "the record is open again after a failure");
-        Ok(())
-    }
-
-    /// Writes the outcomes that could not be written when they came.
-    fn settle_owed(&self, state: &mut State) -> Result<(), AuditError> {
-        let owed = self.intake().account.owed.clone();
-        for intent in owed {
-            state.append(&Draft::new(RecordKind::Outcome, &OutcomeBody::new(intent, &NOT_WRITTEN)))?;
-            self.intake().account.owed.remove(&intent);
-        }
-        Ok(())
-    }
-
-    fn reopen(&self, state: &mut State, step: &'static str, footing: Footing) -> Result<(), AuditError> {
-        match footing {
-            Footing::SameFile => {
-                state.file.cut()?;
-                state.file.reserve()?;
-                let open = self.intake().account.all();
-                state.mark(MarkBody { reopened_after: Some(step), open, ..MarkBody::default() })?;
-            }
-            Footing::FreshFile => {
-                self.begin_fresh(state, Some(step))?;
-                self.sync_names()?;
-            }
-        }
-        self.settle_owed(state)?;
-        self.carry(state)
-    }
 }
 
-/// Files that go.
-#[derive(Debug, Default)]
-pub(super) struct Deletion {
-    pub(super) numbers: Vec<u64>,
-    is_early: bool,
-}
-
-fn lock(signer: &Mutex<Signer>) -> MutexGuard<'_, Signer> {
+pub(super) fn lock(signer: &Mutex<Signer>) -> MutexGuard<'_, Signer> {
     // What a panic leaves behind is at worst a line that is no checkpoint.
     signer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells the log of a failure, with its cause and the way out.
-fn tell(error: &AuditError, what: &str) {
+pub(super) fn tell(error: &AuditError, what: &str) {
     let cause = error.source().map(tracing::field::display);
     tracing::error!(%error, cause, hint = error.hint(), "{what}");
 }

@@ -120,6 +120,14 @@ impl State {
         }
     }
 
+    /// Carries all to the disk. What fails to be is not carried by another try: whoever calls this has to see to it that the
+    /// file is not used any more.
+    pub(super) fn carry(&mut self) -> Result<(), AuditError> {
+        self.file.sync()?;
+        self.synced = Some(self.end());
+        Ok(())
+    }
+
     /// The last record.
     pub(crate) fn end(&self) -> End {
         self.end

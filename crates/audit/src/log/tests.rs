@@ -51,6 +51,7 @@ impl Sample {
             raw_arguments: Some(r#"{"command":"true"}"#),
             decision: "allow",
             part_of: crate::record::PartOf::default(),
+            sent: crate::record::Sent::default(),
         }
     }
 }

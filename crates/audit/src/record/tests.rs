@@ -30,6 +30,7 @@ fn intent<'a>(principal: &'a Principal, arguments: &'a Redacted, text: &'a str) 
         raw_arguments: None,
         decision: "allow",
         part_of: PartOf::default(),
+        sent: Sent::default(),
     }
 }
 

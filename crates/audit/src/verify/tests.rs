@@ -108,6 +108,7 @@ fn call(log: &Log) {
         raw_arguments: Some("{}"),
         decision: "allow",
         part_of: crate::record::PartOf::default(),
+        sent: crate::record::Sent::default(),
     };
     let seq = log.intent(&intent).write().unwrap();
     let outcome = Outcome::bare(Ending::Ok);

@@ -1,6 +1,6 @@
 //! Reading, with a proof.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use hayward_api::kinds::rbac::AUDIT;
 use hayward_api::kinds::user::UserSpec;
@@ -15,6 +15,7 @@ use hayward_store::{
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::Guarded;
 use super::allowed::{Allowed, named};
@@ -233,6 +234,34 @@ impl Guarded {
     /// All there is of a kind, for whoever decides of each by itself.
     pub(crate) async fn stored(&self, kind: &Descriptor) -> Result<Vec<Resource>, StoreError> {
         Ok(self.store.list(kind, ListScope::All).await?.items)
+    }
+
+    /// Says whenever some status is another one.
+    pub(crate) fn status_changes(&self) -> watch::Receiver<u64> {
+        self.store.status_changes()
+    }
+
+    /// When the status of each of a kind was written, by its uid.
+    pub(crate) async fn statuses(&self, kind: &Descriptor) -> Result<HashMap<String, String>, StoreError> {
+        self.store.statuses(kind).await
+    }
+
+    /// What is stored of this uid, for whoever then asks what may be seen of it.
+    pub(crate) async fn stored_by_uid(
+        &self,
+        kind: &'static Descriptor,
+        uid: &str,
+    ) -> Result<Option<Resource>, StoreError> {
+        match self.store.find(kind, None, uid).await {
+            Ok(resource) => Ok(Some(resource)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The status of what has this uid.
+    pub(crate) async fn status_of(&self, uid: &str) -> Result<Option<Status>, StoreError> {
+        self.store.status(uid).await
     }
 
     /// What of a kind a caller may see, as rules are now.

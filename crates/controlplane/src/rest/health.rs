@@ -86,14 +86,29 @@ async fn fares(asked: &Asked) -> Result<Value, Refusal> {
     let guarded = &asked.plane.guarded;
     let servers = guarded.visible(&asked.caller, kind("server")?, ListScope::All).await?;
     let instances = guarded.visible(&asked.caller, kind("instance")?, ListScope::All).await?;
-    Ok(json!({ "servers": of_servers(&servers), "instances": of_instances(&instances) }))
+    let seen = |server: &Resource| asked.plane.gateway.seen(server.metadata.name.as_str());
+    let waits =
+        |server: &&Resource| seen(server).is_some_and(|seen| seen.kept_back.iter().any(|kept| kept.waits));
+    let waiting: Vec<&str> =
+        servers.iter().filter(waits).map(|server| server.metadata.name.as_str()).collect();
+    let mut told = of_servers(&servers, |server| seen(server)?.stale);
+    told["toolsWait"] = json!(waiting);
+    Ok(json!({ "servers": told, "instances": of_instances(&instances) }))
 }
 
-/// How many servers are ready, and what is the matter with the others.
-fn of_servers(servers: &[Resource]) -> Value {
+/// How many servers are ready, and what is the matter with the others. One whose instances are, but which doesn't say what it
+/// offers (`unlisted` says why), is not.
+fn of_servers(servers: &[Resource], unlisted: impl Fn(&Resource) -> Option<String>) -> Value {
     let ready = |server: &Resource| {
         let conditions = server.status.as_ref()?.status.get("conditions")?.as_array()?;
-        conditions.iter().find(|it| it["type"] == "Ready").cloned()
+        let mut ready = conditions.iter().find(|it| it["type"] == "Ready").cloned()?;
+        if ready["status"] == "True"
+            && ready["reason"] == "AllReady"
+            && let Some(why) = unlisted(server)
+        {
+            ready = json!({ "status": "False", "reason": "NotListed", "message": why });
+        }
+        Some(ready)
     };
     let conditions: Vec<_> =
         servers.iter().filter_map(|server| Some((&server.metadata.name, ready(server)?))).collect();

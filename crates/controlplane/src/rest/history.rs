@@ -50,7 +50,8 @@ fn missing(kind: &Descriptor, word: &str) -> Refusal {
 }
 
 fn told(kind: &Descriptor, change: &Change) -> Value {
-    let document = |snapshot: &Option<Snapshot>| snapshot.as_ref().map(|snapshot| shown_then(kind, snapshot));
+    let document =
+        |snapshot: &Option<Snapshot>| snapshot.as_ref().map(|snapshot| shown_then(kind, snapshot, None));
     json!({
         "version": change.revision, "change": change.change.as_str(), "actor": change.actor, "at": change.at,
         "before": document(&change.before), "after": document(&change.after),

@@ -11,7 +11,7 @@ use crate::guarded::named;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, nothing};
 use crate::wire::finish::{answer, begin, conflict, finish};
-use crate::wire::seen::tell_seen;
+use crate::wire::seen::{tell_seen, tell_unknown};
 
 /// `GET /{kind}/{id}`.
 pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
@@ -32,8 +32,10 @@ pub(crate) async fn get(asked: Asked) -> Result<Response, Refusal> {
                 resource.spec["data"] = plane.guarded.seal(&allowed, &resource, &to).await?;
             }
             plane.guarded.tell_password(&mut resource).await?;
-            if kind.name == "server" {
-                tell_seen(&plane, &mut resource);
+            match kind.name {
+                "server" => tell_seen(&plane, &mut resource),
+                "project" => tell_unknown(&plane, &mut resource),
+                _ => {}
             }
             answer(StatusCode::OK, kind, &resource, None)
         })

@@ -55,6 +55,10 @@ impl Gateway for NoGateway {
         None
     }
 
+    fn unknown(&self, _: &str, _: &[&str]) -> Vec<String> {
+        Vec::new()
+    }
+
     fn ask(&self, _: Caller, _: Target, _: bytes::Bytes) -> BoxFuture<'static, Result<Vec<u8>, Error>> {
         Box::pin(async { Err(Error::new(hayward_api::Code::NotFound, "there is no such endpoint")) })
     }

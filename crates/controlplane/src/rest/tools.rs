@@ -4,6 +4,7 @@
 //! nothing is approved.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::response::Response;
 use hayward_api::Code;
@@ -13,8 +14,10 @@ use hayward_store::{Resource, StoreError, ToolPin};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::differences::{Difference, differences, visible};
+use crate::plane::Plane;
 use crate::ports::KeptBack;
 use crate::refusal::Refusal;
 use crate::wire::asked::{Asked, json};
@@ -22,6 +25,11 @@ use crate::wire::finish::{begin, finish};
 
 /// What a server says to models before anything else is approved as a tool without a name is; here it has this one.
 const INSTRUCTIONS: &str = "(instructions)";
+
+/// How long an approval waits for the gateway to show what it is about.
+const SHOWN_PATIENCE: Duration = Duration::from_secs(3);
+/// How often it looks.
+const SHOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a tool stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -133,6 +141,7 @@ pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
     let name = if word == INSTRUCTIONS { String::new() } else { word.clone() };
     let said = [("digest", digest.clone().into())];
     let told = json!({ "server": server.metadata.name, "name": word, "digest": digest });
+    let (seeing, server_name) = (Arc::clone(&plane), server.metadata.name.to_string());
     asked
         .change(said, async move {
             let mut change = begin(&plane, &[&allowed]).await?;
@@ -145,7 +154,24 @@ pub(crate) async fn approve(asked: Asked) -> Result<Response, Refusal> {
             finish(change, is_dry).await
         })
         .await?;
+    if !is_dry {
+        shown(&seeing, &server_name, &word).await;
+    }
     json(StatusCode::OK, &told)
+}
+
+/// Waits until the gateway shows what was approved, so that whoever calls it next finds it; not for long.
+async fn shown(plane: &Plane, server: &str, tool: &str) {
+    let waits = || {
+        let seen = plane.gateway.seen(server);
+        seen.is_some_and(|seen| {
+            seen.kept_back.iter().any(|kept| kept.waits && kept.is_tool && kept.name == tool)
+        })
+    };
+    let until = Instant::now() + SHOWN_PATIENCE;
+    while waits() && Instant::now() < until {
+        sleep(SHOWN_PAUSE).await;
+    }
 }
 
 /// Whether what waits of a tool is the definition of this digest.

@@ -2,7 +2,7 @@
 
 use hayward_api::document::{self, Parts};
 use hayward_api::kinds::{Condition, Descriptor};
-use hayward_store::{RawResource, Resource, Snapshot};
+use hayward_store::{RawResource, Resource, Snapshot, Status};
 use serde_json::{Value, json};
 
 use crate::guarded::Passwords;
@@ -71,9 +71,10 @@ fn status_text(
     Ok(status(&conditions, generation, Some(kept)).map(|status| status.to_string()))
 }
 
-/// A resource as it was, as a document.
-pub(crate) fn shown_then(kind: &Descriptor, snapshot: &Snapshot) -> Value {
-    let status = status(&(kind.conditions)(&snapshot.spec), snapshot.metadata.generation, None);
+/// A resource as it was, as a document, with this status.
+pub(crate) fn shown_then(kind: &Descriptor, snapshot: &Snapshot, kept: Option<&Status>) -> Value {
+    let kept = kept.map(|kept| (kept.observed_generation, &kept.status));
+    let status = status(&(kind.conditions)(&snapshot.spec), snapshot.metadata.generation, kept);
     document::show(kind, &snapshot.metadata, snapshot.spec.clone(), status)
 }
 

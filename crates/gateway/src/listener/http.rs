@@ -229,9 +229,11 @@ pub(crate) fn closed(road: &Road, endpoint: &Endpoint, principal: &Principal) ->
     if let Some(why) = road.why_not_served(endpoint, principal) {
         return Some(Error::new(Code::Unsupported, format!("`{endpoint}` is not served: {why}")));
     }
-    let message = format!("Not Found: `{endpoint}` is no endpoint, or may not be used with this credential");
+    let message = format!(
+        "Not Found: `{endpoint}` is no endpoint, has no servers, or may not be used with this credential"
+    );
     let error = Error::new(Code::NotFound, message);
-    Some(error.with_hint("`hayward get projects` and `hayward get servers` tell what there is"))
+    Some(error.with_hint("`hayward get projects -o wide` and `hayward get servers` tell what there is"))
 }
 
 /// The status and the text of it.

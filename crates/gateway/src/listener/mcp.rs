@@ -92,7 +92,9 @@ pub(crate) async fn delete(
         return refused;
     }
     match session_id(&headers) {
-        Some(id) if app.sessions.end(id, &principal.credential) => answer::empty(StatusCode::NO_CONTENT),
+        Some(id) if app.sessions.end(id, &principal.credential, &arrived.endpoint) => {
+            answer::empty(StatusCode::NO_CONTENT)
+        }
         Some(_) => refusal(StatusCode::NOT_FOUND, None, "Not Found: no such session"),
         None => method_not_allowed("Method Not Allowed: name the session to end in Mcp-Session-Id"),
     }
@@ -101,9 +103,13 @@ pub(crate) async fn delete(
 /// The modern era knows only `POST`.
 fn legacy_only(headers: &HeaderMap) -> Result<(), Response> {
     match named_revision(headers) {
-        Some(revision) if revision.era() == Era::Modern => Err(method_not_allowed(
-            "Method Not Allowed: this revision has no sessions; listen with subscriptions/listen",
-        )),
+        Some(revision) if revision.era() == Era::Modern => {
+            let message =
+                "Method Not Allowed: this revision has no sessions; listen with subscriptions/listen";
+            let mut refused = method_not_allowed(message);
+            refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            Err(refused)
+        }
         _ => Ok(()),
     }
 }
@@ -260,10 +266,11 @@ impl Visit<'_> {
         match ask {
             Ask::Question(question) => {
                 self.app.protocol.settle(&question, &self.arrived.endpoint).await;
-                self.note(&question)?;
                 let result = self.app.protocol.answer(&question, Era::Legacy, self.who());
                 let frame = Frame::result(&request.id, result);
                 reserved.lock().unwrap_or_else(PoisonError::into_inner).grow(frame.byte_len())?;
+                // Only what is told as done is done.
+                self.note(&question)?;
                 Ok(Answer { frame, error_code: None, hold: None })
             }
             Ask::Walk(walk) => {
@@ -362,10 +369,11 @@ impl Visit<'_> {
         mut reserved: Reserved,
     ) -> Result<Response, RpcError> {
         self.app.protocol.settle(question, &self.arrived.endpoint).await;
-        self.note(question)?;
         let frame = Frame::result(id, self.app.protocol.answer(question, era, self.who()));
         // A list may be long, and its reader slow.
         reserved.grow(frame.byte_len())?;
+        // Only what is told as done is done.
+        self.note(question)?;
         let mut response = self.respond(frame, reserved);
         if let Some(agreed) = Agreed::by(question) {
             let session =
@@ -378,7 +386,7 @@ impl Visit<'_> {
                 )?;
             let sender = Sender { session: Some(session.id.as_str().into()), ..self.sender() };
             if let Err(error) = self.app.protocol.bind(sender, question).await {
-                self.app.sessions.end(&session.id, &self.principal.credential);
+                self.app.sessions.end(&session.id, &self.principal.credential, &self.arrived.endpoint);
                 return Err(error);
             }
             if let Ok(value) = HeaderValue::from_str(&session.id) {

@@ -1,12 +1,20 @@
-//! Step 3, admit: spends from the caller's share, and keeps the string by which its calls can be pulled.
+//! Step 3, admit: spends from the caller's share, and keeps the string by which its calls can be pulled. Steps 3 to 6 are called
+//! one after the other here.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hayward_api::{Code, Principal};
-use hayward_tool::ToolError;
+use hayward_api::{Code, Principal, Tier};
+use hayward_auth::{Decision, decide};
+use hayward_tool::{Ability, ToolError};
 use tokio_util::sync::CancellationToken;
 
+use super::approve::approve;
+use super::once::Keyed;
+use super::refuse::{Refusal, incapable};
+use super::route::Route;
+use super::router::Router;
+use super::{Arrival, Road, redact};
 use crate::budget::Reserved;
 
 /// Who has how many calls running, or streams open.
@@ -138,6 +146,52 @@ impl Drop for Permit {
         if let Some(seat) = state.seats.get_mut(&self.principal.credential) {
             seat.calls = seat.calls.saturating_sub(1);
         }
+    }
+}
+
+/// A call that nothing speaks against.
+pub(super) struct Admitted<'a> {
+    pub(super) route: &'a Route,
+    pub(super) permit: Permit,
+    /// Its caller, with the fence that holds for this call.
+    pub(super) principal: Arc<Principal>,
+    /// Its key, if it is made once.
+    pub(super) keyed: Option<Keyed>,
+}
+
+impl Road {
+    /// Steps 3 to 6: everything that can speak against a call before it has an effect.
+    pub(super) fn admit<'a>(
+        &self,
+        arrival: &Arrival,
+        router: &'a Router,
+    ) -> Result<Admitted<'a>, Refusal<'a>> {
+        // 3 admit: spend from the caller's share, so that no caller can starve the others.
+        let permit = self
+            .places
+            .calls
+            .enter(&arrival.principal, || self.is_current(&arrival.principal))
+            .map_err(|error| Refusal { route: None, error })?;
+        // 4 route: a name that the caller may not see is unknown (but for the host's own tools).
+        let route =
+            router.find(arrival.form(), &arrival.name).ok_or_else(|| self.unknown(arrival, router))?;
+        // 5 decide: the same function that lists.
+        if let Decision::Deny { reason } = decide(&self.policy(), &arrival.principal, &route.action()) {
+            return Err(self.denied(arrival, (router, route), reason));
+        }
+        if route.tier() > Tier::Read {
+            redact::check(&arrival.arguments).map_err(|error| Refusal { route: Some(route), error })?;
+        }
+        // 6 approve: what needs more than a permission.
+        approve(route.tier()).map_err(|error| Refusal { route: Some(route), error })?;
+        if route.needs_task() && !arrival.abilities.has(Ability::Tasks) {
+            return Err(Refusal { route: Some(route), error: incapable(Ability::Tasks.into()) });
+        }
+        // What the tool takes away, so that nothing after this asks what its caller may elsewhere.
+        let refused = |error| Refusal { route: Some(route), error };
+        let principal = self.fencing.caller(arrival, route).map_err(refused)?;
+        let keyed = Keyed::of(arrival, &principal.fence, route).map_err(refused)?;
+        Ok(Admitted { route, permit, principal, keyed })
     }
 }
 

@@ -1,13 +1,12 @@
 //! What goes the road beside calls: changes of who may do what, other settings, transfers.
 
-use std::sync::Arc;
+use hayward_api::{Code, Error, Source, Tier};
+use hayward_audit::Moved;
+use hayward_tool::{TransferError, Verb};
+use tokio_util::sync::CancellationToken;
 
-use hayward_api::{Code, Principal, Source, Tier};
-use hayward_mcp::json::Raw;
-use hayward_tool::{Abilities, Round, Verb};
-
-use super::{Arrival, Refused, Road};
-use crate::endpoint::Endpoint;
+use super::{Arrival, Refused, Road, admit};
+use crate::limits::CREDENTIAL_LOOK_INTERVAL;
 use crate::upstreams::Expired;
 
 /// What it is.
@@ -66,34 +65,56 @@ impl Road {
     }
 }
 
-impl Arrival {
-    /// Something of this name that is no call of a client: who wants it, from where, and under which id.
-    pub(crate) fn beside(
-        beside: Beside,
-        (principal, source, request_id): (Arc<Principal>, Source, Arc<str>),
-        name: &str,
-        arguments: Raw,
-    ) -> Self {
-        Self {
-            principal,
-            source,
-            correlation_id: Arc::clone(&request_id),
-            request_id,
-            client: Arc::default(),
-            rpc_id: None,
-            trace_parent: None,
-            revision: None,
-            endpoint: Endpoint::Default,
-            session: None,
-            params: Raw::empty_object(),
-            abilities: Abilities::default(),
-            verb: None,
-            name: name.to_owned(),
-            arguments,
-            round: Round::default(),
-            idempotency_key: None,
-            spends: None,
-            beside,
+impl Road {
+    /// Makes a change beside the tools, recorded like a call. Who was revoked while the request was on its
+    /// way changes nothing.
+    pub(crate) async fn change<T>(
+        &self,
+        arrival: &Arrival,
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if !self.is_current(&arrival.principal) {
+            let error = admit::revoked();
+            let told = Error::new(error.kind, error.message.clone());
+            self.recorder.denied(arrival, None, error).await;
+            return Err(told.with_hint("ask another administrator for a new token"));
+        }
+        self.recorder.around(arrival, async { Ok((change.await?, None)) }).await
+    }
+
+    /// Moves bytes under a ticket, as a call of whoever made it. What it is given fires when that credential is revoked; it says
+    /// what it has moved.
+    pub(crate) async fn transfer<T, F: Future<Output = Result<(T, Moved), TransferError>>>(
+        &self,
+        arrival: &Arrival,
+        bytes: impl FnOnce(CancellationToken) -> F,
+    ) -> Result<T, TransferError> {
+        // A fence of the tool that made the ticket may have narrowed its maker's.
+        let is_current = || {
+            let now_unix = self.clock.expiry_unix();
+            self.credentials.is_current_within(&arrival.principal, now_unix)
+        };
+        let entered = self.places.calls.enter(&arrival.principal, is_current);
+        let permit = match entered {
+            Ok(permit) => permit,
+            Err(error) => {
+                self.recorder.denied(arrival, None, error.clone()).await;
+                return Err(error.into());
+            }
+        };
+        let cancel = permit.pulled.child_token();
+        let bytes = bytes(cancel.clone());
+        let bytes = async { bytes.await.map(|(made, moved)| (made, Some(moved))) };
+        let mut moving = std::pin::pin!(self.recorder.around(arrival, bytes));
+        loop {
+            tokio::select! {
+                moved = &mut moving => return moved,
+                () = tokio::time::sleep(CREDENTIAL_LOOK_INTERVAL) => {}
+            }
+            // It outlives neither its maker's token nor the end of that.
+            if !is_current() {
+                cancel.cancel();
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ impl HeldKeys {
         self.lock().insert(receipt.clone(), Arc::clone(correlation_id));
     }
 
-    fn drop(&self, receipt: &ReceiptKey) {
+    fn forget(&self, receipt: &ReceiptKey) {
         self.lock().remove(receipt);
     }
 
@@ -178,7 +178,7 @@ impl Keyed {
                 return held.keep(&arrival.correlation_id, &self.receipt);
             }
             Reply::Ask { .. } | Reply::GoOn { .. } => {}
-            Reply::Result(_) | Reply::Error { .. } => held.drop(&self.receipt),
+            Reply::Result(_) | Reply::Error { .. } => held.forget(&self.receipt),
         }
         let settled = match reply {
             _ if verdict.is_unmade && !arrival.round.is_task => store.release_receipt(&self.receipt).await,
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(held.take("them", "id"), [theirs]);
         assert!(held.has("id", &mine), "it is held still");
         held.keep(&id, &other);
-        held.drop(&other);
+        held.forget(&other);
         assert!(held.take("me", "another").is_empty());
         assert_eq!(held.take("me", "id"), [mine]);
         assert!(held.lock().is_empty());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use hayward_api::{Code, Ending, Error, Principal, Tier};
 use hayward_audit::secrets::Secrets;
-use hayward_audit::{AuditError, Hash, Intent, Log, Moved, PartOf, Queued, Redacted, Seq, redact};
+use hayward_audit::{AuditError, Hash, Intent, Log, Moved, PartOf, Queued, Redacted, Sent, Seq, redact};
 use hayward_mcp::era::Revision;
 use hayward_telemetry::metrics::Meters;
 use hayward_tool::{Outcome, Reached, Reply, ToolError, TransferError, Verb, Verdict};
@@ -39,6 +39,8 @@ pub(crate) struct Recorder {
 /// What a client says, as the record may hold it.
 struct Said<'a> {
     arguments: Redacted,
+    /// What the administrator sets of them.
+    set: Option<Redacted>,
     name: Cow<'a, str>,
     client: Cow<'a, str>,
 }
@@ -115,7 +117,9 @@ impl Recorder {
         // The name of a tool that there is shows nothing but itself, nor does that of a route of ours.
         let is_ours = (arrival.verb.is_none() && arrival.beside.is_named_by_us())
             || route.is_some_and(|route| *route.exposed == *arrival.name);
+        let set = route.and_then(|route| route.set(&arrival.arguments));
         Said {
+            set: set.map(|set| redact::arguments(&recorded_json(&redaction, set.as_str()))),
             arguments: redact::arguments(&recorded_json(&redaction, arrival.arguments.as_str())),
             name: if is_ours { Cow::Borrowed(&arrival.name) } else { recorded(&redaction, &arrival.name) },
             client: recorded(&redaction, &arrival.client),
@@ -210,6 +214,7 @@ impl Recorder {
             raw_arguments: None,
             decision: "deny",
             part_of: PartOf::default(),
+            sent: Sent::default(),
         };
         let queued = self.log.denied_often(&intent, &reason, *count);
         self.recorded(&queued, Durability::Process).await.map(drop)
@@ -387,6 +392,13 @@ fn intent<'a>(
             correlation_id: Some(&arrival.correlation_id),
             session: arrival.session.as_deref(),
             project: project(&arrival.endpoint, route),
+        },
+        sent: Sent {
+            name: route
+                .filter(|route| route.has_instances())
+                .map(Route::name)
+                .filter(|own| *own != said.name),
+            set: said.set.as_ref(),
         },
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use hayward_api::{Principal, Source};
 
+use super::Road;
 use crate::limits::{REFUSALS_MAX, REFUSALS_WINDOW};
 
 /// A refusal before the road.
@@ -108,6 +109,27 @@ impl Counter {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Kind, Counted>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Road {
+    /// Records what was refused before it came here, the first of a kind before it is told.
+    pub(crate) async fn refuse(&self, refused: Refused) {
+        self.record_refusals(self.refused.count(refused)).await;
+    }
+
+    /// Records what was refused since, if that is due.
+    pub(crate) async fn note_refusals(&self, patience: Duration) {
+        self.record_refusals(self.refused.due(patience)).await;
+    }
+
+    async fn record_refusals(&self, due: Vec<Refusals>) {
+        for refusals in due {
+            if self.recorder.refused(&refusals).await.is_err() {
+                // Nothing was done, and the log says why it is not recorded.
+                self.refused.take_back(refusals);
+            }
+        }
     }
 }
 

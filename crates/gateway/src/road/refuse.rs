@@ -103,8 +103,13 @@ impl Road {
             Reason::AboveCeiling { needs } => {
                 let name = &arrival.name;
                 let message = format!("Permission denied: tool '{name}' requires {} role", needs.role());
-                let error = ToolError::new("PermissionDenied", Code::Forbidden, message)
-                    .suggest("ask the administrator for a token with that role");
+                let way_out = match needs {
+                    Tier::Read | Tier::Operate => "ask the administrator for a token with that role",
+                    Tier::Danger => {
+                        "no token reaches that tier: use another tool, or ask the administrator to do it"
+                    }
+                };
+                let error = ToolError::new("PermissionDenied", Code::Forbidden, message).suggest(way_out);
                 Refusal { route: Some(route), error }
             }
             // The tool is there and the role suffices: to say so tells nothing that the listing of another token wouldn't.

@@ -118,6 +118,14 @@ impl Route {
         matches!(self.item, Item::Offered(..) | Item::Anything(..))
     }
 
+    /// The arguments that its server gets beside or in the place of these; none if it gets these alone.
+    pub(crate) fn set(&self, said: &Raw) -> Option<Raw> {
+        match &self.item {
+            Item::Offered(_, offered) => offered.set(said),
+            Item::Tool(..) | Item::Resource(_) | Item::Prompt(_) | Item::Anything(..) => None,
+        }
+    }
+
     /// Whether it names an argument of this name.
     pub(crate) fn declares(&self, argument: &str) -> bool {
         match &self.item {
@@ -189,7 +197,7 @@ impl Route {
     /// Whether a template begins with more than a scheme: with a place that is its own.
     pub(super) fn is_rooted(&self) -> bool {
         let literal = self.exposed.split('{').next().unwrap_or_default();
-        literal.split_once(':').is_some_and(|(_, place)| !place.trim_start_matches("//").is_empty())
+        literal.split_once(':').is_some_and(|(_, place)| !place.trim_start_matches('/').is_empty())
     }
 
     pub(super) fn matches(&self, uri: &str) -> bool {

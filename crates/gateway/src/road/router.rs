@@ -260,7 +260,10 @@ impl Router {
             Verb::GetPrompt | Verb::CompletePrompt => self.prompts.find(name),
             Verb::CompleteTemplate => self.templates.find(name).or_else(|| self.resources.find(name)),
             Verb::ReadResource => {
-                let template = self.templates.routes.iter().find(|route| route.matches(name));
+                let mut templates = self.templates.routes.iter().filter(|route| route.matches(name));
+                // One that says nothing of what is its own takes nothing from one that does.
+                let first = templates.clone().next();
+                let template = templates.find(|route| route.is_rooted()).or(first);
                 match (self.resources.find(name), template) {
                     // What a server lists takes nothing from one that was named before it, and a template that says nothing
                     // of what is its own takes nothing from what others list.

@@ -71,8 +71,9 @@ pub(crate) enum Objection {
 }
 
 /// Looks for what speaks against showing this whole list, by what was approved: for each of its objects an objection, or none.
+/// They come as they are shown, and as their server said them: a secret that we hold since then makes no other tool of one.
 pub(crate) fn objections(
-    tools: &[Raw],
+    (tools, said): (&[Raw], &[Raw]),
     trust: Trust,
     pins: &Pins,
     is_first: bool,
@@ -90,7 +91,7 @@ pub(crate) fn objections(
         let others = by_case.get(&name.to_lowercase())?;
         others.iter().find(|other| **other != name).map(|other| (*other).to_owned())
     };
-    let one = |(tool, name): (&Raw, &String)| {
+    let one = |((tool, said), name): ((&Raw, &Raw), &String)| {
         let admitted = look(tool, name).map_err(|objection| (name.clone(), objection))?;
         // Which of them was approved, and which is shown, could be two things.
         if counts.get(name.as_str()).is_some_and(|count| *count > 1) {
@@ -100,14 +101,21 @@ pub(crate) fn objections(
             return Err((name.clone(), Objection::SameName { other }));
         }
         let approval = match (pins.get(name), trust) {
-            (Some(pin), Trust::Pin | Trust::Review) if *pin != admitted.pin => Err(Objection::Changed),
+            (Some(pin), Trust::Pin | Trust::Review) if *pin != admitted.pin && !is_pinned(said, pin) => {
+                Err(Objection::Changed)
+            }
             (None, Trust::Review) => Err(Objection::New),
             (None, Trust::Pin) if !is_first => Err(Objection::New),
             (_, Trust::Pin | Trust::Review | Trust::Follow) => Ok(()),
         };
         approval.map(|()| admitted).map_err(|objection| (name.clone(), objection))
     };
-    tools.iter().zip(&names).map(one).collect()
+    tools.iter().zip(said).zip(&names).map(one).collect()
+}
+
+/// Whether this is what was approved under a digest.
+fn is_pinned(said: &Raw, by: &Pin) -> bool {
+    said.view().is_ok_and(|value: Value| pin(&value) == *by)
 }
 
 impl Objection {
@@ -341,6 +349,16 @@ mod tests {
 
     use super::*;
 
+    /// The same of a list that holds no secret.
+    fn of_all(
+        tools: &[Raw],
+        trust: Trust,
+        pins: &Pins,
+        is_first: bool,
+    ) -> Vec<Result<Admitted, (String, Objection)>> {
+        objections((tools, tools), trust, pins, is_first)
+    }
+
     fn raw(value: &Value) -> Raw {
         Raw::of(value).unwrap()
     }
@@ -351,7 +369,7 @@ mod tests {
     }
 
     fn objection(tool: &Value) -> Option<Objection> {
-        let told = objections(&[raw(tool)], Trust::Follow, &Pins::new(), true);
+        let told = of_all(&[raw(tool)], Trust::Follow, &Pins::new(), true);
         told.into_iter().next().unwrap().err().map(|(_, objection)| objection)
     }
 
@@ -438,25 +456,43 @@ mod tests {
     fn a_name_that_is_listed_twice_is_shown_for_none_of_them() {
         let mut other = tool("t");
         other["description"] = json!("Something else.");
-        let told = objections(&[raw(&tool("t")), raw(&other)], Trust::Pin, &Pins::new(), true);
+        let told = of_all(&[raw(&tool("t")), raw(&other)], Trust::Pin, &Pins::new(), true);
         assert!(told.iter().all(|one| matches!(one, Err((_, Objection::Double)))), "{told:?}");
     }
 
     #[test]
     fn names_that_differ_in_case_alone_are_both_refused() {
         let tools = [raw(&tool("Read")), raw(&tool("read")), raw(&tool("write"))];
-        let told = objections(&tools, Trust::Follow, &Pins::new(), true);
+        let told = of_all(&tools, Trust::Follow, &Pins::new(), true);
         let same = |at: usize| matches!(&told[at], Err((_, Objection::SameName { .. })));
         assert!(same(0) && same(1) && told[2].is_ok());
     }
 
     #[test]
+    fn a_secret_that_is_held_since_then_makes_no_other_tool_of_one() {
+        let said = raw(&tool("t"));
+        let shown = raw(&serde_json::from_str(&said.as_str().replace("Does it.", "[redacted:x].")).unwrap());
+        assert_ne!(shown, said);
+        let told = |pinned: &Raw, said: &Raw| {
+            let pins = Pins::from([("t".to_owned(), pin(&pinned.view().unwrap()))]);
+            objections((std::slice::from_ref(&shown), std::slice::from_ref(said)), Trust::Pin, &pins, false)
+                .remove(0)
+                .map(|admitted| admitted.name)
+                .map_err(|(_, objection)| objection)
+        };
+        assert_eq!(told(&said, &said), Ok("t".to_owned()), "approved before the secret was known");
+        assert_eq!(told(&shown, &said), Ok("t".to_owned()), "approved with its tag");
+        let other = raw(&serde_json::from_str(&said.as_str().replace("Does it.", "Does more.")).unwrap());
+        assert_eq!(told(&said, &other), Err(Objection::Changed));
+    }
+
+    #[test]
     fn a_changed_byte_anywhere_undoes_the_approval() {
         let approved = tool("t");
-        let admitted = objections(&[raw(&approved)], Trust::Pin, &Pins::new(), true);
+        let admitted = of_all(&[raw(&approved)], Trust::Pin, &Pins::new(), true);
         let pins = Pins::from([("t".to_owned(), admitted[0].as_ref().unwrap().pin.clone())]);
         let told = |tool: &Value, trust| {
-            objections(&[raw(tool)], trust, &pins, false).remove(0).err().map(|(_, objection)| objection)
+            of_all(&[raw(tool)], trust, &pins, false).remove(0).err().map(|(_, objection)| objection)
         };
         let reordered: Value = serde_json::from_str(
             r#"{"inputSchema": {"properties": {"a": {"default": "x", "enum": ["x"], "description": "what",
@@ -484,7 +520,7 @@ mod tests {
     #[test]
     fn what_is_new_is_taken_at_first_and_waits_later() {
         let told = |trust, is_first| {
-            let told = objections(&[raw(&tool("t"))], trust, &Pins::new(), is_first);
+            let told = of_all(&[raw(&tool("t"))], trust, &Pins::new(), is_first);
             told.into_iter().next().unwrap().err().map(|(_, objection)| objection)
         };
         assert_eq!(told(Trust::Pin, true), None);

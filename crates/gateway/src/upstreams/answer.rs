@@ -6,6 +6,7 @@ use hayward_api::Ending;
 use hayward_mcp::error::{HEADER_MISMATCH, INTERNAL_ERROR, RpcError, UNSUPPORTED_PROTOCOL_VERSION};
 use hayward_mcp::input::{InputMethod, InputRequest};
 use hayward_mcp::json::{Object, Raw};
+use hayward_mcp::limits::STATE_CONTENT_BYTES_MAX;
 use hayward_tool::{Outcome, Reply, Verb, Verdict};
 
 use super::admission::is_hidden;
@@ -44,10 +45,15 @@ pub(crate) fn read(verb: Verb, response: Result<Raw, Raw>) -> Answered {
         Some("input_required") => match asked(&object) {
             Some(requests) => {
                 let state = object.get_str("requestState").map(std::borrow::Cow::into_owned);
-                Answered::Outcome(Outcome::ask(
-                    requests,
-                    Some(State::Theirs(state.unwrap_or_default()).write()),
-                ))
+                let state = State::Theirs(state.unwrap_or_default()).write();
+                // It is carried by the client, sealed.
+                if state.as_bytes().len() > STATE_CONTENT_BYTES_MAX {
+                    let told = format!(
+                        "its state has more than {STATE_CONTENT_BYTES_MAX} bytes, which is more than is carried"
+                    );
+                    return Answered::Broken(told);
+                }
+                Answered::Outcome(Outcome::ask(requests, Some(state)))
             }
             None => Answered::Broken("it asks for something that this gateway doesn't know".to_owned()),
         },
@@ -87,7 +93,9 @@ pub(crate) fn task(
                 let state = State::Task { id, instance, poll: *poll_every };
                 Answered::Outcome(Outcome::ask(requests, Some(state.write())))
             }
-            None => return None,
+            // It may not have put its questions together yet.
+            None if object.get_object("inputRequests").is_none_or(|asked| asked.is_empty()) => return None,
+            None => Answered::Broken("its task asks for something that nobody is asked".to_owned()),
         },
         "cancelled" => Answered::Outcome(rpc(
             Ending::Cancelled,
@@ -208,6 +216,10 @@ mod tests {
                 json!({"resultType": "input_required", "inputRequests": {"a": {"method": "tools/call"}}}),
             ),
             (Verb::CallTool, json!([])),
+            (
+                Verb::CallTool,
+                json!({"resultType": "input_required", "inputRequests": {}, "requestState": "x".repeat(STATE_CONTENT_BYTES_MAX)}),
+            ),
         ] {
             assert!(matches!(answered(verb, &bad), Answered::Broken(_)), "{bad}");
         }
@@ -224,6 +236,20 @@ mod tests {
         };
         assert_eq!(requests.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(State::read(state.as_ref()), State::Theirs("s".to_owned()));
+    }
+
+    #[test]
+    fn a_modern_server_sends_nobody_to_what_is_no_page() {
+        let ask = |url: &str| {
+            json!({"resultType": "input_required", "inputRequests": {
+            "a": {"method": "elicitation/create", "params": {"mode": "url", "message": "?", "url": url}}}})
+        };
+        let asked = |url: &str| answered(Verb::CallTool, &ask(url));
+        assert!(matches!(
+            asked("https://x.org"),
+            Answered::Outcome(Outcome { reply: Reply::Ask { .. }, .. })
+        ));
+        assert!(matches!(asked("javascript:alert(1)"), Answered::Broken(_)));
     }
 
     #[test]
@@ -244,6 +270,17 @@ mod tests {
         assert!(told(json!({"status": "working"})).is_none());
         let done = told(json!({"status": "completed", "result": {"content": []}}));
         assert!(matches!(done, Some(Answered::Outcome(outcome)) if outcome.verdict == Verdict::ok()));
+        let asks = |params: Value| {
+            told(
+                json!({"status": "input_required", "inputRequests": {"a": {"method": "elicitation/create", "params": params}}}),
+            )
+        };
+        assert!(matches!(
+            asks(json!({"message": "?"})),
+            Some(Answered::Outcome(Outcome { reply: Reply::Ask { .. }, .. }))
+        ));
+        assert!(matches!(asks(json!({"mode": "url", "url": "javascript:1"})), Some(Answered::Broken(_))));
+        assert!(told(json!({"status": "input_required"})).is_none());
         let failed = told(json!({"status": "failed", "error": {"code": -1, "message": "m"}}));
         assert!(
             matches!(failed, Some(Answered::Outcome(outcome)) if outcome.verdict.ending == Ending::Error)

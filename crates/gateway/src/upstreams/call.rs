@@ -157,6 +157,7 @@ impl Calling<'_> {
                 Box::pin(self.follow_task(link, id, poll)).await
             }
             State::None | State::Theirs(_) => {
+                self.wants_instances()?;
                 let _place = self.place()?;
                 let trying = self.enter()?;
                 let outcome = self.begin().await;
@@ -164,6 +165,20 @@ impl Calling<'_> {
                 outcome
             }
         }
+    }
+
+    /// One that is to have no instances is not waited for.
+    fn wants_instances(&self) -> Result<(), Ended> {
+        if self.server.spec.replicas > 0 {
+            return Ok(());
+        }
+        let name = &self.server.name;
+        let message = format!("server `{name}` is switched off: it is to have no instances (`replicas: 0`)");
+        let way_out = format!(
+            "retrying doesn't help; whoever administers this can say `hayward patch server {name} replicas=1`"
+        );
+        let error = ToolError::new("UpstreamUnavailable", Code::Unavailable, message);
+        Err(Ended::Failed(error.suggest(way_out).unmade()))
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Ended> {

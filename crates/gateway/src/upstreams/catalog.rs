@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hayward_api::definition::{Placement, ToolOverride};
 use hayward_api::kinds::project::{NameStyle, ProjectSpec};
 use hayward_api::kinds::server::{RESERVED, ServerSpec};
+use hayward_audit::secrets::Redaction;
 use hayward_mcp::state::digest;
+use hayward_store::ToolPin;
 
 use super::names::prefix_of;
 use super::server::Server;
@@ -20,6 +22,8 @@ pub struct Declared {
     pub servers: Vec<(String, String, ServerSpec)>,
     /// Projects: name, and what was said of them.
     pub projects: Vec<(String, ProjectSpec)>,
+    /// What was approved of servers that have not said anything yet, by uid.
+    pub approved: HashMap<String, Vec<ToolPin>>,
 }
 
 /// All servers, and what each endpoint shows.
@@ -90,7 +94,7 @@ impl Entry {
 
 impl Catalog {
     /// What was declared, on top of what is known: a server that is as it was stays what it is.
-    pub(crate) fn of(declared: Declared, before: &Self) -> Self {
+    pub(crate) fn of(declared: Declared, before: &Self, redaction: &Redaction) -> Self {
         let mut servers: HashMap<Arc<str>, Arc<Server>> = HashMap::with_capacity(declared.servers.len());
         for (name, uid, spec) in declared.servers {
             if RESERVED.contains(&name.as_str()) && spec.placement != Some(Placement::Builtin) {
@@ -103,7 +107,11 @@ impl Catalog {
             let known = before.servers.get(&*name).filter(|known| *known.uid == *uid);
             let server = match known {
                 Some(known) if known.spec == spec => Arc::clone(known),
-                known => Arc::new(Server::new(&name, &uid, spec, known.map(|known| &**known))),
+                known => {
+                    let approved = declared.approved.get(&uid).map_or(&[][..], Vec::as_slice);
+                    let before = known.map(|known| &**known);
+                    Arc::new(Server::new((&name, &uid), spec, before, (approved, redaction)))
+                }
             };
             servers.insert(Arc::clone(&server.name), server);
         }
@@ -177,9 +185,15 @@ fn free(prefix: &str, server: &str, taken: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hayward_audit::secrets::{Secret, Secrets, TagKey};
+    use hayward_store::PendingTool;
     use serde_json::json;
 
     use super::*;
+
+    fn catalog(declared: Declared, before: &Catalog) -> Catalog {
+        Catalog::of(declared, before, &Secrets::new(TagKey::new([7; 32])).current())
+    }
 
     fn declared(servers: &[(&str, &str)], projects: &[(&str, serde_json::Value)]) -> Declared {
         let server = |(name, command): &(&str, &str)| {
@@ -192,6 +206,7 @@ mod tests {
         Declared {
             servers: servers.iter().map(server).collect(),
             projects: projects.iter().map(project).collect(),
+            approved: HashMap::new(),
         }
     }
 
@@ -210,7 +225,7 @@ mod tests {
                 ("gated", json!({"servers": ["a"], "gated": true})),
             ],
         );
-        let catalog = Catalog::of(of, &Catalog::default());
+        let catalog = super::tests::catalog(of, &Catalog::default());
         let project = |name: &str| Endpoint::Project(name.into());
         assert_eq!(prefixes(&catalog, &Endpoint::Server("a".into())), ["-"]);
         assert_eq!(prefixes(&catalog, &project("home")), ["b_c", "a"]);
@@ -224,7 +239,7 @@ mod tests {
     #[test]
     fn two_servers_never_share_a_prefix() {
         let of = declared(&[("a.b", "x"), ("a_b", "x")], &[("p", json!({"servers": ["a.b", "a_b"]}))]);
-        let catalog = Catalog::of(of, &Catalog::default());
+        let catalog = super::tests::catalog(of, &Catalog::default());
         let prefixes = prefixes(&catalog, &Endpoint::Project("p".into()));
         assert!(prefixes[0] == "a_b" && prefixes[1].starts_with("a_b-"), "{prefixes:?}");
     }
@@ -232,7 +247,7 @@ mod tests {
     #[test]
     fn a_server_of_others_does_not_bear_the_name_of_a_toolset_of_ours() {
         let of = declared(&[("host", "x"), ("a", "x")], &[("default", json!({"servers": ["host", "a"]}))]);
-        let catalog = Catalog::of(of, &Catalog::default());
+        let catalog = super::tests::catalog(of, &Catalog::default());
         assert!(!catalog.servers.contains_key("host"));
         assert_eq!(prefixes(&catalog, &Endpoint::Default), ["a"]);
     }
@@ -240,13 +255,60 @@ mod tests {
     #[test]
     fn what_stays_as_it_was_is_the_same_and_what_changed_is_told() {
         let projects = [("p", json!({"servers": ["a"]})), ("q", json!({"servers": ["b"]}))];
-        let before = Catalog::of(declared(&[("a", "x"), ("b", "x")], &projects), &Catalog::default());
-        let after = Catalog::of(declared(&[("a", "y"), ("b", "x")], &projects), &before);
+        let before = catalog(declared(&[("a", "x"), ("b", "x")], &projects), &Catalog::default());
+        let after = catalog(declared(&[("a", "y"), ("b", "x")], &projects), &before);
         let mut changed: Vec<String> = after.changed_since(&before).map(ToString::to_string).collect();
         changed.sort();
         assert_eq!(changed, ["/projects/p/mcp", "/servers/a/mcp"]);
         assert!(Arc::ptr_eq(&before.servers["b"], &after.servers["b"]));
-        let fewer = Catalog::of(declared(&[("b", "x")], &projects[1..]), &after);
+        let fewer = catalog(declared(&[("b", "x")], &projects[1..]), &after);
         assert_eq!(fewer.changed_since(&after).count(), 2);
+    }
+
+    #[test]
+    fn what_was_approved_is_shown_without_secrets_until_its_server_speaks_and_stays_where_it_is_away() {
+        let secrets = Secrets::new(TagKey::new([7; 32]));
+        secrets.hold([Secret::new("s", b"correct-horse-battery").unwrap()]).unwrap();
+        let of = |command: &str, approved: &[&str]| {
+            let pin = |name: &&str| {
+                let text =
+                    json!({"name": name, "inputSchema": {}, "description": "It says correct-horse-battery."});
+                ToolPin {
+                    name: (*name).to_owned(),
+                    digest: Some("x".to_owned()),
+                    definition: Some(text.to_string()),
+                    pending: (*name == "waits").then(|| PendingTool {
+                        digest: "y".to_owned(),
+                        definition: text.to_string(),
+                        why: "it is not what was approved any more".to_owned(),
+                    }),
+                }
+            };
+            let approved = HashMap::from([("uid-a".to_owned(), approved.iter().map(pin).collect())]);
+            Declared { approved, ..declared(&[("a", command)], &[]) }
+        };
+        let shown = |catalog: &Catalog| {
+            let lists = catalog.servers["a"].lists();
+            let text: Vec<_> = lists.offered.iter().map(|it| it.definition.as_str().to_owned()).collect();
+            (text.join(" "), lists.stale.as_ref().map(ToString::to_string).unwrap_or_default())
+        };
+        let first = Catalog::of(of("x", &["t", "waits"]), &Catalog::default(), &secrets.current());
+        let (text, stale) = shown(&first);
+        assert!(
+            text.contains(r#""name":"t""#) && !text.contains("horse") && stale.contains("started"),
+            "{text}"
+        );
+        // What was in quarantine is so still.
+        assert!(!text.contains("waits"), "{text}");
+        let kept_back = &first.servers["a"].lists().kept_back;
+        assert_eq!((kept_back.len(), kept_back[0].name.as_str()), (1, "waits"));
+        assert!(!kept_back[0].definition.contains("horse"));
+        assert_eq!(first.servers["a"].mark_gone("it is away").len(), 0);
+        assert_eq!(shown(&first), (text.clone(), "it is away".to_owned()));
+        // Declared anew before it ever spoke, it shows the same, by what is said of it now.
+        let again = Catalog::of(of("y", &["t", "waits"]), &first, &secrets.current());
+        assert!(!Arc::ptr_eq(&first.servers["a"], &again.servers["a"]));
+        assert_eq!(shown(&again), (text, stale));
+        assert_eq!(shown(&Catalog::of(of("y", &[]), &Catalog::default(), &secrets.current())).0, "");
     }
 }

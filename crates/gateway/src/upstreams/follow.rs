@@ -5,11 +5,11 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use hayward_api::kinds::project::ProjectSpec;
 use hayward_api::kinds::server::ServerSpec;
-use hayward_api::kinds::{Kind, project, server};
+use hayward_api::kinds::{Kind, project, secret, server};
 use hayward_store::{ListScope, Resource, StoreError, TOOL_PIN};
 use tokio_util::sync::CancellationToken;
 
-use super::{Declared, Upstreams};
+use super::{Declared, Upstreams, Why};
 use crate::limits::FOLLOW_PAUSE;
 
 /// What has changed since it was last read.
@@ -22,7 +22,8 @@ struct Stale {
 impl Stale {
     fn add(&mut self, kind: &str) {
         self.declared |= kind == server::DESCRIPTOR.name || kind == project::DESCRIPTOR.name;
-        self.approved |= kind == TOOL_PIN;
+        // What holds a new secret is shown without it from now on.
+        self.approved |= kind == TOOL_PIN || kind == secret::DESCRIPTOR.name;
     }
 }
 
@@ -42,9 +43,16 @@ impl Upstreams {
         let revision = self.store.revision().await?;
         let servers = self.store.list(&server::DESCRIPTOR, ListScope::All).await?.items;
         let projects = self.store.list(&project::DESCRIPTOR, ListScope::All).await?.items;
-        let mut declared = Declared::default();
+        let (mut declared, before) = (Declared::default(), self.catalog.load_full());
+        let approved = self.store.servers_with_tool_pins().await?;
         for resource in servers {
             let Some(spec) = read::<ServerSpec>(&resource) else { continue };
+            let uid = &resource.metadata.uid;
+            let known = before.servers.get(resource.metadata.name.as_str());
+            let is_heard = known.is_some_and(|known| *known.uid == **uid && known.is_heard());
+            if !is_heard && approved.contains(uid) {
+                declared.approved.insert(uid.clone(), self.store.tool_pins(uid).await?);
+            }
             declared.servers.push((resource.metadata.name.to_string(), resource.metadata.uid, spec));
         }
         for resource in projects {
@@ -52,10 +60,6 @@ impl Upstreams {
             declared.projects.push((resource.metadata.name.to_string(), spec));
         }
         self.declare(declared);
-        let servers: Vec<_> = self.catalog.load().servers.values().cloned().collect();
-        for server in servers.into_iter().filter(|server| server.is_unheard()) {
-            server.remember(&self.store.tool_pins(&server.uid).await?);
-        }
         Ok(revision)
     }
 
@@ -99,7 +103,7 @@ impl Upstreams {
     fn look_again(self: &Arc<Self>) {
         let servers: Vec<Arc<str>> = self.catalog.load().servers.keys().cloned().collect();
         for server in servers {
-            self.refresh_soon(&server);
+            self.refresh_soon(&server, Why::WeLook);
         }
     }
 }

@@ -60,4 +60,7 @@ pub trait Links: Send + Sync {
 
     /// A connection of this owner alone, kept for its next call.
     fn own<'a>(&'a self, server: &'a str, owner: &'a Owner) -> BoxFuture<'a, Result<Link, Away>>;
+
+    /// Whether a person has to grant access to the server before it can be called.
+    fn wants_grant(&self, server: &str) -> bool;
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use hayward_api::Tier;
 use hayward_api::definition::ToolOverride;
-use hayward_mcp::json::{Object, ObjectWriter, Raw, is_alike};
+use hayward_mcp::json::{ArrayWriter, Object, ObjectWriter, Raw, is_alike};
 use hayward_mcp::param_headers::ParamHeaders;
 use hayward_mcp::request::List;
 use hayward_mcp::uri_template::UriTemplate;
 use serde_json::{Map, Value};
+
+/// How many icons of one thing are shown.
+const ICONS_MAX: usize = 16;
 
 /// One thing that a server offers, as this gateway shows it.
 #[derive(Clone, Debug)]
@@ -57,7 +60,7 @@ impl Offered {
             list,
             own,
             renamed: None,
-            definition: definition.detached(),
+            definition: with_safe_icons(definition).detached(),
             tier,
             timeout,
             headers: Arc::new(headers),
@@ -103,23 +106,29 @@ impl Offered {
 
     /// The arguments of a call with what the administrator fixed or defaulted.
     pub(crate) fn arguments(&self, said: &Raw) -> Raw {
-        if self.fixed.is_empty() && self.defaults.is_empty() {
-            return said.clone();
-        }
+        let Some(set) = self.set(said) else { return said.clone() };
         let members = Object::of(said).unwrap_or_else(Object::empty);
-        let mut object = ObjectWriter::new(said.as_bytes().len() + 128);
+        let mut object = ObjectWriter::new(said.as_bytes().len() + set.as_bytes().len());
         let is_fixed = |name: &str| self.fixed.keys().any(|fixed| is_alike(name, fixed));
         for member in members.iter().filter(|member| !is_fixed(&member.key())) {
             object = object.member(member);
         }
+        object.splice(&set).end()
+    }
+
+    /// What the administrator fixed or defaulted of the arguments of a call; none if that is nothing.
+    pub(crate) fn set(&self, said: &Raw) -> Option<Raw> {
+        if self.fixed.is_empty() && self.defaults.is_empty() {
+            return None;
+        }
+        let members = Object::of(said).unwrap_or_else(Object::empty);
         let unsaid = self.defaults.iter();
         let unsaid = unsaid.filter(|(name, _)| !members.has(name) && !self.fixed.contains_key(*name));
-        for (name, value) in unsaid.chain(self.fixed.iter()) {
-            if let Ok(value) = Raw::of(value) {
-                object = object.raw(name, &value);
-            }
-        }
-        object.end()
+        let mut set =
+            unsaid.chain(self.fixed.iter()).filter_map(|(name, value)| Some((name, Raw::of(value).ok()?)));
+        let first = set.next()?;
+        let object = std::iter::once(first).chain(set);
+        Some(object.fold(ObjectWriter::new(128), |object, (name, value)| object.raw(name, &value)).end())
     }
 
     /// Whether it names an argument of this name.
@@ -145,6 +154,25 @@ pub(crate) fn replaced(object: &Raw, key: &str, value: &Raw) -> Raw {
         out = out.raw(&member.key(), if member.is(key) { value } else { &own });
     }
     out.end()
+}
+
+/// A definition whose icons are fetched over TLS or lie in it: whoever shows another one would open what its server likes, from
+/// a page of a neighbour to a script.
+fn with_safe_icons(definition: &Raw) -> Raw {
+    let Some(icons) = Object::of(definition).and_then(|definition| definition.get("icons")) else {
+        return definition.clone();
+    };
+    let is_safe = |icon: &Raw| {
+        let src = Object::of(icon).and_then(|icon| icon.get_str("src").map(|src| src.to_ascii_lowercase()));
+        src.is_some_and(|src| src.starts_with("https://") || src.starts_with("data:image/"))
+    };
+    let all = icons.elements(ICONS_MAX + 1);
+    if !all.is_empty() && all.len() <= ICONS_MAX && all.iter().all(is_safe) {
+        return definition.clone();
+    }
+    let mut safe = ArrayWriter::new(icons.as_bytes().len());
+    all.iter().filter(|icon| is_safe(icon)).take(ICONS_MAX).for_each(|icon| safe.push(icon));
+    replaced(definition, "icons", &safe.end())
 }
 
 /// A definition whose schema doesn't name these arguments.
@@ -223,6 +251,25 @@ mod tests {
             (tool.renamed.as_deref(), tool.tier, tool.timeout.as_secs()),
             (Some("u"), Tier::Danger, 9)
         );
+    }
+
+    #[test]
+    fn icons_lie_in_it_or_are_fetched_over_tls() {
+        let icons = |all: Value| {
+            let definition = json!({"name": "t", "inputSchema": {}, "icons": all});
+            let offered = Offered::of(List::Tools, &raw(&definition), Tier::Read, Duration::ZERO).unwrap();
+            offered.definition.view::<Value>().unwrap()["icons"].clone()
+        };
+        let good = json!([{"src": "https://x.org/a.png", "sizes": ["48x48"]}, {"src": "data:image/png;base64,AA=="}]);
+        assert_eq!(icons(good.clone()), good);
+        for bad in
+            ["http://192.168.1.1/", "javascript:alert(1)", "file:///etc/passwd", "data:text/html,x", ""]
+        {
+            assert_eq!(icons(json!([{"src": bad}, good[0]])), json!([good[0]]), "{bad}");
+        }
+        assert_eq!(icons(json!("https://x.org")), json!([]));
+        assert_eq!(icons(json!([{}, 7])), json!([]));
+        assert_eq!(icons(vec![good[0].clone(); 40].into()).as_array().unwrap().len(), ICONS_MAX);
     }
 
     #[test]

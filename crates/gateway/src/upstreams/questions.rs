@@ -1,7 +1,5 @@
 //! What a server asks of its client while a call runs: who answers it, and how a person is shown it.
 
-use std::borrow::Cow;
-
 use hayward_mcp::envelope::Request;
 use hayward_mcp::error::RpcError;
 use hayward_mcp::input::{InputMethod, InputRequest};
@@ -11,6 +9,10 @@ use serde_json::Value;
 
 use super::admission::is_hidden;
 use super::call::nobody;
+
+/// What people read and nothing else is made of.
+const READ: [&str; 4] = ["message", "title", "description", "enumNames"];
+const UNSEEN: &str = "a name or a value in it holds characters that people don't see";
 
 /// The key of the one question of a held call.
 const KEY: &str = "1";
@@ -43,22 +45,22 @@ pub(crate) fn judge(request: &Request, abilities: Abilities, is_shared: bool) ->
     Judged::Answer(Err(nobody(&request.method)))
 }
 
-/// What speaks against asking this: a person is sent to pages of the web, and to nothing else that a link may open.
+/// What speaks against asking this: a person is sent to pages of the web, and to nothing else that a link may open; and what is
+/// answered must read as what it is.
 pub(crate) fn objection(request: &InputRequest) -> Option<&'static str> {
-    let is_page = |url: &str| matches!(url.split_once("://"), Some(("http" | "https", _)));
-    let params = hayward_mcp::json::Object::of(&request.params)?;
-    let is_url = request.method == InputMethod::Elicit && params.get_str("mode").as_deref() == Some("url");
-    let is_fit = params.get_str("url").is_some_and(|url| is_page(&url));
-    (is_url && !is_fit).then_some("`url` must be that of a page: `http://…` or `https://…`")
+    visible(request).err()
 }
 
 /// The question as a person is shown it: from whom it is, without characters that nobody sees, and without a wish for what
-/// others have said.
+/// others have said. Of one that can't be asked nothing is shown.
 pub(crate) fn shown(server: &str, request: InputRequest) -> InputRequest {
-    let Ok(mut params) = request.params.view::<Value>() else { return request };
+    let mut params = match visible(&request) {
+        Ok(Some(params)) => params,
+        Ok(None) => return request,
+        Err(_) => return InputRequest { params: Raw::empty_object(), ..request },
+    };
     match request.method {
         InputMethod::Elicit => {
-            strip(&mut params);
             let message = params.get("message").and_then(Value::as_str).unwrap_or_default();
             params["message"] = format!("[{server}] {message}").into();
         }
@@ -68,28 +70,52 @@ pub(crate) fn shown(server: &str, request: InputRequest) -> InputRequest {
         }
         InputMethod::Sample | InputMethod::ListRoots => return request,
     }
-    match Raw::of(&params) {
-        Ok(params) => InputRequest { params, ..request },
-        Err(_) => request,
-    }
+    let params = Raw::of(&params).unwrap_or_else(|_| Raw::empty_object());
+    InputRequest { params, ..request }
 }
 
-/// Takes out of every text what changes how it is read without being seen.
-fn strip(value: &mut Value) {
+/// What is asked, as it is shown, or what speaks against asking it; none if nobody looks at it.
+fn visible(request: &InputRequest) -> Result<Option<Value>, &'static str> {
+    if request.method == InputMethod::ListRoots {
+        return Ok(None);
+    }
+    let mut params: Value = request.params.view().map_err(|_| "it can't be read")?;
+    if request.method != InputMethod::Elicit {
+        return Ok(Some(params));
+    }
+    for (member, value) in
+        params.as_object_mut().into_iter().flatten().filter(|(member, _)| *member != "_meta")
+    {
+        clean(member, value)?;
+    }
+    let is_page = |url: &str| matches!(url.split_once("://"), Some(("http" | "https", _)));
+    match params.get("mode").map(Value::as_str) {
+        None | Some(Some("form")) => {}
+        Some(Some("url")) if params.get("url").and_then(Value::as_str).is_some_and(is_page) => {}
+        Some(Some("url")) => return Err("`url` must be that of a page: `http://…` or `https://…`"),
+        Some(_) => return Err("`mode` is neither `form` nor `url`"),
+    }
+    Ok(Some(params))
+}
+
+/// Takes out of every text that is only read what changes how it is read without being seen; what is answered, or opened, may
+/// have nothing of it.
+fn clean(name: &str, value: &mut Value) -> Result<(), &'static str> {
+    if name.contains(is_hidden) {
+        return Err(UNSEEN);
+    }
     match value {
-        Value::String(text) => {
-            if let Cow::Owned(visible) = visible(text) {
-                *text = visible;
+        Value::String(text) if text.contains(is_hidden) => {
+            if !READ.contains(&name) {
+                return Err(UNSEEN);
             }
+            *text = text.replace(is_hidden, "");
+            Ok(())
         }
-        Value::Array(elements) => elements.iter_mut().for_each(strip),
-        Value::Object(members) => members.values_mut().for_each(strip),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::Array(elements) => elements.iter_mut().try_for_each(|element| clean(name, element)),
+        Value::Object(members) => members.iter_mut().try_for_each(|(name, value)| clean(name, value)),
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
-}
-
-fn visible(text: &str) -> Cow<'_, str> {
-    if text.contains(is_hidden) { text.replace(is_hidden, "").into() } else { text.into() }
 }
 
 /// The question as the server asks it.
@@ -149,6 +175,31 @@ mod tests {
             json!({"messages": [{"role": "user", "content": {"type": "text", "text": "\u{200d}"}}]});
         let told = shown("ha", asked("sampling/createMessage", &untouched)).params.view::<Value>().unwrap();
         assert_eq!(told, untouched);
+    }
+
+    #[test]
+    fn what_can_not_be_read_or_is_answered_unseen_is_not_asked() {
+        let can: Abilities = [Ability::ElicitUrl, Ability::ElicitForm, Ability::Sample].into_iter().collect();
+        let form = |schema: Value| json!({"message": "?", "requestedSchema": {"properties": schema}});
+        for (method, params) in [
+            ("elicitation/create", r#"{"message": "?", "x": 1e999}"#.to_owned()),
+            (
+                "sampling/createMessage",
+                r#"{"messages": [], "includeContext": "allServers", "x": 1e999}"#.to_owned(),
+            ),
+            ("elicitation/create", json!({"mode": "url\u{200b}", "url": "javascript:alert(1)"}).to_string()),
+            ("elicitation/create", json!({"mode": "url", "url": "https://x.org/\u{202e}"}).to_string()),
+            ("elicitation/create", json!({"mode": "page", "message": "?"}).to_string()),
+            ("elicitation/create", json!({"mode": 1, "message": "?"}).to_string()),
+            ("elicitation/create", form(json!({"su\u{200b}re": {"type": "boolean"}})).to_string()),
+            ("elicitation/create", form(json!({"a": {"type": "string", "enum": ["x\u{202e}"]}})).to_string()),
+            ("elicitation/create", form(json!({"a": {"type": "string", "default": "\u{200b}"}})).to_string()),
+        ] {
+            let text = format!(r#"{{"jsonrpc": "2.0", "id": 1, "method": "{method}", "params": {params}}}"#);
+            let Message::Request(request) = Message::read(text.into()).unwrap() else { panic!("{params}") };
+            assert!(matches!(judge(&request, can, false), Judged::Answer(Err(_))), "{params}");
+            assert_eq!(shown("ha", question(&request)).params.as_str(), "{}", "{params}");
+        }
     }
 
     #[test]

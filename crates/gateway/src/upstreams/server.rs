@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hayward_api::definition::{Placement, Sharing, Transport, Trust};
-use hayward_api::error::with_sources;
 use hayward_api::kinds::server::ServerSpec;
 use hayward_audit::secrets::Redaction;
 use hayward_mcp::era::Era;
@@ -16,15 +15,16 @@ use hayward_mcp::upstream::{Declared, Upstream};
 use hayward_tool::Change;
 use tokio::sync::Semaphore;
 
-use hayward_store::{PendingTool, Store, ToolPin};
+use hayward_store::{PendingTool, Store, StoreError, ToolPin};
 
 use super::admission::{self, At, INSTRUCTIONS, Objection, Pins};
 use super::answer;
 use super::breaker::Breaker;
+use super::lists::{Heard, KeptBack, Lists, Stale, all_lists, changed, same};
 use super::offered::Offered;
 use super::pace::Pace;
 use crate::limits::{
-    CALL_TIMEOUT, OFFERED_BYTES_MAX, OFFERED_MAX, REFUSALS_AT_ONCE_MAX, SERVER_CALLS_MAX, SETTLE_PATIENCE,
+    CALL_TIMEOUT, OFFERED_BYTES_MAX, REFUSALS_AT_ONCE_MAX, SERVER_CALLS_MAX, SETTLE_PATIENCE,
     UPDATES_PER_SECOND_MAX,
 };
 use crate::road::redact;
@@ -40,12 +40,12 @@ pub(crate) struct Server {
     pub(crate) spec: ServerSpec,
     lists: ArcSwap<Lists>,
     breaker: Mutex<Breaker>,
-    /// Calls that it may have at once.
+    /// Calls that it may have at once, however often it is declared anew.
     pub(crate) places: Arc<Semaphore>,
     /// Bounds the refusals that are on their way to it.
     pub(crate) refusals: Arc<Semaphore>,
     /// Held by whoever asks for its lists.
-    pub(crate) refreshing: tokio::sync::Mutex<()>,
+    pub(crate) refreshing: Arc<tokio::sync::Mutex<()>>,
     /// Whether somebody is about to.
     is_due: AtomicBool,
     /// How often it is asked for them.
@@ -56,23 +56,6 @@ pub(crate) struct Server {
     updates: Mutex<(u64, u32)>,
     /// Whether somebody waits to ask it again for its lists.
     is_retried: AtomicBool,
-}
-
-/// What a server offers, as it was last heard.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lists {
-    /// Everything that is shown.
-    pub(crate) offered: Vec<Arc<Offered>>,
-    /// What a model should know before it uses any of it.
-    pub(crate) instructions: Option<Arc<str>>,
-    /// What it declared of itself; none before it was ever reached.
-    pub(crate) declared: Option<Arc<Declared>>,
-    /// What is not shown, and why.
-    pub(crate) kept_back: Vec<KeptBack>,
-    /// Why it may be otherwise by now.
-    pub(crate) stale: Option<Arc<str>>,
-    /// What it said, and what was approved of that, so that it can be looked at again under other rules.
-    heard: Option<Arc<(Heard, Pins)>>,
 }
 
 /// Why something is not shown that a server may have.
@@ -86,55 +69,55 @@ pub(crate) enum WhyNot {
     Unheard(Arc<str>),
 }
 
-/// Something that is not shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptBack {
-    /// The name that its server calls it by.
-    pub name: String,
-    /// Why.
-    pub why: String,
-    /// The whole of it, for whoever is to approve it.
-    pub definition: String,
-    /// Its digest, for the same; none if nobody can.
-    pub pin: Option<String>,
-    /// Whether it is a tool, or what is approved like one.
-    pub is_tool: bool,
-}
-
-/// Why what is remembered may be otherwise by now.
-const UNHEARD: &str = "it has not said what it offers since this daemon started";
-
 impl Server {
-    /// A server of which nothing was heard, or what was heard of it before it was declared anew.
-    pub(crate) fn new(name: &str, uid: &str, spec: ServerSpec, before: Option<&Self>) -> Self {
-        let before = before.map(|before| before.lists().as_ref().clone()).unwrap_or_default();
-        let server = Self {
+    /// A server of which nothing was heard, or what was heard of it before it was declared anew, or else what was approved of it
+    /// before this process began.
+    pub(crate) fn new(
+        (name, uid): (&str, &str),
+        spec: ServerSpec,
+        before: Option<&Self>,
+        (known, redaction): (&[ToolPin], &Redaction),
+    ) -> Self {
+        let places = || Arc::new(Semaphore::new(SERVER_CALLS_MAX));
+        let refusals = || Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX));
+        let mut server = Self {
             name: name.into(),
             uid: uid.into(),
             spec,
             lists: ArcSwap::from_pointee(Lists::default()),
             breaker: Mutex::default(),
-            places: Arc::new(Semaphore::new(SERVER_CALLS_MAX)),
-            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE_MAX)),
-            refreshing: tokio::sync::Mutex::default(),
+            places: before.map_or_else(places, |before| Arc::clone(&before.places)),
+            refusals: before.map_or_else(refusals, |before| Arc::clone(&before.refusals)),
+            refreshing: before.map_or_else(Arc::default, |before| Arc::clone(&before.refreshing)),
             is_due: AtomicBool::new(false),
             pace: Mutex::default(),
             since: Instant::now(),
             updates: Mutex::default(),
             is_retried: AtomicBool::new(false),
         };
-        // What is hidden, fixed or riskier from now on is so at once, whatever the server does meanwhile.
-        if let (Some(declared), Some(heard)) = (&before.declared, &before.heard) {
-            let (lists, _) = server.admit(declared, heard);
-            let stale = Some("its definition has changed".into());
-            server.lists.store(Arc::new(Lists { stale, ..lists }));
-        }
+        let before = before.map(|before| before.lists().as_ref().clone()).unwrap_or_default();
+        let lists = match (&before.declared, &before.heard) {
+            // What is hidden, fixed or riskier from now on is so at once, whatever the server does meanwhile.
+            (Some(declared), Some(heard)) => {
+                let (lists, _) = server.admit(declared, heard, redaction);
+                Lists { stale: Some(Stale::Redefined), ..lists }
+            }
+            _ => server.remembered(known, redaction),
+        };
+        server.lists = ArcSwap::from_pointee(lists);
         server
     }
 
     /// What it offers.
     pub(crate) fn lists(&self) -> Arc<Lists> {
         self.lists.load_full()
+    }
+
+    /// How it calls its tools; none before it has said so.
+    pub(crate) fn own_tools(&self) -> Option<Vec<String>> {
+        let lists = self.lists.load();
+        let (heard, _) = lists.heard.as_deref()?;
+        Some(heard.tools.iter().map(admission::name_of).collect())
     }
 
     /// How long it may still take until it is known what it offers; none if that is known, or why not, or if it has taken long
@@ -213,49 +196,68 @@ impl Server {
 
     /// It can't be reached: what it offered last stays, and says so. What changed by that.
     pub(crate) fn mark_gone(&self, why: &str) -> Vec<Change> {
-        let (lists, why) = (self.lists(), &*answer::cleaned(why));
-        if lists.stale.as_deref() == Some(why) {
-            return Vec::new();
-        }
-        let was_fresh = lists.stale.is_none() && lists.declared.is_some();
-        self.lists.store(Arc::new(Lists { stale: Some(why.into()), ..lists.as_ref().clone() }));
+        let stale = Stale::Away(answer::cleaned(why).into());
+        // Whoever hears of it at the same time isn't overwritten.
+        let before = self.lists.rcu(|lists| Lists { stale: Some(stale.clone()), ..lists.as_ref().clone() });
+        let was_fresh = before.stale.is_none() && before.declared.is_some();
         if was_fresh { all_lists() } else { Vec::new() }
     }
 
     /// Asks it what it offers, keeps what is approved of that, and then shows it. What changed by that.
     ///
     /// By whoever has [`Server::refreshing`]: what is approved is read before anything is asked, and kept before anything is shown.
-    /// What it says is taken without secrets that we hold: it may have been handed some.
+    /// What it says is shown and kept without secrets that we hold: it may have been handed some. If it is declared anew
+    /// meanwhile, nothing is kept.
     pub(crate) async fn refresh(
         &self,
         upstream: &Upstream,
         store: &Store,
-        redaction: &Redaction,
+        (redaction, is_current): (&Redaction, impl Fn() -> bool),
     ) -> Result<Vec<Change>, String> {
         let known = store.tool_pins(&self.uid).await;
         let known = known.map_err(|error| format!("what was approved can't be read: {error}"))?;
         let pins = known.iter().filter_map(|pin| Some((pin.name.clone(), pin.digest.clone()?))).collect();
-        let declared = redacted(redaction, upstream.declared());
-        let fetch = async |list| -> Result<Vec<Raw>, String> {
-            let elements = fetch(upstream, &declared, list).await?;
-            Ok(elements.into_iter().map(|element| redact::raw(redaction, element)).collect())
-        };
-        let heard = Heard {
-            tools: fetch(List::Tools).await?,
-            resources: fetch(List::Resources).await?,
-            templates: fetch(List::Templates).await?,
-            prompts: fetch(List::Prompts).await?,
-        };
-        let heard = Arc::new((heard, pins));
-        let (lists, approved) = self.admit(&declared, &heard);
+        let declared = upstream.declared();
+        let heard = Arc::new((Heard::of(upstream).await?, pins));
+        let (lists, approved) = self.admit(&declared, &heard, redaction);
+        if !is_current() {
+            return Ok(Vec::new());
+        }
         self.keep(store, (&known, &lists), &approved).await?;
         // From now on this is what was approved.
         let (heard, mut pins) = heard.as_ref().clone();
         pins.extend(approved.into_iter().map(|(name, pin, _)| (name, pin)));
-        let lists = Lists { heard: Some(Arc::new((heard, pins))), ..lists };
-        let changes = changed(&self.lists(), &lists);
-        self.lists.store(Arc::new(lists));
-        Ok(changes)
+        let lists = Arc::new(Lists { heard: Some(Arc::new((heard, pins))), ..lists });
+        let before = self.lists.swap(Arc::clone(&lists));
+        Ok(changed(&before, &lists))
+    }
+
+    /// Looks again at what it said, or what is remembered of it, by what is approved and what is secret now. What changed by that.
+    ///
+    /// By whoever has [`Server::refreshing`].
+    pub(crate) async fn look_again(
+        &self,
+        store: &Store,
+        redaction: &Redaction,
+    ) -> Result<Vec<Change>, StoreError> {
+        if self.is_builtin() {
+            return Ok(Vec::new());
+        }
+        let known = store.tool_pins(&self.uid).await?;
+        let before = self.lists();
+        let again = match (&before.declared, &before.heard) {
+            (Some(declared), Some(heard)) => {
+                let pins = known.iter().filter_map(|pin| Some((pin.name.clone(), pin.digest.clone()?)));
+                let heard = Arc::new((heard.0.clone(), pins.collect()));
+                self.admit(declared, &heard, redaction).0
+            }
+            _ => self.remembered(&known, redaction),
+        };
+        // Why it may be otherwise stays as it is.
+        let again =
+            |stale: &Option<Stale>| Lists { stale: stale.clone().or(again.stale.clone()), ..again.clone() };
+        let before = self.lists.rcu(|lists| again(&lists.stale));
+        Ok(if same(&before, &self.lists()) { Vec::new() } else { all_lists() })
     }
 
     /// Keeps what is approved by being the first, and what waits, unless that is known.
@@ -287,13 +289,19 @@ impl Server {
         kept.map_err(|error| format!("what is approved of it can't be kept: {error}"))
     }
 
-    fn admit(&self, declared: &Arc<Declared>, heard: &Arc<(Heard, Pins)>) -> (Lists, Vec<Approved>) {
+    fn admit(
+        &self,
+        declared: &Arc<Declared>,
+        heard: &Arc<(Heard, Pins)>,
+        redaction: &Redaction,
+    ) -> (Lists, Vec<Approved>) {
         let (trust, timeout) = (self.trust(), self.timeout());
         let (mut lists, mut approved) = (Lists::default(), Vec::new());
         lists.heard = Some(Arc::clone(heard));
         let (heard, pins) = heard.as_ref();
-        let judged = admission::objections(&heard.tools, trust, pins, pins.is_empty());
-        for (tool, judged) in heard.tools.iter().zip(judged) {
+        let tools: Vec<_> = heard.tools.iter().map(|tool| redact::raw(redaction, tool.clone())).collect();
+        let judged = admission::objections((&tools, &heard.tools), trust, pins, pins.is_empty());
+        for (tool, judged) in tools.iter().zip(judged) {
             match judged {
                 Ok(admitted) => {
                     lists.offered.extend(self.offer(&admitted.name, tool));
@@ -318,6 +326,7 @@ impl Server {
             (List::Prompts, &heard.prompts),
         ] {
             for element in elements {
+                let element = &redact::raw(redaction, element.clone());
                 let looked = match element.view() {
                     _ if element.as_bytes().len() > OFFERED_BYTES_MAX => Err("it is too large".to_owned()),
                     Ok(value) => admission::look_at_strings(&value, At::Top(""))
@@ -337,7 +346,10 @@ impl Server {
                 }
             }
         }
-        self.look_at_instructions(declared, pins, (&mut lists, &mut approved));
+        if let Some(said) = &declared.instructions {
+            let shown = redact::text(redaction, said.clone());
+            self.look_at_instructions((&shown, said), pins, (&mut lists, &mut approved));
+        }
         lists.declared = Some(Arc::clone(declared));
         (lists, approved)
     }
@@ -350,29 +362,36 @@ impl Server {
         offered.and_then(|it| it.with(said)).map(Arc::new)
     }
 
-    /// Whether nothing was heard of it yet, neither what it offers nor why not.
-    pub(crate) fn is_unheard(&self) -> bool {
-        let lists = self.lists.load();
-        !self.is_builtin() && lists.declared.is_none() && lists.stale.is_none()
+    /// Whether it has said what it offers.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.lists.load().declared.is_some()
     }
 
-    /// Shows what was approved of it before this process began, until it says itself what it offers.
-    pub(crate) fn remember(&self, known: &[ToolPin]) {
-        // Whoever asks it knows better, or is about to.
-        let Ok(_turn) = self.refreshing.try_lock() else { return };
-        let approved = known.iter().filter(|pin| pin.digest.is_some());
+    /// What was approved of it before this process began, which is shown until it says itself what it offers.
+    fn remembered(&self, known: &[ToolPin], redaction: &Redaction) -> Lists {
         let mut lists = Lists::default();
-        for pin in approved {
-            let Some(definition) = &pin.definition else { continue };
+        for pin in known {
+            // What waited for somebody to approve it waits still.
+            if let Some(pending) = &pin.pending {
+                lists.kept_back.push(KeptBack {
+                    name: pin.name.clone(),
+                    why: pending.why.clone(),
+                    definition: redact::text(redaction, pending.definition.clone()),
+                    pin: Some(pending.digest.clone()),
+                    is_tool: true,
+                });
+                continue;
+            }
+            let Some(definition) = pin.definition.as_ref().filter(|_| pin.digest.is_some()) else { continue };
             if pin.name == INSTRUCTIONS {
-                lists.instructions = Some(definition.as_str().into());
+                lists.instructions = Some(redact::text(redaction, definition.clone()).into());
             } else if let Ok(tool) = Raw::parse(definition.clone(), hayward_mcp::limits::JSON) {
-                lists.offered.extend(self.offer(&pin.name, &tool));
+                lists.offered.extend(self.offer(&pin.name, &redact::raw(redaction, tool)));
             }
         }
-        if self.is_unheard() && !lists.offered.is_empty() {
-            self.lists.store(Arc::new(Lists { stale: Some(UNHEARD.into()), ..lists }));
-        }
+        let is_nothing = lists.offered.is_empty() && lists.kept_back.is_empty();
+        lists.stale = (!is_nothing).then_some(Stale::Remembered);
+        lists
     }
 
     /// Why nothing is shown of it under this name that it may have.
@@ -383,19 +402,18 @@ impl Server {
         }
         match &lists.stale {
             _ if self.is_builtin() || lists.declared.is_some() => None,
-            Some(why) if **why != *UNHEARD => Some(WhyNot::Unheard(Arc::clone(why))),
-            Some(_) | None => Some(WhyNot::Starting),
+            Some(Stale::Away(why)) => Some(WhyNot::Unheard(Arc::clone(why))),
+            Some(Stale::Remembered | Stale::Redefined) | None => Some(WhyNot::Starting),
         }
     }
 
     /// What it says to models before anything else is shown if it was approved like a tool.
     fn look_at_instructions(
         &self,
-        declared: &Declared,
+        (text, said): (&str, &str),
         pins: &Pins,
         (lists, approved): (&mut Lists, &mut Vec<Approved>),
     ) {
-        let Some(text) = declared.instructions.as_deref() else { return };
         let kept_back = |why: &str, pin: Option<String>| KeptBack {
             name: INSTRUCTIONS.to_owned(),
             why: why.to_owned(),
@@ -409,7 +427,9 @@ impl Server {
         let pin = admission::pin(&text.into());
         let is_taken = match (self.trust(), pins.get(INSTRUCTIONS)) {
             (Trust::Follow, _) => true,
-            (Trust::Pin | Trust::Review, Some(known)) => *known == pin,
+            (Trust::Pin | Trust::Review, Some(known)) => {
+                *known == pin || *known == admission::pin(&said.into())
+            }
             (Trust::Pin, None) => pins.is_empty(),
             (Trust::Review, None) => false,
         };
@@ -431,66 +451,4 @@ fn waiting(kept: &KeptBack) -> Option<(String, PendingTool)> {
     let pending =
         PendingTool { digest: kept.pin.clone()?, definition: kept.definition.clone(), why: kept.why.clone() };
     Some((kept.name.clone(), pending))
-}
-
-/// What a server said that it offers.
-#[derive(Clone, Debug)]
-struct Heard {
-    tools: Vec<Raw>,
-    resources: Vec<Raw>,
-    templates: Vec<Raw>,
-    prompts: Vec<Raw>,
-}
-
-/// What a server says of itself, without secrets that we hold.
-fn redacted(redaction: &Redaction, declared: Arc<Declared>) -> Arc<Declared> {
-    let Some(said) = &declared.instructions else { return declared };
-    let instructions = redact::text(redaction, said.clone());
-    if instructions == *said {
-        return declared;
-    }
-    Arc::new(Declared { instructions: Some(instructions), ..declared.as_ref().clone() })
-}
-
-/// A whole list; an empty one of a server that doesn't have it.
-async fn fetch(upstream: &Upstream, declared: &Declared, list: List) -> Result<Vec<Raw>, String> {
-    let capability = match list {
-        List::Tools => "tools",
-        List::Resources | List::Templates => "resources",
-        List::Prompts => "prompts",
-    };
-    if !declared.can(capability) {
-        return Ok(Vec::new());
-    }
-    match upstream.list(list).await {
-        Ok(Ok(mut listed)) => {
-            listed.elements.truncate(OFFERED_MAX);
-            Ok(listed.elements)
-        }
-        // Many have resources and no templates, and say so with an error.
-        Ok(Err(_)) if list == List::Templates => Ok(Vec::new()),
-        Ok(Err(error)) => Err(format!("it answers `{}` with an error: {error}", list.method())),
-        Err(error) => Err(with_sources(&error)),
-    }
-}
-
-fn all_lists() -> Vec<Change> {
-    vec![Change::Tools, Change::Resources, Change::Prompts]
-}
-
-fn changed(before: &Lists, after: &Lists) -> Vec<Change> {
-    if before.stale.is_some() || before.declared.is_none() || before.instructions != after.instructions {
-        return all_lists();
-    }
-    let of = |lists: &Lists, wanted: &[List]| -> Vec<Raw> {
-        let offered = lists.offered.iter().filter(|offered| wanted.contains(&offered.list));
-        offered.map(|offered| offered.definition.clone()).collect()
-    };
-    let kinds: [(&[List], Change); 3] = [
-        (&[List::Tools], Change::Tools),
-        (&[List::Resources, List::Templates], Change::Resources),
-        (&[List::Prompts], Change::Prompts),
-    ];
-    let differs = kinds.into_iter().filter(|(lists, _)| of(before, lists) != of(after, lists));
-    differs.map(|(_, change)| change).collect()
 }

@@ -9,7 +9,7 @@ use hayward_mcp::json::{ArrayWriter, ObjectWriter, Raw};
 use hayward_mcp::upstream::{Exchange, Outgoing, Step, Upstream, UpstreamError};
 use tokio::time::{interval, timeout};
 
-use super::{On, Upstreams};
+use super::{On, Upstreams, Why};
 use crate::limits::{LISTEN_LOOK, LISTEN_PAUSE_MAX, LISTEN_PAUSE_MIN, TELL_TIMEOUT};
 
 /// URIs of resources.
@@ -97,7 +97,7 @@ impl Upstreams {
                 Ok(Step::Notification(notification)) => {
                     if !has_begun && was_heard {
                         // What changed since the last stream, nobody told.
-                        self.refresh_soon(server);
+                        self.refresh_soon(server, Why::WeLook);
                     }
                     has_begun = true;
                     self.notified(server, On::Shared, &notification);

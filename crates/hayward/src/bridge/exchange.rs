@@ -1,6 +1,7 @@
 //! One message over HTTP: sent, sent again where nothing was done with it, and followed until it is answered.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::{Shared, failed};
-use crate::limits::{MESSAGE_BYTES_MAX, REACH_PATIENCE, REACH_PAUSE_MAX, REACH_PAUSE_MIN};
+use crate::limits::{FIRST_PATIENCE, MESSAGE_BYTES_MAX, REACH_PATIENCE, REACH_PAUSE_MAX, REACH_PAUSE_MIN};
+use crate::output::{plain, tell};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -83,7 +85,10 @@ impl Shared {
                 &request.id,
                 "the credential was refused: log in with `hayward login`, or set HAYWARD_TOKEN",
             ),
-            (_, Ok(body)) => failed(&request.id, &format!("the server answered {status}: {}", shown(&body))),
+            (_, Ok(body)) => failed(
+                &request.id,
+                &told(&body).unwrap_or_else(|| format!("the server answered {status}: {}", shown(&body))),
+            ),
             (_, Err(error)) => failed(&request.id, &format!("the answer broke off: {}", error.what)),
         };
         lines.send(line).await.ok();
@@ -295,14 +300,26 @@ impl Shared {
 
     /// Sends a request, again and again while it can't have arrived.
     async fn send(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Answer, ConnectError> {
-        let (until, mut pause) = (Instant::now() + REACH_PATIENCE, REACH_PAUSE_MIN);
+        // Where nobody ever answered, there is probably nobody.
+        let has_reached = self.has_reached.load(Ordering::Relaxed);
+        let patience = if has_reached { REACH_PATIENCE } else { FIRST_PATIENCE };
+        let (until, mut pause) = (Instant::now() + patience, REACH_PAUSE_MIN);
         loop {
             match self.dial.send(self.request(method.clone(), headers.clone(), body.clone())).await {
                 Err(error) if !error.may_have_arrived && Instant::now() < until => {
+                    // Whoever looks at a client that waits sees why; a short restart is nobody's business.
+                    if pause >= REACH_PAUSE_MAX / 4 && !self.is_told.swap(true, Ordering::Relaxed) {
+                        let text = format!("note: {}: {}: trying again", self.url, error.what);
+                        tell(&(plain(&text) + "\n"));
+                    }
                     sleep(pause).await;
                     pause = (pause * 2).min(REACH_PAUSE_MAX);
                 }
-                sent => return sent,
+                sent => {
+                    self.is_told.fetch_and(sent.is_err(), Ordering::Relaxed);
+                    self.has_reached.fetch_or(sent.is_ok(), Ordering::Relaxed);
+                    return sent;
+                }
             }
         }
     }
@@ -331,6 +348,12 @@ async fn whole(mut body: Box<dyn Body>) -> Result<Bytes, ConnectError> {
         all.extend_from_slice(&chunk);
     }
     Ok(all.into())
+}
+
+/// What an error says that belongs to no request.
+fn told(body: &[u8]) -> Option<String> {
+    let error: serde_json::Value = serde_json::from_slice(body).ok()?;
+    error["error"]["message"].as_str().map(ToOwned::to_owned)
 }
 
 /// The beginning of what a server says that is no message.

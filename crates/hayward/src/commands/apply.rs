@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::manifest::{self, Empty, FilesArg, Manifest};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ProjectArg, ServerArgs, block_on};
-use crate::writing::{ManagerArg, ResultForm, Trial, TrialArg, results};
+use crate::writing::{ManagerArg, ResultForm, Trial, TrialArg, results, warn};
 
 /// Makes the world what files say: all of it, or nothing if anything is wrong.
 ///
@@ -67,6 +67,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     block_on(async {
         let applied = client.apply(&manifest::lists(&manifests), &applying).await;
         let applied = applied.map_err(|error| manifest::placed(&manifests, error))?;
+        for manifest in &manifests {
+            warn(manifest.kind, &manifest.document);
+        }
         results(&applied, args.output, if applying.is_trial { " (tried, not done)" } else { "" })
     })
 }

@@ -68,13 +68,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let until = Instant::now() + START_PATIENCE;
         let mut has_told = false;
         let result = loop {
-            let schema = if args.arguments.is_empty() { None } else { schema(&upstream, tool, &at).await? };
+            let schema = schema(&upstream, tool, &at).await?;
             for pair in &args.arguments {
                 let (key, value) = argument(pair, schema.as_ref())?;
                 arguments.insert(key, value);
             }
             let result = call(&upstream, tool, &arguments, &at).await?;
-            if !is_starting(&result) || Instant::now() > until {
+            // What is listed was called, whatever its server says of itself.
+            if schema.is_some() || !is_starting(&result) || Instant::now() > until {
                 break result;
             }
             if !has_told {
@@ -196,6 +197,9 @@ fn tell(progress: &Raw) {
 
 fn shown(shape: Shape, result: &Raw) -> Result<(), Failure> {
     let value: Value = result.view().context("the result can't be read")?;
+    if let (Shape::Text, Some(failure)) = (shape, refusal(&value)) {
+        return Err(failure);
+    }
     written(match shape {
         Shape::Text => data(&plain(&text(&value))),
         Shape::Json => safe_json(&value, serde_json::to_string_pretty).and_then(|text| data(&(text + "\n"))),
@@ -208,6 +212,20 @@ fn shown(shape: Shape, result: &Raw) -> Result<(), Failure> {
         });
     }
     Ok(())
+}
+
+/// A failure that says in one text what is the matter and what helps, as those of this gateway do, for people to read.
+fn refusal(result: &Value) -> Option<Failure> {
+    let [block] = result["content"].as_array().filter(|_| result["isError"] == true)?.as_slice() else {
+        return None;
+    };
+    let told: Value = serde_json::from_str(block["text"].as_str()?).ok()?;
+    let (code, message) = (told["error"].as_str()?, told["message"].as_str()?);
+    let failure = Failure { exit_code: 1, ..Failure::unavailable(anyhow!("{code}: {message}")) };
+    Some(match told["suggestion"].as_str() {
+        Some(hint) => failure.hint(hint.to_owned()),
+        None => failure,
+    })
 }
 
 /// What people read of a result.

@@ -15,7 +15,7 @@ use crate::output::documents::{Group, Showing, show};
 use crate::output::{data, plain, tell, written};
 use crate::server::{ServerArgs, block_on};
 use crate::words::usage;
-use crate::writing::{Trial, TrialArg};
+use crate::writing::{Trial, TrialArg, warn};
 
 /// What was said of one resource that is to be made.
 pub(crate) struct Args {
@@ -100,6 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
         let write = Write { is_trial: trial == Trial::Server, precondition: None };
         let made = client.create(kind, &document, write).await?;
+        warn(kind, &made);
         told(kind, made, form.as_ref(), if write.is_trial { " (tried, not made)" } else { "" })
     })
 }

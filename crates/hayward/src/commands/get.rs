@@ -119,6 +119,11 @@ fn of_project(all: Vec<Wanted>, project: &str) -> Vec<Wanted> {
 
 fn finish(mut groups: Vec<Group>, all: &[Wanted], args: &Args) -> Result<(), Failure> {
     if let Some(path) = &args.sort_by {
+        let mut documents = groups.iter().flat_map(|group| &group.documents).peekable();
+        if documents.peek().is_some() && documents.all(|document| at(document, path).is_none()) {
+            let failure = words::usage(format!("nothing that is shown has a member `{path}` to order it by"));
+            return Err(failure.hint("`-o json` shows the members that there are"));
+        }
         let now = jiff::Timestamp::UNIX_EPOCH;
         for group in &mut groups {
             group.documents.sort_by_cached_key(|document| match at(document, path) {

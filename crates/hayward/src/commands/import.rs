@@ -8,6 +8,7 @@
 
 mod clients;
 mod comments;
+mod docker;
 mod exposed;
 mod mcpctl;
 mod plan;

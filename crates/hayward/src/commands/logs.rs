@@ -4,12 +4,12 @@ use std::io;
 
 use anyhow::anyhow;
 use hayward_api::Code;
-use hayward_api::kinds::instance;
+use hayward_api::kinds::{instance, server};
 use hayward_client::{Client, LogPart, Selection, Target};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::output::{data, plain, written};
+use crate::output::{data, plain, tell, written};
 use crate::server::{ServerArgs, block_on};
 
 /// Shows what a server prints beside its protocol: the last lines of one of its instances.
@@ -48,14 +48,63 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let part = LogPart { tail: args.tail, is_previous: args.previous };
         if !args.follow {
             let lines = client.logs(&instance, part).await?;
+            if lines.is_empty() {
+                silent(&client, &instance).await;
+            }
             return written(lines.iter().try_for_each(|line| shown(&line.text)));
         }
         let mut lines = client.follow_logs(&instance, part).await?;
         while let Some(line) = lines.next().await? {
             written(shown(&line.text))?;
         }
+        ended(&client, &instance).await;
         Ok(())
     })
+}
+
+/// Tells of an instance that printed nothing how it is.
+async fn silent(client: &Client, id: &str) {
+    let (phase, reason) = state(client, id).await;
+    let phase = phase.map(|phase| format!("; it is {phase}")).unwrap_or_default();
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+    tell(&(plain(&format!("note: nothing was printed{phase}{reason}")) + "\n"));
+}
+
+/// Tells how an instance ended whose log is at its end, or that it isn't known why there is no more of it.
+async fn ended(client: &Client, id: &str) {
+    let told = match client.get(Target { kind: &instance::DESCRIPTOR, word: id, project: None }).await {
+        Err(error) if error.code() == Code::NotFound => "the instance has ended".to_owned(),
+        Ok(found) if is_over(&found) => {
+            let reason = found.pointer("/status/reason").and_then(Value::as_str);
+            format!(
+                "the instance has ended{}",
+                reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+            )
+        }
+        Ok(_) | Err(_) => "nothing more of the log came; the instance may run on".to_owned(),
+    };
+    tell(&(plain(&format!("note: {told}")) + "\n"));
+}
+
+/// Whether an instance has ended, or is about to.
+fn is_over(instance: &Value) -> bool {
+    let phase = instance.pointer("/status/phase").and_then(Value::as_str);
+    phase.is_some_and(|phase| ["STOPPED", "STOPPING", "ERROR"].contains(&phase))
+}
+
+/// What an instance does, and what is the matter with it, if it is still known.
+async fn state(client: &Client, id: &str) -> (Option<String>, Option<String>) {
+    let found = client.get(Target { kind: &instance::DESCRIPTOR, word: id, project: None }).await;
+    let of = |path: &str| found.as_ref().ok()?.pointer(path)?.as_str().map(ToOwned::to_owned);
+    (of("/status/phase"), of("/status/reason"))
+}
+
+/// Why a server has no instances, in its own words.
+async fn why_none(client: &Client, server: &str) -> Option<String> {
+    let found = client.get(Target { kind: &server::DESCRIPTOR, word: server, project: None }).await.ok()?;
+    let conditions = found.pointer("/status/conditions")?.as_array()?;
+    let ready = conditions.iter().find(|it| it["type"] == "Ready")?;
+    ready.get("message")?.as_str().map(|why| format!("server `{server}` has no instances now: {why}"))
 }
 
 /// The id of the instance that is meant.
@@ -77,7 +126,8 @@ async fn meant(client: &Client, args: &Args) -> Result<String, Failure> {
     match client.get(Target { kind, word: &args.name, project: None }).await {
         Ok(found) => Ok(text(&found, "id").unwrap_or_else(|| args.name.clone())),
         Err(error) if error.code() == Code::NotFound => {
-            Err(none(&format!("no server with instances, and no instance, is called `{}`", args.name)))
+            let nobody = || format!("no server with instances, and no instance, is called `{}`", args.name);
+            Err(none(&why_none(client, &args.name).await.unwrap_or_else(nobody)))
         }
         Err(error) => Err(error.into()),
     }
@@ -93,10 +143,6 @@ fn none(told: &str) -> Failure {
 fn pick(instances: &[Value], replica: Option<u32>) -> Option<String> {
     let number = |instance: &Value| instance.get("replica").and_then(Value::as_u64).unwrap_or_default();
     let is_meant = |instance: &&Value| replica.is_none_or(|replica| u64::from(replica) == number(instance));
-    let is_over = |instance: &Value| {
-        let phase = instance.pointer("/status/phase").and_then(Value::as_str);
-        phase.is_some_and(|phase| ["STOPPED", "STOPPING", "ERROR"].contains(&phase))
-    };
     let meant = instances.iter().filter(is_meant);
     let rank = |instance: &&Value| {
         (number(instance), is_over(instance), std::cmp::Reverse(text(instance, "createdAt")))

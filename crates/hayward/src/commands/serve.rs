@@ -233,6 +233,17 @@ impl Args {
         self.runners.docker_socket = absolute(self.runners.docker_socket, "--docker-socket")?;
         self.runners.package_certificates =
             absolute(self.runners.package_certificates, "--package-certificates")?;
+        if let Some(path) = &self.runners.package_certificates {
+            let readable = std::fs::File::open(path).and_then(|file| file.metadata());
+            let is_file = readable.map_err(|error| {
+                let what = format!("`--package-certificates`: `{}` can't be read", path.display());
+                Failure::configuration(anyhow::Error::from(error).context(what))
+            })?;
+            if !is_file.is_file() {
+                let what = anyhow::anyhow!("`--package-certificates`: `{}` is no file", path.display());
+                return Err(Failure::configuration(what).hint("name a file of certificates in PEM"));
+            }
+        }
         Ok(self)
     }
 

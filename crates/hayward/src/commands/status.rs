@@ -66,12 +66,13 @@ fn may_fail(asked: Result<Value, hayward_client::Error>) -> Result<Option<Value>
 }
 
 /// What is said for the members of a report on health.
-const WORDS: [(&str, &str); 15] = [
+const WORDS: [(&str, &str); 16] = [
     ("status", "Health"),
     ("uptimeSeconds", "Running for"),
     ("servers.total", "Servers"),
     ("servers.ready", "Servers ready"),
     ("servers.notReady", "Servers not ready"),
+    ("servers.toolsWait", "Tools to approve of"),
     ("instances.total", "Instances"),
     ("instances.phases", "Instances by phase"),
     ("instances.health", "Instances by health"),

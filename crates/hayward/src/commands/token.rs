@@ -151,7 +151,15 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let _log = args.common.start_log()?;
     let data_dir = args.common.data_dir()?;
     let (ask, shown) = read(args.action, &data_dir)?;
+    let is_new = !data_dir.exists();
     let told = runtime::block_on(local::ask(&data_dir, args.common.database()?, ask)).map_err(found)?;
+    if is_new {
+        output::tell(&output::plain(&format!(
+            "note: there was nothing in `{}`: a daemon with another data directory knows nothing of this; `--data-dir` or HAYWARD_DATA_DIR \
+             says which one is meant\n",
+            data_dir.display()
+        )));
+    }
     show(shown, told)
 }
 
@@ -205,6 +213,17 @@ fn spec(add: Add, data_dir: &Path) -> Result<TokenSpec, Failure> {
 /// What a daemon says is its user's, and a terminal may be root's: nothing of it steers the terminal.
 fn show(shown: Shown, told: Told) -> Result<(), Failure> {
     let text = |text: &str| output::data(&output::plain(text));
+    let told = match told {
+        Told::Created { token, missing } => {
+            for missing in missing {
+                output::tell(&output::plain(&format!(
+                    "note: there is no {missing} yet; what it reaches of it comes with it\n"
+                )));
+            }
+            Told::Made(token)
+        }
+        told => told,
+    };
     let written = match (shown, told) {
         (Shown::List(form), Told::Listed(tokens)) => return list(form, &tokens),
         (Shown::Token(Output::Json, name, role), Told::Made(token)) => {

@@ -114,6 +114,10 @@ impl Links for FleetLinks {
             self.connections.link(&instance, owner, upstreams).await
         })
     }
+
+    fn wants_grant(&self, server: &str) -> bool {
+        self.fleet.grants().and_then(|grants| grants.standing(server)).is_some_and(|it| it.trouble.is_some())
+    }
 }
 
 /// The connection that everybody shares to where this call goes.

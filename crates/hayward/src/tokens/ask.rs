@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use hayward_api::kinds::token::{Role, TokenSpec};
-use hayward_api::{Error, Principal, Source, Tier};
+use hayward_api::kinds::{project, server};
+use hayward_api::{Error, Principal, Reach, Source, Tier};
 use hayward_gateway::Protocol;
 use hayward_gateway::tokens::recorded::{self, Author};
 use hayward_gateway::tokens::{Revoked, TokenView, Tokens};
+use hayward_store::StoreError;
 use serde::{Deserialize, Serialize};
 
 use super::TokenDesk;
@@ -34,6 +36,11 @@ pub(crate) enum Told {
     Listed(Vec<TokenView>),
     /// The token, as it is shown once.
     Made(String),
+    /// The same of one that was asked for by name, and what of its reach is not there, e.g. "project `home`".
+    Created {
+        token: String,
+        missing: Vec<String>,
+    },
     Revoked(Vec<Revoked>),
 }
 
@@ -44,7 +51,9 @@ impl TokenDesk {
         Ok(match ask {
             Ask::List => Told::Listed(self.list().await?),
             Ask::Create { name, spec } => {
-                Told::Made(recorded::create(protocol, self, author, (name, *spec)).await?)
+                let reach = spec.reach.clone();
+                let token = recorded::create(protocol, self, author, (name, *spec)).await?;
+                Told::Created { token, missing: self.missing(&reach).await }
             }
             Ask::Revoke { token } => {
                 Told::Revoked(vec![recorded::revoke(protocol, self, author, token).await?])
@@ -54,6 +63,26 @@ impl TokenDesk {
                 Told::Revoked(recorded::revoke_role(protocol, self, author, role).await?)
             }
         })
+    }
+}
+
+impl TokenDesk {
+    /// What somebody reaches that is not there: it may come, or it was mistyped. What can't be known is not told.
+    async fn missing(&self, reach: &Reach) -> Vec<String> {
+        let servers = reach
+            .servers
+            .iter()
+            .filter(|name| !server::RESERVED.contains(&name.as_str()))
+            .map(|name| (&server::DESCRIPTOR, name));
+        let all = servers.chain(reach.projects.iter().map(|name| (&project::DESCRIPTOR, name)));
+        let mut missing = Vec::new();
+        for (kind, name) in all {
+            let found = self.store.find(kind, None, name).await;
+            if matches!(found, Err(StoreError::NotFound { .. })) {
+                missing.push(format!("{} `{name}`", kind.name));
+            }
+        }
+        missing
     }
 }
 

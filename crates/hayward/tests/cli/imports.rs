@@ -78,7 +78,7 @@ fn documents_of_mcpctl_may_be_several_in_a_file() {
 #[test]
 fn a_server_that_is_another_one_already_is_said_to_be_replaced() {
     let rig = Rig::new();
-    let docker = r#"{"mcpServers": {"github": {"command": "docker", "args": ["run", "x"], "env": {"TOKEN": "hush"}}}}"#;
+    let docker = r#"{"mcpServers": {"github": {"command": "docker", "args": ["run", "-e", "TOKEN", "x"], "env": {"TOKEN": "hush"}}}}"#;
     rig.ok(&["import", "claude-desktop", &rig.file("claude.json", docker), "--apply"]);
     let file =
         rig.file("mcp.json", r#"{"servers": {"github": {"type": "http", "url": "https://x.org/mcp"}}}"#);
@@ -87,8 +87,7 @@ fn a_server_that_is_another_one_already_is_said_to_be_replaced() {
     {
         let said = rig.run(&[&["import", "vscode", &file], more].concat());
         assert!(said.code == 0 && said.out.contains(&format!("server/github {told}")), "{said:?}");
-        let note =
-            "server `github` is there already and is another one: `docker` becomes `https://x.org/mcp`";
+        let note = "server `github` is there already and is another one: `x` becomes `https://x.org/mcp`";
         assert!(said.err.contains(note) && said.err.contains("`github-env`"), "{said:?}");
     }
     let said = rig.run(&["import", "vscode", &file, "--apply"]);

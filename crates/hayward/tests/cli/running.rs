@@ -97,3 +97,34 @@ fn what_waits_is_shown_and_approved_when_somebody_says_so() {
     assert!(rig.ok(&["approve", "s", "--all", "--yes"]).ends_with("tool `greet` of server `s` approved\n"));
     until(&rig, &["describe", "server", "s"], "1 tools");
 }
+
+#[test]
+fn logs_of_what_printed_nothing_say_why() {
+    let rig = Rig::new();
+    let server = json!({"name": "no", "command": ["/no/such/program"]});
+    rig.ok(&["apply", "-f", &rig.file("s.json", &json!({"servers": [server]}).to_string())]);
+    let started = Instant::now();
+    loop {
+        let said = rig.run(&["logs", "no"]);
+        if said.err.contains("nothing was printed") && said.err.contains("was not found") {
+            assert!(said.out.is_empty(), "{said:?}");
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_mins(1), "{said:?}");
+        pause();
+    }
+    let off = json!({"name": "off", "command": ["x"], "replicas": 0});
+    rig.ok(&["apply", "-f", &rig.file("off.json", &json!({"servers": [off]}).to_string())]);
+    until_err(&rig, &["logs", "off"], "no instances are wanted");
+    let unpinned = json!({"name": "loose", "packageName": "left-pad", "replicas": 0});
+    let said = rig.run(&["apply", "-f", &rig.file("l.json", &json!({"servers": [unpinned]}).to_string())]);
+    assert!(said.err.contains("`left-pad@1.2.3`"), "{said:?}");
+}
+
+fn until_err(rig: &Rig, args: &[&str], expect: &str) {
+    let started = Instant::now();
+    while !rig.run(args).err.contains(expect) {
+        assert!(started.elapsed() < Duration::from_mins(1), "{args:?}: {expect}");
+        pause();
+    }
+}

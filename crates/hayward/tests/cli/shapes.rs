@@ -33,6 +33,7 @@ fn names_are_patterns_lists_and_ids() {
     assert!(!rig.ok(&["get", "servers", "--no-headers"]).contains("NAME"));
     let sorted = rig.ok(&["get", "servers", "--sort-by", "packageName", "-o", "name"]);
     assert_eq!(sorted, "server/grafana\nserver/graph\nserver/other\n");
+    assert!(rig.fails(2, &["get", "servers", "--sort-by", "pakageName"]).contains("`pakageName`"));
 }
 
 #[test]

@@ -161,6 +161,10 @@ async fn access_is_granted_once_renewed_without_a_person_and_told_when_it_is_tak
     issuer.revoke();
     let refused = secret(&rig, &token).await;
     assert_eq!(refused["result"]["isError"], true, "{refused}");
+    assert!(
+        refused.to_string().contains("hayward authorize s") && !refused.to_string().contains("retry later"),
+        "{refused}"
+    );
     let server = rig.until("servers/s", |it| is(it, "AuthorizationRequired", "Revoked")).await;
     let said = condition(&server, "AuthorizationRequired").unwrap()["message"].as_str().unwrap();
     assert!(said.contains("invalid_grant") && said.contains("hayward authorize s"), "{said}");

@@ -98,9 +98,45 @@ async fn a_call_from_the_shell_waits_for_a_server_that_starts_and_for_nothing_el
     assert_eq!(err.matches("its server starts").count(), 1, "{err}");
     // There is no such tool, however long one waits.
     let (code, out, err) = ran(&rig, &token, &["call", "slow/other"]);
-    assert!(code == 1 && out.contains("Unknown tool") && !err.contains("waiting"), "{code} {out} {err}");
+    assert!(code == 1 && out.is_empty() && !err.contains("waiting"), "{code} {out} {err}");
+    assert!(err.contains("Unknown tool") && !err.contains("the tool says"), "{err}");
+    let (_, out, _) = ran(&rig, &token, &["call", "slow/other", "-o", "json"]);
+    assert!(out.contains("Unknown tool"), "{out}");
     let admin = ran(&rig, rig.daemon.token("admin"), &["call", "slow/echo"]);
     assert!(admin.0 == 4 && admin.2.contains("calls nothing") && admin.2.contains("token add"), "{admin:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_says_it_starts_is_called_once() {
+    let rig = Rig::start();
+    let lie = "COUNT = [0]\ndef call(name, arguments, params):\n    COUNT[0] += 1\n    \
+               said = json.dumps({'error': 'ServerStarting', 'message': 'asked %d times' % COUNT[0]})\n    \
+               return {**text(said), 'isError': True}";
+    rig.declare("servers", "liar", python(lie)).await;
+    let token = rig.token("rw", &["liar"], &[]).await;
+    rig.shows("/servers/liar/mcp", &token, &["echo"]).await;
+    let (code, _, err) = ran(&rig, &token, &["call", "liar/echo"]);
+    assert!(code == 1 && err.contains("asked 1 times") && !err.contains("waiting"), "{code} {err}");
+}
+
+#[test]
+fn where_nobody_ever_answers_that_is_said_soon_and_no_success() {
+    let mut child = command(env!("CARGO_BIN_EXE_hayward"), ["connect", "x"])
+        .env("HAYWARD_URL", "http://127.0.0.1:9")
+        .env("HAYWARD_TOKEN", "any")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    writeln!(input, "{}", json!({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"_meta": {}}}))
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("127.0.0.1:9") && line.contains("trying again"), "{line}");
+    drop(input);
+    assert_eq!(child.wait().unwrap().code(), Some(5));
 }
 
 /// `hayward connect` to a scripted server, and its client.

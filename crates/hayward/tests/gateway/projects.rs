@@ -63,7 +63,7 @@ async fn an_endpoint_is_there_for_those_who_may_use_it_and_for_nobody_else() {
     ] {
         let answer = rig.ask(path, token, "tools/list", json!({})).await;
         let message = answer["error"]["message"].as_str().unwrap_or_else(|| panic!("{path}: {answer}"));
-        assert!(message.contains("is no endpoint, or may not be used"), "{message}");
+        assert!(message.contains("is no endpoint, has no servers, or may not be used"), "{message}");
     }
     // Whoever may only look calls nothing that isn't known to be harmless.
     assert_eq!(rig.tools("/servers/a/mcp", &of_server).await, [] as [&str; 0]);
@@ -150,4 +150,27 @@ async fn what_a_server_is_given_is_its_own_and_what_is_fixed_cannot_be_changed()
     let answer = rig.call("/servers/a/mcp", &token, "echo", json!({})).await;
     let got: serde_json::Value = serde_json::from_str(text(&answer)).unwrap();
     assert_eq!(got, json!({"room": "hall", "level": 3}));
+
+    // The record says what was sent, not only what was said.
+    let overrides = json!({"a": {"tools": {"echo": {"name": "say"}}}});
+    rig.declare("projects", "p", json!({"servers": ["a"], "serverOverrides": overrides})).await;
+    let token = rig.token("rw", &[], &["p"]).await;
+    rig.shows("/projects/p/mcp", &token, &["a_say"]).await;
+    rig.call("/projects/p/mcp", &token, "a_say", json!({"level": 7})).await;
+    let record = std::fs::read_to_string(rig.folder.path().join("data/audit/record.jsonl")).unwrap();
+    let intents: Vec<serde_json::Value> = record
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|it: &serde_json::Value| it["type"] == "intent")
+        .collect();
+    let of = |tool: &str| intents.iter().rfind(|it| it["tool"] == tool).unwrap().clone();
+    let renamed = of("a_say");
+    assert_eq!(
+        (&renamed["sent_name"], &renamed["set_arguments"]),
+        (&json!("echo"), &json!({"room": "hall"}))
+    );
+    assert_eq!(renamed["arguments"], json!({"level": 7}));
+    let plain = of("echo");
+    assert_eq!(plain.get("sent_name"), None, "{plain}");
+    assert_eq!(plain["set_arguments"], json!({"level": 3, "room": "hall"}), "{plain}");
 }

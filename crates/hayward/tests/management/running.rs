@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::rig::Rig;
+use super::watching::Watch;
 
 const GREETER: &str = include_str!("../greeter.py");
 
@@ -202,4 +203,134 @@ async fn what_a_server_changes_of_a_tool_waits_and_is_approved_as_it_was_seen() 
     let name = instance(&rig).await;
     let before = rig.get(&format!("/instances/{name}/logs?previous=true"), rig.admin()).await;
     assert!(before.status == 200 && before.body.contains("to greet"), "{}", before.body);
+}
+
+#[tokio::test]
+async fn a_watch_that_asks_for_statuses_tells_each_phase_and_one_that_does_not_none() {
+    let rig = running().await;
+    let before = instance(&rig).await;
+    let mut told = Watch::open(&rig, "/instances?watch=true&status=true", rig.admin()).await;
+    let mut untold = Watch::open(&rig, "/instances?watch=true", rig.admin()).await;
+    let (first, other) = (told.next().await.unwrap(), untold.next().await.unwrap());
+    assert_eq!((&first["object"]["status"]["phase"], &first["type"]), (&json!("RUNNING"), &json!("ADDED")));
+    assert_eq!(other["object"]["name"], before.as_str());
+    change(&rig, "Greets.\u{20}").await;
+    let mut phases = Vec::new();
+    while phases.last().is_none_or(|(name, phase)| *name == before || phase != "RUNNING") {
+        let event = told.next().await.unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if event["type"] != "BOOKMARK" && event["type"] != "DELETED" {
+            phases.push((text(&event["object"]["name"]), text(&event["object"]["status"]["phase"])));
+        }
+    }
+    let of_new = phases.iter().filter(|(name, _)| *name != before).count();
+    assert!(of_new > 1, "it is told of when it comes, and again when its phase is another one: {phases:?}");
+    // A new watch that goes on from here is told what there is: nobody knows what its client has seen.
+    let version = rig.get("/instances", rig.admin()).await.header("x-resource-version").unwrap().to_owned();
+    let path = format!("/instances?watch=true&status=true&resourceVersion={version}");
+    let again = Watch::open(&rig, &path, rig.admin()).await.next().await.unwrap();
+    assert_eq!(
+        (&again["type"], &again["object"]["status"]["phase"]),
+        (&json!("MODIFIED"), &json!("RUNNING"))
+    );
+    let mut name = None;
+    while name.is_none() {
+        let event = untold.next().await.unwrap();
+        assert!(event["object"].get("status").is_none(), "{event}");
+        name = Some(event["type"] == "ADDED").filter(|is_new| *is_new);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_of_those_that_run_tells_who_comes_and_who_goes() {
+    let rig = running().await;
+    let name = instance(&rig).await;
+    let path = "/instances?watch=true&status=true&fieldSelector=status.phase%3DRUNNING";
+    let mut watch = Watch::open(&rig, path, rig.admin()).await;
+    let first = watch.next().await.unwrap();
+    assert_eq!((&first["type"], &first["object"]["name"]), (&json!("ADDED"), &json!(name)));
+    change(&rig, "Greets others.").await;
+    let (mut is_gone, mut is_there) = (false, false);
+    while !(is_gone && is_there) {
+        let event = watch.next().await.unwrap();
+        let is_old = event["object"]["name"] == name.as_str();
+        match event["type"].as_str().unwrap() {
+            "DELETED" => is_gone |= is_old,
+            "ADDED" => {
+                assert_eq!(event["object"]["status"]["phase"], "RUNNING", "{event}");
+                is_there |= !is_old;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn tools_that_wait_and_overrides_that_mean_nothing_are_told_where_somebody_looks() {
+    let rig = running().await;
+    let overrides = json!({"s": {"tools": {"gret": {"hidden": true}, "greet": {"description": "Hello."}}}});
+    rig.post("/projects", rig.admin(), json!({"name": "p", "servers": ["s"], "serverOverrides": overrides}))
+        .await;
+    let conditions = |document: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let all = document["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|it| (text(&it["type"]), text(&it["message"]))).collect()
+    };
+    let project = conditions(&rig.get("/projects/p", rig.admin()).await.json());
+    let unknown: Vec<_> = project.iter().filter(|(kind, _)| kind == "UnknownTool").collect();
+    assert!(
+        unknown.len() == 1 && unknown[0].1.contains("`gret`") && !unknown[0].1.contains("`greet`"),
+        "{project:?}"
+    );
+    let patch = json!({"tools": {"gruss": {"hidden": true}}});
+    assert_eq!(rig.send("PATCH", "/servers/s", rig.admin(), &patch).await.status, 200);
+    until(&rig, "/servers/s", "it is said", |it| {
+        conditions(it).iter().any(|(kind, _)| kind == "UnknownTool")
+    })
+    .await;
+    change(&rig, "Greets all.").await;
+    let waits = |it: &Value| conditions(it).iter().any(|(kind, _)| kind == "ToolsWait");
+    let said = conditions(&until(&rig, "/servers/s", "it waits", waits).await);
+    assert!(said.iter().any(|(_, message)| message.contains("hayward approve s")), "{said:?}");
+    let overview = rig.get("/health/overview", rig.admin()).await.json();
+    assert_eq!(overview["servers"]["toolsWait"], json!(["s"]), "{overview}");
+    let tool = tool(&rig, "waits").await;
+    let digest = json!({"digest": tool["pending"]["digest"]});
+    assert_eq!(rig.post("/servers/s/tools/greet/approve", rig.admin(), digest).await.status, 200);
+    // It is in force by then.
+    let server = rig.get("/servers/s", rig.admin()).await.json();
+    assert_eq!(server["status"]["gateway"]["shown"]["tools"], 1, "{server}");
+}
+
+#[tokio::test]
+async fn while_a_server_that_fails_is_tried_again_it_says_why_it_failed() {
+    let rig = Rig::start();
+    let broken = json!({"name": "broken", "command": ["python3", "-c", "import sys; sys.exit(7)"]});
+    assert_eq!(rig.post("/servers", rig.admin(), broken).await.status, 201);
+    let ready = |server: &Value| {
+        let conditions = server["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|it| it["type"] == "Ready")
+    };
+    let again = |server: &Value| {
+        ready(server).is_some_and(|it| it["message"].as_str().unwrap().contains("tried again"))
+    };
+    let server = until(&rig, "/servers/broken", "it is tried again", again).await;
+    let ready = ready(&server).unwrap();
+    assert!(ready["message"].as_str().unwrap().contains("exited with 7"), "{ready}");
+    assert_eq!((&ready["reason"], &server["status"]["phase"]), (&json!("Crashed"), &json!("Crashed")));
+}
+
+#[tokio::test]
+async fn a_tool_that_a_health_check_calls_is_recorded_before_it_is_called() {
+    let rig = running().await;
+    let check =
+        json!({"healthCheck": {"tool": "greet", "arguments": {"who": "probe"}, "intervalSeconds": 1}});
+    assert_eq!(rig.send("PATCH", "/servers/s", rig.admin(), &check).await.status, 200);
+    until(&rig, "/instances?serverId=s", "it was asked", |all| all[0]["status"]["health"] == "healthy").await;
+    let name = instance(&rig).await;
+    let mut probes = rig.recorded("intent", "servers.probe");
+    probes.retain(|it| it["arguments"]["instance"] == name.as_str());
+    assert_eq!(probes.len(), 1, "once for each instance");
+    let arguments = &probes[0]["arguments"];
+    assert_eq!((&arguments["tool"], &arguments["arguments"]), (&json!("greet"), &json!({"who": "probe"})));
 }

@@ -155,6 +155,83 @@ async fn what_a_server_sees_of_this_machine_is_given_by_whoever_may_use_that() {
     let bob = rig.user("bob@example.org", json!([edit])).await;
     mounted["description"] = json!("ours");
     assert_eq!(rig.send("PUT", "/servers/a", &bob, &mounted).await.status, 200);
+    // Another program would have it as well.
+    let dan = rig.user("dan@example.org", json!([edit, define, servers])).await;
+    for other in [json!({"command": ["other"]}), json!({"env": [{"name": "A", "value": "b"}]})] {
+        let answer = rig.send("PATCH", "/servers/a", &dan, &other).await;
+        assert!(answer.status == 403 && answer.body.contains("mounts"), "{other}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn what_is_otherwise_for_tools_is_said_by_whoever_may_use_them() {
+    let rig = Rig::start();
+    made(
+        &rig,
+        "/servers",
+        json!({"name": "a", "externalUrl": "http://127.0.0.1:1/mcp", "tools": {
+        "wipe": {"tier": "danger"}, "secret": {"hidden": true}, "look": {"fixed": {"path": "/mine"}}}}),
+    )
+    .await;
+    made(&rig, "/projects", json!({"name": "p", "servers": ["a"]})).await;
+    let edits =
+        [json!({"role": "edit", "resource": "servers"}), json!({"role": "edit", "resource": "projects"})];
+    let run = json!({"role": "run", "resource": "servers", "name": "a"});
+    let define = json!({"role": "run", "action": "define-commands"});
+    let with = |more: &[&Value]| -> Value { edits.iter().chain(more.iter().copied()).cloned().collect() };
+    let bob = rig.user("bob@example.org", with(&[])).await;
+    let ann = rig.user("ann@example.org", with(&[&run])).await;
+    let eve = rig.user("eve@example.org", with(&[&define])).await;
+    let ada = rig.user("ada@example.org", with(&[&run, &define])).await;
+    let tools = |tools: Value| json!({ "tools": tools });
+    let overrides = |tools: Value| json!({"serverOverrides": {"a": {"tools": tools}}});
+    let lower = json!({"wipe": {"tier": "read"}});
+    for (path, body, may) in [
+        ("/servers/a", tools(lower.clone()), [false, false, false, true]),
+        // A project makes nothing less risky than its server does.
+        ("/projects/p", overrides(lower), [true; 4]),
+        ("/servers/a", tools(json!({"wipe": null})), [false, false, false, true]),
+        ("/servers/a", tools(json!({"look": {"fixed": {"path": "/etc"}}})), [false, true, false, true]),
+        ("/projects/p", overrides(json!({"look": {"defaults": {"x": 1}}})), [false, true, false, true]),
+        ("/servers/a", tools(json!({"secret": {"hidden": false}})), [false, true, false, true]),
+        ("/servers/a", json!({"trust": "follow"}), [false, false, false, true]),
+        ("/servers/a", json!({"trust": "review"}), [true; 4]),
+        (
+            "/servers/a",
+            tools(json!({"look": {"hidden": true, "description": "Looks.", "tier": "danger"}})),
+            [true; 4],
+        ),
+        ("/projects/p", overrides(json!({"look": {"name": "see"}})), [true; 4]),
+    ] {
+        for (user, may) in [&bob, &ann, &eve, &ada].into_iter().zip(may) {
+            let answer = rig.send("PATCH", &format!("{path}?dryRun=server"), user, &body).await;
+            assert_eq!(answer.status, if may { 200 } else { 403 }, "{path} {body}: {}", answer.body);
+        }
+    }
+    // What a project made riskier is so until somebody says otherwise who may, also while its server is not attached.
+    let risky = json!({"name": "q", "serverOverrides": {"a": {"tools": {"look": {"tier": "danger"}}}}});
+    made(&rig, "/projects", risky).await;
+    for (user, may) in [(&bob, false), (&ann, false), (&ada, true)] {
+        let answer = rig.send("PUT", "/projects/q?dryRun=server", user, &json!({"name": "q"})).await;
+        assert_eq!(answer.status, if may { 200 } else { 403 }, "{}", answer.body);
+    }
+    // Nor does a new server of the name that grants mean get round it.
+    assert_eq!(rig.send("PUT", "/projects/p", rig.admin(), &json!({"name": "p"})).await.status, 200);
+    assert_eq!(rig.send("DELETE", "/servers/a", rig.admin(), &Value::Null).await.status, 204);
+    let again = |more: Value| {
+        let mut again = json!({"name": "a", "externalUrl": "http://127.0.0.1:1/mcp"});
+        again.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        again
+    };
+    for (body, may) in [
+        (again(json!({"tools": {"wipe": {"tier": "read"}}})), false),
+        (again(json!({"trust": "follow"})), false),
+        (again(json!({"tools": {"wipe": {"tier": "danger"}, "look": {"fixed": {"x": 1}}}})), true),
+    ] {
+        let answer = rig.post("/servers?dryRun=server", &bob, body.clone()).await;
+        assert_eq!(answer.status, if may { 201 } else { 403 }, "{body}: {}", answer.body);
+        assert_eq!(rig.post("/servers?dryRun=server", &ada, body).await.status, 201);
+    }
 }
 
 #[tokio::test]

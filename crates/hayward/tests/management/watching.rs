@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use super::rig::{Rig, server};
 
 /// An open watch, line by line.
-struct Watch(BufReader<TcpStream>);
+pub(crate) struct Watch(BufReader<TcpStream>);
 
 impl Watch {
-    async fn open(rig: &Rig, path: &str, token: &str) -> Self {
+    pub(crate) async fn open(rig: &Rig, path: &str, token: &str) -> Self {
         let mut stream = TcpStream::connect(rig.daemon.address).await.unwrap();
         let head = format!(
             "GET /api/v1{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\r\n",
@@ -23,7 +23,7 @@ impl Watch {
     }
 
     /// The next event; none at the end of the stream.
-    async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         let read = async {
             loop {
                 let mut line = String::new();

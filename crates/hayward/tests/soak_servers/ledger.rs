@@ -90,7 +90,12 @@ fn read(record: &Path) -> HashMap<String, Noted> {
     files.retain(|path| {
         path.extension().is_some_and(|it| it == "jsonl") && !path.ends_with("checkpoints.jsonl")
     });
-    files.sort_by_key(|path| (path.ends_with("record.jsonl"), path.clone()));
+    let number = |path: &Path| -> u64 {
+        path.file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("record.")?.strip_suffix(".jsonl")?.parse().ok())
+            .unwrap_or(u64::MAX)
+    };
+    files.sort_by_key(|path| number(path));
     for file in files {
         let text = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
         for record in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {

@@ -13,6 +13,7 @@ use crate::home::{Home, actor, both, create, execute, key, kind, wanted};
 
 both! {
     no_update_is_lost_and_no_change_is_missed
+    a_status_that_any_node_writes_is_told_to_whoever_watches
 }
 
 /// The nodes: two where the database can have two.
@@ -38,6 +39,40 @@ async fn count_up(store: Store, name: &'static str, times: u64) {
             Err(error) => unreachable!("{error:?}"),
         }
     }
+}
+
+async fn a_status_that_any_node_writes_is_told_to_whoever_watches(home: &Home) {
+    let nodes = nodes(home).await;
+    let kind = kind("server");
+    let made = create(&nodes[0], "server", "a", json!({"command": ["x"]})).await;
+    let uid = made.metadata.uid.as_str();
+    // Other nodes are heard while somebody watches.
+    let _watch = nodes[0].watch(nodes[0].revision().await.unwrap()).await.unwrap();
+    let mut told = nodes[0].status_changes();
+    let mut before = nodes[0].statuses(kind).await.unwrap();
+    assert!(before.is_empty());
+    for (node, phase) in [(0, "STARTING"), (1, "RUNNING"), (1, "ERROR")] {
+        // Until the connection that hears stands, what is written is found by looking.
+        let until = Instant::now() + Duration::from_secs(20);
+        told.mark_unchanged();
+        nodes[node].put_status(uid, 1, &json!({ "phase": phase })).await.unwrap();
+        timeout(Duration::from_secs(20), told.changed()).await.expect("it is told").unwrap();
+        let after = loop {
+            let after = nodes[0].statuses(kind).await.unwrap();
+            if after != before || Instant::now() > until {
+                break after;
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
+        assert_ne!(after, before, "{phase}");
+        assert_eq!(nodes[0].status(uid).await.unwrap().unwrap().status["phase"], phase);
+        before = after;
+    }
+    // The same once again is no news.
+    told.mark_unchanged();
+    nodes[1].put_status(uid, 1, &json!({"phase": "ERROR"})).await.unwrap();
+    assert_eq!(nodes[0].statuses(kind).await.unwrap(), before);
+    assert!(nodes[0].statuses(self::kind("project")).await.unwrap().is_empty());
 }
 
 async fn no_update_is_lost_and_no_change_is_missed(home: &Home) {

@@ -59,6 +59,7 @@ impl Rig {
             raw_arguments: None,
             decision: "deny",
             part_of: crate::record::PartOf::default(),
+            sent: crate::record::Sent::default(),
         };
         for _ in 0..3 {
             log.denied(&intent, "no").write().unwrap();

@@ -108,3 +108,26 @@ fn without_syncing_being_written_is_all_there_is() {
     let seq = queued.write().unwrap();
     assert_eq!(wait(queued.synced()).unwrap(), seq);
 }
+
+#[test]
+fn what_failed_to_reach_the_disk_is_signed_by_no_further_try() {
+    let (dir, sample) = (tempfile::tempdir().unwrap(), Sample::new());
+    let keys = Keys::open(&dir.path().join("keys")).unwrap();
+    let config = LogConfig { keys: Some(Arc::new(keys)), sync: Sync::Off, ..LogConfig::default() };
+    let log = Log::open(&dir.path().join("audit"), config).unwrap();
+    let signed = || {
+        let signer = log.shared.signer.as_ref().unwrap().lock().unwrap();
+        signer.last().map(|checkpoint| checkpoint.seq)
+    };
+    let lost = log.intent(&sample.intent()).write().unwrap();
+    let whole = Arc::clone(&log.shared.lock().file.file);
+    let _reader = break_disk(&log);
+    log.checkpoint().unwrap_err();
+    // A kernel that has lost pages says afterwards that all is well.
+    log.shared.lock().file.file = whole;
+    log.checkpoint().unwrap_err();
+    assert!(signed().is_none_or(|seq| seq < lost.get()), "{:?}", signed());
+    wait_for("open again, in a fresh file", || log.is_open());
+    log.checkpoint().unwrap();
+    assert!(signed().is_some_and(|seq| seq > lost.get()));
+}

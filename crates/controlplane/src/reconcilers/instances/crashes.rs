@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use hayward_runtime::backoff::Backoff;
+use hayward_runtime::placement::End;
 use tokio::time::Instant;
 
+use super::status::how;
 use super::world::{Observed, Phase, Server};
 use crate::limits::{CRASH_PAUSE_MAX, CRASH_PAUSE_MIN, STEADY};
 
@@ -28,6 +30,10 @@ pub(super) struct Crash {
     pub(super) all: u32,
     /// From when on it may be tried again.
     pub(super) retry_at: Instant,
+    /// How it ended, in words.
+    pub(super) why: String,
+    /// Whether it ran before, so that what it printed may say more.
+    pub(super) has_run: bool,
 }
 
 impl Crashes {
@@ -44,7 +50,7 @@ impl Crashes {
         (name, observed): (&str, &Observed),
         (now, chance): (Instant, u8),
     ) {
-        let Phase::Ended { lived_s, .. } = observed.phase else { return };
+        let Phase::Ended { lived_s, end } = &observed.phase else { return };
         if !observed.has_crashed() {
             return;
         }
@@ -54,7 +60,7 @@ impl Crashes {
             return;
         }
         let in_a_row = before
-            .filter(|crash| crash.version == observed.version && Duration::from_secs(lived_s) < STEADY)
+            .filter(|crash| crash.version == observed.version && Duration::from_secs(*lived_s) < STEADY)
             .map_or(1, |crash| crash.in_a_row.saturating_add(1));
         let crash = Crash {
             instance: name.to_owned(),
@@ -62,6 +68,8 @@ impl Crashes {
             in_a_row,
             all: before.map_or(1, |crash| crash.all.saturating_add(1)),
             retry_at: now + PAUSES.after(in_a_row, chance),
+            why: how(end).unwrap_or_default(),
+            has_run: !matches!(end, End::Failed { .. }),
         };
         self.0.insert(key, crash);
     }
@@ -71,10 +79,10 @@ impl Crashes {
         self.0.retain(|(uid, _), _| servers.iter().any(|server| server.uid == *uid));
     }
 
-    /// How often in a row the replicas of a server crashed, at most.
-    pub(super) fn worst(&self, server: &Server) -> u32 {
+    /// The last crash of the replica of a server that crashed most often in a row.
+    pub(super) fn worst(&self, server: &Server) -> Option<&Crash> {
         let of_server =
             self.0.iter().filter(|((uid, replica), _)| *uid == server.uid && *replica < server.replicas);
-        of_server.map(|(_, crash)| crash.in_a_row).max().unwrap_or_default()
+        of_server.map(|(_, crash)| crash).max_by_key(|crash| crash.in_a_row)
     }
 }

@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::crashes::Crash;
 use super::plan::desired;
 use super::world::{Kept, Observed, Phase, Server, World};
-use crate::limits::CRASH_LOOP;
+use crate::limits::{CRASH_LOOP, STEADY};
 
 /// Whether as many instances are ready as are to run.
 const READY: &str = "Ready";
+/// Why it is, if that is no other reason.
+const ALL_READY: &str = "AllReady";
 /// Whether instances crash again and again.
 const CRASHES: &str = "CrashLoop";
 /// Whether a value of a secret isn't there.
@@ -62,7 +65,7 @@ fn reason(observed: &Observed) -> Option<String> {
 }
 
 /// How an instance ended, in words; nothing of one that was stopped.
-fn how(end: &End) -> Option<String> {
+pub(super) fn how(end: &End) -> Option<String> {
     match end {
         End::Exited { code } => Some(format!("it exited with {code}")),
         End::Signaled { signal } => Some(format!("signal {signal} ended it")),
@@ -81,12 +84,23 @@ pub(super) fn of_server(world: &World, server: &Server, now: Instant) -> Vec<Con
     let ready =
         (0..replicas).filter(|replica| observed.iter().any(|it| it.replica == *replica && it.is_ready()));
     let ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
-    let mut conditions = vec![is_ready(server, (ready, replicas), &observed)];
-    let crashes = world.crashes.worst(server);
+    // What crashed long ago is no reason any more: whoever runs steadily begins anew.
+    let is_recent = |crash: &&Crash| now.saturating_duration_since(crash.retry_at) < STEADY;
+    let crashed =
+        world.crashes.worst(server).filter(|crash| server.version == Ok(crash.version)).filter(is_recent);
+    let mut conditions = vec![is_ready(server, (ready, replicas), (&observed, crashed))];
     if let Some(problem) = &server.problem {
         conditions.push(Condition::new(problem.kind, "True", problem.reason, problem.message.clone()));
-    } else if crashes >= CRASH_LOOP {
-        let message = format!("an instance crashed {crashes} times in a row: look at its log");
+    } else if let Some(crash) = crashed.filter(|crash| crash.in_a_row >= CRASH_LOOP) {
+        let (times, why) = (crash.in_a_row, &crash.why);
+        let message = if crash.has_run {
+            format!(
+                "an instance crashed {times} times in a row, the last time as {why}: `hayward logs {}` may say more",
+                server.name
+            )
+        } else {
+            format!("an instance failed to start {times} times in a row: {why}")
+        };
         conditions.push(Condition::new(CRASHES, "True", "Crashing", message));
     }
     let is_read = server.problem.as_ref().is_none_or(|problem| problem.kind != UNREADABLE);
@@ -98,39 +112,52 @@ pub(super) fn of_server(world: &World, server: &Server, now: Instant) -> Vec<Con
     conditions
 }
 
-fn is_ready(server: &Server, (ready, replicas): (u32, u32), observed: &[&Observed]) -> Condition {
+fn is_ready(
+    server: &Server,
+    (ready, replicas): (u32, u32),
+    (observed, crashed): (&[&Observed], Option<&Crash>),
+) -> Condition {
     let counts = format!("{ready} of {replicas} instances are ready");
     if ready >= replicas {
         let (reason, message) = match (replicas, server.replicas) {
             (0, 0) => ("NoneWanted", "no instances are wanted".to_owned()),
             (0, _) => ("Idle", "nobody calls it: its instances start with the next call".to_owned()),
-            _ => ("AllReady", counts),
+            _ => (ALL_READY, counts),
         };
         return Condition::new(READY, "True", reason, message);
     }
     let trouble = observed.iter().filter(|it| !it.is_ready()).find_map(|it| reason(it));
-    let message = trouble.map_or_else(|| counts.clone(), |trouble| format!("{counts}: {trouble}"));
+    // While it is tried again, what was the matter before is still what there is to know.
+    let before =
+        || crashed.map(|crash| format!("it is tried again ({} times so far): {}", crash.in_a_row, crash.why));
+    let message = match trouble.or_else(before) {
+        Some(trouble) => format!("{counts}: {trouble}"),
+        None => counts,
+    };
     let reason = if let Some(problem) = &server.problem {
         problem.reason
     } else if server.version.is_err() {
         "SecretMissing"
-    } else if observed.iter().any(|it| it.has_crashed()) {
-        "Crashed"
     } else if observed.iter().any(|it| it.is_unhealthy) {
         "Unhealthy"
+    } else if crashed.is_some() || observed.iter().any(|it| it.has_crashed()) {
+        "Crashed"
     } else {
         "Starting"
     };
     Condition::new(READY, "False", reason, message)
 }
 
-/// A status with these conditions of ours, and those of others as they are.
+/// A status with these conditions of ours, and those of others as they are; its phase is `Ready`, or why it is another one.
 pub(super) fn merged(before: Option<&Value>, conditions: &[Condition]) -> Value {
     let mut status = before.cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     let others = status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     let others = others.into_iter().filter(|it| !OURS.iter().any(|ours| it["type"] == **ours));
     let all: Vec<Value> = others.chain(conditions.iter().map(|condition| json!(condition))).collect();
     status["conditions"] = all.into();
+    if let Some(ready) = conditions.iter().find(|it| it.kind == READY) {
+        status["phase"] = if ready.reason == ALL_READY { READY } else { &ready.reason }.into();
+    }
     status
 }
 
@@ -245,7 +272,10 @@ mod tests {
         let of = |kind: &'static str, status: &'static str| Condition::new(kind, status, "R", "m");
         let before = json!({"x": 1, "conditions": [of("CrashLoop", "True"), of("ManifestBroken", "True")]});
         let after = merged(Some(&before), &[of("Ready", "True")]);
-        assert_eq!(after, json!({"x": 1, "conditions": [of("ManifestBroken", "True"), of("Ready", "True")]}));
+        let both = [of("ManifestBroken", "True"), of("Ready", "True")];
+        assert_eq!(after, json!({"x": 1, "conditions": both, "phase": "R"}));
+        let ready = [Condition::new("Ready", "True", "AllReady", "m")];
+        assert_eq!(merged(Some(&after), &ready)["phase"], "Ready");
         assert_eq!(merged(None, &[]), json!({"conditions": []}));
     }
 }

@@ -65,8 +65,22 @@ impl Calling<'_> {
             ("UpstreamUnavailable", Code::Unavailable)
         };
         ToolError::new(code, kind, message)
-            .suggest(format!("retry later; `hayward describe server {}` says more", self.server.name))
+            .suggest(
+                self.way_out(&format!(
+                    "retry later; `hayward describe server {}` says more",
+                    self.server.name
+                )),
+            )
             .unmade()
+    }
+
+    /// What helps: this, unless nobody but a person can.
+    fn way_out(&self, otherwise: &str) -> String {
+        let name = &self.server.name;
+        if !self.shared.links.wants_grant(name) {
+            return otherwise.to_owned();
+        }
+        format!("retrying doesn't help: ask whoever administers this to run `hayward authorize {name}`")
     }
 
     /// What its caller is told.
@@ -81,7 +95,7 @@ impl Calling<'_> {
                     .suggest("it may have done it all the same: look before you call again")
             }
             Ended::Wire(error) if !error.may_have_arrived() => {
-                self.failed(&error).suggest("nothing was done; retry later").unmade()
+                self.failed(&error).suggest(self.way_out("nothing was done; retry later")).unmade()
             }
             Ended::Wire(error) | Ended::Midway(error) => {
                 self.failed(&error).suggest("it may have done it all the same: look before you call again")

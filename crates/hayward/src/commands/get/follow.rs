@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use hayward_api::Code;
-use hayward_client::{Client, Event, EventKind, Selection};
+use hayward_client::{Client, Event, EventKind, Selection, Statuses};
 use serde_json::Value;
 
 use super::{Args, meant};
@@ -92,7 +92,8 @@ async fn round(
     reached: &mut Reached,
     lines: &mut Lines<'_>,
 ) -> Result<(), Round> {
-    let mut watch = client.watch(wanted.kind, selection, reached.from).await.map_err(Round::There)?;
+    let mut watch =
+        client.watch(wanted.kind, selection, (reached.from, lines.statuses())).await.map_err(Round::There)?;
     let mut is_silent = true;
     while let Some(Event { kind, object, version }) = watch.next().await.map_err(Round::There)? {
         reached.breaks.came();
@@ -128,6 +129,11 @@ impl<'a> Lines<'a> {
         let columns = Columns::new(wanted.kind, width, args.show_labels);
         let (project, has_headings) = (args.project.name(), !args.no_headers);
         Self { wanted, form: &args.output, project, columns, has_headings, widths: Vec::new() }
+    }
+
+    /// Whether what is written shows statuses: names alone don't.
+    fn statuses(&self) -> Statuses {
+        if matches!(self.form, DocumentForm::Plain(Shape::Name)) { Statuses::Untold } else { Statuses::Told }
     }
 
     fn event(&mut self, kind: EventKind, document: &Value) -> Result<(), Failure> {

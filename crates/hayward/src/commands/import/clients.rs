@@ -1,7 +1,12 @@
 //! Files of MCP clients: Claude Desktop, Claude Code, VS Code.
 
+use std::path::Path;
+
+use hayward_api::definition::Runtime;
+use hayward_api::package::{PackageError, pinned};
 use serde_json::{Map, Value, json};
 
+use super::docker::{self, Run};
 use super::exposed;
 use super::plan::Plan;
 
@@ -20,6 +25,10 @@ const KNOWN: [&str; 12] = [
     "enabled",
     "transport",
 ];
+
+/// What is otherwise for a server that starts here.
+const JAIL: &str = "what starts here has no network, and sees nothing of this machine but its own folder: `network: shared` and `mounts` \
+                    give it more";
 
 /// Members in which an address stands.
 const ADDRESSES: [&str; 3] = ["url", "serverUrl", "httpUrl"];
@@ -91,6 +100,9 @@ fn servers(member: &str, file: &Value, plan: &mut Plan) -> Result<bool, String> 
 }
 
 fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<Value> {
+    let run = run(server);
+    let with_its_env = run.as_ref().map(|run| with_env(name, server, run, plan));
+    let server = with_its_env.as_ref().unwrap_or(server);
     let text = |member: &str| server.get(member).and_then(Value::as_str).filter(|text| !text.is_empty());
     let mut document = Map::new();
     document.insert("name".to_owned(), json!(name));
@@ -119,7 +131,12 @@ fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<
             {
                 plan.note(format!("server `{name}` has a command: its type {said} is not taken over"));
             }
-            local(&mut document, name, command, plan);
+            document.insert("transport".to_owned(), json!("STDIO"));
+            plan.note(JAIL);
+            match &run {
+                Some(run) => run.write(&mut document, name, plan),
+                None => local(&mut document, name, command, plan),
+            }
         }
         (None, false) => {
             plan.note(format!("server `{name}` has neither a command nor a URL, and is left out"));
@@ -127,8 +144,28 @@ fn document(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> Option<
         }
     }
     tell(name, server, plan);
+    unseen(name, &document, plan);
     settings(&mut document, name, server, plan);
     Some(Value::Object(document))
+}
+
+/// Tells which paths of this machine its arguments name: an instance sees none of them unless it is mounted.
+fn unseen(name: &str, document: &Map<String, Value>, plan: &mut Plan) {
+    let list = |member: &str| document.get(member).and_then(Value::as_array).into_iter().flatten();
+    let words = list("command").skip(1).chain(list("args")).filter_map(Value::as_str);
+    let mounted: Vec<&str> = list("mounts").filter_map(|mount| mount.get("path")?.as_str()).collect();
+    let is_unseen = |path: &&str| {
+        path.len() > 1
+            && path.starts_with('/')
+            && !mounted.iter().any(|mount| Path::new(path).starts_with(mount))
+    };
+    let paths: Vec<String> = words.filter(is_unseen).map(|path| format!("`{path}`")).collect();
+    if !paths.is_empty() {
+        plan.note(format!(
+            "server `{name}` sees of this machine only what is in its `mounts`, and its arguments name {}",
+            paths.join(", ")
+        ));
+    }
 }
 
 /// What is the same for all servers: their environment, and whether they run.
@@ -142,6 +179,35 @@ fn settings(document: &mut Map<String, Value>, name: &str, server: &Map<String, 
     if server.get("disabled") == Some(&json!(true)) || server.get("enabled") == Some(&json!(false)) {
         document.insert("replicas".to_owned(), json!(0));
     }
+}
+
+/// The container that its command starts, if it is `docker run`, or that of Podman.
+fn run(server: &Map<String, Value>) -> Option<Run> {
+    let mut words = command(server);
+    let args = server.get("args").and_then(Value::as_array).into_iter().flatten();
+    words.extend(args.filter_map(Value::as_str).map(str::to_owned));
+    let (command, words) = words.split_first()?;
+    ["docker", "podman"].contains(&program(command).as_str()).then(|| docker::read(words)).flatten()
+}
+
+/// A server with the variables that its container gets, and no others: the rest of `env` is for whatever starts it. One without a
+/// value has it there, or nowhere.
+fn with_env(name: &str, server: &Map<String, Value>, run: &Run, plan: &mut Plan) -> Map<String, Value> {
+    let said = server.get("env").and_then(Value::as_object);
+    let mut env = Map::new();
+    for (variable, value) in &run.env {
+        let said = || said.and_then(|said| said.get(variable)).cloned();
+        let value = value.as_ref().map(|value| json!(value)).or_else(said);
+        env.insert(variable.clone(), value.unwrap_or_else(|| json!(format!("${{{variable}}}"))));
+    }
+    for variable in
+        said.into_iter().flatten().map(|(variable, _)| variable).filter(|it| !env.contains_key(*it))
+    {
+        plan.note(format!("server `{name}`: `{variable}` is not handed to its container (`-e {variable}` would), and is left out"));
+    }
+    let mut server = server.clone();
+    server.insert("env".to_owned(), env.into());
+    server
 }
 
 fn has_command(server: &Map<String, Value>) -> bool {
@@ -231,7 +297,6 @@ fn transport(name: &str, server: &Map<String, Value>, plan: &mut Plan) -> &'stat
 
 /// A package where `npx` or `uvx` starts one and is told nothing else, the command as it is otherwise.
 fn local(document: &mut Map<String, Value>, name: &str, mut words: Vec<String>, plan: &mut Plan) {
-    document.insert("transport".to_owned(), json!("STDIO"));
     if words.len() > 2 && program(&words[0]) == "cmd" && words[1].eq_ignore_ascii_case("/c") {
         plan.note(format!("server `{name}`: `cmd /c` of Windows is left out"));
         words.drain(..2);
@@ -247,7 +312,8 @@ fn local(document: &mut Map<String, Value>, name: &str, mut words: Vec<String>, 
     if let (Some(runtime), Some((package, args))) = (runtime, rest.split_first())
         && !package.starts_with('-')
     {
-        if let Some(example) = unpinned(package, runtime) {
+        let exact = pinned(package, if runtime == "python" { Runtime::Python } else { Runtime::Node });
+        if let Err(PackageError::Unpinned { example }) = exact {
             plan.note(format!(
                 "server `{name}`: package `{package}` has no exact version, and is not started until it has one: `{example}`; say it with \
                  `hayward edit server {name}`"
@@ -261,19 +327,6 @@ fn local(document: &mut Map<String, Value>, name: &str, mut words: Vec<String>, 
         return;
     }
     document.insert("command".to_owned(), json!(words));
-}
-
-/// How a package would be said with an exact version, if it has none.
-fn unpinned(package: &str, runtime: &str) -> Option<String> {
-    let (mark, name) = match runtime {
-        "python" => ("==", package.split(['=', '<', '>', '~', '!', '@']).next().unwrap_or_default()),
-        // That of a scope belongs to the name.
-        _ => ("@", package.get(1..).and_then(|rest| rest.find('@')).map_or(package, |at| &package[..=at])),
-    };
-    let version = package.strip_prefix(name)?.strip_prefix(mark).unwrap_or_default();
-    let is_exact =
-        version.starts_with(|c: char| c.is_ascii_digit()) && !version.contains(['*', 'x', '|', ' ', ',']);
-    (!is_exact).then(|| format!("{name}{mark}1.2.3"))
 }
 
 /// The program of a path, without what Windows adds.
@@ -325,22 +378,28 @@ mod tests {
     }
 
     #[test]
-    fn a_package_without_an_exact_version_is_told() {
-        for (package, runtime, expected) in [
-            ("x", "node", Some("x@1.2.3")),
-            ("@s/x", "node", Some("@s/x@1.2.3")),
-            ("@s/x@latest", "node", Some("@s/x@1.2.3")),
-            ("x@^1.0.0", "node", Some("x@1.2.3")),
-            ("x@1.x", "node", Some("x@1.2.3")),
-            ("@s/x@2026.8.31", "node", None),
-            ("x@1.0.0", "node", None),
-            ("x", "python", Some("x==1.2.3")),
-            ("x>=1", "python", Some("x==1.2.3")),
-            ("x==1.*", "python", Some("x==1.2.3")),
-            ("x==1.0", "python", None),
-        ] {
-            assert_eq!(unpinned(package, runtime).as_deref(), expected, "{package}");
-        }
+    fn a_container_becomes_an_image_with_its_variables() {
+        let plan = read(
+            claude,
+            r#"{"mcpServers": {"gh": {"command": "docker",
+                "args": ["run", "-i", "--rm", "-e", "GITHUB_TOKEN", "-e", "A=1", "-e", "HERE", "-p", "80:80", "ghcr.io/x/y", "stdio"],
+                "env": {"GITHUB_TOKEN": "ghp_0123456789", "DOCKER_HOST": "tcp://x"}},
+                "odd": {"command": "docker", "args": ["exec", "-i", "x", "y"]}}}"#,
+        );
+        let servers = &plan.lists()["servers"];
+        let gh = &servers[0];
+        assert_eq!((&gh["dockerImage"], &gh["args"]), (&json!("ghcr.io/x/y"), &json!(["stdio"])));
+        assert!(gh.get("command").is_none(), "{gh}");
+        assert!(plan.lists()["secrets"].to_string().contains("ghp_0123456789"));
+        let names: Vec<_> =
+            gh["env"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["A", "GITHUB_TOKEN"], "what its client fills in, nobody does here");
+        assert_eq!(servers[1]["command"], json!(["docker", "exec", "-i", "x", "y"]));
+        let notes = plan.notes.join("\n");
+        assert!(
+            notes.contains("`-p 80:80`") && notes.contains("${HERE}") && notes.contains("`DOCKER_HOST`"),
+            "{notes}"
+        );
     }
 
     #[test]
@@ -371,6 +430,11 @@ mod tests {
             (json!({"command": "x", "alwaysAllow": ["a"]}), "`alwaysAllow` is not taken over"),
             (json!({"command": "x", "autoApprove": ["a"]}), "`autoApprove` is not taken over"),
             (json!({"command": "x", "cwd": "/x"}), "`cwd` is not taken over"),
+            (
+                json!({"command": "npx", "args": ["-y", "fs@1.0.0", "/home/me", "/"]}),
+                "its arguments name `/home/me`",
+            ),
+            (json!({"command": "docker", "args": ["run", "-v", "/a:/a", "x", "/a/b", "/c"]}), "name `/c`"),
             (json!({"command": "${HOME}/x"}), "`${HOME}`"),
             (json!({"command": "x", "args": ["--token", "t"]}), "`--token`"),
             (json!({"command": "x", "url": "https://x.org"}), "has a URL"),
@@ -387,7 +451,7 @@ mod tests {
         let plain = json!({"command": "x", "args": null, "alwaysAllow": [], "headers": {}, "enabled": true});
         let mut plan = Plan::default();
         claude(&json!({ "mcpServers": { "c": plain } }), &mut plan).unwrap();
-        assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+        assert_eq!(plan.notes, [JAIL]);
     }
 
     #[test]

@@ -68,10 +68,24 @@ impl Plan {
 
     /// The headers of a server: the same, and what shows who asks is a secret whatever it looks like.
     pub(super) fn headers(&mut self, server: &str, headers: &Map<String, Value>) -> Vec<Value> {
-        let shows = ["authorization", "cookie", "x-api-key", "api-key"];
-        self.entries((server, "headers"), headers, |key, text| {
-            shows.contains(&key.to_ascii_lowercase().as_str()) || is_secret(key, text)
-        })
+        // Whoever writes a header by hand mostly says who he is by it, under whatever name.
+        let is_plain = |key: &str| {
+            let key = key.to_ascii_lowercase();
+            ["accept", "content-", "user-agent", "origin", "referer", "x-request-id"]
+                .iter()
+                .any(|it| key.starts_with(it))
+        };
+        let mut kept = Map::new();
+        for (key, value) in headers {
+            if hayward_api::kinds::server::is_own_header(key) {
+                self.note(format!(
+                    "server `{server}`: the header `{key}` is said by the protocol, and is left out"
+                ));
+            } else {
+                kept.insert(key.clone(), value.clone());
+            }
+        }
+        self.entries((server, "headers"), &kept, |key, text| !is_plain(key) || is_secret(key, text))
     }
 
     fn entries(
