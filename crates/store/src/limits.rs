@@ -45,7 +45,7 @@ pub const RETRY: Duration = Duration::from_secs(1);
 /// How long a database may be silent until whoever follows it is told.
 pub const SILENCE: Duration = Duration::from_secs(3);
 /// Changes that all watches of a process share; slower ones read the database. They stay until as many others have come, and take
-/// several times the bytes of their text: 4,096 of them were 24 MiB of a daemon.
+/// more memory than the bytes of their text.
 pub const SHARED_CHANGES: usize = 1024;
 /// Bytes of their text.
 pub const SHARED_BYTES: usize = 4 * 1024 * 1024;
