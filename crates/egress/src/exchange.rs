@@ -157,6 +157,14 @@ impl Response {
         }
     }
 
+    /// From now on, pieces have so many bytes, if so many are known to come: for whoever can't use fewer. Over TLS they come as
+    /// they come.
+    pub fn want(&mut self, bytes: usize) {
+        if let Came::Plain(response) = &mut self.0 {
+            response.want(bytes);
+        }
+    }
+
     /// The whole body, which may have so many bytes.
     pub async fn whole(mut self, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
         let told = self.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

@@ -1,7 +1,19 @@
 //! Requests over plain HTTP/1.1, which is what neighbours are asked with.
 //!
-//! A connection is used again by the thread that opened it alone, so that a request and its answer wake no other thread. One
-//! that is idle is closed when others are opened, and when nobody has the client any more.
+//! ```text
+//!  send ──► a connection: wire.rs ──► head.rs ──► its status, its headers ──► body.rs ──► pieces, as they come
+//!              ▲                                                                 │
+//!              └──────────────── once the body is read to its end ───────────────┘
+//! ```
+//!
+//! A connection is used again by the thread that opened it alone, and whoever asks reads the answer himself: so a request and
+//! its answer wake no other thread, and no other task. (A client of hyper is a task of its own for each connection, and cost an
+//! eighth of a call of the gateway.) A connection that is idle is closed when others are opened, and when nobody has the client
+//! any more.
+
+mod body;
+mod head;
+mod wire;
 
 use std::collections::HashMap;
 use std::io;
@@ -11,20 +23,18 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::HOST;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http::{HeaderMap, StatusCode, Uri};
+use tokio::runtime;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
 use crate::reach::{self, NotPublic, Reach};
+use body::{Framing, Piece};
+use head::Head;
+use wire::{Failed, Wire};
 
+/// The largest piece of a body, if nobody wants a larger one.
+const PIECE_BYTES: usize = 256 * 1024;
 /// How long an idle connection is kept.
 const IDLE_MAX: Duration = Duration::from_secs(90);
 
@@ -37,20 +47,28 @@ pub(crate) struct Plain {
     pub(crate) idle_max: usize,
     pub(crate) reach: Reach,
     idle: Mutex<HashMap<Key, Vec<Idle>>>,
-    tasks: TaskTracker,
 }
 
 /// Whose a connection is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     thread: ThreadId,
+    /// What wakes whoever waits for it, as long as it runs: a thread may have one after the other.
+    runtime: runtime::Id,
     authority: Authority,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Full<Bytes>>,
+    wire: Wire,
     since: Instant,
+}
+
+impl Idle {
+    /// Whether a request may go over it.
+    fn is_fit(&self) -> bool {
+        self.since.elapsed() < IDLE_MAX && self.wire.is_quiet()
+    }
 }
 
 /// Why no answer came.
@@ -65,9 +83,12 @@ pub enum PlainError {
     /// Nobody took the connection in time.
     #[error("nobody took the connection within {0:?}")]
     ConnectTimeout(Duration),
-    /// The connection broke, or what came is no HTTP.
+    /// The connection broke.
     #[error("the connection broke")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] io::Error),
+    /// What came is no answer that HTTP/1.1 knows, as is said.
+    #[error("what came is no answer: {0}")]
+    NoHttp(&'static str),
     /// Nothing came for too long.
     #[error("nothing came for {0:?}")]
     Silent(Duration),
@@ -76,7 +97,15 @@ pub enum PlainError {
 impl PlainError {
     /// Whether the request may have arrived.
     pub(crate) fn may_have_arrived(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Silent(_))
+        match self {
+            Self::Broken(_) | Self::NoHttp(_) | Self::Silent(_) => true,
+            Self::Reach(_) | Self::Connect(_) | Self::ConnectTimeout(_) => false,
+        }
+    }
+
+    /// The connection was closed in the middle.
+    fn cut_off() -> Self {
+        Self::Broken(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -85,9 +114,13 @@ impl PlainError {
 pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    body: Incoming,
-    /// Where its connection goes once the body is read.
-    back: Option<(Arc<Plain>, Key, SendRequest<Full<Bytes>>)>,
+    body: Framing,
+    /// How many bytes the next piece is to have, if so many are to come.
+    wanted: usize,
+    /// None once the body is read.
+    wire: Option<Wire>,
+    /// Where its connection goes then, if it is there for another request.
+    back: Option<(Arc<Plain>, Key)>,
     silence_timeout: Duration,
 }
 
@@ -97,14 +130,7 @@ impl Plain {
         idle_max: usize,
         (connect_timeout, silence_timeout): (Duration, Duration),
     ) -> Arc<Self> {
-        Arc::new(Self {
-            connect_timeout,
-            silence_timeout,
-            idle_max,
-            reach,
-            idle: Mutex::default(),
-            tasks: TaskTracker::new(),
-        })
+        Arc::new(Self { connect_timeout, silence_timeout, idle_max, reach, idle: Mutex::default() })
     }
 
     /// Whether this address is asked in this way: over HTTP, and without a credential in it.
@@ -118,86 +144,77 @@ impl Plain {
         self: &Arc<Self>,
         request: http::Request<Bytes>,
     ) -> Result<Response, PlainError> {
-        let (mut request, authority) = in_origin_form(request.map(Full::new));
-        let key = Key { thread: thread::current().id(), authority };
-        while let Some(mut sender) = self.take(&key) {
-            if sender.ready().await.is_err() {
-                continue;
-            }
-            match self.answer(sender.try_send_request(request)).await? {
-                Ok(response) => return Ok(self.response(response, key, sender)),
-                // Nobody has heard of it: its server has closed the connection meanwhile.
-                Err(mut error) => match error.take_message() {
-                    Some(back) => request = back,
-                    None => return Err(PlainError::Broken(error.into_error())),
-                },
+        let authority = request.uri().authority().cloned();
+        let authority = authority.expect("only an address with an authority is asked in this way");
+        let (thread, runtime) = (thread::current().id(), runtime::Handle::current().id());
+        let key = Key { thread, runtime, authority };
+        let said = head::written(&request, &key.authority);
+        while let Some(mut wire) = self.take(&key) {
+            match self.ask(&mut wire, &said, request.body()).await {
+                Ok(head) => return Ok(self.response(head, key, wire)),
+                // Its server has closed the connection meanwhile.
+                Err(Failed::Unheard(_)) => {}
+                Err(Failed::Heard(error)) => return Err(error),
             }
         }
         // Boxed, as most requests find a connection: they need no room for it.
-        let mut sender = Box::pin(self.connect(&key.authority)).await?;
-        let response = self.answer(sender.send_request(request)).await?.map_err(PlainError::Broken)?;
-        Ok(self.response(response, key, sender))
+        let mut wire = Box::pin(self.connect(&key.authority)).await?;
+        match self.ask(&mut wire, &said, request.body()).await {
+            Ok(head) => Ok(self.response(head, key, wire)),
+            Err(Failed::Unheard(error)) => Err(PlainError::Broken(error)),
+            Err(Failed::Heard(error)) => Err(error),
+        }
     }
 
-    async fn answer<T>(&self, answering: impl Future<Output = T>) -> Result<T, PlainError> {
-        timeout(self.silence_timeout, answering).await.map_err(|_| PlainError::Silent(self.silence_timeout))
+    async fn ask(&self, wire: &mut Wire, head: &[u8], body: &Bytes) -> Result<Head, Failed> {
+        let silent = |_elapsed| Err(Failed::Heard(PlainError::Silent(self.silence_timeout)));
+        timeout(self.silence_timeout, wire.ask(head, body)).await.unwrap_or_else(silent)
     }
 
-    fn response(
-        self: &Arc<Self>,
-        response: http::Response<Incoming>,
-        key: Key,
-        sender: SendRequest<Full<Bytes>>,
-    ) -> Response {
-        let (head, body) = response.into_parts();
+    fn response(self: &Arc<Self>, head: Head, key: Key, wire: Wire) -> Response {
         let mut response = Response {
             status: head.status,
             headers: head.headers,
-            body,
-            back: Some((Arc::clone(self), key, sender)),
+            body: head.framing,
+            wanted: 0,
+            wire: Some(wire),
+            back: head.is_kept.then(|| (Arc::clone(self), key)),
             silence_timeout: self.silence_timeout,
         };
         response.give_back_at_end();
         response
     }
 
-    fn take(&self, key: &Key) -> Option<SendRequest<Full<Bytes>>> {
+    fn take(&self, key: &Key) -> Option<Wire> {
         let mut idle = self.idle();
         let own = idle.get_mut(key)?;
         loop {
-            let Idle { sender, since } = own.pop()?;
-            if !sender.is_closed() && since.elapsed() < IDLE_MAX {
-                return Some(sender);
+            let idle = own.pop()?;
+            if idle.is_fit() {
+                return Some(idle.wire);
             }
         }
     }
 
-    fn give_back(&self, key: Key, sender: SendRequest<Full<Bytes>>) {
+    fn give_back(&self, key: Key, wire: Wire) {
         let mut idle = self.idle();
         let own = idle.entry(key).or_default();
-        if own.len() < self.idle_max && !sender.is_closed() {
-            own.push(Idle { sender, since: Instant::now() });
+        // What comes without being asked for is no answer to the next request.
+        if own.len() < self.idle_max && wire.came.is_empty() {
+            own.push(Idle { wire, since: Instant::now() });
         }
     }
 
-    async fn connect(&self, authority: &Authority) -> Result<SendRequest<Full<Bytes>>, PlainError> {
+    async fn connect(&self, authority: &Authority) -> Result<Wire, PlainError> {
         self.idle().retain(|_, own| {
-            own.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE_MAX);
+            own.retain(Idle::is_fit);
             !own.is_empty()
         });
         let connecting = timeout(self.connect_timeout, self.dial(authority));
-        let stream = connecting.await.map_err(|_| PlainError::ConnectTimeout(self.connect_timeout))??;
-        stream.set_nodelay(true).map_err(PlainError::Connect)?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(PlainError::Broken)?;
-        self.tasks.spawn(async move {
-            // How it ended is told to whoever waits for an answer on it.
-            drop(connection.await);
-        });
-        Ok(sender)
+        connecting.await.map_err(|_| PlainError::ConnectTimeout(self.connect_timeout))?
     }
 
-    async fn dial(&self, authority: &Authority) -> Result<TcpStream, PlainError> {
+    async fn dial(&self, authority: &Authority) -> Result<Wire, PlainError> {
         let host = authority.host();
         let port = authority.port_u16().unwrap_or(80);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -208,8 +225,8 @@ impl Plain {
         reach::judged(self.reach, &found).map_err(PlainError::Reach)?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in found {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
+            match Wire::dial(address).await {
+                Ok(wire) => return Ok(wire),
                 Err(error) => last = error,
             }
         }
@@ -224,38 +241,45 @@ impl Plain {
 impl Response {
     /// The next piece of the body; none at its end. Cancellation-safe: a piece is not lost.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, PlainError> {
-        loop {
-            let frame = timeout(self.silence_timeout, self.body.frame()).await;
-            let frame = frame.map_err(|_| PlainError::Silent(self.silence_timeout))?;
-            let Some(frame) = frame.transpose().map_err(PlainError::Broken)? else {
-                self.give_back_at_end();
-                return Ok(None);
-            };
-            self.give_back_at_end();
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
+        while let Some(wire) = &mut self.wire {
+            let expected = usize::try_from(self.body.expects()).unwrap_or(usize::MAX);
+            let missing = self.wanted.min(expected).saturating_sub(wire.came.len());
+            let piece = if missing == 0 { self.body.take(&mut wire.came)? } else { Piece::More };
+            match piece {
+                Piece::Data(data) => {
+                    self.give_back_at_end();
+                    return Ok(Some(data));
+                }
+                Piece::End => self.give_back_at_end(),
+                Piece::More => {
+                    let room = if missing == 0 { expected.min(PIECE_BYTES) } else { missing };
+                    let reading = timeout(self.silence_timeout, wire.read(room));
+                    let length = reading.await.map_err(|_| PlainError::Silent(self.silence_timeout))??;
+                    if length == 0 {
+                        self.body.closed()?;
+                        self.wire = None;
+                    }
+                }
             }
         }
+        Ok(None)
+    }
+
+    /// From now on, pieces have so many bytes, if so many are to come: for whoever can't use fewer.
+    pub(crate) fn want(&mut self, bytes: usize) {
+        self.wanted = bytes;
     }
 
     /// A connection whose answer is read to its end is there for the next request.
     fn give_back_at_end(&mut self) {
-        if self.body.is_end_stream()
-            && let Some((plain, key, sender)) = self.back.take()
-        {
-            plain.give_back(key, sender);
+        if !self.body.is_over() {
+            return;
+        }
+        if let (Some(wire), Some((plain, key))) = (self.wire.take(), self.back.take()) {
+            plain.give_back(key, wire);
         }
     }
 }
 
-/// The request as a server of HTTP/1.1 reads it, and whom it is for.
-fn in_origin_form(mut request: http::Request<Full<Bytes>>) -> (http::Request<Full<Bytes>>, Authority) {
-    let parts = std::mem::take(request.uri_mut()).into_parts();
-    let authority = parts.authority.expect("only an address with an authority is asked in this way");
-    if let Some(path) = parts.path_and_query {
-        *request.uri_mut() = path.into();
-    }
-    let host = HeaderValue::from_str(authority.as_str()).expect("an authority is visible ASCII");
-    request.headers_mut().insert(HOST, host);
-    (request, authority)
-}
+#[cfg(test)]
+mod tests;

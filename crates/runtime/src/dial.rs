@@ -61,6 +61,10 @@ impl Body for Answer {
             })
         })
     }
+
+    fn want(&mut self, bytes: usize) {
+        self.0.want(bytes);
+    }
 }
 
 fn not_sent(error: &SendError) -> ConnectError {

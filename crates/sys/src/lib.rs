@@ -5,19 +5,24 @@
 /// A block of at least so many bytes is given back to the system as soon as it is free.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: i32 = 1 << 20;
+/// Arenas for each thread that runs: those of connections have their own, beside the runtime's and the record's.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ARENAS_PER_THREAD: usize = 4;
 
 /// Has the allocator keep little that nobody uses, for the rest of the process; `threads` is how many run at the same time. Whether
 /// it agreed.
 ///
-/// glibc learns from large blocks that are freed to keep ever larger ones (the thresholds of `mallopt(3)` are dynamic), and does so for
-/// eight times as many threads as there are processors. Other C libraries give memory back by themselves: there nothing is done.
+/// glibc learns from large blocks that are freed to keep ever larger ones (the thresholds of `mallopt(3)` are dynamic), and does so in
+/// eight arenas for each processor. In fewer it keeps less, but where threads that are busy share one, they wait for each other: with
+/// as many as processors, that was a tenth of what a call through the gateway took (docs/performance.md). Other C libraries give memory
+/// back by themselves: there nothing is done.
 ///
 /// Before there are other threads: what they have by then stays where it is.
 #[must_use]
 pub fn keep_little_memory(threads: usize) -> bool {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
-        let arenas = i32::try_from(threads.clamp(2, 64)).unwrap_or(64);
+        let arenas = i32::try_from((ARENAS_PER_THREAD * threads).clamp(8, 64)).unwrap_or(64);
         [(libc::M_MMAP_THRESHOLD, LARGE), (libc::M_TRIM_THRESHOLD, LARGE), (libc::M_ARENA_MAX, arenas)]
             .into_iter()
             .all(|(parameter, value)| set(parameter, value))

@@ -11,7 +11,7 @@ mod cases;
 mod lasting;
 mod proxies;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -43,9 +43,9 @@ pub(crate) struct Gateways {
     http: Server,
     /// Before a process.
     lines: Server,
-    /// Before servers over HTTP that answer much.
+    /// Before servers over HTTP that answer much; nothing is looked for in results.
     much: Server,
-    /// The same, which holds a secret that no result may show.
+    /// The same, which holds secrets that no result may show.
     redacting: Server,
     /// Before all servers of the long list.
     project: Server,
@@ -56,6 +56,17 @@ pub(crate) struct Gateways {
     /// Other gateways.
     proxies: Proxies,
     _scratch: tempfile::TempDir,
+}
+
+/// What a daemon holds that no result may show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing: somebody administers it, so that it hands out no tokens of its own.
+    Nothing,
+    /// The tokens that it hands out.
+    Tokens,
+    /// Those, and a secret that was given to it.
+    Secrets,
 }
 
 /// Where daemons are made.
@@ -80,11 +91,11 @@ impl Gateways {
         std::fs::write(&bytes, project.endpoint.at("/projects/all/mcp").list_tools()?)
             .context("failed to keep the list")?;
         Ok(Self {
-            http: yard.http("http", &echo.endpoint, false)?,
+            http: yard.http("http", &echo.endpoint, Holds::Tokens)?,
             lines: yard.lines(&echo.endpoint)?,
-            much: yard.http("much", &echo.endpoint, false)?,
-            redacting: yard.http("redacting", &echo.endpoint, true)?,
-            lasting: yard.http("lasting", &echo.endpoint, false)?,
+            much: yard.http("much", &echo.endpoint, Holds::Nothing)?,
+            redacting: yard.http("redacting", &echo.endpoint, Holds::Secrets)?,
+            lasting: yard.http("lasting", &echo.endpoint, Holds::Tokens)?,
             bytes: rig.peer("axum-echo", "axum-list", &["--bytes".as_ref(), bytes.as_ref()])?,
             proxies: Proxies::start(rig, &echo.endpoint)?,
             echo,
@@ -97,14 +108,18 @@ impl Gateways {
 
 impl Yard<'_> {
     /// Before one server over HTTP that is spoken to in either era.
-    fn http(&self, name: &str, echo: &Endpoint, holds_secret: bool) -> Result<Server> {
+    fn http(&self, name: &str, echo: &Endpoint, holds: Holds) -> Result<Server> {
         let server = |era: &str| json!({"name": era, "externalUrl": echo.url, "era": era, "trust": "follow"});
         let mut documents = json!({"servers": [server("legacy"), server("modern")]});
-        if holds_secret {
+        if holds == Holds::Secrets {
             documents["secrets"] =
                 json!([{"name": "kept", "data": {"TOKEN": "correct-horse-battery-staple"}}]);
         }
-        let daemon = self.daemon(name, &documents, &json!({"servers": ["legacy", "modern"]}))?;
+        let started = match holds {
+            Holds::Nothing => self.rig.administered_hayward(&self.data(name), &self.ready(name))?,
+            Holds::Tokens | Holds::Secrets => self.start(name)?,
+        };
+        let daemon = declare(started, &documents, &json!({"servers": ["legacy", "modern"]}))?;
         for era in ["legacy", "modern"] {
             shown(&daemon.endpoint.at(&format!("/servers/{era}/mcp")), 2)?;
         }
@@ -119,7 +134,8 @@ impl Yard<'_> {
             "name": "lines", "command": ["/bin/sh", "-c", start], "era": "legacy", "trust": "follow",
             "placement": "process", "network": "shared", "resources": {"cpus": 2},
         });
-        let daemon = self.daemon("lines", &json!({"servers": [server]}), &json!({"servers": ["lines"]}))?;
+        let daemon =
+            declare(self.start("lines")?, &json!({"servers": [server]}), &json!({"servers": ["lines"]}))?;
         shown(&daemon.endpoint.at("/servers/lines/mcp"), 2)?;
         Ok(daemon)
     }
@@ -130,24 +146,34 @@ impl Yard<'_> {
         let server = |name: &String| json!({"name": name, "externalUrl": listed.url, "trust": "follow"});
         let servers: Vec<_> = names.iter().map(server).collect();
         let documents = json!({"servers": servers, "projects": [{"name": "all", "servers": names}]});
-        let daemon = self.daemon("project", &documents, &json!({"projects": ["all"]}))?;
+        let daemon = declare(self.start("project")?, &documents, &json!({"projects": ["all"]}))?;
         shown(&daemon.endpoint.at("/projects/all/mcp"), LISTED.0 * LISTED.1)?;
         Ok(daemon)
     }
 
-    /// A daemon where this is declared; its token reaches what is named.
-    fn daemon(&self, name: &str, documents: &Value, reach: &Value) -> Result<Server> {
-        let (data, ready) = (self.scratch.join(name), self.scratch.join(format!("{name}.ready")));
-        let mut daemon = self.rig.hayward(&data, &ready)?;
-        let admin = daemon.endpoint.admin_token.clone();
-        let apply = daemon.endpoint.at("/api/v1/apply").url;
-        http::post(&apply, &admin, "", &documents.to_string()).context("failed to declare servers")?;
-        let wanted = json!({"name": "bench", "role": "rw", "reach": reach}).to_string();
-        let made = http::post(&daemon.endpoint.at("/admin/tokens").url, &admin, "", &wanted)?;
-        let made: Value = serde_json::from_str(&made).context("no JSON")?;
-        made["token"].as_str().context("no token")?.clone_into(&mut daemon.endpoint.token);
-        Ok(daemon)
+    fn start(&self, name: &str) -> Result<Server> {
+        self.rig.hayward(&self.data(name), &self.ready(name))
     }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    fn ready(&self, name: &str) -> PathBuf {
+        self.scratch.join(format!("{name}.ready"))
+    }
+}
+
+/// A daemon where this is declared; its token reaches what is named.
+fn declare(mut daemon: Server, documents: &Value, reach: &Value) -> Result<Server> {
+    let admin = daemon.endpoint.admin_token.clone();
+    let apply = daemon.endpoint.at("/api/v1/apply").url;
+    http::post(&apply, &admin, "", &documents.to_string()).context("failed to declare servers")?;
+    let wanted = json!({"name": "bench", "role": "rw", "reach": reach}).to_string();
+    let made = http::post(&daemon.endpoint.at("/admin/tokens").url, &admin, "", &wanted)?;
+    let made: Value = serde_json::from_str(&made).context("no JSON")?;
+    made["token"].as_str().context("no token")?.clone_into(&mut daemon.endpoint.token);
+    Ok(daemon)
 }
 
 /// Waits until an endpoint shows this many tools.

@@ -101,6 +101,16 @@ impl Rig {
         Server::start(&mut self.unsynced(data, ready), ready)
     }
 
+    /// The same where an admin token is stored, so that it hands out none.
+    pub(crate) fn administered_hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
+        let mut add = step::command(self.binary("hayward"));
+        add.args(["token", "add", "--name", "bench-admin", "--role", "admin", "--data-dir"]).arg(data);
+        let token = step::capture(&mut add)?;
+        let mut server = self.hayward(data, ready)?;
+        token.trim().clone_into(&mut server.endpoint.admin_token);
+        Ok(server)
+    }
+
     /// The same behind TLS.
     pub(crate) fn tls_hayward(&self, data: &Path, ready: &Path) -> Result<Server> {
         let (certificate, key) = (self.scratch("certificate.pem"), self.scratch("key.pem"));

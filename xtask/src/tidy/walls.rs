@@ -31,7 +31,7 @@ const WALLS: &[Wall] = &[
         why: "the HTTP server framework stays in `gateway` and `controlplane`",
     },
     Wall {
-        paths: &["hyper", "hyper_util"],
+        paths: &["hyper", "hyper_util", "httparse"],
         inside: &["crates/gateway/", "crates/controlplane/", "crates/egress/"],
         why: "HTTP is spoken at the two ends of the gateway: by the listeners, and by `egress`",
     },

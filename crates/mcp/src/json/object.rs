@@ -191,17 +191,23 @@ impl Reader<'_> {
         }
     }
 
-    /// From an opening quote to behind the closing one.
+    /// From an opening quote to behind the closing one: the first that no odd number of backslashes stands before. Escapes are
+    /// many where texts have lines; those of quotes are few.
     fn skip_string(&mut self) {
-        self.at += 1;
+        let start = self.at + 1;
+        self.at = start;
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            self.at += memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-            if self.byte() != b'\\' {
-                self.at += 1;
+            let Some(quote) = memchr::memchr(b'"', rest) else {
+                self.at = self.text.len() + 1;
+                return;
+            };
+            self.at += quote + 1;
+            let before = &self.text[start..self.at - 1];
+            let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\').count();
+            if backslashes % 2 == 0 {
                 return;
             }
-            self.at += 2;
         }
     }
 
@@ -233,6 +239,19 @@ mod tests {
         let expect =
             [("a", "1"), ("b", r#""x,}\"]""#), ("c", r#"{"d":[1,{"e":"}"}]}"#), ("f", "[]"), ("n", "null")];
         assert_eq!(list, expect.map(|(k, v)| (k.to_owned(), v.to_owned())));
+    }
+
+    #[test]
+    fn a_string_ends_at_the_quote_that_is_not_escaped() {
+        let texts = [r"\\", r"\\\\", r#"\""#, r#"\\\""#, r#"\"\""#, r"", r"\n\n", r#"\\n\",\"b\":"#];
+        for text in texts {
+            let got = object(&format!(r#"{{"{text}":"{text}","b":["{text}",{{"{text}":1}}],"c":2}}"#));
+            let values: Vec<_> = got.iter().map(|member| member.value().as_str().to_owned()).collect();
+            assert_eq!(
+                values,
+                [format!("\"{text}\""), format!(r#"["{text}",{{"{text}":1}}]"#), "2".to_owned()]
+            );
+        }
     }
 
     #[test]

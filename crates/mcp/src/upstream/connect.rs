@@ -19,6 +19,9 @@ pub trait Connect: Send + Sync + Debug {
 pub trait Body: Send {
     /// The next piece; none at its end. Cancellation-safe: a piece is not lost.
     fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, ConnectError>>;
+
+    /// Whoever reads can't use a piece of fewer bytes, if so many are to come. They may come in smaller ones all the same.
+    fn want(&mut self, _bytes: usize) {}
 }
 
 /// Why nothing came back, or no more.

@@ -42,6 +42,7 @@ pub(super) async fn read_to_end(
         return Err(too_long());
     }
     let mut body = response.into_body();
+    body.want(said.unwrap_or(0));
     let mut whole = Vec::new();
     while let Some(chunk) = body.chunk().await.map_err(UpstreamError::Connection)? {
         // Nearly every answer is one piece, and is passed on as it is.
