@@ -8,8 +8,8 @@
 //!
 //! A connection is used again by the thread that opened it alone, and whoever asks reads the answer himself: so a request and
 //! its answer wake no other thread, and no other task. (A client of hyper is a task of its own for each connection, and cost an
-//! eighth of a call of the gateway.) A connection that is idle is closed when others are opened, and when nobody has the client
-//! any more.
+//! eighth of a call of the gateway.) Those that are idle are looked after by one task for all, as long as there are any: what
+//! its server has closed, or nobody has used for long, is closed here, too.
 
 mod body;
 mod head;
@@ -18,35 +18,50 @@ mod wire;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::runtime;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use crate::reach::{self, NotPublic, Reach};
 use body::{Framing, Piece};
 use head::Head;
 use wire::{Failed, Wire};
 
-/// The largest piece of a body, if nobody wants a larger one.
+/// Room for a piece of a body, if nobody wants a larger one.
 const PIECE_BYTES: usize = 256 * 1024;
-/// How long an idle connection is kept.
+/// How long an idle connection is kept, give or take a look.
 const IDLE_MAX: Duration = Duration::from_secs(90);
+/// How often idle connections are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long a connection is idle before the kernel is asked whether its server has closed it: until then, this thread has
+/// hardly had the time to look away.
+const SURE_FOR: Duration = Duration::from_millis(100);
 
 /// What connections are made and kept with.
 #[derive(Debug)]
 pub(crate) struct Plain {
-    pub(crate) connect_timeout: Duration,
-    pub(crate) silence_timeout: Duration,
+    connect_timeout: Duration,
+    silence_timeout: Duration,
     /// How many idle connections to one server are kept by one thread.
-    pub(crate) idle_max: usize,
-    pub(crate) reach: Reach,
-    idle: Mutex<HashMap<Key, Vec<Idle>>>,
+    idle_max: usize,
+    reach: Reach,
+    idle: Mutex<Resting>,
+    tasks: TaskTracker,
+}
+
+/// The connections that wait for a request.
+#[derive(Debug, Default)]
+struct Resting {
+    wires: HashMap<Key, Vec<Idle>>,
+    /// Held by whoever looks after them, if somebody does.
+    keeper: Weak<()>,
 }
 
 /// Whose a connection is.
@@ -67,7 +82,8 @@ struct Idle {
 impl Idle {
     /// Whether a request may go over it.
     fn is_fit(&self) -> bool {
-        self.since.elapsed() < IDLE_MAX && self.wire.is_quiet()
+        let idle = self.since.elapsed();
+        idle < IDLE_MAX && if idle < SURE_FOR { self.wire.seems_quiet() } else { self.wire.is_quiet() }
     }
 }
 
@@ -83,6 +99,9 @@ pub enum PlainError {
     /// Nobody took the connection in time.
     #[error("nobody took the connection within {0:?}")]
     ConnectTimeout(Duration),
+    /// The connection broke before any of it was sent.
+    #[error("the connection broke before anything was sent")]
+    Unsent(#[source] io::Error),
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
@@ -99,7 +118,7 @@ impl PlainError {
     pub(crate) fn may_have_arrived(&self) -> bool {
         match self {
             Self::Broken(_) | Self::NoHttp(_) | Self::Silent(_) => true,
-            Self::Reach(_) | Self::Connect(_) | Self::ConnectTimeout(_) => false,
+            Self::Reach(_) | Self::Connect(_) | Self::ConnectTimeout(_) | Self::Unsent(_) => false,
         }
     }
 
@@ -130,7 +149,14 @@ impl Plain {
         idle_max: usize,
         (connect_timeout, silence_timeout): (Duration, Duration),
     ) -> Arc<Self> {
-        Arc::new(Self { connect_timeout, silence_timeout, idle_max, reach, idle: Mutex::default() })
+        Arc::new(Self {
+            connect_timeout,
+            silence_timeout,
+            idle_max,
+            reach,
+            idle: Mutex::default(),
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Whether this address is asked in this way: over HTTP, and without a credential in it.
@@ -149,9 +175,10 @@ impl Plain {
         let (thread, runtime) = (thread::current().id(), runtime::Handle::current().id());
         let key = Key { thread, runtime, authority };
         let said = head::written(&request, &key.authority);
+        let has_body = *request.method() != Method::HEAD;
         while let Some(mut wire) = self.take(&key) {
             match self.ask(&mut wire, &said, request.body()).await {
-                Ok(head) => return Ok(self.response(head, key, wire)),
+                Ok(head) => return Ok(self.response((head, has_body), key, wire)),
                 // Its server has closed the connection meanwhile.
                 Err(Failed::Unheard(_)) => {}
                 Err(Failed::Heard(error)) => return Err(error),
@@ -160,8 +187,8 @@ impl Plain {
         // Boxed, as most requests find a connection: they need no room for it.
         let mut wire = Box::pin(self.connect(&key.authority)).await?;
         match self.ask(&mut wire, &said, request.body()).await {
-            Ok(head) => Ok(self.response(head, key, wire)),
-            Err(Failed::Unheard(error)) => Err(PlainError::Broken(error)),
+            Ok(head) => Ok(self.response((head, has_body), key, wire)),
+            Err(Failed::Unheard(error)) => Err(PlainError::Unsent(error)),
             Err(Failed::Heard(error)) => Err(error),
         }
     }
@@ -171,11 +198,11 @@ impl Plain {
         timeout(self.silence_timeout, wire.ask(head, body)).await.unwrap_or_else(silent)
     }
 
-    fn response(self: &Arc<Self>, head: Head, key: Key, wire: Wire) -> Response {
+    fn response(self: &Arc<Self>, (head, has_body): (Head, bool), key: Key, wire: Wire) -> Response {
         let mut response = Response {
             status: head.status,
             headers: head.headers,
-            body: head.framing,
+            body: if has_body { head.framing } else { Framing::Length(0) },
             wanted: 0,
             wire: Some(wire),
             back: head.is_kept.then(|| (Arc::clone(self), key)),
@@ -187,7 +214,7 @@ impl Plain {
 
     fn take(&self, key: &Key) -> Option<Wire> {
         let mut idle = self.idle();
-        let own = idle.get_mut(key)?;
+        let own = idle.wires.get_mut(key)?;
         loop {
             let idle = own.pop()?;
             if idle.is_fit() {
@@ -196,20 +223,39 @@ impl Plain {
         }
     }
 
-    fn give_back(&self, key: Key, wire: Wire) {
-        let mut idle = self.idle();
-        let own = idle.entry(key).or_default();
+    fn give_back(self: &Arc<Self>, key: Key, mut wire: Wire) {
         // What comes without being asked for is no answer to the next request.
-        if own.len() < self.idle_max && wire.came.is_empty() {
+        if !wire.came.is_empty() {
+            return;
+        }
+        wire.rest();
+        let mut idle = self.idle();
+        let own = idle.wires.entry(key).or_default();
+        if own.len() < self.idle_max {
             own.push(Idle { wire, since: Instant::now() });
+        }
+        if idle.keeper.strong_count() == 0 {
+            let keeper = Arc::new(());
+            idle.keeper = Arc::downgrade(&keeper);
+            self.tasks.spawn(keep(Arc::downgrade(self), keeper));
         }
     }
 
-    async fn connect(&self, authority: &Authority) -> Result<Wire, PlainError> {
-        self.idle().retain(|_, own| {
+    /// Closes those that are of no use any more. Whether there are others.
+    fn look(&self) -> bool {
+        let mut idle = self.idle();
+        idle.wires.retain(|_, own| {
             own.retain(Idle::is_fit);
             !own.is_empty()
         });
+        if idle.wires.is_empty() {
+            // Before anybody can put one there, who is to find that nobody looks after it.
+            idle.keeper = Weak::new();
+        }
+        !idle.wires.is_empty()
+    }
+
+    async fn connect(&self, authority: &Authority) -> Result<Wire, PlainError> {
         let connecting = timeout(self.connect_timeout, self.dial(authority));
         connecting.await.map_err(|_| PlainError::ConnectTimeout(self.connect_timeout))?
     }
@@ -233,8 +279,19 @@ impl Plain {
         Err(PlainError::Connect(last))
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, Resting> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks after idle connections, until there are none or nobody has the client any more. It ends with its runtime, too: then the
+/// next connection that is given back finds another one.
+async fn keep(plain: Weak<Plain>, _keeper: Arc<()>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if !plain.upgrade().is_some_and(|plain| plain.look()) {
+            return;
+        }
     }
 }
 

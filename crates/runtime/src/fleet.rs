@@ -297,8 +297,14 @@ impl Fleet {
         let instance = Arc::new(Instance::new(Arc::clone(&self.ground), wanted, private));
         self.ground.tick();
         let Some(placement) = placement else {
-            instance
-                .has_ended(End::Failed { why: format!("placement `{}` is not set up here", word(place)) });
+            let why = match place {
+                Where::Docker => {
+                    "placement `docker` is not set up here; `hayward serve --docker-socket FILE` does that"
+                        .to_owned()
+                }
+                place => format!("placement `{}` is not set up here", word(place)),
+            };
+            instance.has_ended(End::Failed { why });
             return instance;
         };
         let life = Life {

@@ -4,8 +4,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::PlainError;
 
-/// Bytes of the line before a chunk, and of all lines behind the last one.
-const LINE_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the line before a chunk.
+const SIZE_BYTES_MAX: usize = 1024;
+/// Bytes of all lines behind the last one.
+const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
 /// What is still to come of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +47,6 @@ pub(super) enum Piece {
 }
 
 impl Framing {
-    pub(super) fn of_length(length: u64) -> Self {
-        Self::Length(length)
-    }
-
-    pub(super) fn chunked() -> Self {
-        Self::Chunked(Chunk::Size)
-    }
-
     /// Whether nothing more is to come, as far as that is known.
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Length(0) | Self::Chunked(Chunk::Over))
@@ -93,16 +87,10 @@ impl Chunk {
     fn take(&mut self, came: &mut BytesMut) -> Result<Piece, PlainError> {
         loop {
             match self {
-                Self::Size => match httparse::parse_chunk_size(came) {
-                    Ok(httparse::Status::Complete((length, size))) => {
-                        came.advance(length);
-                        *self = if size == 0 { Self::Trailer(0) } else { Self::Data(size) };
-                    }
-                    Ok(httparse::Status::Partial) if came.len() <= LINE_BYTES_MAX => return Ok(Piece::More),
-                    Ok(httparse::Status::Partial) | Err(_) => {
-                        return Err(PlainError::NoHttp("a chunk of its body is none"));
-                    }
-                },
+                Self::Size => {
+                    let Some(size) = size(came)? else { return Ok(Piece::More) };
+                    *self = if size == 0 { Self::Trailer(0) } else { Self::Data(size) };
+                }
                 Self::Data(_) if came.is_empty() => return Ok(Piece::More),
                 Self::Data(left) => {
                     let data = up_to(left, came);
@@ -120,19 +108,44 @@ impl Chunk {
                     _ => return Err(PlainError::NoHttp("a chunk of its body is longer than it says")),
                 },
                 Self::Trailer(so_far) => {
-                    let line = came.iter().position(|byte| *byte == b'\n').map(|end| end + 1);
-                    if *so_far + line.unwrap_or(came.len()) > LINE_BYTES_MAX {
-                        return Err(PlainError::NoHttp("too much comes behind its body"));
-                    }
-                    let Some(length) = line else { return Ok(Piece::More) };
-                    let is_last = matches!(&came[..length], b"\n" | b"\r\n");
-                    *self = if is_last { Self::Over } else { Self::Trailer(*so_far + length) };
+                    let Some(length) = line(came, *so_far)? else { return Ok(Piece::More) };
+                    *self = if matches!(&came[..length], b"\n" | b"\r\n") {
+                        Self::Over
+                    } else {
+                        Self::Trailer(*so_far + length)
+                    };
                     came.advance(length);
                 }
                 Self::Over => return Ok(Piece::End),
             }
         }
     }
+}
+
+/// How long the next chunk is, taken from what came; none while its line isn't whole.
+fn size(came: &mut BytesMut) -> Result<Option<u64>, PlainError> {
+    let unreadable = PlainError::NoHttp("the length of a chunk can't be read");
+    // What has no digit is no number, and least of all the end.
+    if came.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+        return Err(unreadable);
+    }
+    match httparse::parse_chunk_size(came) {
+        Ok(httparse::Status::Complete((length, size))) => {
+            came.advance(length);
+            Ok(Some(size))
+        }
+        Ok(httparse::Status::Partial) if came.len() <= SIZE_BYTES_MAX => Ok(None),
+        Ok(httparse::Status::Partial) | Err(_) => Err(unreadable),
+    }
+}
+
+/// How long the next line behind the last chunk is, if so many bytes of them came before; none while it isn't whole.
+fn line(came: &[u8], so_far: usize) -> Result<Option<usize>, PlainError> {
+    let line = memchr::memchr(b'\n', came).map(|end| end + 1);
+    if so_far + line.unwrap_or(came.len()) > TRAILER_BYTES_MAX {
+        return Err(PlainError::NoHttp("too much comes behind its body"));
+    }
+    Ok(line)
 }
 
 /// What came of so many bytes, which become fewer.
@@ -170,30 +183,30 @@ mod tests {
     fn a_body_is_the_same_in_whatever_pieces_it_comes() {
         let chunks = b"5\r\nhello\r\n7;x=y\r\n, world\r\n0\r\nx-sum: 1\r\n\r\nnext";
         for piece in 1..=chunks.len() {
-            let (body, left) = read(Framing::chunked(), chunks, piece).unwrap();
+            let (body, left) = read(Framing::Chunked(Chunk::Size), chunks, piece).unwrap();
             assert_eq!((&body[..], &left[..]), (&b"hello, world"[..], &b"next"[..]), "{piece}");
-            let (body, left) = read(Framing::of_length(5), b"hellonext", piece).unwrap();
+            let (body, left) = read(Framing::Length(5), b"hellonext", piece).unwrap();
             assert_eq!((&body[..], &left[..]), (&b"hello"[..], &b"next"[..]), "{piece}");
             let (body, left) = read(Framing::UntilClosed, b"hello", piece).unwrap();
             assert_eq!((&body[..], &left[..]), (&b"hello"[..], &b""[..]), "{piece}");
         }
-        assert_eq!(read(Framing::of_length(0), b"next", 4).unwrap(), (Vec::new(), b"next".to_vec()));
+        assert_eq!(read(Framing::Length(0), b"next", 4).unwrap(), (Vec::new(), b"next".to_vec()));
     }
 
     #[test]
     fn a_body_that_is_cut_off_is_no_body() {
         let chunks = b"5\r\nhello\r\n0\r\n\r\n";
         for length in 0..chunks.len() {
-            let read = read(Framing::chunked(), &chunks[..length], 64);
+            let read = read(Framing::Chunked(Chunk::Size), &chunks[..length], 64);
             assert!(matches!(read, Err(PlainError::Broken(_))), "{length}");
         }
-        assert!(matches!(read(Framing::of_length(5), b"hell", 4), Err(PlainError::Broken(_))));
+        assert!(matches!(read(Framing::Length(5), b"hell", 4), Err(PlainError::Broken(_))));
     }
 
     #[test]
     fn what_are_no_chunks_is_refused() {
-        let long_line = [&b"5;"[..], &vec![b'x'; LINE_BYTES_MAX]].concat();
-        let long_end = [&b"0\r\n"[..], &b"a: 1\r\n".repeat(LINE_BYTES_MAX)].concat();
+        let long_line = [&b"5;"[..], &vec![b'x'; SIZE_BYTES_MAX]].concat();
+        let long_end = [&b"0\r\n"[..], &b"a: 1\r\n".repeat(TRAILER_BYTES_MAX)].concat();
         for text in [
             &b"hello"[..],
             b"5\r\nhello!\r\n0\r\n\r\n",
@@ -201,10 +214,13 @@ mod tests {
             b"-1\r\n\r\n",
             b"fffffffffffffffff\r\n",
             b"5 5\r\nhello\r\n",
+            b"\r\n\r\n",
+            b";x\r\n\r\n",
+            b"3\r\none\r\n\r\n\r\n",
             &long_line,
             &long_end,
         ] {
-            let read = read(Framing::chunked(), text, 64);
+            let read = read(Framing::Chunked(Chunk::Size), text, 64);
             assert!(matches!(read, Err(PlainError::NoHttp(_))), "{:?}", text.escape_ascii().to_string());
         }
     }

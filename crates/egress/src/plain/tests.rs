@@ -1,7 +1,7 @@
 //! Requests to servers that behave as they like.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -9,8 +9,10 @@ use http::{Method, Request};
 
 use super::*;
 
-/// What is asked of a server that is asked again, so that it ends.
+/// What takes longer than this has failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// More than the buffers of a connection hold.
+const LARGE: usize = 64 << 20;
 
 /// A server that serves each of its connections by one of these, in this order.
 struct Server {
@@ -131,7 +133,7 @@ async fn who_closes_a_connection_between_two_requests_gets_the_second_over_anoth
     assert_eq!(asked(&plain, &server.url).await.1, "one");
     close.send(()).unwrap();
     // Until that is seen here.
-    while plain.idle().values().flatten().any(Idle::is_fit) {
+    while plain.idle().wires.values().flatten().any(Idle::is_fit) {
         tokio::task::yield_now().await;
     }
     assert_eq!(asked(&plain, &server.url).await.1, "two");
@@ -191,26 +193,85 @@ async fn a_request_that_was_heard_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn who_answers_before_it_has_heard_all_is_heard() {
+async fn who_refuses_before_it_has_heard_all_is_heard_and_told_no_more() {
     let server = serving(vec![
         Box::new(|mut stream| {
             stream.write_all(b"HTTP/1.1 413 Too Long\r\ncontent-length: 2\r\n\r\nno").unwrap();
-            assert!(stream.read(&mut [0; 16]).unwrap() > 0);
-            // It reads no further, until nobody is there any more.
-            stream.shutdown(Shutdown::Write).unwrap();
-            drop(std::io::copy(&mut stream, &mut std::io::sink()));
+            let heard = std::io::copy(&mut stream, &mut std::io::sink());
+            // However it was closed.
+            assert!(heard.is_ok_and(|heard| heard < LARGE as u64));
         }),
         answers(1, b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo"),
     ]);
     let plain = plain(TIMEOUT);
-    let mut response = plain.send(request(&server.url, vec![b'x'; 64 << 20])).await.unwrap();
+    let mut response = plain.send(request(&server.url, vec![b'x'; LARGE])).await.unwrap();
     assert_eq!(
         (response.status, response.chunk().await.unwrap()),
         (StatusCode::PAYLOAD_TOO_LARGE, Some("no".into()))
     );
     assert_eq!(response.chunk().await.unwrap(), None);
-    drop(response);
     assert_eq!(asked(&plain, &server.url).await.1, "two", "the rest of it was still to be sent there");
+    server.thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn who_takes_a_request_hears_it_to_the_end_whatever_it_says_meanwhile() {
+    for early in [&b"HTTP/1.1 100 Continue\r\n\r\n"[..], b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n"] {
+        let server = serving(vec![Box::new(move |mut stream| {
+            stream.write_all(early).unwrap();
+            let head = heard(&mut stream, 0);
+            assert!(head.contains(&format!("content-length: {LARGE}")), "{head}");
+            let heard = std::io::copy(&mut (&stream).take(LARGE as u64), &mut std::io::sink());
+            assert_eq!(heard.unwrap(), LARGE as u64);
+            if !early.ends_with(b"3\r\n\r\n") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n").unwrap();
+            }
+            stream.write_all(b"one").unwrap();
+        })]);
+        let plain = plain(TIMEOUT);
+        let mut response = plain.send(request(&server.url, vec![b'x'; LARGE])).await.unwrap();
+        assert_eq!((response.status.as_u16(), response.chunk().await.unwrap()), (200, Some("one".into())));
+        server.thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed_though_nobody_asks_any_more() {
+    let (close, closing) = mpsc::sync_channel::<()>(1);
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none";
+    let server = serving(vec![Box::new(move |mut stream| {
+        heard(&mut stream, 2);
+        stream.write_all(answer).unwrap();
+        closing.recv().unwrap();
+    })]);
+    let plain = plain(TIMEOUT);
+    assert_eq!(asked(&plain, &server.url).await.1, "one");
+    tokio::time::pause();
+    let resting = || plain.idle().wires.values().map(Vec::len).sum::<usize>();
+    tokio::time::sleep(LOOK_EVERY * 2).await;
+    assert_eq!(resting(), 1);
+    close.send(()).unwrap();
+    server.thread.join().unwrap();
+    tokio::time::sleep(LOOK_EVERY * 2).await;
+    assert_eq!((resting(), plain.tasks.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_waits_for_a_request_keeps_no_room_of_a_large_answer() {
+    let server = serving(vec![Box::new(|mut stream| {
+        heard(&mut stream, 2);
+        stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(&vec![b'x'; LARGE]).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    })]);
+    let plain = plain(TIMEOUT);
+    let mut response = plain.send(request(&server.url, "{}")).await.unwrap();
+    response.want(LARGE);
+    let piece = response.chunk().await.unwrap().unwrap();
+    assert_eq!(piece.len(), LARGE);
+    let wire = plain.idle().wires.values_mut().flat_map(std::mem::take).next().unwrap().wire;
+    assert!(piece.try_into_mut().is_ok(), "somebody else has it, too");
+    drop(wire);
     server.thread.join().unwrap();
 }
 
@@ -237,19 +298,21 @@ async fn who_wants_large_pieces_gets_them_where_so_much_is_to_come() {
         heard(&mut stream, 2);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\none").unwrap();
         going_on.recv().unwrap();
-        stream.write_all(b"twotri").unwrap();
+        stream.write_all(b"two").unwrap();
+        going_on.recv().unwrap();
+        stream.write_all(b"tri").unwrap();
         heard(&mut stream, 2);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nfour").unwrap();
     })]);
     let plain = plain(TIMEOUT);
     let mut response = plain.send(request(&server.url, "{}")).await.unwrap();
     assert_eq!(response.chunk().await.unwrap().unwrap(), "one", "whoever wants nothing gets what there is");
-    response.want(5);
-    go_on.send(()).unwrap();
-    let piece = response.chunk().await.unwrap().unwrap();
-    assert!(piece.len() >= 5 && b"twotri".starts_with(&piece), "{piece:?}");
     response.want(usize::MAX);
-    while response.chunk().await.unwrap().is_some() {}
+    go_on.send(()).unwrap();
+    let early = timeout(Duration::from_millis(50), response.chunk()).await;
+    assert!(early.is_err(), "not all of it is there");
+    go_on.send(()).unwrap();
+    assert_eq!(response.chunk().await.unwrap().unwrap(), "twotri");
     let mut response = plain.send(request(&server.url, "{}")).await.unwrap();
     response.want(9);
     assert!(matches!(response.chunk().await, Err(PlainError::Broken(_))), "it is cut off");

@@ -5,11 +5,12 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::{RecvFlags, recv};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::PlainError;
-use super::head::{self, Head};
+use super::head::{Awaited, Head};
 
 /// Room to read into, if nothing is known of what comes.
 const ROOM: usize = 4 * 1024;
@@ -20,6 +21,8 @@ pub(super) struct Wire {
     stream: TcpStream,
     /// What came and wasn't taken.
     pub(super) came: BytesMut,
+    /// Whether there was more room for that than is kept between two answers.
+    has_much_room: bool,
 }
 
 /// Why a request has no answer.
@@ -30,76 +33,113 @@ pub(super) enum Failed {
     Heard(PlainError),
 }
 
+/// How a request went out.
+struct Sent {
+    /// Whether all of it did.
+    is_whole: bool,
+    /// The head of the answer, if that came before.
+    answer: Option<Head>,
+}
+
 impl Wire {
     pub(super) async fn dial(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, came: BytesMut::new() })
+        Ok(Self { stream, came: BytesMut::new(), has_much_room: false })
     }
 
-    /// Whether nothing has come since the last answer: else it was closed, or what speaks there is no server.
-    pub(super) fn is_quiet(&self) -> bool {
+    /// Whether nothing has come since the last answer, as far as this thread has looked: else it was closed, or what speaks
+    /// there is no server.
+    pub(super) fn seems_quiet(&self) -> bool {
         let would_wait = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
         self.came.is_empty() && self.stream.try_read(&mut [0]).is_err_and(would_wait)
     }
 
+    /// The same, as the kernel knows it.
+    pub(super) fn is_quiet(&self) -> bool {
+        let looked = recv(&self.stream, &mut [0_u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        self.came.is_empty() && looked.is_err_and(|error| error == rustix::io::Errno::AGAIN)
+    }
+
+    /// It waits for the next request, for who knows how long.
+    pub(super) fn rest(&mut self) {
+        if std::mem::take(&mut self.has_much_room) {
+            self.came = BytesMut::new();
+        }
+    }
+
     /// Sends a request, and waits for the head of its answer.
     pub(super) async fn ask(&mut self, head: &[u8], body: &Bytes) -> Result<Head, Failed> {
-        let is_heard = self.send(Buf::chain(head, &body[..])).await?;
-        let mut seen = 0;
+        let mut awaited = Awaited::default();
+        let Sent { is_whole, answer } = self.send(Buf::chain(head, &body[..]), &mut awaited).await?;
+        let head = match answer {
+            Some(head) => head,
+            None => self.head(awaited).await.map_err(Failed::Heard)?,
+        };
+        // What was not sent of it would be the beginning of the next one.
+        Ok(Head { is_kept: head.is_kept && is_whole, ..head })
+    }
+
+    async fn head(&mut self, mut awaited: Awaited) -> Result<Head, PlainError> {
         loop {
-            // One that is answered before it was heard may go on being sent for ever.
-            let answer = head::taken(&mut self.came, seen).map_err(Failed::Heard)?;
-            if let Some(head) = answer {
-                return Ok(Head { is_kept: head.is_kept && is_heard, ..head });
+            if let Some(head) = awaited.take(&mut self.came)? {
+                return Ok(head);
             }
-            seen = self.came.len();
-            if self.read(0).await.map_err(Failed::Heard)? == 0 {
-                return Err(Failed::Heard(PlainError::cut_off()));
+            if self.read(0).await? == 0 {
+                return Err(PlainError::cut_off());
             }
         }
     }
 
-    /// Sends this, unless it is answered meanwhile. Whether all of it was sent.
-    async fn send(&mut self, mut message: impl Buf) -> Result<bool, Failed> {
+    /// Sends this. Who refuses it before having heard all of it hears no more; who takes it hears it to the end.
+    async fn send(&mut self, mut message: impl Buf, awaited: &mut Awaited) -> Result<Sent, Failed> {
         let whole = message.remaining();
+        let mut answer: Option<Head> = None;
         while message.has_remaining() {
+            if answer.as_ref().is_some_and(|head| !head.status.is_success()) {
+                return Ok(Sent { is_whole: false, answer });
+            }
             let mut parts = [IoSlice::new(&[]); 2];
             let count = message.chunks_vectored(&mut parts);
             match self.stream.try_write_vectored(&parts[..count]) {
                 Ok(length) => message.advance(length),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.answers_before_it_takes_more().await.map_err(broken)? {
-                        return Ok(false);
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock if answer.is_some() => {
+                        self.stream.writable().await.map_err(broken)?;
                     }
-                }
-                // Who refuses before hearing all of it closes the connection, and may have said why.
-                Err(error) if message.remaining() == whole => return Err(Failed::Unheard(error)),
-                Err(_) => return Ok(false),
+                    io::ErrorKind::WouldBlock => answer = self.answered_meanwhile(awaited).await?,
+                    io::ErrorKind::Interrupted => {}
+                    _ if message.remaining() == whole => return Err(Failed::Unheard(error)),
+                    // Who refuses it by closing the connection may have said why.
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                        return Ok(Sent { is_whole: false, answer });
+                    }
+                    _ => return Err(broken(error)),
+                },
             }
         }
-        Ok(true)
+        Ok(Sent { is_whole: true, answer })
     }
 
-    /// Waits until more can be sent, or something comes: whether it is the latter.
-    async fn answers_before_it_takes_more(&mut self) -> io::Result<bool> {
+    /// Waits until more can be sent, or something comes. Gives the head of the answer, if that is what came.
+    async fn answered_meanwhile(&mut self, awaited: &mut Awaited) -> Result<Option<Head>, Failed> {
         tokio::select! {
             biased;
-            readable = self.stream.readable() => {
-                readable?;
-                match self.stream.try_read_buf(&mut self.came) {
-                    Ok(_) => Ok(true),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-                    Err(error) => Err(error),
-                }
-            }
-            writable = self.stream.writable() => writable.map(|()| false),
+            readable = self.stream.readable() => readable.map_err(broken)?,
+            writable = self.stream.writable() => return writable.map(|()| None).map_err(broken),
+        }
+        match self.stream.try_read_buf(&mut self.came) {
+            Ok(0) => Err(Failed::Heard(PlainError::cut_off())),
+            Ok(_) => awaited.take(&mut self.came).map_err(Failed::Heard),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(broken(error)),
         }
     }
 
     /// Reads what comes, into room for so much if that is more than usual; 0 at the end. Cancellation-safe: nothing that came
     /// is lost.
     pub(super) async fn read(&mut self, room: usize) -> Result<usize, PlainError> {
+        self.has_much_room |= room > ROOM;
         self.came.reserve(room.max(ROOM));
         self.stream.read_buf(&mut self.came).await.map_err(PlainError::Broken)
     }

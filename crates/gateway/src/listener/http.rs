@@ -233,7 +233,10 @@ pub(crate) fn closed(road: &Road, endpoint: &Endpoint, principal: &Principal) ->
         "Not Found: `{endpoint}` is no endpoint, has no servers, or may not be used with this credential"
     );
     let error = Error::new(Code::NotFound, message);
-    Some(error.with_hint("`hayward get projects -o wide` and `hayward get servers` tell what there is"))
+    Some(error.with_hint(
+        "`hayward get projects -o wide` and `hayward get servers` tell what there is; a token reaches what it was made for \
+         (`hayward token add --project NAME` or `--server NAME`)",
+    ))
 }
 
 /// The status and the text of it.
