@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A connection is used again by the thread that opened it alone, and whoever asks reads the answer himself: so a request and
-//! its answer wake no other thread, and no other task. (A client of hyper is a task of its own for each connection, and cost an
-//! eighth of a call of the gateway.) Those that are idle are looked after by one task for all, as long as there are any: what
+//! its answer wake no other thread, and no other task. (A client of hyper is a task of its own for each connection:
+//! docs/performance.md.) Those that are idle are looked after by one task for all, as long as there are any: what
 //! its server has closed, or nobody has used for long, is closed here, too.
 
 mod body;

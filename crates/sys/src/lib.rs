@@ -14,7 +14,7 @@ const ARENAS_PER_THREAD: usize = 4;
 ///
 /// glibc learns from large blocks that are freed to keep ever larger ones (the thresholds of `mallopt(3)` are dynamic), and does so in
 /// eight arenas for each processor. In fewer it keeps less, but where threads that are busy share one, they wait for each other: with
-/// as many as processors, that was a tenth of what a call through the gateway took (docs/performance.md). Other C libraries give memory
+/// as many as processors, that was a twelfth of the samples of a busy gateway (docs/performance.md). Other C libraries give memory
 /// back by themselves: there nothing is done.
 ///
 /// Before there are other threads: what they have by then stays where it is.
