@@ -1,14 +1,16 @@
 //! Requests of any method, whose answers are read as they come.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Uri};
 
+use crate::general::General;
 use crate::plain::{self, Plain, PlainError};
 use crate::reach::{Judge, Reach};
-use crate::{Client, SendError, builder};
+use crate::{Client, SendError};
 
 /// What a client is made with.
 #[derive(Clone, Debug)]
@@ -77,23 +79,33 @@ pub enum ReadError {
 impl Client {
     /// A client for requests whose answers may take as long as something comes. It stands on TCP without delay.
     pub fn with(options: &Options) -> Result<Self, SendError> {
-        let builder = builder()
-            .connect_timeout(options.connect_timeout)
-            .read_timeout(options.silence_timeout)
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(options.idle_connections_max);
-        let builder = match options.reach {
-            Reach::Anywhere => builder,
-            Reach::Public => builder.dns_resolver(Judge),
+        let &Options { connect_timeout, silence_timeout, idle_connections_max, reach, .. } = options;
+        let only = match &options.trust {
+            Trust::System => None,
+            Trust::Nobody => Some(Vec::new()),
+            Trust::Only(pem) => Some(certificates(pem)?),
         };
-        let builder = match &options.trust {
-            Trust::System => builder,
-            Trust::Nobody => builder.tls_certs_only([]),
-            Trust::Only(pem) => builder.tls_certs_only(certificates(pem)?),
-        };
-        let timeouts = (options.connect_timeout, options.silence_timeout);
-        let plain = Plain::new(options.reach, options.idle_connections_max, timeouts);
-        Ok(Self { plain: Some(plain), ..Self::build(builder, options.reach)? })
+        let general = General::new(move |builder| {
+            let builder = builder
+                .connect_timeout(connect_timeout)
+                .read_timeout(silence_timeout)
+                .tcp_nodelay(true)
+                .pool_max_idle_per_host(idle_connections_max);
+            let builder = match reach {
+                Reach::Anywhere => builder,
+                Reach::Public => builder.dns_resolver(Judge),
+            };
+            match &only {
+                None => builder,
+                Some(certificates) => builder.tls_certs_only(certificates.clone()),
+            }
+        });
+        if matches!(options.trust, Trust::Only(_)) {
+            // Whether they are certificates shows when they are used.
+            general.client()?;
+        }
+        let plain = Plain::new(reach, idle_connections_max, (connect_timeout, silence_timeout));
+        Ok(Self { general: Arc::new(general), reach, plain: Some(plain) })
     }
 
     /// Sends this, and waits for the head of the answer. Must be called within a runtime.

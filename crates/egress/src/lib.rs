@@ -7,6 +7,7 @@
 //! as it comes ([`Client::send`]). TLS is rustls with ring and the certificates that this machine or a file trusts.
 
 mod exchange;
+mod general;
 mod plain;
 mod reach;
 
@@ -18,6 +19,7 @@ use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
 
 pub use exchange::{Options, ReadError, Request, Response, Trust};
+use general::General;
 use plain::Plain;
 pub use plain::PlainError;
 pub use reach::{NotPublic, Reach};
@@ -28,7 +30,7 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Sends requests; connections are kept between them.
 #[derive(Clone, Debug)]
 pub struct Client {
-    general: reqwest::Client,
+    general: Arc<General>,
     reach: Reach,
     /// What asks over plain HTTP, where answers are read as they come.
     plain: Option<Arc<Plain>>,
@@ -86,8 +88,9 @@ impl SendError {
 
 impl Client {
     /// A client whose requests take no longer than this, from the first byte to the last.
-    pub fn new(deadline: Duration) -> Result<Self, SendError> {
-        Self::build(builder().timeout(deadline), Reach::Anywhere)
+    pub fn new(deadline: Duration) -> Self {
+        let general = General::new(move |builder| builder.timeout(deadline));
+        Self { general: Arc::new(general), reach: Reach::Anywhere, plain: None }
     }
 
     /// A request to whom may be reached. A name is judged when it is looked up; what is none is judged here.
@@ -95,13 +98,7 @@ impl Client {
         if let Some(address) = reach::literal(url) {
             self.reach.check(address).map_err(SendError::Reach)?;
         }
-        Ok(self.general.request(method, url))
-    }
-
-    fn build(builder: reqwest::ClientBuilder, reach: Reach) -> Result<Self, SendError> {
-        // Without this, errors would show the credentials that may stand in an address.
-        let general = builder.build().map_err(|error| SendError::SetUp(error.without_url()))?;
-        Ok(Self { general, reach, plain: None })
+        Ok(self.general.client()?.request(method, url))
     }
 
     /// Posts this, and waits for the answer. Must be called within a runtime.
@@ -121,16 +118,6 @@ impl Client {
         }
         Ok(Answer { status, retry_after_s, body })
     }
-}
-
-/// What holds for every client.
-fn builder() -> reqwest::ClientBuilder {
-    // Whoever was first has chosen the same.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .pool_max_idle_per_host(1)
 }
 
 #[cfg(test)]
@@ -156,7 +143,7 @@ mod tests {
     }
 
     async fn post(url: &str) -> Result<Answer, SendError> {
-        let client = Client::new(Duration::from_secs(5)).unwrap();
+        let client = Client::new(Duration::from_secs(5));
         client.post(url, HeaderMap::new(), Bytes::from_static(b"x")).await
     }
 

@@ -46,16 +46,10 @@ pub struct Pushing {
     thread: JoinHandle<()>,
 }
 
-/// Pushing could not start.
+/// Pushing could not start: there is no thread, or no scheduler on it.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// There is no HTTP client.
-    #[error("failed to set up what pushes telemetry")]
-    Client(#[source] hayward_egress::SendError),
-    /// There is no thread, or no scheduler on it.
-    #[error("failed to start the thread that pushes telemetry")]
-    Thread(#[source] std::io::Error),
-}
+#[error("failed to start the thread that pushes telemetry")]
+pub struct StartError(#[source] std::io::Error);
 
 impl Otlp {
     /// Queues for what these settings push.
@@ -100,13 +94,12 @@ impl Otlp {
             }),
         });
         let delivery = Delivery::new(&self.settings, self.spans(), self.logs(), meters, lost);
-        let delivery = delivery.map_err(StartError::Client)?;
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(StartError::Thread)?;
+        let runtime = runtime.map_err(StartError)?;
         let run = move || runtime.block_on(delivery.run(stopped));
         let thread = std::thread::Builder::new().name("otlp".to_owned()).spawn(run);
-        Ok(Pushing { stop, thread: thread.map_err(StartError::Thread)? })
+        Ok(Pushing { stop, thread: thread.map_err(StartError)? })
     }
 }
 

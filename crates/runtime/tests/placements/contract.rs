@@ -213,7 +213,7 @@ async fn containers_keep_it() {
 
 #[tokio::test]
 async fn what_runs_elsewhere_keeps_what_is_left_of_it() {
-    let remote = Remote::new(Arc::new(Dial::new(Client::new(Duration::from_secs(5)).unwrap())));
+    let remote = Remote::new(Arc::new(Dial::new(Client::new(Duration::from_secs(5)))));
     let elsewhere: Value = json!({"externalUrl": "http://127.0.0.1:1/mcp"});
     let (running, stop) = start(&remote, order("away-0", &elsewhere)).await;
     stop.cancel();

@@ -126,7 +126,7 @@ impl Engine {
     fn placement_at(socket: PathBuf, (owner, network): (&str, &str)) -> Docker {
         let options =
             Options { socket, owner: owner.to_owned(), network: network.to_owned(), hidden: Vec::new() };
-        let dial = Dial::new(Client::new(Duration::from_secs(10)).unwrap());
+        let dial = Dial::new(Client::new(Duration::from_secs(10)));
         Docker::new(options, Arc::new(dial)).unwrap()
     }
 
@@ -177,7 +177,7 @@ impl Engine {
                 network: "n".into(),
                 hidden: Vec::new(),
             };
-            let dial = Dial::new(Client::new(Duration::from_secs(10)).unwrap());
+            let dial = Dial::new(Client::new(Duration::from_secs(10)));
             match Docker::new(options, Arc::new(dial)) {
                 Ok(docker) if docker.ping().await.is_ok() => break,
                 _ => sleep(Duration::from_millis(100)).await,

@@ -68,22 +68,19 @@ impl Delivery {
         logs: Option<Arc<Logs>>,
         meters: Arc<Meters>,
         lost: Arc<Lost>,
-    ) -> Result<Self, SendError> {
+    ) -> Self {
         let way = |signal, target: &Option<Target>| {
-            let way = |target: &Target| {
-                let (target, patience) = (target.clone(), settings.patience);
-                Ok(Way { signal, client: Client::new(target.timeout)?, target, patience })
-            };
-            target.as_ref().map(way).transpose()
+            let target = target.clone()?;
+            Some(Way { signal, client: Client::new(target.timeout), target, patience: settings.patience })
         };
-        Ok(Self {
+        Self {
             source: Source::new(meters.version(), &settings.resource),
-            spans: way("traces", &settings.traces)?.zip(spans),
-            logs: way("logs", &settings.logs)?.zip(logs),
-            metrics: way("metrics", &settings.metrics)?.zip(Some(settings.metric_interval)),
+            spans: way("traces", &settings.traces).zip(spans),
+            logs: way("logs", &settings.logs).zip(logs),
+            metrics: way("metrics", &settings.metrics).zip(Some(settings.metric_interval)),
             meters,
             lost,
-        })
+        }
     }
 
     /// Pushes until it is over, and then what is left, for a bounded time.
