@@ -347,21 +347,12 @@ impl Upstreams {
         // One after the other: what changes from here on is asked for once more.
         let turn = server.refreshing.lock().await;
         server.release_refresh();
-        // What it was given, nobody sees by it.
-        let redaction = self.secrets.current();
         // Once it is there, it is asked; until then what is known of it is looked at again.
         let Some(link) = self.shared.links.shared(&server.name) else {
-            let looked = server.look_again(&self.store, &redaction).await;
-            drop(turn);
-            match looked {
-                Ok(changes) => self.tell(&server.name, changes),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, server = &*server.name, "what was approved can't be read");
-                }
-            }
-            return;
+            return self.look(server).await;
         };
+        // What it was given, nobody sees by it.
+        let redaction = self.secrets.current();
         // What was declared meanwhile is asked by itself, and by other rules.
         let is_current = || self.server(&server.name).is_some_and(|it| Arc::ptr_eq(&it, server));
         let asking = server.refresh(&link.upstream, &self.store, (&redaction, is_current));
@@ -386,6 +377,17 @@ impl Upstreams {
                         this.refresh_soon(&server.name, Why::WeLook);
                     });
                 }
+            }
+        }
+    }
+
+    /// Looks again at what a server said, by whoever has [`Server::refreshing`].
+    async fn look(&self, server: &Server) {
+        match server.look_again(&self.store, &self.secrets.current()).await {
+            Ok(changes) => self.tell(&server.name, changes),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, server = &*server.name, "what was approved can't be read");
             }
         }
     }

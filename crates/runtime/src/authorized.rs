@@ -229,7 +229,7 @@ impl Connect for Authorized {
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'_, Result<Response<Box<dyn Body>>, ConnectError>> {
         Box::pin(async move {
             let mut grant = self.renewal.grant();
-            let is_short = grant.is_renewable() && grant.ends_within(OAUTH_RENEW_BEFORE);
+            let is_short = grant.is_renewable() && grant.is_due(OAUTH_RENEW_BEFORE);
             if is_short && let Some(renewed) = self.renewal.renewed(&grant).await {
                 grant = renewed;
             }

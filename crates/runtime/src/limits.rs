@@ -17,7 +17,7 @@ pub(crate) const OAUTH_SCOPES_MAX: usize = 64;
 /// Characters of what a stranger says that an error shows.
 pub(crate) const OAUTH_TOLD_CHARS_MAX: usize = 200;
 
-/// How long before its end a grant is renewed.
+/// How long before its end a grant is renewed, if it lives for longer than four times this.
 pub(crate) const OAUTH_RENEW_BEFORE: Duration = Duration::from_secs(30);
 
 /// Bytes of the lines that are kept of what an instance says beside its protocol.

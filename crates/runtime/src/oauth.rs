@@ -125,15 +125,16 @@ impl Authorizer {
         let resource = Resource::find(&self.fetch, &self.upstream, challenge).await?;
         let issuer = resource.issuer(self.identity.issuer.as_deref())?;
         let issuer = Issuer::find(&self.fetch, issuer).await?;
-        let before_here = before.and_then(|grant| grant.client_at(&issuer.name));
-        // Some issuers take an address to come back to for another one if only its port is another.
-        let before_here = before_here.filter(|client| client.comes_back_to(&self.identity.redirect_uri));
-        let client = match self.identity.known_at(&issuer.name).or(before_here) {
-            Some(client) => client.clone(),
-            None => registration::client(&self.fetch, &issuer, &self.identity).await?,
-        };
         let asked = (challenge, &*self.identity.scopes);
         let scopes = scopes(asked, &resource, &issuer, before);
+        let before_here = before.and_then(|grant| grant.client_at(&issuer.name)).filter(|client| {
+            // Some issuers take an address to come back to for another one if only its port is another.
+            client.comes_back_to(&self.identity.redirect_uri) && client.may_ask(&scopes)
+        });
+        let client = match self.identity.known_at(&issuer.name).or(before_here) {
+            Some(client) => client.clone(),
+            None => registration::client(&self.fetch, &issuer, (&self.identity, &scopes)).await?,
+        };
         let [state, verifier] = [secret()?, secret()?];
         let url = self.fetch.secure(&issuer.authorization_endpoint)?;
         let pending = Pending { url, state, verifier, issuer, client, scopes, resource: resource.id };

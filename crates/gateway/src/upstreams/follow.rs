@@ -10,20 +10,21 @@ use hayward_store::{ListScope, Resource, StoreError, TOOL_PIN};
 use tokio_util::sync::CancellationToken;
 
 use super::{Declared, Upstreams, Why};
-use crate::limits::FOLLOW_PAUSE;
+use crate::limits::{FOLLOW_PAUSE, REFRESH_PAUSE};
 
 /// What has changed since it was last read.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stale {
     declared: bool,
     approved: bool,
+    secret: bool,
 }
 
 impl Stale {
     fn add(&mut self, kind: &str) {
         self.declared |= kind == server::DESCRIPTOR.name || kind == project::DESCRIPTOR.name;
-        // What holds a new secret is shown without it from now on.
-        self.approved |= kind == TOOL_PIN || kind == secret::DESCRIPTOR.name;
+        self.approved |= kind == TOOL_PIN;
+        self.secret |= kind == secret::DESCRIPTOR.name;
     }
 }
 
@@ -72,7 +73,7 @@ impl Upstreams {
             shutdown.run_until_cancelled(tokio::time::sleep(FOLLOW_PAUSE)).await;
             if let Ok(revision) = self.load().await {
                 from = revision;
-                self.look_again();
+                self.ask_again();
             }
         }
     }
@@ -93,6 +94,10 @@ impl Upstreams {
                 self.load().await?;
             }
             if stale.declared || stale.approved {
+                self.ask_again();
+            } else if stale.secret {
+                // What holds a new secret is shown without it from now on. Nobody is asked for that: access that is renewed is a
+                // secret as well, and asking may be what renews it.
                 self.look_again();
             }
             *from = newest;
@@ -100,10 +105,23 @@ impl Upstreams {
     }
 
     /// Asks all servers again that can be asked: by now something else may be shown of them.
-    fn look_again(self: &Arc<Self>) {
+    fn ask_again(self: &Arc<Self>) {
         let servers: Vec<Arc<str>> = self.catalog.load().servers.keys().cloned().collect();
         for server in servers {
             self.refresh_soon(&server, Why::WeLook);
+        }
+    }
+
+    /// Looks again at what all servers said, once for all that changes within a moment.
+    fn look_again(self: &Arc<Self>) {
+        for server in self.catalog.load().servers.values().filter(|server| server.claim_look()) {
+            let (this, server) = (Arc::clone(self), Arc::clone(server));
+            self.watching.spawn(async move {
+                tokio::time::sleep(REFRESH_PAUSE).await;
+                let _turn = server.refreshing.lock().await;
+                server.release_look();
+                this.look(&server).await;
+            });
         }
     }
 }

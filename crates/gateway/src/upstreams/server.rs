@@ -48,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) refreshing: Arc<tokio::sync::Mutex<()>>,
     /// Whether somebody is about to.
     is_due: AtomicBool,
+    /// Whether somebody is about to look again at what it said.
+    is_to_look: AtomicBool,
     /// How often it is asked for them.
     pace: Mutex<Pace>,
     /// Since when it is known.
@@ -90,6 +92,7 @@ impl Server {
             refusals: before.map_or_else(refusals, |before| Arc::clone(&before.refusals)),
             refreshing: before.map_or_else(Arc::default, |before| Arc::clone(&before.refreshing)),
             is_due: AtomicBool::new(false),
+            is_to_look: AtomicBool::new(false),
             pace: Mutex::default(),
             since: Instant::now(),
             updates: Mutex::default(),
@@ -192,6 +195,16 @@ impl Server {
     /// Nobody is about to ask for its lists any more, although nobody did.
     pub(crate) fn release_refresh(&self) {
         self.is_due.store(false, Ordering::Release);
+    }
+
+    /// Whether nobody else is about to look again at what it said: then whoever hears this does.
+    pub(crate) fn claim_look(&self) -> bool {
+        !self.is_to_look.swap(true, Ordering::AcqRel)
+    }
+
+    /// Somebody looks from now on: what changes after this is to be looked at again.
+    pub(crate) fn release_look(&self) {
+        self.is_to_look.store(false, Ordering::Release);
     }
 
     /// It can't be reached: what it offered last stays, and says so. What changed by that.

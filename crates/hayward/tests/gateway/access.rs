@@ -182,6 +182,24 @@ async fn access_is_granted_once_renewed_without_a_person_and_told_when_it_is_tak
 }
 
 #[tokio::test]
+async fn what_lives_shortly_is_not_renewed_at_once_and_a_renewal_makes_nobody_ask_for_lists() {
+    let (issuer, rig) = unauthorized().await;
+    issuer.grants_for(24);
+    granted(&issuer, &rig).await;
+    let token = rig.token("rw", &["s"], &[]).await;
+    rig.shows("/servers/s/mcp", &token, &["secret"]).await;
+    let settled = || tokio::time::sleep(std::time::Duration::from_millis(1500));
+    settled().await;
+    let lists = issuer.lists();
+    assert_eq!(text(&secret(&rig, &token).await), "said");
+    assert_eq!(issuer.renewals(), 0);
+    issuer.expire();
+    assert_eq!(text(&secret(&rig, &token).await), "said");
+    settled().await;
+    assert_eq!((issuer.renewals(), issuer.lists()), (1, lists));
+}
+
+#[tokio::test]
 async fn what_is_no_answer_to_the_question_gives_nobody_access() {
     let (issuer, rig) = unauthorized().await;
     let paste = |change: &dyn Fn(&Url) -> String| {

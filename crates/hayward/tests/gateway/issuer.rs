@@ -1,7 +1,7 @@
 //! An MCP server that wants OAuth, and the authorization server that grants access to it: two ports of loopback.
 //!
 //! The authorization server holds its clients to what the specifications say (PKCE, exact addresses to come back to, a resource,
-//! codes and refresh tokens that are good once), and the test says when tokens are over.
+//! codes and refresh tokens that are good once, scopes that a client was registered for), and the test says when tokens are over.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -44,18 +44,37 @@ struct State {
     is_over: AtomicBool,
 }
 
-#[derive(Default)]
 struct Kept {
     lie: Lie,
     count: u32,
-    /// Where the browsers of clients come back to.
-    clients: HashMap<String, String>,
+    /// Where the browsers of clients come back to, and what they may ask to be allowed.
+    clients: HashMap<String, (String, String)>,
+    lifetime_s: u32,
     codes: HashMap<String, Asked>,
     access: HashSet<String>,
     refresh: HashSet<String>,
     made: Vec<String>,
     renewals: u32,
     calls: u32,
+    lists: u32,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            lie: Lie::default(),
+            count: 0,
+            clients: HashMap::new(),
+            lifetime_s: 3600,
+            codes: HashMap::new(),
+            access: HashSet::new(),
+            refresh: HashSet::new(),
+            made: Vec::new(),
+            renewals: 0,
+            calls: 0,
+            lists: 0,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -111,6 +130,11 @@ impl Issuer {
         self.kept().lie = lie;
     }
 
+    /// From now on tokens of access are said to be good for this long.
+    pub(crate) fn grants_for(&self, lifetime_s: u32) {
+        self.kept().lifetime_s = lifetime_s;
+    }
+
     /// All tokens of access are over.
     pub(crate) fn expire(&self) {
         self.kept().access.clear();
@@ -131,6 +155,11 @@ impl Issuer {
     /// Calls of tools that came through.
     pub(crate) fn calls(&self) -> u32 {
         self.kept().calls
+    }
+
+    /// How often it was asked for its tools.
+    pub(crate) fn lists(&self) -> u32 {
+        self.kept().lists
     }
 
     /// All secrets that were made.
@@ -244,11 +273,13 @@ impl State {
                 )
             }
             ("POST", "/register") => {
-                let said: Value = serde_json::from_str(&request.body).unwrap();
+                let document: Value = serde_json::from_str(&request.body).unwrap();
                 kept.count += 1;
                 let id = format!("client-{}", kept.count);
-                kept.clients.insert(id.clone(), said["redirect_uris"][0].as_str().unwrap().to_owned());
-                document(201, &json!({"client_id": id, "token_endpoint_auth_method": "none"}))
+                let said = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let client = (said(&document["redirect_uris"][0]), said(&document["scope"]));
+                kept.clients.insert(id.clone(), client);
+                self::document(201, &json!({"client_id": id, "token_endpoint_auth_method": "none"}))
             }
             ("GET", "/authorize") => self.authorize(&mut kept, &request.query),
             ("POST", "/token") => self.token(&mut kept, &pairs(&request.body)),
@@ -270,6 +301,7 @@ impl State {
                 json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}})
             }
             "tools/list" => {
+                kept.lists += 1;
                 json!({"tools": [{"name": "secret", "description": "Says it.", "inputSchema": {"type": "object"}}]})
             }
             "tools/call" => {
@@ -289,7 +321,8 @@ impl State {
     fn authorize(&self, kept: &mut Kept, query: &HashMap<String, String>) -> Answer {
         let get = |name: &str| query.get(name).cloned().unwrap_or_default();
         let (client, redirect) = (get("client_id"), get("redirect_uri"));
-        let is_good = kept.clients.get(&client) == Some(&redirect)
+        let asked = (redirect.clone(), get("scope"));
+        let is_good = kept.clients.get(&client) == Some(&asked)
             && get("response_type") == "code"
             && get("code_challenge_method") == "S256"
             && get("resource") == self.upstream
@@ -348,7 +381,7 @@ impl State {
         kept.refresh.insert(refresh.clone());
         document(
             200,
-            &json!({"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": 3600}),
+            &json!({"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": kept.lifetime_s}),
         )
     }
 }

@@ -30,6 +30,9 @@ pub struct Grant {
     refresh_token: Option<String>,
     /// When the token is over, in seconds since 1970, if that was said.
     expires_at_unix: Option<u64>,
+    /// For how many seconds it was good when it was granted, if that was said.
+    #[serde(default)]
+    lifetime_s: Option<u64>,
     scopes: Vec<String>,
     resource: String,
     issuer: Issuer,
@@ -59,6 +62,7 @@ impl Grant {
             access_token: String::new(),
             refresh_token: None,
             expires_at_unix: None,
+            lifetime_s: None,
             scopes,
             resource,
             issuer,
@@ -80,6 +84,7 @@ impl Grant {
             access_token: granted.access_token,
             refresh_token: granted.refresh_token.or_else(|| self.refresh_token.clone()),
             expires_at_unix,
+            lifetime_s: granted.expires_in,
             scopes,
             ..self.clone()
         })
@@ -93,9 +98,11 @@ impl Grant {
         value
     }
 
-    /// Whether it is over, or will be within this time.
-    pub fn ends_within(&self, time: Duration) -> bool {
-        self.expires_at_unix.is_some_and(|end| end <= now_unix().saturating_add(time.as_secs()))
+    /// Whether it is time to renew it: this long before its end. What lives for a short time only is renewed in the last
+    /// quarter of it: the next one would be due at once as well.
+    pub fn is_due(&self, before: Duration) -> bool {
+        let before = self.lifetime_s.map_or(u64::MAX, |lifetime| lifetime / 4).min(before.as_secs());
+        self.expires_at_unix.is_some_and(|end| end <= now_unix().saturating_add(before))
     }
 
     /// Whether it can be renewed without a person.
@@ -177,4 +184,37 @@ impl Grant {
 
 fn now_unix() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn grant(left_s: u64, lifetime_s: Option<u64>) -> Grant {
+        let issuer = json!({"name": "https://as", "authorization_endpoint": "", "token_endpoint": ""});
+        let rest = json!({
+            "expires_at_unix": now_unix() + left_s, "lifetime_s": lifetime_s, "scopes": [], "resource": "", "issuer": issuer,
+            "client": {"id": "c"}});
+        Grant { access_token: "t".to_owned(), ..serde_json::from_value(rest).unwrap() }
+    }
+
+    #[test]
+    fn it_is_due_before_it_ends_and_not_as_soon_as_it_is_granted() {
+        let before = Duration::from_secs(30);
+        for (left_s, lifetime_s, expect) in [
+            (29, Some(3600), true),
+            (45, Some(3600), false),
+            (29, None, true),
+            (45, None, false),
+            (4, Some(20), true),
+            (10, Some(20), false),
+            (20, Some(20), false),
+            (2, Some(2), false),
+            (0, Some(2), true),
+        ] {
+            assert_eq!(grant(left_s, lifetime_s).is_due(before), expect, "{left_s} of {lifetime_s:?}");
+        }
+    }
 }

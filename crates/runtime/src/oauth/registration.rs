@@ -45,6 +45,9 @@ pub struct Client {
     /// Where a person's browser comes back to, if it was registered for that alone.
     #[serde(default)]
     redirect_uri: Option<String>,
+    /// What it may ask to be allowed, if it was registered for that alone.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
 }
 
 impl fmt::Debug for Client {
@@ -56,12 +59,18 @@ impl fmt::Debug for Client {
 impl Client {
     /// A client that was registered by hand.
     pub fn new(id: impl Into<String>, secret: Option<String>) -> Self {
-        Self { id: id.into(), secret, method: None, redirect_uri: None }
+        Self { id: id.into(), secret, method: None, redirect_uri: None, scopes: None }
     }
 
     /// Whether a person's browser may come back to this address.
     pub(super) fn comes_back_to(&self, redirect_uri: &Url) -> bool {
         self.redirect_uri.as_ref().is_none_or(|registered| registered == redirect_uri.as_str())
+    }
+
+    /// Whether it may ask to be allowed all this.
+    pub(super) fn may_ask(&self, scopes: &[String]) -> bool {
+        let registered = self.scopes.as_deref();
+        registered.is_none_or(|registered| scopes.iter().all(|scope| registered.contains(scope)))
     }
 
     /// Takes the secret out, which is kept apart.
@@ -130,11 +139,11 @@ struct Registered {
     token_endpoint_auth_method: Option<String>,
 }
 
-/// Who we are to an authorization server that doesn't know us yet.
+/// Who we are to an authorization server that doesn't know us yet, and is to be asked for these scopes.
 pub(super) async fn client(
     fetch: &Fetch,
     issuer: &Issuer,
-    identity: &Identity,
+    (identity, scopes): (&Identity, &[String]),
 ) -> Result<Client, OauthError> {
     if let Some(document) = identity.document.as_ref().filter(|_| issuer.takes_documents) {
         return Ok(Client::new(document.as_str(), None));
@@ -142,27 +151,32 @@ pub(super) async fn client(
     let Some(endpoint) = &issuer.registration_endpoint else {
         return Err(OauthError::NotRegistered { issuer: told(&issuer.name) });
     };
-    let body = Bytes::from(document(identity, Method::offered(issuer)).to_string());
+    let body = Bytes::from(document(identity, scopes, Method::offered(issuer)).to_string());
     let registered: Registered = fetch.register(endpoint, body).await?;
     Ok(Client {
         id: registered.client_id,
         secret: registered.client_secret,
         method: registered.token_endpoint_auth_method,
         redirect_uri: Some(identity.redirect_uri.to_string()),
+        scopes: (!scopes.is_empty()).then(|| scopes.to_vec()),
     })
 }
 
-/// What we say of ourselves, as a document.
-fn document(identity: &Identity, method: Method) -> serde_json::Value {
+/// What we say of ourselves, as a document. Some issuers let a client ask for nothing that it doesn't name here.
+fn document(identity: &Identity, scopes: &[String], method: Method) -> serde_json::Value {
     let is_own = is_loopback(&identity.redirect_uri);
-    json!({
+    let mut document = json!({
         "client_name": identity.name,
         "redirect_uris": [identity.redirect_uri.as_str()],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
         "token_endpoint_auth_method": method.as_str(),
         "application_type": if is_own { "native" } else { "web" },
-    })
+    });
+    if !scopes.is_empty() {
+        document["scope"] = scopes.join(" ").into();
+    }
+    document
 }
 
 #[cfg(test)]
@@ -203,7 +217,7 @@ mod tests {
                 issuer: None,
                 scopes: Vec::new(),
             };
-            assert_eq!(document(&identity, Method::None)["application_type"], expect);
+            assert_eq!(document(&identity, &[], Method::None)["application_type"], expect);
         }
     }
 
