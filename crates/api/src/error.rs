@@ -177,22 +177,37 @@ pub fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The closest of `candidates` to a misspelt `word`, if one is close enough to be meant.
+/// The one of `candidates` that is meant by a misspelt `word`, if one is close enough; else the only one that ends in it.
 ///
 /// Close enough is an edit distance of at most a third of the word (at least one).
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nobody mistypes a novel, and comparing one would take its time.
     let length = Some(word.chars().count()).filter(|length| *length <= WORD_CHARS_MAX)?;
     let budget = (length / 3).max(1);
-    candidates
-        .into_iter()
+    let is_end = |candidate: &str| {
+        let from = candidate.len().checked_sub(word.len()).filter(|_| length >= END_CHARS_MIN);
+        from.and_then(|from| candidate.get(from..)).is_some_and(|end| end.eq_ignore_ascii_case(word))
+    };
+    let (mut closest, mut ends) = (None, Vec::new());
+    for candidate in candidates {
+        if is_end(candidate) {
+            ends.push(candidate);
+        }
         // Bytes are at least as many as characters, and at most four times as many.
-        .filter(|candidate| candidate.len() <= (length + budget) * 4)
-        .map(|candidate| (edit_distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= budget)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        if candidate.len() > (length + budget) * 4 {
+            continue;
+        }
+        let distance = edit_distance(word, candidate);
+        if distance <= budget && closest.is_none_or(|(least, _)| distance < least) {
+            closest = Some((distance, candidate));
+        }
+    }
+    let only_end = if let [end] = *ends { Some(end) } else { None };
+    closest.map(|(_, candidate)| candidate).or(only_end)
 }
+
+/// Characters that a word has at least, for what ends in it to be meant by it.
+const END_CHARS_MIN: usize = 4;
 
 /// Characters of a word that is compared with others.
 const WORD_CHARS_MAX: usize = 64;
@@ -244,6 +259,12 @@ mod tests {
         assert_eq!(did_you_mean("Timeout", words), Some("timeout"));
         assert_eq!(did_you_mean("workdir", words), None);
         assert_eq!(did_you_mean("banana", words), None);
+        let words = ["dockerImage", "notes_search", "files_search", "files_gr\u{fc}n"];
+        assert_eq!(did_you_mean("image", words), Some("dockerImage"));
+        assert_eq!(did_you_mean("gr\u{fc}n", words), Some("files_gr\u{fc}n"));
+        assert_eq!(did_you_mean("search", words), None, "two end in it");
+        assert_eq!((did_you_mean("age", words), did_you_mean("", words)), (None, None), "too short");
+        assert_eq!(did_you_mean("docker", words), None);
         let novel = "timeout".repeat(1_000_000);
         assert_eq!(did_you_mean(&novel, [novel.as_str()]), None);
     }

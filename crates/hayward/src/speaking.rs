@@ -140,8 +140,10 @@ pub(crate) fn failed(error: UpstreamError, at: &At) -> Failure {
         UpstreamError::Handshake(error) if error.message.starts_with("Not Found") => {
             Failure { exit_code: 3, ..Failure::unavailable(anyhow!(error.message)) }
         }
-        error @ UpstreamError::Connection(_) => Failure::unavailable(error)
-            .hint("is `hayward serve` running there? `--url` or HAYWARD_URL says where"),
+        UpstreamError::Connection(error) => {
+            Failure::unavailable(anyhow!(error).context("the connection to the server failed"))
+                .hint("is `hayward serve` running there? `--url` or HAYWARD_URL says where")
+        }
         error => Failure::unavailable(error),
     }
 }

@@ -137,7 +137,7 @@ impl Process {
             filling.close();
             folder::remove(&this.executor, home).await;
             drop(held);
-            end(finished)
+            end(finished).await
         });
         let ended = Box::pin(async move {
             let _stops_when_dropped = stops_when_dropped;
@@ -251,9 +251,10 @@ fn quota(memory_mib: u32, cpus: f64) -> Quota {
     }
 }
 
-fn end(finished: Result<Finished, ExecError>) -> End {
+async fn end(finished: Result<Finished, ExecError>) -> End {
     let finished = match finished {
         Ok(finished) => finished,
+        Err(ExecError::ProgramNotFound { program }) => return End::Failed { why: not_seen(&program).await },
         Err(error) => return End::Failed { why: error.to_string() },
     };
     match (finished.ending, finished.exhausted) {
@@ -261,5 +262,20 @@ fn end(finished: Result<Finished, ExecError>) -> End {
         (_, Exhausted { memory: true, .. }) => End::OutOfMemory,
         (Ending::Exited { code }, _) => End::Exited { code },
         (Ending::Signaled { signal }, _) => End::Signaled { signal },
+    }
+}
+
+/// Why a program was not found: what instances see of this machine is less than there is.
+async fn not_seen(program: &str) -> String {
+    let why = format!("program `{program}` was not found");
+    let hint = "hint: name the folder that it was installed to in `mounts`";
+    match tokio::fs::canonicalize(program).await {
+        Ok(leads_to) if Path::new(program).is_absolute() && leads_to == Path::new(program) => {
+            format!("{why}: instances don't see it, or don't see the interpreter that it names; {hint}")
+        }
+        Ok(leads_to) if Path::new(program).is_absolute() => {
+            format!("{why}: it leads to `{}`, which instances don't see; {hint}", leads_to.display())
+        }
+        _ => why,
     }
 }

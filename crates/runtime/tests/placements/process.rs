@@ -197,11 +197,30 @@ async fn how_an_instance_ended_is_told_with_its_last_words() {
         let (end, log) = ended(running).await;
         assert_eq!((end, said(&log)), (expect, vec!["out of luck".to_owned()]), "{script}");
     }
-    let (running, _stop) =
-        start(&process, order("none-0", &json!({"command": ["/nonexistent/server"]}))).await;
-    assert!(connect(&running).await.is_err());
-    let (end, _) = ended(running).await;
-    assert!(matches!(&end, End::Failed { why } if why.contains("was not found")), "{end:?}");
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_program_that_instances_do_not_see_is_told_apart_from_one_that_is_not_there() {
+    let place = Place::new();
+    let process = place.placement(Confined::default());
+    let hidden = place.folder.path().join("server");
+    std::fs::copy("/bin/true", &hidden).unwrap();
+    let link = place.folder.path().join("link");
+    std::os::unix::fs::symlink(&hidden, &link).unwrap();
+    let leads = format!("it leads to `{}`", hidden.canonicalize().unwrap().display());
+    for (program, expect) in [
+        ("/nonexistent/server", "program `/nonexistent/server` was not found"),
+        ("no-such-server", "program `no-such-server` was not found"),
+        (hidden.to_str().unwrap(), "instances don't see it"),
+        (link.to_str().unwrap(), &leads),
+    ] {
+        let (running, _stop) = start(&process, order("none-0", &json!({"command": [program]}))).await;
+        assert!(connect(&running).await.is_err());
+        let (end, _) = ended(running).await;
+        let End::Failed { why } = end else { panic!("{program}: {end:?}") };
+        assert!(why.contains(expect) && why.contains("`mounts`") == Path::new(program).exists(), "{why}");
+    }
     place.end().await;
 }
 
