@@ -283,6 +283,13 @@ impl Upstreams {
         self.heard.send_modify(|count| *count += 1);
     }
 
+    /// A server that was never reached begins once more: why it wasn't reached before says nothing of that.
+    pub fn begins(&self, server: &str) {
+        if let Some(server) = self.server(server) {
+            server.mark_begun();
+        }
+    }
+
     /// A server says something beside its answers, on a connection that everybody shares or on one of somebody alone.
     pub fn heard(self: &Arc<Self>, server: &str, (upstream, on): (&Arc<Upstream>, On), event: Event) {
         match event {

@@ -271,10 +271,10 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
         }
         for (server, standing) in &now {
             // One that only begins may be reached in a moment; one that was reached isn't any more.
-            if let Some(why) = standing.why.as_ref().filter(|_| !standing.is_reached)
-                && (standing.has_failed || reached.contains(server))
-            {
-                upstreams.gone(server, why);
+            match standing.why.as_ref().filter(|_| !standing.is_reached) {
+                Some(why) if standing.has_failed || reached.contains(server) => upstreams.gone(server, why),
+                Some(_) => upstreams.begins(server),
+                None => {}
             }
         }
         reached = now.iter().filter(|(_, it)| it.is_reached).map(|(server, _)| Arc::clone(server)).collect();

@@ -216,6 +216,22 @@ impl Server {
         if was_fresh { all_lists() } else { Vec::new() }
     }
 
+    /// It begins: unless it was reached before, nobody knows yet that it can't be.
+    pub(crate) fn mark_begun(&self) {
+        let failed = |lists: &Lists| lists.declared.is_none() && matches!(lists.stale, Some(Stale::Away(_)));
+        if failed(&self.lists.load()) {
+            self.lists.rcu(|lists| {
+                let is_nothing = lists.offered.is_empty() && lists.kept_back.is_empty();
+                let stale = if failed(lists) {
+                    (!is_nothing).then_some(Stale::Remembered)
+                } else {
+                    lists.stale.clone()
+                };
+                Lists { stale, ..lists.as_ref().clone() }
+            });
+        }
+    }
+
     /// Asks it what it offers, keeps what is approved of that, and then shows it. What changed by that.
     ///
     /// By whoever has [`Server::refreshing`]: what is approved is read before anything is asked, and kept before anything is shown.

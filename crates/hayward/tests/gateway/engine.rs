@@ -54,8 +54,11 @@ impl Engine {
             [("host", format!("unix://{}", at("sock"))), ("data-root", at("data")), ("exec-root", at("run"))];
         let files = [("pidfile", at("pid")), ("config-file", at("settings"))];
         let words = paths.into_iter().chain(files).map(|(name, value)| format!("--{name}={value}"));
+        // Without one, an engine removes that of another engine.
+        let is_other = Path::new("/sys/class/net/docker0").exists();
+        let bridge = if is_other { "--bridge=docker0" } else { "--bridge=none" };
         let started = command("dockerd", words)
-            .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"])
+            .args([bridge, "--iptables=false", "--ip6tables=false", "--ip-forward=false"])
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

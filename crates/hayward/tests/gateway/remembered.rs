@@ -66,6 +66,27 @@ async fn whoever_calls_too_early_hears_that_and_whoever_may_not_hears_nothing() 
 }
 
 #[tokio::test]
+async fn a_server_that_is_mended_starts_and_is_not_called_what_it_was() {
+    let rig = Rig::start();
+    rig.declare("servers", "s", json!({"command": ["/nonexistent/server"]})).await;
+    rig.until("servers/s", |it| it["status"]["phase"] == "Crashed").await;
+    let token = rig.token("rw", &["s"], &[]).await;
+    let told = text(&rig.call("/servers/s/mcp", &token, "echo", json!({})).await).to_owned();
+    assert!(told.contains("UpstreamUnavailable") && told.contains("was not found"), "{told}");
+    rig.declare("servers", "s", python("time.sleep(1000)")).await;
+    rig.until("servers/s", |it| it["status"]["phase"] == "Starting").await;
+    let begun = std::time::Instant::now();
+    loop {
+        let told = text(&rig.call("/servers/s/mcp", &token, "echo", json!({})).await).to_owned();
+        if told.contains("ServerStarting") {
+            break;
+        }
+        assert!(begun.elapsed() < crate::rig::PATIENCE, "{told}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_was_let_in_somewhere_is_no_key_of_this_machine() {
     let rig = Rig::start();
     rig.declare("servers", "a", python("")).await;

@@ -22,6 +22,7 @@ use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
 use hayward_api::definition::Transport;
 use hayward_mcp::upstream::{BoxFuture, Connect};
 use tokio::io::DuplexStream;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -55,6 +56,8 @@ pub struct Docker {
     engine: Engine,
     connect: Arc<dyn Connect>,
     options: Arc<Options>,
+    /// Held by whoever looks for a network, and makes it if it isn't there.
+    networks: Arc<Mutex<()>>,
     tasks: TaskTracker,
 }
 
@@ -73,7 +76,13 @@ impl Docker {
     /// Containers of this engine; over HTTP they are reached over this.
     pub fn new(options: Options, connect: Arc<dyn Connect>) -> Result<Self, EngineError> {
         let engine = Engine::at(&options.socket)?;
-        Ok(Self { engine, connect, options: Arc::new(options), tasks: TaskTracker::new() })
+        Ok(Self {
+            engine,
+            connect,
+            options: Arc::new(options),
+            networks: Arc::default(),
+            tasks: TaskTracker::new(),
+        })
     }
 
     /// Whether the engine is there.
@@ -164,6 +173,7 @@ impl Docker {
         self.engine.agree().await?;
         self.engine.pull(order.spec.docker_image.as_deref().unwrap_or_default()).await?;
         if let Some((name, has_way_out)) = container::network(&self.options, order, transport(order)) {
+            let _turn = self.networks.lock().await;
             self.engine.network(&name, has_way_out).await?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hayward_mcp::request::List;
 use hayward_mcp::upstream::Upstream;
 use hayward_runtime::placement::{Access, End, Placement as _, PlacementError, Running};
@@ -142,6 +143,46 @@ async fn a_server_over_http_is_spoken_to_and_adopted_after_its_daemon_died() {
     assert_eq!(again.list().await.unwrap(), []);
     ended(running).await;
     drop(stop);
+    engine.end().await;
+}
+
+#[tokio::test]
+async fn who_starts_at_once_is_in_one_network_and_one_that_was_made_twice_is_removed() {
+    let Some(engine) = Engine::start().await else { return };
+    let (docker, other) = (engine.placement("tests"), engine.placement("others"));
+    let twins =
+        async || engine.docker(&["network", "ls", "-q", "--filter", "name=mcp-servers-internal"]).await;
+    let starting = ["a-0", "a-1", "a-2"].map(|name| start(&docker, order(name, &http())));
+    let started = join_all(starting).await;
+    assert_eq!(twins().await.lines().count(), 1);
+    // Engines before 25 make another one; later ones refuse to.
+    let one = json!({"Name": "mcp-servers-internal", "Internal": true, "Driver": "bridge"});
+    let mut ours = one.clone();
+    ours["Labels"] = json!({"hayward.managed": "true"});
+    engine.post("/networks/create", &ours).await;
+    let (late, stop) = start(&other, order("b-0", &http())).await;
+    assert_eq!(twins().await.lines().count(), 1);
+    spoken_to(&late).await;
+    stop.cancel();
+    ended(late).await;
+    for (running, stop) in &started {
+        spoken_to(running).await;
+        stop.cancel();
+    }
+    join_all(started.into_iter().map(|(running, _)| ended(running))).await;
+    // What isn't ours is nobody's to remove: of two strangers none is taken.
+    for id in twins().await.lines() {
+        engine.docker(&["network", "rm", id]).await;
+    }
+    if engine.post("/networks/create", &one).await && engine.post("/networks/create", &one).await {
+        let refused = docker.start(order("c-0", &http()), CancellationToken::new()).await.unwrap_err();
+        assert!(format!("{refused:?}").contains("several of this name"), "{refused:?}");
+        assert_eq!(twins().await.lines().count(), 2);
+        // The bridges of networks would outlive the engine.
+        for id in twins().await.lines() {
+            engine.docker(&["network", "rm", id]).await;
+        }
+    }
     engine.end().await;
 }
 

@@ -12,7 +12,9 @@ use hayward_exec::{
 use hayward_runtime::Dial;
 use hayward_runtime::placements::docker::{Docker, Options};
 use hayward_testkit::installed::leave_out;
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -152,6 +154,25 @@ impl Engine {
         (Self::placement_at(socket, (owner, "mcp-servers")), relay)
     }
 
+    /// Posts this as clients of old engines do; whether something was made, and nothing of that name known.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> bool {
+        let body = body.to_string();
+        let mut engine = UnixStream::connect(self.folder.path().join("sock")).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: engine\r\ncontent-type: application/json\r\nconnection: close"
+        );
+        engine
+            .write_all(format!("{head}\r\ncontent-length: {length}\r\n\r\n{body}").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        engine.read_to_string(&mut answer).await.unwrap();
+        let is_made = answer.starts_with("HTTP/1.1 201");
+        assert!(is_made || answer.starts_with("HTTP/1.1 409"), "{answer}");
+        is_made
+    }
+
     /// What its own client says.
     pub(crate) async fn docker(&self, words: &[&str]) -> String {
         let host = format!("unix://{}", self.folder.path().join("sock").display());
@@ -197,7 +218,11 @@ fn job(folder: &Path) -> Job {
             format!("--exec-root={}", at("run")),
             format!("--pidfile={}", at("pid")),
             format!("--config-file={}", at("settings")),
-            "--bridge=none".to_owned(),
+            // Without one, an engine removes that of another engine.
+            format!(
+                "--bridge={}",
+                if Path::new("/sys/class/net/docker0").exists() { "docker0" } else { "none" }
+            ),
             "--iptables=false".to_owned(),
             "--ip6tables=false".to_owned(),
             "--ip-forward=false".to_owned(),

@@ -14,8 +14,9 @@ use bollard::models::{
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, CreateImageOptionsBuilder,
-    InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder, WaitContainerOptions,
+    InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    WaitContainerOptions,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
@@ -113,13 +114,23 @@ impl Engine {
 
     /// Makes a network that isn't there. Who is in it sees the machine and, if there is a way out, others; not each other.
     pub(super) async fn network(&self, name: &str, has_way_out: bool) -> Result<(), EngineError> {
-        let known = self.0.inspect_network(name, None::<InspectNetworkOptions>);
-        if let Some(known) = found("look for the network", known).await? {
-            return match unfit(&known, has_way_out) {
-                Some(what) => Err(EngineError::Network { name: name.to_owned(), what }),
-                None => Ok(()),
-            };
+        let known = self.networks(name).await?;
+        if known.is_empty() {
+            self.make_network(name, has_way_out).await?;
         }
+        // Engines before 25 make a second one of the same name, and then let nobody into either by it.
+        if known.len() > 1 || (known.is_empty() && self.networks(name).await?.len() > 1) {
+            self.remove_twins(name).await?;
+        }
+        let known = self.0.inspect_network(name, None::<InspectNetworkOptions>);
+        let unfit = match found("look at the network", known).await? {
+            Some(known) => unfit(&known, has_way_out),
+            None => Some("somebody removes it"),
+        };
+        unfit.map_or(Ok(()), |what| Err(EngineError::Network { name: name.to_owned(), what }))
+    }
+
+    async fn make_network(&self, name: &str, has_way_out: bool) -> Result<(), EngineError> {
         let isolated = ("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned());
         let request = NetworkCreateRequest {
             name: name.to_owned(),
@@ -134,6 +145,38 @@ impl Engine {
             Err(EngineError::Failed { error, .. }) if status(&error) == Some(409) => Ok(()),
             made => made.map(drop),
         }
+    }
+
+    /// All networks of this name, the newest first.
+    async fn networks(&self, name: &str) -> Result<Vec<bollard::models::Network>, EngineError> {
+        let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
+        let found = ask("look for the network", DOCKER_TIMEOUT, self.0.list_networks(Some(options))).await?;
+        // The filter takes longer names as well.
+        let mut named: Vec<_> = found.into_iter().filter(|it| it.name.as_deref() == Some(name)).collect();
+        named.sort_by(|a, b| b.created.cmp(&a.created));
+        Ok(named)
+    }
+
+    /// Removes all networks of this name but one, if they are ours and nobody is in them.
+    async fn remove_twins(&self, name: &str) -> Result<(), EngineError> {
+        let known = self.networks(name).await?;
+        let mut left = known.len();
+        for network in known {
+            let is_ours = network.labels.is_some_and(|labels| labels.contains_key(MANAGED_LABEL));
+            let Some(id) = network.id.filter(|_| is_ours && left > 1) else { continue };
+            match ask("remove a network that is there twice", DOCKER_TIMEOUT, self.0.remove_network(&id))
+                .await
+            {
+                Ok(()) => left -= 1,
+                Err(EngineError::Failed { error, .. }) if is_absent(&error) => left -= 1,
+                // Somebody is in it.
+                Err(EngineError::Failed { error, .. }) if status(&error) == Some(403) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let what = "there are several of this name; hint: remove all but one with `docker network rm ID`";
+        if left > 1 { Err(EngineError::Network { name: name.to_owned(), what }) } else { Ok(()) }
     }
 
     pub(super) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
