@@ -222,6 +222,9 @@ pub(crate) const ASKED_AT_ONCE_MAX: usize = 8;
 /// How long to wait before what is declared is read again that could not be.
 pub(crate) const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many times as long as it took to read what is declared nothing is read again, at most for [`FOLLOW_PAUSE`].
+pub(crate) const FOLLOW_REST: u32 = 4;
+
 /// Lists that are kept of one endpoint, one for each set of grants that somebody has.
 pub(crate) const KEPT_LISTS_MAX: usize = 256;
 

@@ -283,7 +283,7 @@ impl Upstreams {
         self.heard.send_modify(|count| *count += 1);
     }
 
-    /// A server that was never reached begins once more: why it wasn't reached before says nothing of that.
+    /// A server that was never reached begins as it is declared now: why it wasn't reached before says nothing of that.
     pub fn begins(&self, server: &str) {
         if let Some(server) = self.server(server) {
             server.mark_begun();
@@ -356,7 +356,8 @@ impl Upstreams {
         server.release_refresh();
         // Once it is there, it is asked; until then what is known of it is looked at again.
         let Some(link) = self.shared.links.shared(&server.name) else {
-            return self.look(server).await;
+            self.look(server).await;
+            return;
         };
         // What it was given, nobody sees by it.
         let redaction = self.secrets.current();
@@ -388,15 +389,20 @@ impl Upstreams {
         }
     }
 
-    /// Looks again at what a server said, by whoever has [`Server::refreshing`].
-    async fn look(&self, server: &Server) {
+    /// Looks again at what a server said, by whoever has [`Server::refreshing`]. Whether that could be done.
+    async fn look(&self, server: &Arc<Server>) -> bool {
+        // What was declared meanwhile is looked at by itself, and by other rules.
+        if !self.server(&server.name).is_some_and(|it| Arc::ptr_eq(&it, server)) {
+            return true;
+        }
         match server.look_again(&self.store, &self.secrets.current()).await {
             Ok(changes) => self.tell(&server.name, changes),
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, server = &*server.name, "what was approved can't be read");
+            Err(why) => {
+                tracing::warn!(server = &*server.name, why, "what a server said is not looked at again yet");
+                return false;
             }
         }
+        true
     }
 
     fn tell(&self, server: &Arc<str>, changes: Vec<Change>) {

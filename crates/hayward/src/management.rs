@@ -67,7 +67,11 @@ pub(crate) async fn start(
     (is_bootstrap_open, reached): (bool, Reached),
     shutdown: CancellationToken,
 ) -> Result<Arc<Plane>, Failure> {
-    let record = Arc::new(OnTheRoad { in_force: Arc::clone(&in_force), secrets: Arc::clone(&stack.secrets) });
+    let record = Arc::new(OnTheRoad {
+        in_force: Arc::clone(&in_force),
+        secrets: Arc::clone(&stack.secrets),
+        upstreams: Arc::clone(&stack.servers.upstreams),
+    });
     stack.servers.fleet.probes_recorded_by(Arc::new(Probes(Arc::downgrade(&record))));
     let machine = ThisMachine { data_dir: stack.data_dir().into() };
     let plane = Plane::start(PlaneParts {
@@ -130,6 +134,7 @@ const DECLARED: &str = "secret/";
 struct OnTheRoad {
     in_force: InForce,
     secrets: Arc<Secrets>,
+    upstreams: Arc<Upstreams>,
 }
 
 impl Record for OnTheRoad {
@@ -162,7 +167,7 @@ impl Record for OnTheRoad {
     }
 
     fn hide(&self, values: Vec<Hidden>) -> BoxFuture<'static, ()> {
-        let secrets = Arc::clone(&self.secrets);
+        let (secrets, upstreams) = (Arc::clone(&self.secrets), Arc::clone(&self.upstreams));
         Box::pin(async move {
             // Many take a second.
             let held = tokio::task::spawn_blocking(move || held(&secrets, &values)).await;
@@ -172,6 +177,7 @@ impl Record for OnTheRoad {
                     "there are more values of secrets than can be hidden; the longest are not"
                 );
             }
+            upstreams.look_again();
         })
     }
 }

@@ -11,6 +11,7 @@ mod links;
 mod packages;
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -249,6 +250,8 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
     // By name of the instance: the connection that was told last.
     let mut told: HashMap<String, Weak<Upstream>> = HashMap::new();
     let mut reached: HashSet<Arc<str>> = HashSet::new();
+    // As which generation a server was told to begin.
+    let mut begun: HashMap<Arc<str>, u64> = HashMap::new();
     loop {
         let instances = fleet.all();
         told.retain(|name, _| instances.iter().any(|instance| instance.name() == name));
@@ -266,6 +269,7 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
                 upstreams.connected(instance.server(), &upstream);
             }
         }
+        begun.retain(|server, _| now.contains_key(server));
         for server in reached.iter().filter(|server| !now.contains_key(*server)) {
             upstreams.gone(server, "no instance of it runs");
         }
@@ -273,8 +277,12 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
             // One that only begins may be reached in a moment; one that was reached isn't any more.
             match standing.why.as_ref().filter(|_| !standing.is_reached) {
                 Some(why) if standing.has_failed || reached.contains(server) => upstreams.gone(server, why),
-                Some(_) => upstreams.begins(server),
-                None => {}
+                Some(_)
+                    if begun.insert(Arc::clone(server), standing.generation) != Some(standing.generation) =>
+                {
+                    upstreams.begins(server);
+                }
+                Some(_) | None => {}
             }
         }
         reached = now.iter().filter(|(_, it)| it.is_reached).map(|(server, _)| Arc::clone(server)).collect();
@@ -289,6 +297,8 @@ async fn follow(fleet: Arc<Fleet>, upstreams: Arc<Upstreams>, shutdown: Cancella
 #[derive(Default)]
 struct Standing {
     is_reached: bool,
+    /// Of the newest of its instances: what is said of others says nothing of what is declared now.
+    generation: u64,
     /// What is the matter with one that can't be spoken to.
     why: Option<String>,
     /// Whether one has failed, and doesn't only begin.
@@ -297,6 +307,13 @@ struct Standing {
 
 impl Standing {
     fn add(&mut self, instance: &Instance) {
+        match instance.generation().cmp(&self.generation) {
+            Ordering::Less => return,
+            Ordering::Equal => {}
+            Ordering::Greater => {
+                (self.generation, self.why, self.has_failed) = (instance.generation(), None, false);
+            }
+        }
         let is_beginning = instance.state() == State::Starting && instance.trouble().is_none();
         if !is_beginning || self.why.is_none() {
             self.why = Some(links::why(instance));

@@ -188,7 +188,7 @@ async fn a_person_is_asked_for_what_is_wanted_and_the_code_is_given_to_nobody_el
     // Whoever sees the address can't have been given the code: only we know what its challenge was made of.
     let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"]));
     assert_eq!((&challenge, form["code_verifier"].len()), (&asked["code_challenge"], 43));
-    assert_eq!((form["client_id"].as_str(), form.get("client_secret")), ("c", None));
+    assert!(!form.contains_key("client_secret") && !form.contains_key("client_id"), "proved twice");
     let other = said(&authorizer.begin(&Challenge::default(), Some(&grant)).await.unwrap());
     assert!(other["state"] != asked["state"] && other["code_challenge"] != asked["code_challenge"]);
     let registered: Value =
@@ -213,16 +213,48 @@ async fn a_client_is_registered_anew_for_what_it_may_not_ask_yet_and_used_again_
     assert_eq!(registered(&world).len(), 1);
     authorizer.begin(&Challenge::read("Bearer scope=\"write\""), Some(&before)).await.unwrap();
     assert_eq!(registered(&world), ["read offline_access", "read offline_access write"]);
-    // Nobody says what there is, so nothing is asked for, and nothing named.
+    // Nobody says what there is, so nothing is asked for, and nothing named, until somebody does.
     let silent = World::new(|asked| match asked.url.as_str() {
         "https://up.example/.well-known/oauth-protected-resource/x/mcp" => {
             (200, json!({"resource": SERVER, "authorization_servers": [ISSUER]}))
         }
         "https://as.example/.well-known/oauth-authorization-server/tenant" => (200, issuer_document()),
+        "https://as.example/token" => granted("t1"),
         _ => (201, json!({"client_id": "c"})),
     });
-    self::authorizer(&silent).begin(&Challenge::default(), None).await.unwrap();
-    assert_eq!(registered(&silent), [Value::Null]);
+    let before = grant(&silent).await;
+    let authorizer = self::authorizer(&silent);
+    authorizer.begin(&Challenge::read("Bearer scope=\"write\""), Some(&before)).await.unwrap();
+    assert_eq!(registered(&silent), [Value::Null, json!("write offline_access")]);
+    // Where no client may name any, it names none, and is used again.
+    let strict = well(|_| granted("t1"));
+    let strict = World::new(move |asked| {
+        let is_named = asked.url.ends_with("/register") && asked.body.contains("scope");
+        if is_named { (403, json!({"error": "insufficient_scope"})) } else { (strict.answer)(asked) }
+    });
+    let before = grant(&strict).await;
+    let authorizer = self::authorizer(&strict);
+    let pending = authorizer.begin(&Challenge::read("Bearer scope=\"write\""), Some(&before)).await.unwrap();
+    assert_eq!(said(&pending)["scope"], "read offline_access write");
+    assert_eq!(registered(&strict), [json!("read offline_access"), Value::Null]);
+}
+
+#[tokio::test]
+async fn a_client_proves_itself_in_the_form_where_it_may_and_nowhere_else() {
+    let well = well(|_| granted("t1"));
+    let world = World::new(move |asked| {
+        let (status, mut answer) = (well.answer)(asked);
+        if asked.url.ends_with("oauth-authorization-server/tenant") {
+            let methods = json!(["client_secret_basic", "client_secret_post"]);
+            answer["token_endpoint_auth_methods_supported"] = methods;
+        }
+        (status, answer)
+    });
+    grant(&world).await;
+    let token = &world.asked("https://as.example/token")[0];
+    let form = token.form();
+    assert_eq!((form["client_id"].as_str(), form["client_secret"].as_str()), ("c", "cs"));
+    assert_eq!(token.authorization, None);
 }
 
 #[tokio::test]

@@ -1,30 +1,34 @@
 //! What was declared, read from the store and followed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use hayward_api::kinds::project::ProjectSpec;
 use hayward_api::kinds::server::ServerSpec;
-use hayward_api::kinds::{Kind, project, secret, server};
-use hayward_store::{ListScope, Resource, StoreError, TOOL_PIN};
+use hayward_api::kinds::{Kind, project, server};
+use hayward_store::{Change as StoreChange, ListScope, Resource, StoreError, TOOL_PIN};
 use tokio_util::sync::CancellationToken;
 
+use super::server::Server;
 use super::{Declared, Upstreams, Why};
-use crate::limits::{FOLLOW_PAUSE, REFRESH_PAUSE};
+use crate::limits::{FOLLOW_PAUSE, FOLLOW_REST, REFRESH_PAUSE, REFRESH_RETRY};
 
 /// What has changed since it was last read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Stale {
     declared: bool,
-    approved: bool,
-    secret: bool,
+    /// The servers of which something was approved, or waits.
+    approved: HashSet<String>,
 }
 
 impl Stale {
-    fn add(&mut self, kind: &str) {
-        self.declared |= kind == server::DESCRIPTOR.name || kind == project::DESCRIPTOR.name;
-        self.approved |= kind == TOOL_PIN;
-        self.secret |= kind == secret::DESCRIPTOR.name;
+    fn add(&mut self, change: &StoreChange) {
+        self.declared |= change.kind == server::DESCRIPTOR.name || change.kind == project::DESCRIPTOR.name;
+        if change.kind == TOOL_PIN {
+            self.approved.insert(change.name.clone());
+        }
     }
 }
 
@@ -73,7 +77,7 @@ impl Upstreams {
             shutdown.run_until_cancelled(tokio::time::sleep(FOLLOW_PAUSE)).await;
             if let Ok(revision) = self.load().await {
                 from = revision;
-                self.ask_again();
+                self.ask_again(|_| true);
             }
         }
     }
@@ -83,44 +87,57 @@ impl Upstreams {
         loop {
             let change = changes.next().await?;
             let (mut newest, mut stale) = (change.revision, Stale::default());
-            stale.add(&change.kind);
+            stale.add(&change);
             // Many changes at once are one look.
             while let Some(further) = changes.next().now_or_never() {
                 let further = further?;
                 newest = further.revision;
-                stale.add(&further.kind);
+                stale.add(&further);
             }
+            let (before, begun) = (self.catalog.load_full(), Instant::now());
             if stale.declared {
                 self.load().await?;
             }
-            if stale.declared || stale.approved {
-                self.ask_again();
-            } else if stale.secret {
-                // What holds a new secret is shown without it from now on. Nobody is asked for that: access that is renewed is a
-                // secret as well, and asking may be what renews it.
-                self.look_again();
-            }
             *from = newest;
+            // Of the others nothing else may be shown by now.
+            self.ask_again(|server| {
+                let is_same = before.servers.get(&server.name).is_some_and(|it| Arc::ptr_eq(it, server));
+                !is_same || stale.approved.contains(&*server.name)
+            });
+            if stale.declared {
+                // To read thousands takes a good part of a second: what changes meanwhile is one look.
+                tokio::time::sleep((begun.elapsed() * FOLLOW_REST).min(FOLLOW_PAUSE)).await;
+            }
         }
     }
 
-    /// Asks all servers again that can be asked: by now something else may be shown of them.
-    fn ask_again(self: &Arc<Self>) {
-        let servers: Vec<Arc<str>> = self.catalog.load().servers.keys().cloned().collect();
-        for server in servers {
-            self.refresh_soon(&server, Why::WeLook);
+    /// Asks those servers again that can be asked: by now something else may be shown of them.
+    fn ask_again(self: &Arc<Self>, which: impl Fn(&Arc<Server>) -> bool) {
+        let catalog = self.catalog.load_full();
+        for server in catalog.servers.values().filter(|server| which(server)) {
+            self.refresh_soon(&server.name, Why::WeLook);
         }
     }
 
-    /// Looks again at what all servers said, once for all that changes within a moment.
-    fn look_again(self: &Arc<Self>) {
+    /// Other secrets are held from now on: what holds one is shown without it. Looks again at what all servers said, once for all
+    /// that changes within a moment. None is asked: access that is renewed is a secret as well, and asking may be what renews it.
+    pub fn look_again(self: &Arc<Self>) {
         for server in self.catalog.load().servers.values().filter(|server| server.claim_look()) {
             let (this, server) = (Arc::clone(self), Arc::clone(server));
             self.watching.spawn(async move {
-                tokio::time::sleep(REFRESH_PAUSE).await;
-                let _turn = server.refreshing.lock().await;
-                server.release_look();
-                this.look(&server).await;
+                let mut pause = REFRESH_PAUSE;
+                loop {
+                    tokio::time::sleep(pause).await;
+                    let turn = server.refreshing.lock().await;
+                    server.release_look();
+                    let has_looked = this.look(&server).await;
+                    drop(turn);
+                    // Somebody else may be about to.
+                    if has_looked || !server.claim_look() {
+                        return;
+                    }
+                    pause = REFRESH_RETRY;
+                }
             });
         }
     }

@@ -15,7 +15,7 @@ use hayward_mcp::upstream::{Declared, Upstream};
 use hayward_tool::Change;
 use tokio::sync::Semaphore;
 
-use hayward_store::{PendingTool, Store, StoreError, ToolPin};
+use hayward_store::{PendingTool, Store, ToolPin};
 
 use super::admission::{self, At, INSTRUCTIONS, Objection, Pins};
 use super::answer;
@@ -216,7 +216,7 @@ impl Server {
         if was_fresh { all_lists() } else { Vec::new() }
     }
 
-    /// It begins: unless it was reached before, nobody knows yet that it can't be.
+    /// It begins as it is declared now: unless it was reached before, nobody knows yet that it can't be.
     pub(crate) fn mark_begun(&self) {
         let failed = |lists: &Lists| lists.declared.is_none() && matches!(lists.stale, Some(Stale::Away(_)));
         if failed(&self.lists.load()) {
@@ -268,17 +268,21 @@ impl Server {
         &self,
         store: &Store,
         redaction: &Redaction,
-    ) -> Result<Vec<Change>, StoreError> {
+    ) -> Result<Vec<Change>, String> {
         if self.is_builtin() {
             return Ok(Vec::new());
         }
-        let known = store.tool_pins(&self.uid).await?;
+        let known = store.tool_pins(&self.uid).await;
+        let known = known.map_err(|error| format!("what was approved can't be read: {error}"))?;
         let before = self.lists();
         let again = match (&before.declared, &before.heard) {
             (Some(declared), Some(heard)) => {
                 let pins = known.iter().filter_map(|pin| Some((pin.name.clone(), pin.digest.clone()?)));
                 let heard = Arc::new((heard.0.clone(), pins.collect()));
-                self.admit(declared, &heard, redaction).0
+                let (lists, _) = self.admit(declared, &heard, redaction);
+                // What waits is kept without secrets as well.
+                self.keep(store, (&known, &lists), &[]).await?;
+                lists
             }
             _ => self.remembered(&known, redaction),
         };

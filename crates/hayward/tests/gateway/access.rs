@@ -184,7 +184,7 @@ async fn access_is_granted_once_renewed_without_a_person_and_told_when_it_is_tak
 #[tokio::test]
 async fn what_lives_shortly_is_not_renewed_at_once_and_a_renewal_makes_nobody_ask_for_lists() {
     let (issuer, rig) = unauthorized().await;
-    issuer.grants_for(24);
+    issuer.grants_for(29);
     granted(&issuer, &rig).await;
     let token = rig.token("rw", &["s"], &[]).await;
     rig.shows("/servers/s/mcp", &token, &["secret"]).await;

@@ -79,3 +79,29 @@ async fn nobody_learns_a_secret_by_what_a_server_says_of_itself() {
     assert!(told.is_empty(), "{told:?}");
     assert!(!holds(rig.folder.path(), SECRET), "it lies somewhere as it is");
 }
+
+#[tokio::test]
+async fn what_becomes_a_secret_is_hidden_in_what_servers_have_said_already() {
+    let rig = Rig::start();
+    let telling = format!(r#"TOOLS = [tool("look"), tool("tell", description="It is {SECRET}.")]"#);
+    let mut waiting = python(&telling);
+    waiting["trust"] = json!("review");
+    rig.declare("servers", "a", python(&telling)).await;
+    rig.declare("servers", "b", waiting).await;
+    let token = rig.token("rw", &["a"], &[]).await;
+    rig.shows("/servers/a/mcp", &token, &["look", "tell"]).await;
+    let list = async || rig.ask("/servers/a/mcp", &token, "tools/list", json!({})).await.to_string();
+    assert!(list().await.contains(SECRET));
+    rig.until("servers/b/tools", |waits| waits.to_string().contains(SECRET)).await;
+    rig.declare("secrets", "s", json!({"data": {"K": SECRET}})).await;
+    rig.until("servers/b/tools", |waits| !waits.to_string().contains(SECRET)).await;
+    let waits = rig.manage("GET", "servers/b/tools", "").await.json().to_string();
+    assert!(waits.contains("[redacted:"), "{waits}");
+    let started = Instant::now();
+    while list().await.contains(SECRET) {
+        assert!(started.elapsed() < PATIENCE, "{}", list().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(list().await.contains("[redacted:"));
+    assert_eq!(rig.tools("/servers/a/mcp", &token).await, ["look", "tell"], "it is the same tool");
+}

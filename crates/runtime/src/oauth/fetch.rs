@@ -307,16 +307,18 @@ fn proved(client: &Client, method: Method, form: &[(&str, &str)]) -> (HeaderMap,
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     let mut body = form_urlencoded::Serializer::new(String::new());
-    // Its id in any case: the reference servers of MCP look there for whose header it is.
-    body.extend_pairs(form).append_pair("client_id", client.id());
+    body.extend_pairs(form);
     match (method, client.secret()) {
+        // Without its id in the form as well: some issuers take that for a second proof, and refuse both.
         (Method::Basic, Some(secret)) => {
             headers.insert(AUTHORIZATION, basic(client.id(), secret));
         }
         (Method::Post, Some(secret)) => {
-            body.append_pair("client_secret", secret);
+            body.append_pair("client_id", client.id()).append_pair("client_secret", secret);
         }
-        (Method::None | Method::Basic | Method::Post, _) => {}
+        (Method::None | Method::Basic | Method::Post, _) => {
+            body.append_pair("client_id", client.id());
+        }
     }
     (headers, body.finish().into())
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
@@ -102,8 +101,9 @@ pub(super) enum Method {
 }
 
 impl Method {
+    /// The best first: the reference servers of MCP offer a header, and look for the id in the form all the same.
     const ALL: [(&str, Self); 3] =
-        [("client_secret_basic", Self::Basic), ("client_secret_post", Self::Post), ("none", Self::None)];
+        [("client_secret_post", Self::Post), ("client_secret_basic", Self::Basic), ("none", Self::None)];
 
     /// How this client proves itself there: as was agreed on, else as the first that both of us can.
     pub(super) fn of(client: &Client, issuer: &Issuer) -> Self {
@@ -123,7 +123,7 @@ impl Method {
     }
 
     fn as_str(self) -> &'static str {
-        let [(basic, _), (post, _), (none, _)] = Self::ALL;
+        let [(post, _), (basic, _), (none, _)] = Self::ALL;
         match self {
             Self::Basic => basic,
             Self::Post => post,
@@ -151,14 +151,21 @@ pub(super) async fn client(
     let Some(endpoint) = &issuer.registration_endpoint else {
         return Err(OauthError::NotRegistered { issuer: told(&issuer.name) });
     };
-    let body = Bytes::from(document(identity, scopes, Method::offered(issuer)).to_string());
-    let registered: Registered = fetch.register(endpoint, body).await?;
+    let register = async |scopes: &[String]| -> Result<Registered, OauthError> {
+        let body = document(identity, scopes, Method::offered(issuer)).to_string();
+        fetch.register(endpoint, body.into()).await
+    };
+    let (registered, scopes) = match register(scopes).await {
+        // Some let no client name what it will ask for, and give it what they give all.
+        Err(OauthError::Refused { .. }) if !scopes.is_empty() => (register(&[]).await?, None),
+        registered => (registered?, Some(scopes.to_vec())),
+    };
     Ok(Client {
         id: registered.client_id,
         secret: registered.client_secret,
         method: registered.token_endpoint_auth_method,
         redirect_uri: Some(identity.redirect_uri.to_string()),
-        scopes: (!scopes.is_empty()).then(|| scopes.to_vec()),
+        scopes,
     })
 }
 
@@ -195,7 +202,8 @@ mod tests {
         for (method, secret, offered, expect) in [
             (None, &secret, None, Method::Basic),
             (None, &secret, Some(&["client_secret_post"][..]), Method::Post),
-            (None, &secret, Some(&["none", "client_secret_post", "client_secret_basic"]), Method::Basic),
+            (None, &secret, Some(&["none", "client_secret_basic", "client_secret_post"]), Method::Post),
+            (None, &secret, Some(&["none", "client_secret_basic"]), Method::Basic),
             (None, &secret, Some(&["private_key_jwt"]), Method::None),
             (Some("client_secret_post"), &secret, Some(&["client_secret_basic"]), Method::Post),
             (Some("unheard_of"), &secret, None, Method::Basic),

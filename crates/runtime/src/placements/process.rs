@@ -26,6 +26,9 @@ use crate::mounts::{self, Shown};
 use crate::packages::{Package, Packages, Program, Store};
 use crate::placement::{Access, End, Order, Placement, PlacementError, Running, Streams};
 
+/// How long it may take to see whether a program is there: it may lie on a disk that doesn't answer.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Instances that are processes of this machine.
 #[derive(Clone)]
 pub struct Process {
@@ -268,14 +271,12 @@ async fn end(finished: Result<Finished, ExecError>) -> End {
 /// Why a program was not found: what instances see of this machine is less than there is.
 async fn not_seen(program: &str) -> String {
     let why = format!("program `{program}` was not found");
-    let hint = "hint: name the folder that it was installed to in `mounts`";
-    match tokio::fs::canonicalize(program).await {
-        Ok(leads_to) if Path::new(program).is_absolute() && leads_to == Path::new(program) => {
-            format!("{why}: instances don't see it, or don't see the interpreter that it names; {hint}")
-        }
-        Ok(leads_to) if Path::new(program).is_absolute() => {
-            format!("{why}: it leads to `{}`, which instances don't see; {hint}", leads_to.display())
-        }
-        _ => why,
+    let looked = tokio::time::timeout(LOOK_TIMEOUT, tokio::fs::try_exists(program)).await;
+    if Path::new(program).is_absolute() && matches!(looked, Ok(Ok(true))) {
+        return format!(
+            "{why} where instances look: they don't see it, what it leads to, or the interpreter that it names; \
+             hint: name the folders of these in `mounts`"
+        );
     }
+    why
 }

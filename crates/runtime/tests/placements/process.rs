@@ -208,18 +208,14 @@ async fn a_program_that_instances_do_not_see_is_told_apart_from_one_that_is_not_
     std::fs::copy("/bin/true", &hidden).unwrap();
     let link = place.folder.path().join("link");
     std::os::unix::fs::symlink(&hidden, &link).unwrap();
-    let leads = format!("it leads to `{}`", hidden.canonicalize().unwrap().display());
-    for (program, expect) in [
-        ("/nonexistent/server", "program `/nonexistent/server` was not found"),
-        ("no-such-server", "program `no-such-server` was not found"),
-        (hidden.to_str().unwrap(), "instances don't see it"),
-        (link.to_str().unwrap(), &leads),
-    ] {
+    for program in ["/nonexistent/server", "no-such-server", hidden.to_str().unwrap(), link.to_str().unwrap()]
+    {
         let (running, _stop) = start(&process, order("none-0", &json!({"command": [program]}))).await;
         assert!(connect(&running).await.is_err());
         let (end, _) = ended(running).await;
         let End::Failed { why } = end else { panic!("{program}: {end:?}") };
-        assert!(why.contains(expect) && why.contains("`mounts`") == Path::new(program).exists(), "{why}");
+        assert!(why.starts_with(&format!("program `{program}` was not found")), "{why}");
+        assert_eq!(why.contains("`mounts`"), Path::new(program).exists(), "{why}");
     }
     place.end().await;
 }

@@ -9,7 +9,7 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, NetworkCreateRequest,
+    ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, Network, NetworkCreateRequest,
     NetworkInspect,
 };
 use bollard::query_parameters::{
@@ -148,7 +148,7 @@ impl Engine {
     }
 
     /// All networks of this name, the newest first.
-    async fn networks(&self, name: &str) -> Result<Vec<bollard::models::Network>, EngineError> {
+    async fn networks(&self, name: &str) -> Result<Vec<Network>, EngineError> {
         let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
         let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
         let found = ask("look for the network", DOCKER_TIMEOUT, self.0.list_networks(Some(options))).await?;
@@ -158,25 +158,32 @@ impl Engine {
         Ok(named)
     }
 
-    /// Removes all networks of this name but one, if they are ours and nobody is in them.
+    /// Of several networks of this name, removes those that are ours but one, where nobody is in them.
     async fn remove_twins(&self, name: &str) -> Result<(), EngineError> {
         let known = self.networks(name).await?;
-        let mut left = known.len();
-        for network in known {
-            let is_ours = network.labels.is_some_and(|labels| labels.contains_key(MANAGED_LABEL));
-            let Some(id) = network.id.filter(|_| is_ours && left > 1) else { continue };
-            match ask("remove a network that is there twice", DOCKER_TIMEOUT, self.0.remove_network(&id))
-                .await
-            {
-                Ok(()) => left -= 1,
-                Err(EngineError::Failed { error, .. }) if is_absent(&error) => left -= 1,
+        let is_ours = |network: &Network| {
+            network.labels.as_ref().is_some_and(|labels| labels.contains_key(MANAGED_LABEL))
+        };
+        let strangers = known.iter().filter(|network| !is_ours(network)).count();
+        let mut ours = known.len() - strangers;
+        for id in known.into_iter().filter(is_ours).filter_map(|network| network.id) {
+            if ours == 1 {
+                break;
+            }
+            let removing = self.0.remove_network(&id);
+            match ask("remove a network that is there twice", DOCKER_TIMEOUT, removing).await {
+                Ok(()) => ours -= 1,
+                Err(EngineError::Failed { error, .. }) if is_absent(&error) => ours -= 1,
                 // Somebody is in it.
                 Err(EngineError::Failed { error, .. }) if status(&error) == Some(403) => {}
                 Err(error) => return Err(error),
             }
         }
         let what = "there are several of this name; hint: remove all but one with `docker network rm ID`";
-        if left > 1 { Err(EngineError::Network { name: name.to_owned(), what }) } else { Ok(()) }
+        if ours + strangers > 1 {
+            return Err(EngineError::Network { name: name.to_owned(), what });
+        }
+        Ok(())
     }
 
     pub(super) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, EngineError> {
