@@ -130,7 +130,7 @@ impl Upstreams {
                     tokio::time::sleep(pause).await;
                     let turn = server.refreshing.lock().await;
                     server.release_look();
-                    let has_looked = this.look(&server).await;
+                    let has_looked = server.is_unknown() || this.look(&server).await;
                     drop(turn);
                     // Somebody else may be about to.
                     if has_looked || !server.claim_look() {

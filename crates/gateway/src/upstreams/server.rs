@@ -131,6 +131,12 @@ impl Server {
         SETTLE_PATIENCE.checked_sub(self.since.elapsed()).filter(|left| !is_settled && !left.is_zero())
     }
 
+    /// Whether nothing is known of it, neither from itself nor from before.
+    pub(crate) fn is_unknown(&self) -> bool {
+        let lists = self.lists.load();
+        lists.heard.is_none() && lists.offered.is_empty() && lists.kept_back.is_empty()
+    }
+
     /// Whether it is a toolset of ours.
     pub(crate) fn is_builtin(&self) -> bool {
         self.spec.placement == Some(Placement::Builtin)
