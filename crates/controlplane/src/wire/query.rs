@@ -91,7 +91,8 @@ mod tests {
     fn what_is_misspelt_or_said_twice_is_refused() {
         for (text, hint) in [
             ("labelselector=a", "did you mean `labelSelector`?"),
-            ("selector=a", "it has labelSelector, limit, dryRun"),
+            ("selector=a", "did you mean `labelSelector`?"),
+            ("colour=a", "it has labelSelector, limit, dryRun"),
             ("limit=1&limit=2", "give it once"),
         ] {
             let refused = Query::read(Some(text), KNOWN).unwrap_err();
