@@ -194,9 +194,12 @@ async fn a_request_that_was_heard_is_not_sent_again() {
 
 #[tokio::test]
 async fn who_refuses_before_it_has_heard_all_is_heard_and_told_no_more() {
+    let (told, hears) = std::sync::mpsc::sync_channel(1);
     let server = serving(vec![
-        Box::new(|mut stream| {
+        Box::new(move |mut stream| {
             stream.write_all(b"HTTP/1.1 413 Too Long\r\ncontent-length: 2\r\n\r\nno").unwrap();
+            // Who reads as fast as it is sent has heard all before its answer is seen.
+            hears.recv().unwrap();
             let heard = std::io::copy(&mut stream, &mut std::io::sink());
             // However it was closed.
             assert!(heard.is_ok_and(|heard| heard < LARGE as u64));
@@ -210,6 +213,7 @@ async fn who_refuses_before_it_has_heard_all_is_heard_and_told_no_more() {
         (StatusCode::PAYLOAD_TOO_LARGE, Some("no".into()))
     );
     assert_eq!(response.chunk().await.unwrap(), None);
+    told.send(()).unwrap();
     assert_eq!(asked(&plain, &server.url).await.1, "two", "the rest of it was still to be sent there");
     server.thread.join().unwrap();
 }

@@ -102,14 +102,7 @@ impl Wire {
             let mut parts = [IoSlice::new(&[]); 2];
             let count = message.chunks_vectored(&mut parts);
             match self.stream.try_write_vectored(&parts[..count]) {
-                Ok(length) => {
-                    message.advance(length);
-                    if message.has_remaining() && answer.is_none() {
-                        // Whoever reads as fast as this writes may have refused it long ago.
-                        tokio::task::yield_now().await;
-                        answer = self.answered_meanwhile(awaited).await?;
-                    }
-                }
+                Ok(length) => message.advance(length),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock if answer.is_some() => {
                         self.stream.writable().await.map_err(broken)?;
