@@ -232,21 +232,33 @@ fn exchange(place: &Place, temp: &Temp<'_>) -> Result<(), Errno> {
     renameat_with(&place.parent, temp.name(), &place.parent, &place.name, RenameFlags::EXCHANGE)
 }
 
-/// Puts back what an exchange took out, or what somebody put in its place meanwhile. If that fails,
-/// what was taken out is kept under the temporary name rather than lost.
+/// Puts back what an exchange took out, unless somebody has replaced or removed meanwhile what took its place: theirs is newer.
+/// If that fails, what was taken out is kept under the temporary name rather than lost.
 fn undo_exchange(place: &Place, temp: &mut Temp<'_>) -> Result<(), Errno> {
-    let ours = FileId::from(&fstat(temp.file())?);
+    let undone = undo_exchanges(place, temp);
+    if undone.is_err() {
+        temp.is_renamed();
+    }
+    undone
+}
+
+fn undo_exchanges(place: &Place, temp: &Temp<'_>) -> Result<(), Errno> {
+    let taken_out = || statat(&place.parent, temp.name(), AtFlags::SYMLINK_NOFOLLOW);
+    let mut put_there = FileId::from(&fstat(temp.file())?);
     for _ in 0..RACES_MAX {
-        if let Err(errno) = exchange(place, temp) {
-            temp.is_renamed();
-            return Err(errno);
+        let puts_there = FileId::from(&taken_out()?);
+        match exchange(place, temp) {
+            Ok(()) => {}
+            // Whoever removed it meant whatever was there.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
         }
-        let out = statat(&place.parent, temp.name(), AtFlags::SYMLINK_NOFOLLOW);
-        if out.is_ok_and(|out| FileId::from(&out) == ours) {
+        if FileId::from(&taken_out()?) == put_there {
             return Ok(());
         }
+        // What came out is newer than what went in, so back with it.
+        put_there = puts_there;
     }
-    temp.is_renamed();
     Err(Errno::BUSY)
 }
 
@@ -344,6 +356,25 @@ mod tests {
         drop(temp);
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(&root), 1);
+    }
+
+    #[test]
+    fn what_somebody_else_did_before_an_exchange_was_undone_stays_done() {
+        for newer in [Some("newer"), None] {
+            let (root, fs, _, path) = rig();
+            let place = fs.place(&abs(&path), Missing::Refuse).unwrap();
+            let mut temp = Temp::create(&place.parent, Mode::from_raw_mode(0o600)).unwrap();
+            temp.fill(b"ours").unwrap();
+            exchange(&place, &temp).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            if let Some(newer) = newer {
+                put_new(&path, newer.as_bytes());
+            }
+            undo_exchange(&place, &mut temp).unwrap();
+            drop(temp);
+            assert_eq!(std::fs::read_to_string(&path).ok().as_deref(), newer);
+            assert_eq!(names(&root), usize::from(newer.is_some()));
+        }
     }
 
     #[test]
