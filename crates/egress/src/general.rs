@@ -1,7 +1,7 @@
 //! The client of whatever is asked over TLS, made by the first who asks.
 //!
-//! To make it, the certificates that this machine trusts are read, which takes longer than all else that a start does: who
-//! speaks no TLS never waits for them.
+//! To make it, the certificates that this machine trusts are read, hundreds of files of them: who speaks no TLS never waits
+//! for that.
 
 use std::fmt;
 use std::sync::OnceLock;
